@@ -1,0 +1,32 @@
+# Each target sets up .venv by itself. VENV=path uses another one; PYTHON=python3.12 another interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.genprior-installed
+RUN = PYTHONUNBUFFERED=1 $(BIN)/python
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)
+	$(BIN)/genprior train gan --data digits --minutes 2 --out runs/demo --overwrite
+
+test: $(READY)
+	$(BIN)/python -m pytest -q $(PYTEST)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_import_direction.py
+
+bench: $(READY)
+	$(RUN) benchmarks/train_throughput.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("genprior needs Python 3.11 or newer, got " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf .venv runs build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,185 @@
+"""Training speed and memory: the study's loop as a student writes it, against ours.
+
+Same two networks, same batch, same number of updates, real MNIST. Every contender runs in a process of its own, one
+after another, several rounds, so that a noisy machine disturbs all of them alike; ratios are of medians.
+
+    python benchmarks/train_throughput.py [--rounds 3] [--seconds 15] [--json out.json]
+
+`student` reads through `DataLoader` over `torchvision.datasets.MNIST`; `student_in_memory` is the same loop with the
+images in one float tensor, which takes the reading out of the comparison. `ours` is all that `genprior train gan` does
+while it trains: updates, average, records written to `steps.jsonl`, checkpoints. `ours_without_records` leaves the
+writing of records out, to tell what they cost.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+BATCH, TURNS, WARM_UP = 128, 3, 3
+
+
+def student_networks() -> tuple:
+    from torch import nn
+
+    generator = nn.Sequential(
+        nn.ConvTranspose2d(100, 256, 3, stride=2, bias=False),
+        nn.BatchNorm2d(256),
+        nn.ReLU(),
+        nn.ConvTranspose2d(256, 128, 3, stride=2, bias=False),
+        nn.BatchNorm2d(128),
+        nn.ReLU(),
+        nn.ConvTranspose2d(128, 64, 3, stride=2, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.ConvTranspose2d(64, 1, 3, stride=2, padding=2, output_padding=1),
+        nn.Sigmoid(),
+    )
+    discriminator = nn.Sequential(
+        nn.Conv2d(1, 32, 4, stride=2, padding=1),
+        nn.BatchNorm2d(32),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(32, 64, 4, 2, 1),
+        nn.BatchNorm2d(64),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 128, 4, 2, 1),
+        nn.BatchNorm2d(128),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.Linear(1152, 1),
+        nn.Sigmoid(),
+    )
+    return generator, discriminator
+
+
+def student_batches(in_memory: bool) -> Iterator:
+    import torch
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    root = os.environ["GENPRIOR_DATA"]
+    images = datasets.MNIST(root, train=True, transform=transforms.ToTensor())
+    if in_memory:
+        x = images.data.float().div(255)[:, None]
+        while True:
+            yield x[torch.randint(len(x), (BATCH,))]
+    while True:
+        for batch, _ in DataLoader(images, batch_size=BATCH, shuffle=True, drop_last=True):
+            yield batch
+
+
+def student_steps(in_memory: bool) -> Iterator[None]:
+    import torch
+    from torch import nn
+
+    generator, discriminator = student_networks()
+    settings = {"lr": 0.002, "betas": (0.5, 0.999)}
+    generator_adam = torch.optim.Adam(generator.parameters(), **settings)
+    discriminator_adam = torch.optim.Adam(discriminator.parameters(), **settings)
+    criterion = nn.BCELoss()
+    real_label, fake_label = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
+    batches = student_batches(in_memory)
+    losses = []
+    while True:
+        for _ in range(TURNS):
+            real = next(batches)
+            fake = generator(torch.randn(BATCH, 100, 1, 1)).detach()
+            discriminator_adam.zero_grad()
+            loss_d = criterion(discriminator(real), real_label)
+            loss_d += criterion(discriminator(fake), fake_label)
+            loss_d.backward()
+            discriminator_adam.step()
+        generator_adam.zero_grad()
+        loss_g = criterion(discriminator(generator(torch.randn(BATCH, 100, 1, 1))), real_label)
+        loss_g.backward()
+        generator_adam.step()
+        losses.append((loss_d.item(), loss_g.item()))
+        yield
+
+
+def our_steps(precision: str = "auto") -> Iterator[None]:
+    from genprior.config import GANConfig
+    from genprior.runs import execute, new_run
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = GANConfig(data="mnist", epochs=1000, precision=precision)
+        prepared = new_run(Path(folder) / "run", config)
+        # A flush after each step, so that steps can be timed: it makes our records dearer, not cheaper.
+        yield from (None for _ in execute(prepared.run, prepared.gan, prepared.data, flush_every=1))
+
+
+def our_bare_steps() -> Iterator[None]:
+    from genprior.config import GANConfig
+    from genprior.hardware import keep_freed_memory
+    from genprior.training.loop import train
+
+    keep_freed_memory()
+    config = GANConfig(data="mnist")
+    data = config.load_data()
+    for _ in train(config.build(data), data):
+        yield
+
+
+CONTENDERS: dict[str, Callable[[], Iterator[None]]] = {
+    "student": lambda: student_steps(in_memory=False),
+    "student_in_memory": lambda: student_steps(in_memory=True),
+    "ours": our_steps,
+    "ours_float32": lambda: our_steps("float32"),
+    "ours_without_records": our_bare_steps,
+}
+
+
+def measure(name: str, seconds: float) -> dict[str, float]:
+    """Trains for `seconds` after a warm-up; the median over steps, which a passing disturbance does not move."""
+    steps = CONTENDERS[name]()
+    for _ in range(WARM_UP):
+        next(steps)
+    times = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        next(steps)
+        times.append(time.perf_counter() - start)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"images_per_second": BATCH * TURNS / statistics.median(times), "peak_mb": peak_mb}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", choices=CONTENDERS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.one, arguments.seconds)))
+        return
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    for number in range(arguments.rounds):
+        for name in CONTENDERS:
+            command = [sys.executable, __file__, "--one", name, "--seconds", str(arguments.seconds)]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            results[name].append(json.loads(output.splitlines()[-1]))
+            print(number + 1, name, results[name][-1], flush=True)
+    speed = {name: statistics.median(r["images_per_second"] for r in rounds) for name, rounds in results.items()}
+    for name, rounds in results.items():
+        all_speeds = [r["images_per_second"] for r in rounds]
+        print(f"{name}: {speed[name]:.0f} images/s ({min(all_speeds):.0f} to {max(all_speeds):.0f})")
+    print(f"ratio: {speed['ours'] / speed['student']:.2f}")
+    print(f"ratio in memory: {speed['ours'] / speed['student_in_memory']:.2f}")
+    print(f"ratio in float32: {speed['ours_float32'] / speed['student']:.2f}")
+    print(f"records cost percent: {100 * (1 - speed['ours'] / speed['ours_without_records']):.1f}")
+    print(f"peak memory MB: {max(r['peak_mb'] for r in results['ours']):.0f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Train small generative image models, see whether training is healthy, and use them as priors.
+
+Public names are loaded on first use: `import genprior` imports neither torch nor anything else that is heavy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from genprior.config import GANConfig as GANConfig
+    from genprior.data import Dataset as Dataset
+    from genprior.data import load_data as load_data
+    from genprior.errors import GenpriorError as GenpriorError
+    from genprior.restoration.priors import GeneratorPrior as GeneratorPrior
+    from genprior.restoration.priors import Prior as Prior
+    from genprior.runs import load_prior as load_prior
+    from genprior.training.gan import GAN as GAN
+    from genprior.training.loop import train as train
+    from genprior.training.losses import AdversarialLoss as AdversarialLoss
+
+_HOME = {
+    "AdversarialLoss": "genprior.training.losses",
+    "Dataset": "genprior.data",
+    "GAN": "genprior.training.gan",
+    "GANConfig": "genprior.config",
+    "GeneratorPrior": "genprior.restoration.priors",
+    "GenpriorError": "genprior.errors",
+    "Prior": "genprior.restoration.priors",
+    "load_data": "genprior.data",
+    "load_prior": "genprior.runs",
+    "train": "genprior.training.loop",
+}
+__all__ = sorted(_HOME)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'genprior' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,93 @@
+"""What every data source becomes: all images in memory as uint8, and what is known about their modes."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genprior.images import to_float
+
+
+@dataclass(frozen=True)
+class Modes:
+    """True modes of a distribution that was made on purpose.
+
+    Attributes:
+        count: Number of modes.
+        centres: (count, 2), for mixtures of 2-D Gaussians; None where a mode is a class of images.
+        sigma: Standard deviation of each Gaussian, in the units of `centres`.
+    """
+
+    count: int
+    centres: Tensor | None = None
+    sigma: float | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images in memory, as small as they can be.
+
+    Attributes:
+        name: The spec it was loaded from.
+        images: uint8 (N, C, H, W); for 2-D points float32 (N, 2, 1, 1) in the data's own units.
+        labels: int64 (N,), or None.
+        modes: True modes where the distribution is known, else None.
+        skipped: Files that could not be read and were left out.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor | None = None
+    modes: Modes | None = None
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image; (2, 1, 1) for points."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def is_points(self) -> bool:
+        """True for 2-D points, False for images."""
+        return self.images.is_floating_point()
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Returns x (B, C, H, W), float in [0, 1] (points: their own units), for indices (B,)."""
+        return to_float(self.images[indices])
+
+    def some(self, count: int) -> Tensor:
+        """Returns x of at most `count` images, spread evenly over the data set."""
+        return self.take(torch.linspace(0, len(self) - 1, min(count, len(self))).long())
+
+    def summary(self) -> dict[str, object]:
+        """Returns what a user wants to know of it, in words."""
+        channels, height, width = self.image_shape
+        low, high = torch.aminmax(self.images)
+        kinds = {1: "1 (grey)", 3: "3 (RGB)"}
+        facts: dict[str, object] = {"data": self.name, "count": len(self)}
+        if self.is_points:
+            facts |= {"kind": "2-D points", "range": f"{low:.4g} to {high:.4g}"}
+        else:
+            facts |= {
+                "size": f"{height}x{width}",
+                "channels": kinds[channels],
+                "range": f"{low / 255:.4g} to {high / 255:.4g} (stored as {low} to {high})",
+            }
+        if self.labels is not None:
+            facts["classes"] = len(torch.unique(self.labels))
+        if self.modes is not None:
+            facts["true modes"] = self.modes.count
+        if self.skipped:
+            facts["skipped files"] = ", ".join(self.skipped)
+        return facts
+
+    def fingerprint(self) -> str:
+        """Returns a SHA-256 over shape and values, so that a resumed run can tell that its data changed."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), str(self.images.dtype))).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""Distributions whose modes are known: Gaussians in the plane, and stacks of three digits."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from genprior.data.dataset import Dataset, Modes
+from genprior.data.named import MNIST, SPLITS, read_collection
+from genprior.data.request import Request, finish
+from genprior.data.spec import read_count, read_options
+from genprior.errors import GenpriorError
+from genprior.seeding import derived_generator
+
+POINTS = 100_000
+STACKS = 128_000
+
+
+def ring_centres() -> Tensor:
+    """Returns the centres (8, 2) of the ring: on the unit circle, counter-clockwise from (1, 0)."""
+    angles = torch.arange(8) * (2 * math.pi / 8)
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def grid_centres() -> Tensor:
+    """Returns the centres (25, 2) of the grid: {-4, -2, 0, 2, 4} squared, row by row.
+
+    Example:
+        >>> grid_centres()[:2].tolist()
+        [[-4.0, -4.0], [-4.0, -2.0]]
+    """
+    ticks = torch.arange(-4.0, 5.0, 2.0)
+    return torch.cartesian_prod(ticks, ticks)
+
+
+def load_points(centres: Tensor, sigma: float, request: Request) -> Dataset:
+    """Returns points float32 (N, 2, 1, 1) around equally likely centres; option: count=100000.
+
+    Labels are the indices of the centres.
+
+    Arguments:
+        centres: (modes, 2).
+        sigma: Standard deviation around each.
+        request: Without size and channels, which points do not have.
+    """
+    _refuse_image_arguments(request)
+    count = read_count(request.spec, read_options(request.spec, {"count": ()}), POINTS)
+    chosen = request.spec.chosen(count)
+    generator = derived_generator(0, str(request.spec.source))
+    labels = torch.randint(len(centres), (count,), generator=generator)
+    points = centres[labels] + sigma * torch.randn(count, 2, generator=generator)
+    return Dataset(
+        name=request.spec.text,
+        images=points[chosen.start : chosen.stop, :, None, None].clone(),
+        labels=labels[chosen.start : chosen.stop].clone(),
+        modes=Modes(len(centres), centres, sigma),
+    )
+
+
+def load_stacked_mnist(request: Request) -> Dataset:
+    """Returns three random MNIST digits as the channels of one image, 1000 modes.
+
+    Labels are 100 a + 10 b + c. Options: count=128000, split=train|test|all.
+
+    Reference: Metz et al. 2016, Unrolled GANs (https://arxiv.org/abs/1611.02163).
+    """
+    options = read_options(request.spec, {"split": tuple(SPLITS), "count": ()})
+    count = read_count(request.spec, options, STACKS)
+    chosen = request.spec.chosen(count)
+    digits, classes = read_collection(MNIST, options.get("split", "train"), request.root)
+    triples = torch.randint(len(digits), (count, 3), generator=derived_generator(0, "stacked-mnist"))[
+        chosen.start : chosen.stop
+    ]
+    return finish(
+        request,
+        digits[triples, 0],
+        classes[triples] @ torch.tensor([100, 10, 1]),
+        Modes(1000),
+    )
+
+
+def _refuse_image_arguments(request: Request) -> None:
+    for argument in ("size", "channels"):
+        if getattr(request, argument) is not None:
+            raise GenpriorError(
+                f"expected none for points in the plane, got {getattr(request, argument)}: leave "
+                f"it out, or choose images instead of {request.spec.source}",
+                argument=argument,
+            )

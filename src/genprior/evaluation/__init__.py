@@ -1,0 +1,1 @@
+"""Scores of generated images. Knows tensors and models, never training."""

@@ -1,0 +1,138 @@
+"""Pictures of data, samples and training curves, from tensors and rows. No mathematics beyond smoothing a curve."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genprior.images import image_grid, write_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from genprior.training.losses import AdversarialLoss
+
+BLUE, ORANGE, GREY = "#2166ac", "#d6604d", "#777777"
+Row = dict[str, Any]
+
+
+def write_samples(x: Tensor, path: Path, columns: int | None = None) -> None:
+    """Writes x (B, C, H, W) as a grid of images, small ones enlarged; points as a scatter plot."""
+    if x.shape[1:] == (2, 1, 1):
+        _write_scatter({"samples": x}, path)
+        return
+    grid = image_grid(x, columns)
+    factor = max(1, round(560 / grid.shape[-1]))  # pixels stay sharp squares
+    write_image(grid.repeat_interleave(factor, 1).repeat_interleave(factor, 2), path)
+
+
+def write_real_and_generated(real: Tensor, generated: Tensor, path: Path) -> None:
+    """Writes real x (B, C, H, W) beside generated ones."""
+    if real.shape[1:] == (2, 1, 1):
+        _write_scatter({"real": real, "generated": generated}, path)
+        return
+    figure, axes = _new_figure(1, 2, width=10, height=5.4)
+    for axis, x, title in zip(axes, (real, generated), ("real", "generated"), strict=True):
+        picture = image_grid(x).permute(1, 2, 0).numpy()
+        axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(title)
+        axis.set_axis_off()
+    _save(figure, path)
+
+
+def write_losses(rows: Sequence[Row], loss: "AdversarialLoss", name: str, path: Path) -> None:
+    """Writes both players' losses over images seen, with the values that they have at equilibrium."""
+    figure, (axis,) = _new_figure(1, 1)
+    at_equilibrium = loss.at_equilibrium()
+    players = (("discriminator", BLUE), ("generator", ORANGE))
+    for (player, colour), level in zip(players, at_equilibrium, strict=True):
+        _curve(axis, rows, f"{player}_loss", player, colour)
+        axis.axhline(level, color=colour, linestyle=":", linewidth=1.2)
+        axis.annotate(
+            f" {level:.3f} at equilibrium",
+            (1, level),
+            xycoords=("axes fraction", "data"),
+            color=colour,
+            fontsize=8,
+            va="center",
+        )
+    axis.set_ylabel("loss (nats)" if "saturating" in name else "loss")
+    axis.set_title(f"losses of both players, {name}")
+    _finish(axis)
+    _save(figure, path)
+
+
+def write_probabilities(rows: Sequence[Row], path: Path) -> None:
+    """Writes D(x) and D(G(z)) over images seen, and below them the discriminator's accuracies."""
+    figure, (above, below) = _new_figure(2, 1, height=6.5)
+    _curve(above, rows, "d_real", "D(x)", BLUE)
+    _curve(above, rows, "d_fake", "D(G(z))", ORANGE)
+    above.set_ylabel("mean probability of being real")
+    above.set_title("the discriminator's opinion")
+    _curve(below, rows, "accuracy_real", "on real images", BLUE)
+    _curve(below, rows, "accuracy_fake", "on generated images", ORANGE)
+    below.set_ylabel("discriminator accuracy")
+    for axis in (above, below):
+        axis.axhline(0.5, color=GREY, linestyle=":", linewidth=1.2)
+        axis.set_ylim(-0.03, 1.03)
+        _finish(axis)
+    _save(figure, path)
+
+
+def write_gradients(rows: Sequence[Row], path: Path) -> None:
+    """Writes both players' gradient norms over images seen, on a logarithmic scale."""
+    figure, (axis,) = _new_figure(1, 1)
+    _curve(axis, rows, "discriminator_gradient_norm", "discriminator", BLUE)
+    _curve(axis, rows, "generator_gradient_norm", "generator", ORANGE)
+    axis.set_yscale("log")
+    axis.set_ylabel("norm of the gradient")
+    axis.set_title("gradients of both players")
+    _finish(axis)
+    _save(figure, path)
+
+
+def _new_figure(rows: int, columns: int, width: float = 8, height: float = 4.2) -> tuple["Figure", list["Axes"]]:
+    from matplotlib.figure import Figure  # no pyplot: it holds every figure in a global list
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(axes.flat)
+
+
+def _curve(axis: "Axes", rows: Sequence[Row], key: str, label: str, colour: str) -> None:
+    """Every step, pale, and a running mean over a fiftieth of the run, which the eye can follow."""
+    images = np.array([row["images_seen"] for row in rows], dtype=float)
+    values = np.array([np.nan if row[key] is None else row[key] for row in rows], dtype=float)
+    axis.plot(images, values, color=colour, alpha=0.25, linewidth=0.7)
+    window = max(1, len(values) // 50)
+    if len(values) >= window:
+        mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
+        axis.plot(images[window - 1 :], mean, color=colour, linewidth=1.8, label=label)
+
+
+def _finish(axis: "Axes") -> None:
+    from matplotlib.ticker import EngFormatter
+
+    axis.set_xlabel("images seen")
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False)
+
+
+def _write_scatter(points: dict[str, Tensor], path: Path) -> None:
+    figure, axes = _new_figure(1, len(points), width=5 * len(points), height=5)
+    bound = 1.1 * float(torch.cat([x.flatten().abs() for x in points.values()]).max())
+    for axis, (title, x) in zip(axes, points.items(), strict=True):
+        axis.scatter(x[:, 0, 0, 0], x[:, 1, 0, 0], s=3, alpha=0.4, color=BLUE)
+        axis.set(title=title, xlim=(-bound, bound), ylim=(-bound, bound), aspect="equal")
+        axis.grid(alpha=0.25)
+    _save(figure, path)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, bbox_inches="tight", pad_inches=0.1)

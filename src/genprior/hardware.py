@@ -1,0 +1,72 @@
+"""Device, precision and memory: what this machine has, asked or measured once. Imports nothing of ours."""
+
+import ctypes
+import sys
+import time
+
+import torch
+
+from genprior.errors import GenpriorError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Returns the device that `name` means; "auto" is the GPU when there is one.
+
+    Raises:
+        GenpriorError: No such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        raise GenpriorError(
+            f"'{name}' is not a device of this machine; it has {', '.join(have)}", argument="device"
+        ) from None
+    return device
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """Returns "bf16", "float32" or "float64"; "auto" is bf16 where the hardware computes it natively."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type != "cpu":
+        return "float32"
+    # Processors without bf16 units emulate it several times slower than float32: the clock knows, names do not.
+    return "bf16" if bf16_speedup() > 1.2 else "float32"
+
+
+def bf16_speedup(size: int = 512, repeats: int = 15) -> float:
+    """Returns how many times faster this processor multiplies matrices in bf16 than in float32.
+
+    The best of interleaved repeats counts: other programs on the machine only ever make a product slower.
+    """
+    seconds = {torch.float32: [0.0], torch.bfloat16: [0.0]}
+    matrices = {dtype: torch.ones(size, size, dtype=dtype) for dtype in seconds}
+    for _ in range(repeats):
+        for dtype, matrix in matrices.items():
+            start = time.perf_counter()
+            torch.mm(matrix, matrix)
+            seconds[dtype].append(time.perf_counter() - start)
+    float32, bf16 = (min(times[3:]) for times in seconds.values())  # the first ones warm up
+    return float32 / bf16
+
+
+def keep_freed_memory() -> None:
+    """Lets the C allocator keep freed blocks, for the whole process.
+
+    By default glibc hands every block above a threshold back to the kernel, and a training step then spends a tenth
+    of its time on faulting fresh pages in (`benchmarks/train_throughput.py`). The peak does not grow. Does
+    nothing where the C library is not glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+        _ = mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 1 << 25)  # glibc's older limit
+        mallopt(trim_threshold, (1 << 31) - 1)

@@ -1,0 +1,1 @@
+"""Networks. They know tensors only: no data, no training, no names."""

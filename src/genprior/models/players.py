@@ -1,0 +1,79 @@
+"""The two players of an adversarial game, and the table of families that build them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from genprior.errors import GenpriorError
+from genprior.models import dcgan, mlp
+from genprior.seeding import derived_seed
+
+
+@dataclass(frozen=True)
+class Players:
+    """A generator z (B, k) -> x (B, C, H, W) and a discriminator x -> logits (B,).
+
+    Attributes:
+        generator: Has `latent_size`, `image_shape` (C, H, W) and `output_range`, the values that it can reach.
+        discriminator: Returns logits, never probabilities. It is called with `parts=2` for real images and fakes
+            in one batch: what depends on a batch, such as batch normalisation, then treats each part apart.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+
+
+def initialised(build: Callable[[], Players], seed: int) -> Players:
+    """Returns `build()` with weights that depend on `seed` alone; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "weights"))
+        return build()
+
+
+def latent_size_of(generator: nn.Module) -> int:
+    """Returns the length k of the generator's latents; raises `GenpriorError` where it does not tell."""
+    size = getattr(generator, "latent_size", None)
+    if not isinstance(size, int):
+        raise GenpriorError("a generator must have an integer attribute latent_size, the length of its z")
+    return size
+
+
+def output_range_of(generator: nn.Module) -> tuple[float, float]:
+    """Returns the values that the generator can reach, its `output_range`; everything where it does not tell."""
+    low, high = getattr(generator, "output_range", (-math.inf, math.inf))
+    return float(low), float(high)
+
+
+def value_range(x: Tensor) -> tuple[float, float]:
+    """Returns the smallest and the largest value of x."""
+    low, high = torch.aminmax(x)
+    return float(low), float(high)
+
+
+def _dcgan(
+    image_shape: tuple[int, int, int],
+    latent_size: int,
+    generator_width: int = 64,
+    discriminator_width: int = 32,
+) -> Players:
+    return Players(
+        dcgan.Generator(image_shape, latent_size, generator_width),
+        dcgan.Discriminator(image_shape, discriminator_width),
+    )
+
+
+def _mlp(image_shape: tuple[int, int, int], latent_size: int, width: int = 128, depth: int = 3) -> Players:
+    return Players(
+        mlp.Generator(image_shape, latent_size, width, depth),
+        mlp.Discriminator(image_shape, width, depth),
+    )
+
+
+# Each builds the players from (C, H, W), the latent size k and options of its own.
+MODELS: dict[str, Callable[..., Players]] = {
+    "dcgan": _dcgan,
+    "mlp": _mlp,
+}

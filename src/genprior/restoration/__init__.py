@@ -1,0 +1,1 @@
+"""Priors and, through them, restoration. Knows tensors and models, never training."""

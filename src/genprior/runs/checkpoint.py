@@ -1,0 +1,120 @@
+"""Checkpoints: tensors as safetensors, counters as JSON, each with a checksum, renamed into place when whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genprior.errors import GenpriorError
+
+TENSORS, COUNTERS = "tensors.safetensors", "counters.json"
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at an instant.
+
+    Attributes:
+        step: Updates so far.
+        images_seen: Images so far.
+        seconds: Time spent training so far.
+        tensors: What the algorithm's `state_dict` returned.
+    """
+
+    step: int
+    images_seen: int
+    seconds: float
+    tensors: dict[str, Tensor]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Writes a checkpoint and removes all but the last two; returns its folder.
+
+    Raises:
+        OSError: It could not be written; the checkpoints that were there are still whole.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving
+        shutil.rmtree(left_over)
+    final = folder / f"step-{checkpoint.step:09d}"
+    temporary = final.with_suffix(".tmp")
+    temporary.mkdir()
+    tensors = {name: value.contiguous() for name, value in checkpoint.tensors.items()}
+    save_file(tensors, temporary / TENSORS)
+    counters: dict[str, Any] = {
+        "step": checkpoint.step,
+        "images_seen": checkpoint.images_seen,
+        "seconds": checkpoint.seconds,
+        "sha256": _sha256((temporary / TENSORS).read_bytes()),
+    }
+    counters["own_sha256"] = _sha256(json.dumps(counters).encode())
+    (temporary / COUNTERS).write_text(json.dumps(counters, indent=2) + "\n")
+    for name in (TENSORS, COUNTERS):
+        _sync(temporary / name)
+    if final.exists():  # saved twice at the same step, or left altered before a resume
+        shutil.rmtree(final)
+    temporary.rename(final)
+    _sync(folder)
+    for old in _newest_first(folder)[KEPT:]:
+        shutil.rmtree(old)
+    return final
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Returns the folder of the newest checkpoint, without looking into it."""
+    return next(iter(_newest_first(folder)), None)
+
+
+def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Returns the newest whole checkpoint, or None where none was ever saved, and a line for each refused one.
+
+    Raises:
+        GenpriorError: There are checkpoints, and none of them is whole.
+    """
+    refused: list[str] = []
+    for path in _newest_first(folder):
+        try:
+            return _read(path), refused
+        except (OSError, ValueError, KeyError) as error:
+            refused.append(f"checkpoint {path} is refused: {error}")
+    if refused:
+        raise GenpriorError("; ".join(refused) + "; no whole checkpoint is left", argument="run")
+    return None, refused
+
+
+def _read(path: Path) -> Checkpoint:
+    from safetensors.torch import load
+
+    counters = json.loads((path / COUNTERS).read_text())
+    own = counters.pop("own_sha256")
+    if own != _sha256(json.dumps(counters).encode()):
+        raise ValueError(f"{COUNTERS} was altered")
+    data = (path / TENSORS).read_bytes()
+    if _sha256(data) != counters["sha256"]:
+        raise ValueError(f"{TENSORS} is truncated or was altered")
+    return Checkpoint(counters["step"], counters["images_seen"], counters["seconds"], load(data))
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted((p for p in folder.glob("step-*") if p.suffix != ".tmp"), reverse=True)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Waits until the disk has it: a rename may otherwise survive a power cut without its contents."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

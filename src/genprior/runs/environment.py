@@ -1,0 +1,68 @@
+"""What a run was trained on, so that resuming elsewhere is noticed."""
+
+import json
+import platform
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genprior.data import Dataset
+from genprior.errors import GenpriorError
+from genprior.runs.folder import Run, write_json
+
+if TYPE_CHECKING:
+    from genprior.training.gan import GAN
+
+DATA = ("data_sha256", "images", "image_shape")
+
+
+def write_environment(run: Run, gan: "GAN", data: Dataset) -> None:
+    """Writes the environment of a run that begins."""
+    write_json(run.environment, _environment(gan, data))
+
+
+def read_environment(run: Run) -> dict[str, Any]:
+    """Returns what `write_environment` wrote.
+
+    Raises:
+        GenpriorError: It is not there, or not readable.
+    """
+    try:
+        values = json.loads(run.environment.read_text())
+        return {**values, "image_shape": tuple(values["image_shape"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GenpriorError(f"{run.environment} cannot be read: {error}", argument="run") from None
+
+
+def differences(run: Run, gan: "GAN", data: Dataset) -> list[str]:
+    """Returns a line for each thing that has changed since the run began, and may change its last digits.
+
+    Raises:
+        GenpriorError: The data are not the run's data.
+    """
+    then, now = read_environment(run), _environment(gan, data)
+    if any(then.get(key) != now[key] for key in DATA):
+        raise GenpriorError(
+            f"{data.name} is no longer what {run.path} was trained on ({then.get('images')} images of shape "
+            f"{then['image_shape']} then, {len(data)} of {data.image_shape} now, or other contents)",
+            argument="data",
+        )
+    return [
+        f"{key} was {then.get(key)}, is {now[key]}: steps are no longer bit-identical"
+        for key in now
+        if key not in DATA and then.get(key) != now[key]
+    ]
+
+
+def _environment(gan: "GAN", data: Dataset) -> dict[str, Any]:
+    return {
+        "data_sha256": data.fingerprint(),
+        "images": len(data),
+        "image_shape": data.image_shape,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": str(gan.device),
+        "threads": torch.get_num_threads(),
+        "processes": gan.processes.count,
+    }

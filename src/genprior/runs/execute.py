@@ -1,0 +1,168 @@
+"""Training of a run: launches processes, draws steps from the loop, logs, saves, and says how far it is."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from genprior.data import Dataset
+from genprior.hardware import keep_freed_memory, resolve_device
+from genprior.runs.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
+from genprior.runs.folder import Run
+from genprior.runs.log import Row, StepLog, non_finite_names, rows_of
+from genprior.training.gan import GAN
+from genprior.training.loop import Step, train
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from genprior.config import GANConfig
+
+STEPS_A_FLUSH = 10
+# What the processes agree on after a step; the largest wins.
+GO_ON, SAVE, INTERRUPTED, FINISHED = range(4)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        row: The newest step, as in the log.
+        seconds: Time spent training, earlier stretches included.
+        fraction: Share of the budget that is used, in [0, 1].
+        outcome: None while training goes on; at its end "finished", "interrupted" or "non-finite".
+        message: One line, where there is something to say.
+    """
+
+    row: Row
+    seconds: float
+    fraction: float
+    outcome: str | None = None
+    message: str | None = None
+
+
+def launch(config: "GANConfig") -> "Fabric":
+    """Returns Fabric with all its processes started: those of `torchrun` where that was used, else this one.
+
+    Raises:
+        GenpriorError: The device does not exist.
+    """
+    from lightning_fabric import Fabric
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets each process at length
+    device = resolve_device(config.device)
+    accelerator = "cuda" if device.type == "cuda" else "cpu"
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        devices: list[int] | int = [device.index or 0] if accelerator == "cuda" else 1
+        fabric = Fabric(accelerator=accelerator, devices=devices)
+    else:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
+    fabric.launch()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    keep_freed_memory()
+    return fabric
+
+
+def execute(
+    run: Run,
+    gan: GAN,
+    data: Dataset,
+    should_stop: Callable[[], bool] = lambda: False,
+    flush_every: int = STEPS_A_FLUSH,
+) -> Iterator[Progress]:
+    """Trains a run from its last checkpoint to the end of its budget, and yields how far it is.
+
+    A checkpoint is saved before the first step, every `checkpoint_seconds`, and at the end; never after a step whose
+    record holds anything that is not finite: training then ends, and the last checkpoint is the last good one.
+
+    Arguments:
+        run: The run; only the first process writes to it.
+        gan: As built from the run's config, in its first state.
+        data: The run's data.
+        should_stop: Asked after each step; True ends training with a checkpoint.
+        flush_every: Steps between two looks at the record, and so between two yields.
+
+    Raises:
+        GenpriorError: The run's checkpoints are all damaged.
+        OSError: Disk full, for example; the last checkpoint is whole.
+    """
+    config, first = run.config, gan.processes.rank == 0
+    saved, refused = load_checkpoint(run.checkpoints)
+    start = saved or Checkpoint(0, 0, 0.0, {})
+    if saved is not None:
+        gan.load_state_dict(saved.tensors)
+    budget = image_budget(config, len(data))
+    began, save_at = time.monotonic() - start.seconds, time.monotonic() + config.checkpoint_seconds
+
+    def save(step: int, images_seen: int) -> None:
+        if first:
+            seconds = time.monotonic() - began
+            state = Checkpoint(step, images_seen, seconds, gan.state_dict())
+            save_checkpoint(run.checkpoints, state)
+
+    def progress(row: Row, outcome: str | None = None, message: str | None = None) -> Progress:
+        seconds = time.monotonic() - began
+        used = seconds / (60 * config.minutes) if config.minutes else row["images_seen"] / (budget or 1)
+        return Progress(row, seconds, min(1.0, used), outcome, message)
+
+    def decision(step: Step) -> int:
+        minutes_used = (time.monotonic() - began) / 60
+        if (budget and step.images_seen >= budget) or minutes_used >= (config.minutes or float("inf")):
+            return gan.processes.largest(FINISHED)
+        if should_stop():
+            return gan.processes.largest(INTERRUPTED)
+        return gan.processes.largest(SAVE if time.monotonic() >= save_at else GO_ON)
+
+    with StepLog(run, start.step) if first else nullcontext() as log:
+        if saved is None:
+            save(0, 0)
+        for line in refused:
+            yield progress({"step": start.step, "images_seen": start.images_seen}, message=line)
+        pending: list[Step] = []
+        block_began = time.perf_counter()
+        for step in train(gan, data, seed=config.seed, images_seen=start.images_seen, limit=budget):
+            pending.append(step)
+            decided = decision(step)
+            if decided == GO_ON and len(pending) < flush_every:
+                continue
+            rows = rows_of(pending, gan.images_per_update, block_began)
+            pending = []
+            if log is not None:
+                log.append(rows)
+            bad = next((row for row in rows if non_finite_names(row)), None)
+            if bad is not None:
+                yield progress(bad, "non-finite", _non_finite_message(run, bad))
+                return
+            if decided != GO_ON:
+                save(step.index, step.images_seen)
+                save_at = time.monotonic() + config.checkpoint_seconds
+            outcome = {FINISHED: "finished", INTERRUPTED: "interrupted"}.get(decided)
+            yield progress(rows[-1], outcome)
+            if outcome is not None:
+                return
+            block_began = time.perf_counter()
+
+
+def _non_finite_message(run: Run, row: Row) -> str:
+    names = ", ".join(non_finite_names(row))
+    good = newest_checkpoint(run.checkpoints)
+    return (
+        f"step {row['step']} has values that are not finite ({names}); training stopped. Last good checkpoint: "
+        f"{good}. Try a lower learning rate or --precision float32"
+    )
+
+
+def image_budget(config: "GANConfig", images: int) -> int | None:
+    """Returns the images after which training ends, or None where time decides."""
+    if config.images_seen is not None:
+        return config.images_seen
+    return None if config.epochs is None else max(1, round(config.epochs * images))

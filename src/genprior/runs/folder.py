@@ -1,0 +1,113 @@
+"""The folder of a run and what lies where in it."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genprior.config import GANConfig, parse_config
+from genprior.errors import GenpriorError
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the config in it.
+
+    Attributes:
+        path: The folder.
+        config: What decides how the run is trained.
+    """
+
+    path: Path
+    config: GANConfig
+
+    @property
+    def steps(self) -> Path:
+        """One line of strict JSON for each step."""
+        return self.path / "steps.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the last two checkpoints."""
+        return self.path / "checkpoint"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of pictures."""
+        return self.path / "figures"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, device, and the data's fingerprint, as they were when training began."""
+        return self.path / "environment.json"
+
+
+def create_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> Run:
+    """Returns a new run at `path`, its config already written.
+
+    Raises:
+        GenpriorError: The folder exists and `overwrite` is not set, or it is no run, or it cannot be written.
+    """
+    if not overwrite:
+        refuse_existing(path)
+    elif path.exists() and not (path / CONFIG).is_file():
+        # --overwrite with a mistyped folder must not delete somebody's home.
+        raise GenpriorError(f"{path} is not a run, and is not overwritten", argument="out")
+    try:
+        if path.exists():
+            shutil.rmtree(path)
+        path.mkdir(parents=True)
+        write_json(path / CONFIG, config.model_dump())
+    except OSError as error:
+        raise GenpriorError(f"cannot write to {path}: {error.strerror}", argument="out") from None
+    return Run(path, config)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises `GenpriorError` where `path` is anything but a free name or an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise GenpriorError(
+            f"{path} exists; choose another folder, go on with `genprior resume {path}`, or replace it with "
+            "--overwrite",
+            argument="out",
+        )
+
+
+def open_run(path: Path) -> Run:
+    """Returns the run at `path`.
+
+    Raises:
+        GenpriorError: There is no run, or its config is not valid.
+    """
+    file = path / CONFIG
+    if not file.is_file():
+        raise GenpriorError(f"{path} is not a run: it has no {CONFIG}", argument="run")
+    try:
+        values = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise GenpriorError(f"{file} cannot be read: {error}", argument="run") from None
+    if not isinstance(values, dict):
+        raise GenpriorError(f"{file} holds no table of settings", argument="run")
+    try:
+        return Run(path, parse_config(values))
+    except GenpriorError as error:
+        raise GenpriorError(f"{file}: {error}") from None
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes strict JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that a kill at any instant leaves either the old one or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,123 @@
+"""The steps of a run as lines of strict JSON, and the same in TensorBoard."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from genprior.errors import GenpriorError
+from genprior.runs.folder import Run, write_text
+from genprior.training.loop import Step
+
+Row = dict[str, Any]
+
+
+def rows_of(steps: Sequence[Step], images_per_step: int, began: float) -> list[Row]:
+    """Returns one flat table a step; all tensors are fetched from the device at once.
+
+    Arguments:
+        steps: A block of steps, at least one.
+        images_per_step: Images that each of them saw.
+        began: `time.perf_counter()` when the block began; its rate stands in each of its rows.
+    """
+    names = list(steps[0].record)
+    values = torch.stack(
+        [torch.stack([step.record[name].double() for name in names]) for step in steps]
+    ).tolist()  # waits for the device, so only now the clock is right
+    rate = len(steps) * images_per_step / (time.perf_counter() - began)
+    return [
+        {
+            "step": step.index,
+            "images_seen": step.images_seen,
+            "images_per_second": round(rate, 1),
+            **dict(zip(names, row, strict=True)),
+        }
+        for step, row in zip(steps, values, strict=True)
+    ]
+
+
+def non_finite_names(row: Row) -> list[str]:
+    """Returns what in a row is not finite: its own values, and the counts of values that were not."""
+    return [
+        name for name, value in row.items() if not math.isfinite(value) or (name.startswith("non_finite") and value > 0)
+    ]
+
+
+def to_json(row: Row) -> str:
+    """Returns a line of strict JSON: a number that is not finite becomes null, and `not_finite` names it.
+
+    Example:
+        >>> to_json({"step": 1, "loss": float("nan")})
+        '{"step": 1, "loss": null, "not_finite": {"loss": "nan"}}'
+    """
+    flags = {name: str(value) for name, value in row.items() if not math.isfinite(value)}
+    clean = {name: None if name in flags else value for name, value in row.items()}
+    return json.dumps(clean | ({"not_finite": flags} if flags else {}), allow_nan=False)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Returns the rows of a log, with null as it stands; a last line that was cut off by a kill is left out."""
+    if not path.exists():
+        return []
+    rows: list[Row] = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class StepLog:
+    """Appends rows to a run's log, and to TensorBoard if its config says so; rows after `last_step` are dropped.
+
+    Arguments:
+        run: The run.
+        last_step: Step of the checkpoint that training goes on from.
+
+    Raises:
+        GenpriorError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, run: Run, last_step: int) -> None:
+        self._writer = _tensorboard_writer(run.path / "tensorboard") if run.config.tensorboard else None
+        kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
+        write_text(run.steps, "".join(json.dumps(row) + "\n" for row in kept))
+        self._file = run.steps.open("a")
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Writes rows and hands them to the operating system, so that a kill does not lose them."""
+        self._file.write("".join(to_json(row) + "\n" for row in rows))
+        self._file.flush()
+        if self._writer is not None:
+            for row in rows:
+                for name in row.keys() - {"step", "images_seen"}:
+                    self._writer.add_scalar(name, row[name], row["images_seen"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _tensorboard_writer(folder: Path) -> Any:  # noqa: ANN401 - the extra may be absent
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise GenpriorError(
+            "TensorBoard is not installed; pip install 'genprior[tensorboard]'", argument="tensorboard"
+        ) from None
+    return SummaryWriter(str(folder))

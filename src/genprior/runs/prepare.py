@@ -1,0 +1,128 @@
+"""From a config, or a folder, to a run that is ready to be trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from genprior.config import GANConfig, parse_config
+from genprior.data import Dataset
+from genprior.errors import GenpriorError
+from genprior.hardware import resolve_precision
+from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.environment import differences, write_environment
+from genprior.runs.execute import image_budget, launch
+from genprior.runs.folder import CONFIG, Run, create_run, open_run, refuse_existing, write_json
+from genprior.training.gan import GAN
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+BUDGETS = ("images_seen", "epochs", "minutes")
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run with all that its training needs.
+
+    Attributes:
+        run: Folder and config.
+        gan: In its first state; `execute` loads the checkpoint.
+        data: As the config names it.
+        notes: Lines to show before training begins.
+    """
+
+    run: Run
+    gan: GAN
+    data: Dataset
+    notes: list[str]
+
+
+def new_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> PreparedRun:
+    """Returns a new run; its folder is made last, so that bad input leaves nothing behind.
+
+    Raises:
+        GenpriorError: Bad data, model or loss, or a folder that may not be written.
+    """
+    if not overwrite:
+        refuse_existing(path)
+    fabric = launch(config)
+    data = _load_data(config, fabric)
+    config = _resolved(config, fabric)
+    gan = config.build(data, fabric)
+    gan.check(data)
+    run = Run(path, config)
+    if fabric.is_global_zero:
+        run = create_run(path, config, overwrite=overwrite)
+        write_environment(run, gan, data)
+    fabric.barrier()
+    return PreparedRun(run, gan, data, [_headline(run, gan, data)])
+
+
+def resumed_run(path: Path, budget: dict[str, float | int | None]) -> PreparedRun:
+    """Returns the run at `path`, ready to go on.
+
+    Arguments:
+        path: Folder of the run.
+        budget: At most one of `images_seen`, `epochs` and `minutes`, to replace the run's own.
+
+    Raises:
+        GenpriorError: No run, other data than before, or a budget that is used up.
+    """
+    run = open_run(path)
+    given = {name: value for name, value in budget.items() if value is not None}
+    if given:
+        own = {k: v for k, v in run.config.model_dump().items() if k not in BUDGETS}
+        run = Run(path, parse_config({**own, **given}))
+    fabric = launch(run.config)
+    data = _load_data(run.config, fabric)
+    gan = run.config.build(data, fabric)
+    gan.check(data)
+    notes = [_headline(run, gan, data), *differences(run, gan, data)]
+    _refuse_finished(run, data)
+    if fabric.is_global_zero and given:
+        write_json(path / CONFIG, run.config.model_dump())
+    fabric.barrier()
+    return PreparedRun(run, gan, data, notes)
+
+
+def _load_data(config: GANConfig, fabric: "Fabric") -> Dataset:
+    with fabric.rank_zero_first():  # one process downloads, the others find it there
+        return config.load_data()
+
+
+def _resolved(config: GANConfig, fabric: "Fabric") -> GANConfig:
+    """What was "auto" as it turned out, so that the run resumes in the same arithmetic on any machine."""
+    precision = fabric.broadcast(resolve_precision(config.precision, fabric.device))
+    threads = fabric.broadcast(config.threads or torch.get_num_threads())
+    torch.set_num_threads(threads)
+    return config.model_copy(update={"precision": precision, "threads": threads})
+
+
+def _refuse_finished(run: Run, data: Dataset) -> None:
+    checkpoint, _ = load_checkpoint(run.checkpoints)
+    if checkpoint is None:
+        return
+    budget, minutes = image_budget(run.config, len(data)), run.config.minutes
+    by_images = budget is not None and checkpoint.images_seen >= budget
+    if by_images or (minutes is not None and checkpoint.seconds >= 60 * minutes):
+        raise GenpriorError(
+            f"{run.path} is finished: {checkpoint.images_seen:,} images seen in "
+            f"{checkpoint.seconds / 60:.1f} minutes; give a larger budget, such as --epochs "
+            f"{2 * checkpoint.images_seen / len(data):.3g}",
+            argument="run",
+        )
+
+
+def _headline(run: Run, gan: GAN, data: Dataset) -> str:
+    count = sum(p.numel() for p in gan.generator.parameters())
+    against = sum(p.numel() for p in gan.discriminator.parameters())
+    budget, minutes = image_budget(run.config, len(data)), run.config.minutes
+    goal = f"{budget:,} images" if budget else f"{minutes:g} minutes"
+    shape = "x".join(map(str, data.image_shape))
+    return (
+        f"{run.path}: {run.config.loss} GAN, {count:,} against {against:,} parameters, {len(data):,} images of "
+        f"{shape} from "
+        f"{run.config.data}, {goal}, {run.config.precision} on {gan.device}"
+    )

@@ -1,0 +1,56 @@
+"""What a run is, in words."""
+
+from pathlib import Path
+
+from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.environment import read_environment
+from genprior.runs.execute import image_budget
+from genprior.runs.folder import open_run
+from genprior.runs.log import non_finite_names, read_rows
+
+AVERAGED = 50  # steps behind each of the last numbers: a single step is noise
+
+
+def summary(path: Path) -> dict[str, object]:
+    """Returns facts of a run and its last numbers, by name.
+
+    Raises:
+        GenpriorError: No run, or all its checkpoints are damaged.
+    """
+    run = open_run(path)
+    config, environment = run.config, read_environment(run)
+    checkpoint, refused = load_checkpoint(run.checkpoints)
+    images = environment["images"]
+    channels, height, width = environment["image_shape"]
+    facts: dict[str, object] = {
+        "run": path,
+        "family": f"{config.family}, preset {config.preset}, model {config.model}",
+        "loss": config.loss,
+        "data": f"{config.data}: {images:,} images of {channels}x{height}x{width}",
+        "arithmetic": f"{config.precision} on {environment['device']}, {config.threads} threads",
+        "seed": config.seed,
+    }
+    if checkpoint is not None:
+        seen, budget = checkpoint.images_seen, image_budget(config, images)
+        done = seen >= budget if budget else checkpoint.seconds >= 60 * (config.minutes or 0)
+        goal = f"{budget:,} images" if budget else f"{config.minutes:g} minutes"
+        facts["state"] = f"finished ({goal})" if done else f"not finished; budget {goal}"
+        facts["progress"] = (
+            f"{seen:,} images = {seen / images:.2f} epochs, {checkpoint.step:,} steps, "
+            f"{checkpoint.seconds / 60:.1f} minutes"
+        )
+    facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
+    rows = read_rows(run.steps)[-AVERAGED:]
+    if rows and any(row.get("not_finite") or non_finite_names(_without_null(row)) for row in rows):
+        facts["state"] = f"stopped by values that are not finite at step {rows[-1]['step']}"
+    names = [name for name in rows[-1] if name not in ("step", "images_seen", "not_finite")] if rows else []
+    for name in names:
+        values = [row[name] for row in rows if row.get(name) is not None]
+        facts[name] = f"{sum(values) / len(values):.4g}" if values else "not finite"
+    if names:
+        facts["(numbers)"] = f"means over the last {len(rows)} steps"
+    return facts
+
+
+def _without_null(row: dict[str, object]) -> dict[str, float]:
+    return {k: v for k, v in row.items() if isinstance(v, int | float)}

@@ -1,0 +1,220 @@
+"""Two-player training: the discriminator several times, the generator once. Knows models, losses and tensors."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from genprior.data import Dataset
+from genprior.errors import GenpriorError
+from genprior.models.players import Players, latent_size_of, output_range_of, value_range
+from genprior.training.average import WeightAverage
+from genprior.training.loop import Batch
+from genprior.training.losses import AdversarialLoss
+from genprior.training.optimiser import (
+    AdamSettings,
+    adam,
+    load_optimiser_state,
+    optimiser_state,
+)
+from genprior.training.processes import Processes
+
+
+class GAN:
+    """An `Algorithm` that trains a generator against a discriminator.
+
+    One update is `discriminator_updates` updates of the discriminator, each with a batch of its own, then one of the
+    generator with the fakes of the last. All fakes of an update come from the same generator weights, so
+    those of the last batch need not be drawn again (as in Radford et al. 2016's reference loop).
+
+    Arguments:
+        players: Networks in float32, or in float64 with `dtype=torch.float64`.
+        loss: On logits.
+        batch_size: Real images, and fakes, in one update of the discriminator, over all processes together; >= 2.
+        discriminator_updates: At least 1.
+        generator_adam, discriminator_adam: Settings of the two optimisers.
+        average_half_life: Of the generator's moving average, in images.
+        dtype: Arithmetic of the networks: bfloat16, float32 or float64. Losses are at least float32.
+        device: Where the networks live.
+        processes: Those that train together.
+
+    Raises:
+        GenpriorError: The batch cannot be shared evenly among the processes.
+    """
+
+    def __init__(
+        self,
+        players: Players,
+        loss: AdversarialLoss,
+        *,
+        batch_size: int = 128,
+        discriminator_updates: int = 3,
+        generator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008 - frozen
+        discriminator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008
+        average_half_life: float = 10_000,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        processes: Processes | None = None,
+    ) -> None:
+        self.processes = processes or Processes()
+        if batch_size % self.processes.count:
+            raise GenpriorError(
+                f"{batch_size} images cannot be shared evenly among {self.processes.count} processes",
+                argument="batch_size",
+            )
+        wide = torch.promote_types(dtype, torch.float32)  # of weights, losses and records
+        self.generator = _placed(players.generator, device, wide)
+        self.discriminator = _placed(players.discriminator, device, wide)
+        self.latent_size = latent_size_of(self.generator)
+        self.average = WeightAverage(self.generator, average_half_life)
+        self.loss, self.dtype, self.wide, self.device = loss, dtype, wide, device
+        self.batch_size, self.discriminator_updates = batch_size, discriminator_updates
+        self.images_per_update = batch_size * discriminator_updates
+        self._generator_adam = adam(self.generator, generator_adam)
+        self._discriminator_adam = adam(self.discriminator, discriminator_adam)
+
+    def check(self, data: Dataset) -> None:
+        """Raises `GenpriorError` where shapes or value ranges of networks and data do not match."""
+        if self.batch_size > len(data):
+            raise GenpriorError(
+                f"{self.batch_size} is more than the {len(data)} images of {data.name}",
+                argument="batch_size",
+            )
+        fakes = self.sample(self.latents(16, torch.Generator().manual_seed(0)))
+        if tuple(fakes.shape[1:]) != data.image_shape:
+            raise GenpriorError(
+                f"the generator makes images of shape {tuple(fakes.shape[1:])}, {data.name} has {data.image_shape}",
+                argument="data",
+            )
+        _check_ranges(value_range(fakes), output_range_of(self.generator), data)
+
+    def latents(self, count: int, generator: torch.Generator) -> Tensor:
+        """Returns z (count, k), standard normal, drawn on the CPU so that every device gets the same."""
+        return torch.randn(count, self.latent_size, generator=generator, dtype=self.wide)
+
+    @torch.no_grad()
+    def sample(self, latents: Tensor) -> Tensor:
+        """Returns x (B, C, H, W) of the averaged generator for z (B, k), in evaluation mode."""
+        x: Tensor = self.average.network(latents.to(self.device, self.dtype))
+        return x.to("cpu", self.wide)
+
+    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Updates both players once; see the class."""
+        z = self.latents(self.images_per_update, generator).chunk(self.discriminator_updates)
+        real = batch.images.chunk(self.discriminator_updates)
+        last = self.discriminator_updates - 1
+        for turn in range(last + 1):
+            with torch.set_grad_enabled(turn == last):
+                fake = self.generator(self._local(z[turn]))
+            record = self._update_discriminator(self._local(real[turn]), fake.detach())
+        own = self._update_generator(fake, record.pop("real_logits"))
+        own["non_finite_gradients"] += record["non_finite_gradients"]
+        return record | own
+
+    def average_weights(self, images_seen: int) -> None:
+        """Moves the generator's average after an update."""
+        self.average.update(self.images_per_update, images_seen)
+
+    def _local(self, rows: Tensor) -> Tensor:
+        """This process's share, on the device and in the dtype of the arithmetic."""
+        return self.processes.share(rows).to(self.device, self.dtype)
+
+    def _update_discriminator(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        both = self.discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
+        real_logits, fake_logits = both.chunk(2)
+        loss = self.loss.discriminator(real_logits, fake_logits).mean()
+        norm, bad = self._step(loss, self._discriminator_adam, self.discriminator.parameters())
+        gather = self.processes.gather
+        real_all, fake_all = gather(real_logits.detach()), gather(fake_logits.detach())
+        return {
+            "real_logits": real_logits.detach(),
+            "discriminator_loss": self.loss.discriminator(real_all, fake_all).mean(),
+            **_logit_record("real", real_all),
+            **_logit_record("fake", fake_all),
+            "accuracy_real": (real_all > 0).to(self.wide).mean(),
+            "accuracy_fake": (fake_all <= 0).to(self.wide).mean(),
+            "discriminator_gradient_norm": norm,
+            "non_finite_logits": (~torch.isfinite(torch.cat([real_all, fake_all]))).sum(),
+            "non_finite_gradients": bad,
+        }
+
+    def _update_generator(self, fake: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
+        # Gradients for the discriminator's weights would cost a third of this pass and be thrown away.
+        self.discriminator.requires_grad_(False)
+        fake_logits = self.discriminator(fake).to(self.wide)
+        loss = self.loss.generator(real_logits, fake_logits).mean()
+        norm, bad = self._step(loss, self._generator_adam, self.generator.parameters())
+        self.discriminator.requires_grad_(True)
+        gather = self.processes.gather
+        fake_all = gather(fake_logits.detach())
+        return {
+            "generator_loss": self.loss.generator(gather(real_logits), fake_all).mean(),
+            "generator_gradient_norm": norm,
+            "non_finite_gradients": bad,
+        }
+
+    def _step(
+        self, loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """One update; returns the gradient's norm and the number of parameters whose gradient is not finite."""
+        own = list(parameters)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.processes.average_gradients(own)
+        norms = torch.stack(torch._foreach_norm([p.grad for p in own if p.grad is not None]))
+        optimiser.step()
+        return norms.norm(), (~torch.isfinite(norms)).sum()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the tensors of both players, the average and both optimisers."""
+        groups = {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "average": self.average.network.state_dict(),
+            "generator_adam": optimiser_state(self._generator_adam, self.generator),
+            "discriminator_adam": optimiser_state(self._discriminator_adam, self.discriminator),
+        }
+        return {f"{group}/{k}": v for group, state in groups.items() for k, v in state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores what `state_dict` returned."""
+        self.generator.load_state_dict(_group(state, "generator"))
+        self.discriminator.load_state_dict(_group(state, "discriminator"))
+        self.average.network.load_state_dict(_group(state, "average"))
+        load_optimiser_state(self._generator_adam, self.generator, _group(state, "generator_adam"))
+        load_optimiser_state(self._discriminator_adam, self.discriminator, _group(state, "discriminator_adam"))
+
+
+def _placed(network: nn.Module, device: torch.device | str, dtype: torch.dtype) -> nn.Module:
+    return network.to(device, dtype).to(memory_format=torch.channels_last)
+
+
+def _group(state: dict[str, Tensor], group: str) -> dict[str, Tensor]:
+    prefix = group + "/"
+    return {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
+
+
+def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
+    return {
+        f"{who}_logit_mean": logits.mean(),
+        f"{who}_logit_std": logits.std(),
+        f"d_{who}": torch.sigmoid(logits).mean(),
+    }
+
+
+def _check_ranges(fakes: tuple[float, float], reach: tuple[float, float], data: Dataset) -> None:
+    """Mismatched ranges let the discriminator win by the range alone, which no curve explains afterwards."""
+    low, high = value_range(data.take(torch.arange(min(len(data), 1000))))
+    if low < reach[0] or high > reach[1]:
+        raise GenpriorError(
+            f"{data.name} spans {low:.3g} to {high:.3g}, the generator reaches only {reach[0]:.3g} to {reach[1]:.3g}; "
+            "scale the data",
+            argument="data",
+        )
+    slack = 0.01
+    if not data.is_points and (fakes[0] < -slack or fakes[1] > 1 + slack):
+        raise GenpriorError(
+            f"the generator's output spans {fakes[0]:.3g} to {fakes[1]:.3g}, images lie in 0 to 1; "
+            "let it end in a sigmoid (not in tanh)",
+            argument="data",
+        )

@@ -1,0 +1,55 @@
+"""What several processes that train one model share, on top of Fabric. Imports nothing of ours."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+class Processes:
+    """The processes of a data-parallel run; with `fabric=None` there is one, and nothing is sent.
+
+    Gradients are averaged in one message a player after the backward pass. Wrapping the players for overlapped
+    sending would bring nothing for networks of a few megabytes, and two players with three passes do not fit it.
+    """
+
+    def __init__(self, fabric: "Fabric | None" = None) -> None:
+        self.fabric = fabric if fabric is not None and fabric.world_size > 1 else None
+        self.count = 1 if self.fabric is None else self.fabric.world_size
+        self.rank = 0 if self.fabric is None else self.fabric.global_rank
+
+    def share(self, rows: Tensor) -> Tensor:
+        """Returns this process's rows (B / count, ...) of rows (B, ...), which all processes hold."""
+        return rows if self.count == 1 else rows.chunk(self.count)[self.rank]
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Returns the rows of all processes, in the order that `share` gave them out; without gradients."""
+        if self.fabric is None:
+            return rows
+        gathered = rows.new_empty(self.count * rows.shape[0], *rows.shape[1:])
+        torch.distributed.all_gather_into_tensor(gathered, rows.contiguous())
+        return gathered
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replaces each gradient by its mean over the processes."""
+        if self.fabric is None:
+            return
+        grads = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([grad.flatten() for grad in grads])
+        mean = self.fabric.all_reduce(flat, reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        for grad, part in zip(grads, torch.split(mean, [g.numel() for g in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+    def largest(self, value: int) -> int:
+        """Returns the largest value that any process gives, so that all of them decide alike."""
+        if self.fabric is None:
+            return value
+        result = self.fabric.all_reduce(torch.tensor(float(value)), reduce_op="max")
+        assert isinstance(result, Tensor)
+        return int(result.item())

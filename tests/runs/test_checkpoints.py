@@ -1,0 +1,155 @@
+"""Checkpoints: whole or not there, the last two kept, the damaged ones refused by name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import points_config
+
+from genprior.errors import GenpriorError
+from genprior.runs import Run, execute, load_prior, new_run, resumed_run
+from genprior.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+
+def save(folder: Path, step: int) -> Path:
+    return save_checkpoint(folder, Checkpoint(step, 10 * step, 1.5, {"w": torch.full((3,), float(step))}))
+
+
+def test_save_then_load_gives_the_same(tmp_path: Path) -> None:
+    save(tmp_path, 4)
+    loaded, refused = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert (loaded.step, loaded.images_seen, loaded.seconds, refused) == (4, 40, 1.5, [])
+    assert torch.equal(loaded.tensors["w"], torch.full((3,), 4.0))
+
+
+def test_the_last_two_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 10):
+        save(tmp_path, step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000003", "step-000000010"]
+
+
+def test_nothing_saved_is_none(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "nowhere") == (None, [])
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, Path.unlink])
+@pytest.mark.parametrize("file", ["tensors.safetensors", "counters.json"])
+def test_damaged_checkpoint_is_named_and_the_one_before_used(
+    tmp_path: Path, damage: Callable[[Path], None], file: str
+) -> None:
+    save(tmp_path, 1)
+    damage(save(tmp_path, 2) / file)
+    loaded, refused = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.step == 1
+    assert len(refused) == 1
+    assert "step-000000002 is refused" in refused[0]
+
+
+def test_altered_counters_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    file = save(tmp_path, 2) / "counters.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"images_seen": 7}))
+    loaded, _ = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.step == 1
+
+
+def test_no_whole_checkpoint_is_an_error(tmp_path: Path) -> None:
+    truncate(save(tmp_path, 2) / "tensors.safetensors")
+    with pytest.raises(GenpriorError, match=r"step-000000002 is refused: .*; no whole checkpoint is left"):
+        load_checkpoint(tmp_path)
+
+
+def test_half_written_checkpoint_is_not_seen(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    (tmp_path / "step-000000002.tmp").mkdir()
+    loaded, refused = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert (loaded.step, refused) == (1, [])
+    save(tmp_path, 3)
+    assert not (tmp_path / "step-000000002.tmp").exists()
+
+
+def test_full_disk_leaves_the_last_checkpoint_whole(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    run = make_run()
+
+    def fail(tensors: object, path: Path) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fail)
+    prepared = resumed_run(run.path, {"images_seen": 2000})
+    with pytest.raises(OSError, match="No space left"):
+        list(execute(prepared.run, prepared.gan, prepared.data))
+    loaded, refused = load_checkpoint(run.checkpoints)
+    assert loaded is not None
+    assert (loaded.images_seen, refused) == (1000, [])
+
+
+def test_damage_while_resuming_is_told(make_run: Callable[..., Run]) -> None:
+    run = make_run(checkpoint_seconds=1e-9)
+    newest = sorted(run.checkpoints.iterdir())[-1]
+    truncate(newest / "tensors.safetensors")
+    prepared = resumed_run(run.path, {})
+    messages = [p.message for p in execute(prepared.run, prepared.gan, prepared.data) if p.message]
+    assert len(messages) == 1
+    assert f"{newest.name} is refused" in messages[0]
+
+
+def test_non_finite_step_stops_with_the_last_good_checkpoint(tmp_path: Path) -> None:
+    prepared = new_run(tmp_path / "run", points_config())
+    steps = execute(prepared.run, prepared.gan, prepared.data, flush_every=1)
+    for _ in range(3):
+        next(steps)
+    with torch.no_grad():
+        next(prepared.gan.generator.parameters()).fill_(float("nan"))
+    last = next(steps)
+    assert last.outcome == "non-finite"
+    assert last.message is not None
+    assert "step 4 has values that are not finite" in last.message
+    assert str(prepared.run.checkpoints / "step-000000000") in last.message
+    assert list(steps) == []
+    row = json.loads(prepared.run.steps.read_text().splitlines()[-1])
+    assert row["generator_loss"] is None
+    assert row["not_finite"]["generator_loss"] == "nan"
+    assert row["non_finite_logits"] > 0
+    saved, _ = load_checkpoint(prepared.run.checkpoints)
+    assert saved is not None
+    assert all(torch.isfinite(value).all() for value in saved.tensors.values())
+
+
+def test_prior_uses_the_average_unless_asked_otherwise(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    checkpoint, _ = load_checkpoint(run.checkpoints)
+    assert checkpoint is not None
+    for average, group in ((True, "average/"), (False, "generator/")):
+        weights = load_prior(run.path, average=average).generator.state_dict()
+        assert all(torch.equal(value, checkpoint.tensors[group + name]) for name, value in weights.items())
+
+
+def test_prior_of_an_untrained_folder_is_refused(tmp_path: Path) -> None:
+    prepared = new_run(tmp_path / "run", points_config())
+    with pytest.raises(GenpriorError, match="has no checkpoint; train it first"):
+        load_prior(prepared.run.path)

@@ -1,0 +1,97 @@
+"""The run folder: what is written, what is refused, what is never lost."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import points_config
+
+from genprior.errors import GenpriorError
+from genprior.runs import Run, create_run, new_run, open_run, summary
+
+
+def test_a_run_holds_its_parts(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    assert {path.name for path in run.path.iterdir()} == {
+        "config.json",
+        "environment.json",
+        "steps.jsonl",
+        "checkpoint",
+    }
+    assert open_run(run.path).config == run.config
+
+
+def test_config_is_written_before_the_first_step(tmp_path: Path) -> None:
+    prepared = new_run(tmp_path / "run", points_config())
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["loss"] == "non-saturating"
+    assert not prepared.run.steps.exists()
+
+
+def test_automatic_precision_and_threads_are_stored_as_they_turned_out(tmp_path: Path) -> None:
+    prepared = new_run(tmp_path / "run", points_config(precision="auto", threads=None))
+    assert prepared.run.config.precision in ("bf16", "float32")
+    assert prepared.run.config.threads == 1
+
+
+def test_existing_folder_is_refused_and_left_alone(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    before = run.steps.read_bytes()
+    with pytest.raises(GenpriorError, match="exists; choose another folder"):
+        new_run(run.path, points_config())
+    assert run.steps.read_bytes() == before
+
+
+def test_overwrite_replaces_a_run(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    new_run(run.path, points_config(seed=5), overwrite=True)
+    assert open_run(run.path).config.seed == 5
+    assert not run.steps.exists()
+
+
+def test_overwrite_spares_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(GenpriorError, match="is not a run, and is not overwritten"):
+        create_run(tmp_path, points_config(), overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_bad_input_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(GenpriorError, match="unknown loss"):
+        new_run(tmp_path / "run", points_config(loss="hing"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("place", ["/proc/genprior", "file/below"])
+def test_unwritable_output_is_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("a file where a folder should be")
+    with pytest.raises(GenpriorError, match="cannot write to .*: "):
+        create_run(tmp_path / place, points_config())
+
+
+def test_folder_without_config_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(GenpriorError, match=r"is not a run: it has no config.json"):
+        open_run(tmp_path)
+
+
+def test_unknown_key_in_a_config_names_the_nearest(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    file = run.path / "config.json"
+    file.write_text(file.read_text().replace('"batch_size"', '"batchsize"'))
+    with pytest.raises(GenpriorError, match="batchsize: unknown config key, did you mean 'batch_size'"):
+        open_run(run.path)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_unreadable_config_is_one_line(make_run: Callable[..., Run], text: str) -> None:
+    run = make_run()
+    (run.path / "config.json").write_text(text)
+    with pytest.raises(GenpriorError, match=r"config\.json"):
+        open_run(run.path)
+
+
+def test_summary_tells_state_and_last_numbers(make_run: Callable[..., Run]) -> None:
+    facts = summary(make_run().path)
+    assert facts["state"] == "finished (1,000 images)"
+    assert str(facts["progress"]).startswith("1,000 images = 2.00 epochs, 20 steps")
+    assert float(str(facts["d_real"])) > 0

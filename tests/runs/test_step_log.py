@@ -1,0 +1,94 @@
+"""The log of steps is strict JSON, whole lines, and never hides a number that is not finite."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from conftest import points_config
+
+from genprior.runs import Run, execute, new_run
+from genprior.runs.log import StepLog, read_rows, rows_of
+from genprior.training.loop import Step
+
+
+def test_every_step_has_a_line_with_the_whole_record(make_run: Callable[..., Run]) -> None:
+    rows = read_rows(make_run().steps)
+    assert [row["step"] for row in rows] == list(range(1, 21))
+    assert [row["images_seen"] for row in rows] == list(range(50, 1001, 50))
+    promised = {
+        "discriminator_loss",
+        "generator_loss",
+        "real_logit_mean",
+        "real_logit_std",
+        "fake_logit_mean",
+        "fake_logit_std",
+        "d_real",
+        "d_fake",
+        "accuracy_real",
+        "accuracy_fake",
+        "discriminator_gradient_norm",
+        "generator_gradient_norm",
+        "images_per_second",
+        "non_finite_logits",
+        "non_finite_gradients",
+    }
+    assert all(promised <= row.keys() for row in rows)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_non_finite_number_is_null_and_named(make_run: Callable[..., Run], value: float) -> None:
+    run = make_run()
+    row = rows_of([Step(21, 1050, {"loss": torch.tensor(value)})], 50, 0.0)[0]
+    with StepLog(run, last_step=20) as log:
+        log.append([row])
+
+    def refuse(text: str) -> float:
+        raise AssertionError(f"not strict JSON: {text}")
+
+    last = json.loads(run.steps.read_text().splitlines()[-1], parse_constant=refuse)
+    assert last["loss"] is None
+    assert last["not_finite"] == {"loss": str(value)}
+
+
+def test_lines_after_the_checkpoint_are_dropped(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    with StepLog(run, last_step=7):
+        pass
+    assert [row["step"] for row in read_rows(run.steps)] == list(range(1, 8))
+
+
+def test_line_cut_off_by_a_kill_is_left_out(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    text = run.steps.read_text()
+    run.steps.write_text(text[:-20])
+    assert [row["step"] for row in read_rows(run.steps)] == list(range(1, 20))
+
+
+def test_tensorboard_gets_every_scalar(make_run: Callable[..., Run]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = make_run(tensorboard=True)
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("d_real")] == list(range(50, 1001, 50))
+    assert set(events.Tags()["scalars"]) >= {"generator_loss", "images_per_second"}
+
+
+def test_missing_tensorboard_is_told_before_training(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    import sys
+
+    from genprior.errors import GenpriorError
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(GenpriorError, match=r"pip install 'genprior\[tensorboard\]'"):
+        make_run(tensorboard=True)
+
+
+def test_progress_is_yielded_after_each_flush(make_run: Callable[..., Run], tmp_path: object) -> None:
+    run = make_run("other")
+    prepared = new_run(run.path.parent / "flushes", points_config())
+    seen = [progress.row["step"] for progress in execute(prepared.run, prepared.gan, prepared.data, flush_every=5)]
+    assert seen == [5, 10, 15, 20]

@@ -1,0 +1,196 @@
+"""The command line, as a user meets it: what it prints, what it writes, and how it fails."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image
+
+from genprior.cli import main
+from genprior.runs import Run, open_run
+from genprior.runs.log import read_rows
+
+SMALL = ["--preset", "points", "--data", "ring:count=500", "--batch-size", "50", "--images-seen", "500"]
+
+
+@pytest.fixture
+def genprior(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """Runs a command in this process and in an empty folder; returns what it printed, errors included."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["genprior", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        output = capsys.readouterr()
+        assert (stopped.value.code or 0) == code, output.out + output.err
+        return output.out + output.err
+
+    return run
+
+
+def test_train_leaves_a_run_with_pictures(genprior: Callable[..., str]) -> None:
+    output = genprior("train", "gan", *SMALL, "--out", "run")
+    assert "100 %" in output
+    pictures = [line.split(": ")[1] for line in output.splitlines() if line.endswith(".png")]
+    assert len(pictures) == 4
+    assert all(Image.open(picture).size[0] > 300 for picture in pictures)
+    assert len(read_rows(Path("run/steps.jsonl"))) == 10
+
+
+def test_train_on_images_then_sample_and_inform(genprior: Callable[..., str]) -> None:
+    narrow = "dcgan:generator_width=4,discriminator_width=4"
+    genprior(
+        *("train", "gan", "--data", "digits[:64]", "--batch-size", 8, "--images-seen", 48),
+        *("--model", narrow, "--threads", 1, "--out", "run"),
+    )
+    genprior("sample", "run", "-n", 6, "--out", "a.png")
+    assert "exists; replace it with --overwrite" in genprior("sample", "run", "--out", "a.png", code=2)
+    genprior("sample", "run", "-n", 6, "--out", "a.npy")
+    genprior("sample", "run", "-n", 6, "--no-average", "--out", "b.npy")
+    averaged, last = numpy.load("a.npy"), numpy.load("b.npy")
+    assert averaged.shape == last.shape == (6, 1, 28, 28)
+    assert (averaged != last).any()
+    text = genprior("info", "run")
+    assert "finished (48 images)" in text
+    assert "d_real" in text
+
+
+@pytest.mark.parametrize("loss", ["saturating", "non-saturating", "least-squares", "least-squares-logit", "hinge"])
+def test_every_loss_trains(genprior: Callable[..., str], loss: str) -> None:
+    genprior("train", "gan", *SMALL, "--loss", loss, "--out", "run")
+    assert open_run(Path("run")).config.loss == loss
+
+
+def test_dry_run_prints_a_config_that_can_be_given_back(genprior: Callable[..., str]) -> None:
+    text = genprior("train", "gan", "--preset", "study-literal", "--seed", 4, "--dry-run")
+    assert json.loads(text)["weight_decay"] == 0.5
+    assert json.loads(text)["beta1"] == 0.9
+    Path("config.json").write_text(text)
+    assert genprior("train", "gan", "--config", "config.json", "--dry-run") == text
+    changed = genprior("train", "gan", "--config", "config.json", "--beta1", 0.1, "--dry-run")
+    assert json.loads(changed)["beta1"] == 0.1
+    assert not Path("runs").exists()
+
+
+def test_data_tells_count_size_range_and_shows_a_picture(genprior: Callable[..., str]) -> None:
+    text = genprior("data", "mnist:test")
+    for fact in ("10000", "28x28", "1 (grey)", "0 to 1 (stored as 0 to 255)", "mnist-test.png"):
+        assert fact in text
+    assert Image.open("mnist-test.png").size[0] > 300
+
+
+def test_points_are_shown_as_points(genprior: Callable[..., str]) -> None:
+    text = genprior("data", "grid")
+    assert "2-D points" in text
+    assert "true modes  25" in text.replace("   ", "  ").replace("    ", "  ")
+
+
+def test_tuned_flags_reach_the_config(genprior: Callable[..., str]) -> None:
+    flags = {"--latent-size": 7, "--discriminator-updates": 2, "--weight-decay": 0.1, "--average-half-life": 9.0}
+    text = genprior("train", "gan", *[word for pair in flags.items() for word in pair], "--dry-run")
+    settings = json.loads(text)
+    assert {flag: settings[flag[2:].replace("-", "_")] for flag in flags} == flags
+
+
+BAD = {
+    "unknown data": (["--data", "mnits"], "--data: unknown data set.* did you mean 'mnist'"),
+    "unknown loss": (["--loss", "hing"], "--loss: unknown loss 'hing', did you mean 'hinge'"),
+    "unknown preset": (["--preset", "dcgan-27"], "--preset: unknown preset 'dcgan-27', did you mean 'dcgan-28'"),
+    "unknown model": (["--model", "dcgam"], "--model: unknown model 'dcgam', did you mean 'dcgan'"),
+    "unknown model option": (["--model", "mlp:widht=3"], "--model: unknown option 'widht' of 'mlp', did you mean"),
+    "negative epochs": (["--epochs", "-3"], "--epochs: .*greater than 0, got -3"),
+    "zero batch": (["--batch-size", "0"], "--batch-size: .*greater than or equal to 2, got 0"),
+    "huge batch": (["--batch-size", "5000"], "--batch-size: 5000 is more than the 500 images"),
+    "absurd beta": (["--beta1", "1.5"], "--beta1: .*less than 1, got 1.5"),
+    "infinite rate": (["--generator-learning-rate", "inf"], "--generator-learning-rate: .*finite number"),
+    "no such precision": (["--precision", "fp8"], "--precision: .*'bf16', 'float32' or 'float64'"),
+    "no such device": (["--device", "abacus"], "--device: 'abacus' is not a device of this machine"),
+    "two budgets": (["--minutes", "3"], "give one of images_seen, epochs and minutes"),
+    "missing config": (["--config", "none.json"], "--config: none.json cannot be read"),
+    "two channels": (["--channels", "2"], "--channels: "),
+    "image options on points": (["--size", "28"], "--size: "),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(genprior: Callable[..., str], case: str) -> None:
+    flags, message = BAD[case]
+    text = genprior("train", "gan", *SMALL, *flags, "--out", "run", code=2)
+    assert text.count("\n") == 1
+    assert "Traceback" not in text
+    assert re.search(message, text), text
+    assert not Path("run").exists()
+
+
+def test_unknown_key_in_a_config_file(genprior: Callable[..., str]) -> None:
+    Path("config.json").write_text('{"lossy": "hinge"}')
+    text = genprior("train", "gan", "--config", "config.json", "--out", "run", code=2)
+    assert "--lossy: unknown config key, did you mean 'loss'" in text
+
+
+def test_run_folder_is_never_overwritten_by_accident(genprior: Callable[..., str]) -> None:
+    genprior("train", "gan", *SMALL, "--out", "run")
+    assert "--out: run exists" in genprior("train", "gan", *SMALL, "--out", "run", code=2)
+    assert "--out: name the folder" in genprior("train", "gan", *SMALL, code=2)
+    genprior("train", "gan", *SMALL, "--seed", 1, "--out", "run", "--overwrite")
+    assert open_run(Path("run")).config.seed == 1
+
+
+@pytest.mark.parametrize("command", ["resume", "sample", "info"])
+def test_what_is_no_run_is_named(genprior: Callable[..., str], command: str) -> None:
+    assert "RUN: nowhere is not a run" in genprior(command, "nowhere", code=2)
+
+
+def test_non_finite_training_exits_with_1_and_names_step_and_checkpoint(
+    genprior: Callable[..., str], make_run: Callable[..., Run]
+) -> None:
+    flags = ["--generator-learning-rate", 1e30, "--discriminator-learning-rate", 1e30]
+    text = genprior("train", "gan", *SMALL, *flags, "--out", "run", code=1)
+    assert "has values that are not finite" in text
+    assert "Last good checkpoint: run/checkpoint/step-000000000" in text
+    assert "not finite" in genprior("info", "run")
+
+
+def in_fresh_process(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_help_and_import_do_without_torch() -> None:
+    code = (
+        "import sys, genprior, genprior.cli\nsys.argv = ['genprior', '--help']\n"
+        "try:\n    genprior.cli.main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'matplotlib', 'sklearn', 'torchvision', 'lightning_fabric', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert "Commands" in in_fresh_process(code)
+
+
+def test_public_names_are_the_promised_ones() -> None:
+    import genprior as package
+
+    for name in ("load_data", "train", "GANConfig", "load_prior"):
+        assert callable(getattr(package, name))
+    with pytest.raises(AttributeError, match="no attribute 'load_date'"):
+        package.load_date  # noqa: B018
+
+
+def test_python_and_command_line_agree(genprior: Callable[..., str]) -> None:
+    import genprior as package
+
+    genprior("train", "gan", *SMALL, "--precision", "float32", "--out", "run")
+    prior = package.load_prior("run")
+    assert prior.sample(5).shape == (5, 2, 1, 1)
+    config = package.GANConfig(preset="points", data="ring:count=500", batch_size=50, images_seen=500)
+    data = config.load_data()
+    gan = config.model_copy(update={"precision": "float32"}).build(data)
+    *_, last = package.train(gan, data, seed=config.seed, limit=500)
+    row = read_rows(Path("run/steps.jsonl"))[-1]
+    assert row["generator_loss"] == pytest.approx(float(last.record["generator_loss"]), rel=1e-6)
