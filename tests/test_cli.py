@@ -34,12 +34,17 @@ def genprior(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return run
 
 
+def width_of(picture: str) -> int:
+    with Image.open(picture) as image:
+        return image.size[0]
+
+
 def test_train_leaves_a_run_with_pictures(genprior: Callable[..., str]) -> None:
     output = genprior("train", "gan", *SMALL, "--out", "run")
     assert "100 %" in output
     pictures = [line.split(": ")[1] for line in output.splitlines() if line.endswith(".png")]
     assert len(pictures) == 4
-    assert all(Image.open(picture).size[0] > 300 for picture in pictures)
+    assert all(width_of(picture) > 300 for picture in pictures)
     assert len(read_rows(Path("run/steps.jsonl"))) == 10
 
 
@@ -82,7 +87,7 @@ def test_data_tells_count_size_range_and_shows_a_picture(genprior: Callable[...,
     text = genprior("data", "mnist:test")
     for fact in ("10000", "28x28", "1 (grey)", "0 to 1 (stored as 0 to 255)", "mnist-test.png"):
         assert fact in text
-    assert Image.open("mnist-test.png").size[0] > 300
+    assert width_of("mnist-test.png") > 300
 
 
 def test_points_are_shown_as_points(genprior: Callable[..., str]) -> None:
@@ -101,7 +106,7 @@ def test_tuned_flags_reach_the_config(genprior: Callable[..., str]) -> None:
 BAD = {
     "unknown data": (["--data", "mnits"], "--data: unknown data set.* did you mean 'mnist'"),
     "unknown loss": (["--loss", "hing"], "--loss: unknown loss 'hing', did you mean 'hinge'"),
-    "unknown preset": (["--preset", "dcgan-27"], "--preset: unknown preset 'dcgan-27', did you mean 'dcgan-28'"),
+    "unknown preset": (["--preset", "dcgan28"], "--preset: unknown preset 'dcgan28', did you mean 'dcgan-28'"),
     "unknown model": (["--model", "dcgam"], "--model: unknown model 'dcgam', did you mean 'dcgan'"),
     "unknown model option": (["--model", "mlp:widht=3"], "--model: unknown option 'widht' of 'mlp', did you mean"),
     "negative epochs": (["--epochs", "-3"], "--epochs: .*greater than 0, got -3"),

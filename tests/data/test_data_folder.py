@@ -89,7 +89,8 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     save(tmp_path / "elsewhere" / "a.png", np.zeros((8, 8), np.uint8))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "data")
+    for name in ("loop", "again"):  # followed without end, two loops double at every step
+        (tmp_path / "elsewhere" / name).symlink_to(tmp_path / "data")
     assert image_files(tmp_path / "data") == ["linked/a.png"]
 
 
@@ -272,6 +273,7 @@ BROKEN: dict[str, Callable[[Path], Any]] = {
     "header": lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
     "nan": lambda path: Image.fromarray(np.full((32, 32), np.nan, np.float32)).save(path, "TIFF"),
     "float": lambda path: Image.fromarray(np.full((32, 32), 7, np.float32)).save(path, "TIFF"),
+    "negative": lambda path: Image.fromarray(np.full((32, 32), -1, np.float32)).save(path, "TIFF"),
     "deep": lambda path: Image.fromarray(np.full((32, 32), 70000, np.int32)).save(path, "TIFF"),
     "bomb": lambda path: path.write_bytes(bomb()),
 }

@@ -29,7 +29,7 @@ class Players:
 def initialised(build: Callable[[], Players], seed: int) -> Players:
     """Returns `build()` with weights that depend on `seed` alone; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(seed, "weights"))
+        torch.default_generator.manual_seed(derived_seed(seed, "weights"))  # of the CPU, no other
         return build()
 
 
