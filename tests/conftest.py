@@ -1,4 +1,4 @@
-"""Shared by all tests: threads, seeds, and small runs."""
+"""Shared by all tests: data, threads, seeds, and small runs."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from genprior.config import GANConfig
 from genprior.runs import Run, execute, new_run
+from small import points_config
 
-os.environ.setdefault("GENPRIOR_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
+LOCAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+if LOCAL_DATA.is_dir():  # elsewhere torchvision downloads MNIST once
+    os.environ.setdefault("GENPRIOR_DATA", str(LOCAL_DATA))
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +23,6 @@ def _reproducible() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def points_config(**changes: object) -> GANConfig:
-    """A run of a few milliseconds a step."""
-    settings = {"preset": "points", "data": "ring:count=500", "batch_size": 50, "images_seen": 1000, "threads": 1}
-    if "minutes" in changes:
-        del settings["images_seen"]
-    return GANConfig.model_validate({**settings, "precision": "float32", **changes})
 
 
 @pytest.fixture

@@ -324,4 +324,3 @@ def test_statistics_and_gradients_are_those_of_the_batch_of_all_processes(tmp_pa
     torch.testing.assert_close(summed, [p.grad for p in norm.parameters()])
     for share in shares:
         torch.testing.assert_close(share[3], dict(norm.named_buffers()))
-

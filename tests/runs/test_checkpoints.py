@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import points_config
 
 from genprior.errors import GenpriorError
 from genprior.runs import Run, execute, load_prior, new_run, resumed_run
 from genprior.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from small import points_config
 
 
 def save(folder: Path, step: int) -> Path:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import points_config
 
 from genprior.errors import GenpriorError
 from genprior.runs import Run, execute, new_run, open_run, resumed_run
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.log import read_rows
+from small import points_config
 
 # Digits, so that convolutions, batch normalisation and bf16 take part; a checkpoint after every step.
 ARGUMENTS = (
@@ -140,5 +140,5 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     prepared = new_run(tmp_path / "run", points_config().model_validate(settings))
     list(execute(prepared.run, prepared.gan, prepared.data))
     numpy.save(file, numpy.ones((64, 28, 28), numpy.uint8))
-    with pytest.raises(GenpriorError, match="is no longer what .* was trained on"):
+    with pytest.raises(GenpriorError, match=r"is no longer what .* was trained on"):
         resumed_run(prepared.run.path, {"images_seen": 96})

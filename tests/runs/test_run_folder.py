@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import points_config
 
 from genprior.errors import GenpriorError
-from genprior.runs import Run, create_run, new_run, open_run, summary
+from genprior.runs import Run, create_run, execute, new_run, open_run, resumed_run, summary
+from genprior.runs.folder import locked
+from small import points_config
 
 
 def test_a_run_holds_its_parts(make_run: Callable[..., Run]) -> None:
@@ -18,6 +19,7 @@ def test_a_run_holds_its_parts(make_run: Callable[..., Run]) -> None:
         "environment.json",
         "steps.jsonl",
         "checkpoint",
+        "lock",
     }
     assert open_run(run.path).config == run.config
 
@@ -65,7 +67,7 @@ def test_bad_input_leaves_no_folder_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["/proc/genprior", "file/below"])
 def test_unwritable_output_is_one_line(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("a file where a folder should be")
-    with pytest.raises(GenpriorError, match="cannot write to .*: "):
+    with pytest.raises(GenpriorError, match=r"cannot write to .*: "):
         create_run(tmp_path / place, points_config())
 
 
@@ -95,3 +97,11 @@ def test_summary_tells_state_and_last_numbers(make_run: Callable[..., Run]) -> N
     assert facts["state"] == "finished (1,000 images)"
     assert str(facts["progress"]).startswith("1,000 images = 2.00 epochs, 20 steps")
     assert float(str(facts["d_real"])) > 0
+
+
+def test_run_is_trained_by_one_process_at_a_time(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    prepared = resumed_run(run.path, {"images_seen": 2000})
+    with locked(run), pytest.raises(GenpriorError, match="is being trained by another process"):
+        list(execute(prepared.run, prepared.gan, prepared.data))
+    assert list(execute(prepared.run, prepared.gan, prepared.data))[-1].outcome == "finished"

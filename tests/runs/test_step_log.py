@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import points_config
 
 from genprior.runs import Run, execute, new_run
 from genprior.runs.log import StepLog, read_rows, rows_of
 from genprior.training.loop import Step
+from small import points_config
 
 
 def test_every_step_has_a_line_with_the_whole_record(make_run: Callable[..., Run]) -> None:

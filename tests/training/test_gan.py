@@ -60,9 +60,7 @@ def _small_players(seed: int = 0) -> Players:
 
 
 def _gan(seed: int = 0, dtype: torch.dtype = torch.float32, loss: str = "non-saturating", turns: int = 2) -> GAN:
-    return GAN(
-        _small_players(seed), LOSSES[loss](), batch_size=6, discriminator_updates=turns, dtype=dtype
-    )
+    return GAN(_small_players(seed), LOSSES[loss](), batch_size=6, discriminator_updates=turns, dtype=dtype)
 
 
 def _snapshot(gan: GAN) -> State:
@@ -294,9 +292,7 @@ def _hand_made_players(v: float, w: float, b: float) -> Players:
 
 
 def _relativistic() -> AdversarialLoss:
-    return AdversarialLoss(
-        lambda real, fake: F.softplus(fake - real), lambda real, fake: F.softplus(real - fake)
-    )
+    return AdversarialLoss(lambda real, fake: F.softplus(fake - real), lambda real, fake: F.softplus(real - fake))
 
 
 @pytest.mark.parametrize(

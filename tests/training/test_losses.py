@@ -143,15 +143,11 @@ def test_gradients_are_finite_for_all_logits(name: str, dtype: torch.dtype) -> N
 @every_loss
 @every_dtype
 @pytest.mark.parametrize("player", ["by_real", "by_fake", "generator"])
-def test_derivatives_equal_their_closed_form_to_relative_accuracy(
-    player: str, name: str, dtype: torch.dtype
-) -> None:
+def test_derivatives_equal_their_closed_form_to_relative_accuracy(player: str, name: str, dtype: torch.dtype) -> None:
     expected = getattr(CLOSED_FORMS[name], player)(_logits())
     got = _player_derivatives(LOSSES[name](), _logits(dtype))[player]
     # Below the smallest normal number of a dtype there are fewer digits to compare.
-    torch.testing.assert_close(
-        got.double(), expected, rtol=RELATIVE[dtype], atol=torch.finfo(dtype).tiny
-    )
+    torch.testing.assert_close(got.double(), expected, rtol=RELATIVE[dtype], atol=torch.finfo(dtype).tiny)
 
 
 @every_loss
@@ -164,12 +160,8 @@ def test_samples_never_influence_each_other(name: str) -> None:
 
 
 @every_loss
-@pytest.mark.parametrize(
-    ("side", "logits"), [("rejected", (-50.0, -40.0, -30.0)), ("fooled", (30.0, 40.0, 50.0))]
-)
-def test_the_generator_gradient_vanishes_where_it_is_said_to(
-    side: str, logits: Iterable[float], name: str
-) -> None:
+@pytest.mark.parametrize(("side", "logits"), [("rejected", (-50.0, -40.0, -30.0)), ("fooled", (30.0, 40.0, 50.0))])
+def test_the_generator_gradient_vanishes_where_it_is_said_to(side: str, logits: Iterable[float], name: str) -> None:
     a = torch.tensor(logits, dtype=torch.float64)
     sizes = _player_derivatives(LOSSES[name](), a)["generator"].abs()
     assert (sizes > 0).all()
@@ -185,12 +177,9 @@ def test_non_saturating_over_saturating_gradient_is_exp_of_minus_the_logit(
 ) -> None:
     a = _logits(dtype)
     saturating, other = (
-        _player_derivatives(LOSSES[name](), a)["generator"].double()
-        for name in ("saturating", "non-saturating")
+        _player_derivatives(LOSSES[name](), a)["generator"].double() for name in ("saturating", "non-saturating")
     )
-    torch.testing.assert_close(
-        other / saturating, torch.exp(-a.double()), rtol=RELATIVE[dtype], atol=0
-    )
+    torch.testing.assert_close(other / saturating, torch.exp(-a.double()), rtol=RELATIVE[dtype], atol=0)
     torch.testing.assert_close(-saturating - other, torch.ones_like(other), rtol=0, atol=1e-6)
 
 
@@ -219,9 +208,7 @@ def test_the_best_discriminator_returns_the_equilibrium_logit_when_fakes_equal_d
 def test_the_two_cross_entropy_games_differ_in_the_generator_alone() -> None:
     real, fake = _pairs(torch.float64)
     saturating, other = LOSSES["saturating"](), LOSSES["non-saturating"]()
-    torch.testing.assert_close(
-        saturating.discriminator(real, fake), other.discriminator(real, fake), rtol=0, atol=0
-    )
+    torch.testing.assert_close(saturating.discriminator(real, fake), other.discriminator(real, fake), rtol=0, atol=0)
     torch.testing.assert_close(  # the minimax game is zero-sum in its fake term
         saturating.generator(real, fake),
         -saturating.discriminator(torch.full_like(real, 1e3), fake),

@@ -75,9 +75,7 @@ def test_two_steps_after_loading_equal_two_steps_without(contiguous: bool) -> No
         _step(network, optimiser, seed)
         _step(other, fresh, seed)
     torch.testing.assert_close(dict(other.state_dict()), dict(network.state_dict()), rtol=0, atol=0)
-    torch.testing.assert_close(
-        optimiser_state(fresh, other), optimiser_state(optimiser, network), rtol=0, atol=0
-    )
+    torch.testing.assert_close(optimiser_state(fresh, other), optimiser_state(optimiser, network), rtol=0, atol=0)
 
 
 def test_loading_copies_the_state() -> None:

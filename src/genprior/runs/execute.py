@@ -4,16 +4,17 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from genprior.data import Dataset
 from genprior.hardware import keep_freed_memory, resolve_device
+from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
-from genprior.runs.folder import Run
+from genprior.runs.folder import Run, locked
 from genprior.runs.log import Row, StepLog, non_finite_names, rows_of
 from genprior.training.gan import GAN
 from genprior.training.loop import Step, train
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 STEPS_A_FLUSH = 10
 # What the processes agree on after a step; the largest wins.
 GO_ON, SAVE, INTERRUPTED, FINISHED = range(4)
+OUTCOMES = {INTERRUPTED: "interrupted", FINISHED: "finished"}
 
 
 @dataclass(frozen=True)
@@ -92,64 +94,73 @@ def execute(
         flush_every: Steps between two looks at the record, and so between two yields.
 
     Raises:
-        GenpriorError: The run's checkpoints are all damaged.
+        GenpriorError: The run's checkpoints are all damaged, or another process trains it.
         OSError: Disk full, for example; the last checkpoint is whole.
     """
-    config, first = run.config, gan.processes.rank == 0
     saved, refused = load_checkpoint(run.checkpoints)
     start = saved or Checkpoint(0, 0, 0.0, {})
     if saved is not None:
         gan.load_state_dict(saved.tensors)
-    budget = image_budget(config, len(data))
-    began, save_at = time.monotonic() - start.seconds, time.monotonic() + config.checkpoint_seconds
-
-    def save(step: int, images_seen: int) -> None:
-        if first:
-            seconds = time.monotonic() - began
-            state = Checkpoint(step, images_seen, seconds, gan.state_dict())
-            save_checkpoint(run.checkpoints, state)
-
-    def progress(row: Row, outcome: str | None = None, message: str | None = None) -> Progress:
-        seconds = time.monotonic() - began
-        used = seconds / (60 * config.minutes) if config.minutes else row["images_seen"] / (budget or 1)
-        return Progress(row, seconds, min(1.0, used), outcome, message)
-
-    def decision(step: Step) -> int:
-        minutes_used = (time.monotonic() - began) / 60
-        if (budget and step.images_seen >= budget) or minutes_used >= (config.minutes or float("inf")):
-            return gan.processes.largest(FINISHED)
-        if should_stop():
-            return gan.processes.largest(INTERRUPTED)
-        return gan.processes.largest(SAVE if time.monotonic() >= save_at else GO_ON)
-
-    with StepLog(run, start.step) if first else nullcontext() as log:
-        if saved is None:
-            save(0, 0)
+    budget = Budget(run.config, len(data), start.seconds)
+    with ExitStack() as stack:
+        log = None
+        if gan.processes.rank == 0:
+            stack.enter_context(locked(run))
+            log = stack.enter_context(StepLog(run, start.step))
+            if saved is None:
+                save_checkpoint(run.checkpoints, replace(start, tensors=gan.state_dict()))
         for line in refused:
-            yield progress({"step": start.step, "images_seen": start.images_seen}, message=line)
-        pending: list[Step] = []
-        block_began = time.perf_counter()
-        for step in train(gan, data, seed=config.seed, images_seen=start.images_seen, limit=budget):
-            pending.append(step)
-            decided = decision(step)
-            if decided == GO_ON and len(pending) < flush_every:
-                continue
-            rows = rows_of(pending, gan.images_per_update, block_began)
-            pending = []
+            row: Row = {"step": start.step, "images_seen": start.images_seen}
+            yield Progress(row, start.seconds, budget.fraction(start.images_seen), message=line)
+        steps = train(gan, data, seed=run.config.seed, images_seen=start.images_seen, limit=budget.images)
+        yield from _watch(run, gan, steps, budget, log, should_stop, flush_every)
+
+
+def _watch(
+    run: Run,
+    gan: GAN,
+    steps: Iterator[Step],
+    budget: Budget,
+    log: StepLog | None,
+    should_stop: Callable[[], bool],
+    flush_every: int,
+) -> Iterator[Progress]:
+    """Draws the steps, looks at their records in blocks, saves, and decides when to end."""
+    pending: list[Step] = []
+    block_began = time.perf_counter()
+    save_at = budget.seconds + run.config.checkpoint_seconds
+    for step in steps:
+        pending.append(step)
+        decided = gan.processes.largest(_wish(budget, step, should_stop, save_at))
+        if decided == GO_ON and len(pending) < flush_every:
+            continue
+        rows = rows_of(pending, gan.images_per_update, block_began)
+        if log is not None:
+            log.append(rows)
+        fraction = budget.fraction(step.images_seen)
+        bad = next((row for row in rows if non_finite_names(row)), None)
+        if bad is not None:
+            yield Progress(bad, budget.seconds, fraction, "non-finite", _non_finite_message(run, bad))
+            return
+        if decided != GO_ON:
             if log is not None:
-                log.append(rows)
-            bad = next((row for row in rows if non_finite_names(row)), None)
-            if bad is not None:
-                yield progress(bad, "non-finite", _non_finite_message(run, bad))
-                return
-            if decided != GO_ON:
-                save(step.index, step.images_seen)
-                save_at = time.monotonic() + config.checkpoint_seconds
-            outcome = {FINISHED: "finished", INTERRUPTED: "interrupted"}.get(decided)
-            yield progress(rows[-1], outcome)
-            if outcome is not None:
-                return
-            block_began = time.perf_counter()
+                state = Checkpoint(step.index, step.images_seen, budget.seconds, gan.state_dict())
+                save_checkpoint(run.checkpoints, state)
+            save_at = budget.seconds + run.config.checkpoint_seconds
+        outcome = OUTCOMES.get(decided)
+        yield Progress(rows[-1], budget.seconds, fraction, outcome)
+        if outcome is not None:
+            return
+        pending, block_began = [], time.perf_counter()
+
+
+def _wish(budget: Budget, step: Step, should_stop: Callable[[], bool], save_at: float) -> int:
+    """What this process alone would do after a step."""
+    if budget.fraction(step.images_seen) >= 1:
+        return FINISHED
+    if should_stop():
+        return INTERRUPTED
+    return SAVE if budget.seconds >= save_at else GO_ON
 
 
 def _non_finite_message(run: Run, row: Row) -> str:
@@ -159,10 +170,3 @@ def _non_finite_message(run: Run, row: Row) -> str:
         f"step {row['step']} has values that are not finite ({names}); training stopped. Last good checkpoint: "
         f"{good}. Try a lower learning rate or --precision float32"
     )
-
-
-def image_budget(config: "GANConfig", images: int) -> int | None:
-    """Returns the images after which training ends, or None where time decides."""
-    if config.images_seen is not None:
-        return config.images_seen
-    return None if config.epochs is None else max(1, round(config.epochs * images))

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from genprior.config import GANConfig, parse_config
 from genprior.errors import GenpriorError
 
-CONFIG = "config.json"
+CONFIG, LOCK = "config.json", "lock"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,26 @@ def open_run(path: Path) -> Run:
         return Run(path, parse_config(values))
     except GenpriorError as error:
         raise GenpriorError(f"{file}: {error}") from None
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keeps a second process from training the same run; the system lifts the lock even after a kill.
+
+    Raises:
+        GenpriorError: Another process trains it.
+    """
+    with (run.path / LOCK).open("w") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such locks
+            yield
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GenpriorError(f"{run.path} is being trained by another process", argument="run") from None
+        yield
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

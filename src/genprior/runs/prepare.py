@@ -10,9 +10,10 @@ from genprior.config import GANConfig, parse_config
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.hardware import resolve_precision
+from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import differences, write_environment
-from genprior.runs.execute import image_budget, launch
+from genprior.runs.execute import launch
 from genprior.runs.folder import CONFIG, Run, create_run, open_run, refuse_existing, write_json
 from genprior.training.gan import GAN
 
@@ -104,9 +105,7 @@ def _refuse_finished(run: Run, data: Dataset) -> None:
     checkpoint, _ = load_checkpoint(run.checkpoints)
     if checkpoint is None:
         return
-    budget, minutes = image_budget(run.config, len(data)), run.config.minutes
-    by_images = budget is not None and checkpoint.images_seen >= budget
-    if by_images or (minutes is not None and checkpoint.seconds >= 60 * minutes):
+    if Budget(run.config, len(data), checkpoint.seconds).fraction(checkpoint.images_seen) >= 1:
         raise GenpriorError(
             f"{run.path} is finished: {checkpoint.images_seen:,} images seen in "
             f"{checkpoint.seconds / 60:.1f} minutes; give a larger budget, such as --epochs "
@@ -118,11 +117,9 @@ def _refuse_finished(run: Run, data: Dataset) -> None:
 def _headline(run: Run, gan: GAN, data: Dataset) -> str:
     count = sum(p.numel() for p in gan.generator.parameters())
     against = sum(p.numel() for p in gan.discriminator.parameters())
-    budget, minutes = image_budget(run.config, len(data)), run.config.minutes
-    goal = f"{budget:,} images" if budget else f"{minutes:g} minutes"
     shape = "x".join(map(str, data.image_shape))
     return (
         f"{run.path}: {run.config.loss} GAN, {count:,} against {against:,} parameters, {len(data):,} images of "
         f"{shape} from "
-        f"{run.config.data}, {goal}, {run.config.precision} on {gan.device}"
+        f"{run.config.data}, {Budget(run.config, len(data))}, {run.config.precision} on {gan.device}"
     )

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import read_environment
-from genprior.runs.execute import image_budget
 from genprior.runs.folder import open_run
 from genprior.runs.log import non_finite_names, read_rows
 
@@ -31,10 +31,8 @@ def summary(path: Path) -> dict[str, object]:
         "seed": config.seed,
     }
     if checkpoint is not None:
-        seen, budget = checkpoint.images_seen, image_budget(config, images)
-        done = seen >= budget if budget else checkpoint.seconds >= 60 * (config.minutes or 0)
-        goal = f"{budget:,} images" if budget else f"{config.minutes:g} minutes"
-        facts["state"] = f"finished ({goal})" if done else f"not finished; budget {goal}"
+        seen, budget = checkpoint.images_seen, Budget(config, images, checkpoint.seconds)
+        facts["state"] = f"finished ({budget})" if budget.fraction(seen) >= 1 else f"not finished; budget {budget}"
         facts["progress"] = (
             f"{seen:,} images = {seen / images:.2f} epochs, {checkpoint.step:,} steps, "
             f"{checkpoint.seconds / 60:.1f} minutes"

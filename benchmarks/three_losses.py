@@ -1,0 +1,93 @@
+"""The study's practical part: three losses, several seeds, ten epochs of all 70,000 MNIST images.
+
+    python benchmarks/three_losses.py [--epochs 10] [--seeds 2] [--losses ...] [--precision auto] [--out FOLDER]
+
+Each run is an ordinary one, made by `genprior train gan`, and is taken up again where it stands if the script is
+started again. Prints a table of each run's last numbers, with the feature distance of 10,000 samples to the MNIST
+test set beside the distance of 10,000 training images to it, and writes one picture of all runs.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import genprior
+from genprior.evaluation.features import features_and_classes, train_classifier
+from genprior.evaluation.fidelity import frechet_distance
+from genprior.figures import write_samples
+from genprior.runs import open_run
+from genprior.runs.log import read_rows
+
+SAMPLES, LAST_STEPS = 10_000, 100
+SHOWN = (
+    "discriminator_loss",
+    "generator_loss",
+    "d_real",
+    "d_fake",
+    "accuracy_real",
+    "accuracy_fake",
+    "discriminator_gradient_norm",
+    "generator_gradient_norm",
+)
+
+
+def trained(folder: Path, flags: list[str]) -> Path:
+    command = [sys.executable, "-m", "genprior"]
+    if (folder / "config.json").exists():
+        subprocess.run([*command, "resume", str(folder)], check=False)  # code 2: it is finished
+    else:
+        subprocess.run([*command, "train", "gan", "--out", str(folder), *flags], check=True)
+    return folder
+
+
+def last_numbers(run: Path) -> dict[str, float]:
+    rows = read_rows(open_run(run).steps)[-LAST_STEPS:]
+    return {name: statistics.fmean(row[name] for row in rows) for name in SHOWN}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=float, default=10)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--losses", nargs="+", default=["saturating", "non-saturating", "least-squares"])
+    parser.add_argument("--preset", default="dcgan-28")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--out", type=Path, default=Path("runs/three-losses"))
+    arguments = parser.parse_args()
+
+    runs = {}
+    for seed in range(arguments.seeds):
+        for loss in arguments.losses:
+            flags = ["--data", "mnist:all", "--loss", loss, "--seed", str(seed), "--preset", arguments.preset]
+            flags += ["--epochs", str(arguments.epochs), "--precision", arguments.precision]
+            runs[loss, seed] = trained(arguments.out / f"{loss}-{seed}", flags)
+
+    classifier = train_classifier(genprior.load_data("mnist:train"))
+    test = genprior.load_data("mnist:test")
+    real, classes = features_and_classes(classifier, test.take(torch.arange(len(test))))
+    train = genprior.load_data(f"mnist:train[:{SAMPLES}]")
+    others, _ = features_and_classes(classifier, train.take(torch.arange(len(train))))
+    print(f"classifier accuracy on the test set: {(classes == test.labels).float().mean():.4f}")
+    print(f"feature distance of training images to test images: {frechet_distance(real, others):.2f}")
+
+    results = {}
+    for (loss, seed), run in runs.items():
+        x = genprior.load_prior(run).sample(SAMPLES)
+        features, classes = features_and_classes(classifier, x)
+        numbers = last_numbers(run)
+        numbers["feature_distance"] = frechet_distance(real, features)
+        numbers |= {f"share_of_{digit}": float((classes == digit).float().mean()) for digit in range(10)}
+        results[f"{loss}-{seed}"] = numbers
+        write_samples(x[:40], arguments.out / f"{loss}-{seed}.png", columns=10)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        print(f"{loss} seed {seed}: {shown}", flush=True)
+    (arguments.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Every example runs, at tiny size."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+TINY = {"watch_training.py": {"images": 384, "every": 1}, "own_loss.py": {"images": 384}}
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_example_runs(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(path))["main"]
+    arguments = dict(TINY[path.name])
+    if "out" in main.__annotations__:
+        arguments["out"] = tmp_path / "picture.png"
+    main(**arguments)
+    assert capsys.readouterr().out
+    assert len(path.read_text().splitlines()) <= 50

@@ -1,0 +1,75 @@
+"""What this machine has: devices, precision, memory."""
+
+import math
+import sys
+
+import pytest
+import torch
+
+from genprior.errors import GenpriorError
+from genprior.hardware import bf16_speedup, keep_freed_memory, resolve_device, resolve_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_auto_is_the_gpu_when_there_is_one(available: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: available)
+    assert resolve_device("auto") == torch.device(expected)
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert resolve_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["nonsense", "", "cuda:99", "cpu0", "meta"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(GenpriorError, match=rf"^device: '{name}' is not a device of this machine; it has cpu"):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["bf16", "float32", "float64"])
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "mps"])
+def test_a_given_precision_is_taken_as_it_is(kind: str, name: str) -> None:
+    assert resolve_precision(name, torch.device(kind)) == name
+
+
+@pytest.mark.parametrize(("speedup", "expected"), [(0.3, "float32"), (1.0, "float32"), (2.0, "bf16")])
+def test_auto_precision_of_a_cpu_is_what_is_faster(
+    speedup: float, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genprior.hardware.bf16_speedup", lambda: speedup)
+    assert resolve_precision("auto", CPU) == expected
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "float32")])
+def test_auto_precision_of_a_gpu_is_bf16_where_it_is_not_emulated(
+    native: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: native or including_emulation)
+    assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+def test_auto_precision_of_other_devices_is_float32() -> None:
+    assert resolve_precision("auto", torch.device("mps")) == "float32"
+
+
+def test_the_speedup_of_bf16_is_a_positive_number() -> None:
+    speedup = bf16_speedup(size=64, repeats=5)
+    assert speedup > 0
+    assert math.isfinite(speedup)
+
+
+def test_memory_may_be_kept_twice() -> None:
+    keep_freed_memory()
+    keep_freed_memory()
+    assert torch.ones(1000).sum() == 1000
+
+
+def test_other_systems_keep_their_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise AssertionError("no C library is asked")
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    keep_freed_memory()

@@ -1,0 +1,43 @@
+"""What holds on a CPU holds on a GPU."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import genprior
+from genprior.runs import execute, new_run, resumed_run
+from genprior.runs.checkpoint import load_checkpoint
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def losses(device: str, precision: str) -> torch.Tensor:
+    config = genprior.GANConfig(data="digits", batch_size=32, device=device, precision=precision)
+    data = config.load_data()
+    steps = genprior.train(config.build(data), data, limit=480)
+    return torch.tensor([float(step.record["discriminator_loss"]) for step in steps])
+
+
+def test_a_gpu_trains_as_a_cpu_does() -> None:
+    torch.testing.assert_close(losses("cuda", "float64"), losses("cpu", "float64"), rtol=1e-6, atol=1e-8)
+
+
+def test_bf16_trains_on_a_gpu() -> None:
+    assert torch.isfinite(losses("cuda", "bf16")).all()
+
+
+def test_run_of_a_gpu_is_resumed_by_a_cpu(tmp_path: Path) -> None:
+    config = genprior.GANConfig(data="digits", batch_size=32, device="cuda", images_seen=480)
+    prepared = new_run(tmp_path / "run", config)
+    assert list(execute(prepared.run, prepared.gan, prepared.data))[-1].outcome == "finished"
+    file = tmp_path / "run" / "config.json"
+    file.write_text(file.read_text().replace('"device": "cuda"', '"device": "cpu"'))
+    again = resumed_run(tmp_path / "run", {"images_seen": 960})
+    assert list(execute(again.run, again.gan, again.data))[-1].outcome == "finished"
+    saved, _ = load_checkpoint(again.run.checkpoints)
+    assert saved is not None
+    assert saved.images_seen == 960
