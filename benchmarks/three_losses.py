@@ -37,6 +37,7 @@ SHOWN = (
 
 
 def trained(folder: Path, flags: list[str]) -> Path:
+    """Trains a run, or takes it up again; returns its folder."""
     command = [sys.executable, "-m", "genprior"]
     if (folder / "config.json").exists():
         subprocess.run([*command, "resume", str(folder)], check=False)  # code 2: it is finished
@@ -45,9 +46,29 @@ def trained(folder: Path, flags: list[str]) -> Path:
     return folder
 
 
-def last_numbers(run: Path) -> dict[str, float]:
-    rows = read_rows(open_run(run).steps)[-LAST_STEPS:]
-    return {name: statistics.fmean(row[name] for row in rows) for name in SHOWN}
+class Judge:
+    """A classifier of MNIST's training set, and the features of its test set."""
+
+    def __init__(self) -> None:
+        self.classifier = train_classifier(genprior.load_data("mnist:train"))
+        test = genprior.load_data("mnist:test")
+        self.real, classes = features_and_classes(self.classifier, test.take(torch.arange(len(test))))
+        accuracy = (classes == test.labels).float().mean()
+        others = genprior.load_data(f"mnist:train[:{SAMPLES}]").take(torch.arange(SAMPLES))
+        floor = frechet_distance(self.real, features_and_classes(self.classifier, others)[0])
+        print(f"classifier accuracy on the test set: {accuracy:.4f}")
+        print(f"feature distance of training images to test images: {floor:.2f}")
+
+    def numbers(self, run: Path, picture: Path) -> dict[str, float]:
+        """Returns a run's last numbers, its feature distance, and how many samples fall into each class."""
+        rows = read_rows(open_run(run).steps)[-LAST_STEPS:]
+        numbers = {name: statistics.fmean(row[name] for row in rows) for name in SHOWN}
+        x = genprior.load_prior(run).sample(SAMPLES)
+        features, classes = features_and_classes(self.classifier, x)
+        numbers["feature_distance"] = frechet_distance(self.real, features)
+        numbers |= {f"samples_of_{digit}": int((classes == digit).sum()) for digit in range(10)}
+        write_samples(x[:40], picture, columns=10)
+        return numbers
 
 
 def main() -> None:
@@ -67,23 +88,11 @@ def main() -> None:
             flags += ["--epochs", str(arguments.epochs), "--precision", arguments.precision]
             runs[loss, seed] = trained(arguments.out / f"{loss}-{seed}", flags)
 
-    classifier = train_classifier(genprior.load_data("mnist:train"))
-    test = genprior.load_data("mnist:test")
-    real, classes = features_and_classes(classifier, test.take(torch.arange(len(test))))
-    train = genprior.load_data(f"mnist:train[:{SAMPLES}]")
-    others, _ = features_and_classes(classifier, train.take(torch.arange(len(train))))
-    print(f"classifier accuracy on the test set: {(classes == test.labels).float().mean():.4f}")
-    print(f"feature distance of training images to test images: {frechet_distance(real, others):.2f}")
-
+    judge = Judge()
     results = {}
     for (loss, seed), run in runs.items():
-        x = genprior.load_prior(run).sample(SAMPLES)
-        features, classes = features_and_classes(classifier, x)
-        numbers = last_numbers(run)
-        numbers["feature_distance"] = frechet_distance(real, features)
-        numbers |= {f"share_of_{digit}": float((classes == digit).float().mean()) for digit in range(10)}
+        numbers = judge.numbers(run, arguments.out / f"{loss}-{seed}.png")
         results[f"{loss}-{seed}"] = numbers
-        write_samples(x[:40], arguments.out / f"{loss}-{seed}.png", columns=10)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         print(f"{loss} seed {seed}: {shown}", flush=True)
     (arguments.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")

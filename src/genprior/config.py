@@ -95,7 +95,7 @@ class GANConfig(BaseModel):
         if not isinstance(given, Mapping):
             return given
         preset = given.get("preset", DEFAULT_PRESET)
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise GenpriorError(f"unknown preset '{preset}', {suggestion(str(preset), PRESETS)}", argument="preset")
         return {**PRESETS[preset], **given}
 

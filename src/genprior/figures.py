@@ -60,6 +60,7 @@ def write_losses(rows: Sequence[Row], loss: "AdversarialLoss", name: str, path: 
             fontsize=8,
             va="center",
         )
+    _leave_spikes_out(axis, [row[f"{player}_loss"] for row in rows for player, _ in players], at_equilibrium)
     axis.set_ylabel("loss (nats)" if "saturating" in name else "loss")
     axis.set_title(f"losses of both players, {name}")
     _finish(axis)
@@ -88,7 +89,9 @@ def write_gradients(rows: Sequence[Row], path: Path) -> None:
     figure, (axis,) = _new_figure(1, 1)
     _curve(axis, rows, "discriminator_gradient_norm", "discriminator", BLUE)
     _curve(axis, rows, "generator_gradient_norm", "generator", ORANGE)
-    axis.set_yscale("log")
+    norms = [row[f"{player}_gradient_norm"] or 0 for row in rows for player in ("discriminator", "generator")]
+    if max(norms) > 0:  # zero, or nothing known, has no place on a logarithmic axis
+        axis.set_yscale("log")
     axis.set_ylabel("norm of the gradient")
     axis.set_title("gradients of both players")
     _finish(axis)
@@ -104,14 +107,29 @@ def _new_figure(rows: int, columns: int, width: float = 8, height: float = 4.2) 
 
 
 def _curve(axis: "Axes", rows: Sequence[Row], key: str, label: str, colour: str) -> None:
-    """Every step, pale, and a running mean over a fiftieth of the run, which the eye can follow."""
+    """Every step, pale, and a running median over a fiftieth of the run, which the eye can follow."""
     images = np.array([row["images_seen"] for row in rows], dtype=float)
     values = np.array([np.nan if row[key] is None else row[key] for row in rows], dtype=float)
     axis.plot(images, values, color=colour, alpha=0.25, linewidth=0.7)
     window = max(1, len(values) // 50)
-    if len(values) >= window:
-        mean = np.convolve(values, np.full(window, 1 / window), mode="valid")
-        axis.plot(images[window - 1 :], mean, color=colour, linewidth=1.8, label=label)
+    median = np.median(np.lib.stride_tricks.sliding_window_view(values, window), axis=1)
+    marker = "o" if len(median) == 1 else None  # a line through one point would show nothing
+    axis.plot(images[window - 1 :], median, color=colour, linewidth=1.8, label=label, marker=marker)
+
+
+def _leave_spikes_out(axis: "Axes", values: Sequence[float | None], levels: Sequence[float]) -> None:
+    """Fits the axis to all but the rarest values, and says how many it leaves out: one spike would flatten the rest."""
+    known = np.array([value for value in values if value is not None], dtype=float)
+    if not len(known):
+        return
+    low, high = np.quantile(known, (0.01, 0.99))
+    low, high = min(low, *levels), max(high, *levels)
+    margin = 0.08 * (high - low) or 1.0
+    outside = int(((known < low - margin) | (known > high + margin)).sum())
+    axis.set_ylim(low - margin, high + margin)
+    if outside:
+        note = f"{outside} of {len(known)} values lie outside"
+        axis.annotate(note, (0.01, 0.02), xycoords="axes fraction", color=GREY, fontsize=8)
 
 
 def _finish(axis: "Axes") -> None:
@@ -120,12 +138,13 @@ def _finish(axis: "Axes") -> None:
     axis.set_xlabel("images seen")
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axis.grid(alpha=0.25)
-    axis.legend(frameon=False)
+    axis.legend(framealpha=0.85, edgecolor="none")
 
 
 def _write_scatter(points: dict[str, Tensor], path: Path) -> None:
     figure, axes = _new_figure(1, len(points), width=5 * len(points), height=5)
-    bound = 1.1 * float(torch.cat([x.flatten().abs() for x in points.values()]).max())
+    values = torch.cat([x.flatten().abs() for x in points.values()])
+    bound = 1.1 * float(values[torch.isfinite(values)].max().clamp(min=1e-6)) if torch.isfinite(values).any() else 1.0
     for axis, (title, x) in zip(axes, points.items(), strict=True):
         axis.scatter(x[:, 0, 0, 0], x[:, 1, 0, 0], s=3, alpha=0.4, color=BLUE)
         axis.set(title=title, xlim=(-bound, bound), ylim=(-bound, bound), aspect="equal")

@@ -19,8 +19,8 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):
+        torch.zeros(1, device=device).item()  # "meta" has no numbers
+    except (RuntimeError, AssertionError, ImportError):
         have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise GenpriorError(
             f"'{name}' is not a device of this machine; it has {', '.join(have)}", argument="device"

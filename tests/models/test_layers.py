@@ -94,6 +94,15 @@ def test_transposed_convolution_equals_torchs(sizes: tuple[Size, int, int, int, 
         _assert_same(*_twins(*layers, torch.float64), _random(3, channels[0], *size))
 
 
+@pytest.mark.parametrize("layer", [Conv2d, ConvTranspose2d])
+@pytest.mark.parametrize("option", [{"dilation": 2}, {"groups": 2}, {"padding_mode": "circular"}], ids=str)
+def test_options_of_torch_that_are_not_computed_are_refused(
+    option: dict[str, object], layer: type[Conv2d] | type[ConvTranspose2d]
+) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(option))}'"):
+        layer(4, 4, 3, **option)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_equals_torchs(bias: bool) -> None:
     ours, torchs = _twins(Linear(5, 3, bias=bias), nn.Linear(5, 3, bias=bias), torch.float64)

@@ -16,8 +16,9 @@ SMALLEST, LARGEST = 8, 128
 class Generator(nn.Module):
     """z (B, k) -> x (B, C, H, W) in [0, 1].
 
-    Transposed convolutions of kernel 3 and stride 2 lead from 1x1 over 3x3, 7x7, 15x15 ... to the image: each maps
-    n to 2n + 1, the last one trims the rest. Hidden layers have batch normalisation and ReLU.
+    Transposed convolutions of kernel 3 and stride 2 lead from 1x1 over 3x3, 7x7, 15x15 ... to the image: each maps n to
+    2n + 1, and the last one trims the rest, or has kernel 4 where one row is missing (32 and 64 pixels). Hidden layers
+    have batch normalisation and ReLU.
 
     Arguments:
         image_shape: (C, H, W) with H = W, 8 to 128.
@@ -43,9 +44,7 @@ class Generator(nn.Module):
             layers += [ConvTranspose2d(before, after, 3, stride=2, bias=False)]
             layers += [BatchNorm2d(after), nn.ReLU(inplace=True)]
             before, side = after, 2 * side + 1
-        trim = (2 * side + 1 - size + 1) // 2  # cut from each edge; an odd rest is output padding
-        rest = size - (2 * side + 1 - 2 * trim)
-        layers += [ConvTranspose2d(before, channels, 3, 2, padding=trim, output_padding=rest)]
+        layers += [_last_layer(before, channels, side, size)]
         self.layers = nn.Sequential(*layers, nn.Sigmoid())
 
     def forward(self, z: Tensor) -> Tensor:
@@ -96,6 +95,15 @@ def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
             argument="size",
         )
     return channels, height, width
+
+
+def _last_layer(before: int, channels: int, side: int, size: int) -> ConvTranspose2d:
+    """Enlarges `side` to `size`, at most 2 * side + 2."""
+    if size == 2 * side + 2:  # kernel 3 would fill this edge with padding, the same in every image
+        return ConvTranspose2d(before, channels, 4, stride=2)
+    trim = (2 * side + 2 - size) // 2  # cut from each edge; where that is one too many, output padding gives it back
+    rest = size - (2 * side + 1 - 2 * trim)
+    return ConvTranspose2d(before, channels, 3, stride=2, padding=trim, output_padding=rest)
 
 
 def _generator_stages(size: int) -> int:

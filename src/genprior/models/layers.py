@@ -1,9 +1,9 @@
 """Strided convolutions that run fast on a CPU, and batch normalisation over all processes.
 
-A convolution is one matrix product over patches. On a CPU that is how its gradients are fastest: the product of
-oneDNN runs at two to five times the speed of its strided backward convolutions (`benchmarks/layers.py`), in bf16 and
-in float32. On other devices these layers are torch's own. Activations are (B, C, H, W) in channels-last memory, and
-the dtype of the input decides the dtype of the arithmetic; weights stay in theirs. Imports nothing of ours.
+The gradient of a convolution's weights is one matrix product over patches, and on a CPU it is much faster computed so
+than by torch's strided backward convolutions (`benchmarks/layers.py`), in bf16 and in float32. On other devices these
+layers are torch's own. Activations are (B, C, H, W) in channels-last memory, and the dtype of the input decides the
+dtype of the arithmetic; weights stay in theirs. Imports nothing of ours.
 """
 
 from typing import Any
@@ -65,19 +65,13 @@ def _overlap_add(taps: Tensor, stride: int, padding: int, height: int, width: in
 
 
 class _PatchConv(torch.autograd.Function):
-    """Convolution as `patches @ weight`; differentiable twice, as its backward consists of torch's operations."""
+    """Convolution whose weight gradient is one product over patches; differentiable twice."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-        out_channels, _, kernel, _ = weight.shape
-        columns = patches(x, kernel, stride, padding)
-        matrix = weight.permute(2, 3, 1, 0).reshape(-1, out_channels)
-        rows = columns @ matrix if bias is None else torch.addmm(bias, columns, matrix)
         ctx.save_for_backward(x, weight)
-        ctx.columns = columns if ctx.needs_input_grad[1] else None
         ctx.stride, ctx.padding, ctx.has_bias = stride, padding, bias is not None
-        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in x.shape[2:])
-        return _as_image(rows, x.shape[0], height, width)
+        return F.conv2d(x, weight, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -89,10 +83,7 @@ class _PatchConv(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_x = _input_gradient(grad, weight, x, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
-            # Patches made in `forward` are not in the graph: a second derivative needs them made again.
-            again = torch.is_grad_enabled() or ctx.columns is None
-            columns = patches(x, kernel, ctx.stride, ctx.padding) if again else ctx.columns
-            matrix = rows.t() @ columns  # (C_out, kernel * kernel * C_in)
+            matrix = rows.t() @ patches(x, kernel, ctx.stride, ctx.padding)  # (C_out, kernel * kernel * C_in)
             grad_weight = matrix.view(-1, kernel, kernel, x.shape[1]).permute(0, 3, 1, 2)
         if ctx.has_bias and ctx.needs_input_grad[2]:
             grad_bias = rows.sum(0)
@@ -166,6 +157,11 @@ class _PatchConvTranspose(torch.autograd.Function):
 class Conv2d(nn.Conv2d):
     """`torch.nn.Conv2d` with square kernels, in the dtype of its input, fast on a CPU."""
 
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, padding, bias=bias)
+
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.to(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
@@ -179,7 +175,20 @@ class Conv2d(nn.Conv2d):
 class ConvTranspose2d(nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d` with square kernels, in the dtype of its input, fast on a CPU."""
 
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, padding, output_padding, bias=bias)
+
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert output_size is None, "the size follows from the constructor"
         weight = self.weight.to(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         sizes = int(self.stride[0]), int(self.padding[0]), int(self.output_padding[0])

@@ -8,7 +8,7 @@ from genprior.models.layers import Linear
 
 
 class Generator(nn.Module):
-    """z (B, k) -> x (B, C, H, W), unbounded.
+    """z (B, k) -> x (B, C, H, W); in [0, 1] for images, unbounded for points.
 
     Arguments:
         image_shape: (C, H, W); (2, 1, 1) for points.
@@ -17,15 +17,16 @@ class Generator(nn.Module):
         depth: Number of hidden layers.
     """
 
-    output_range = (-math.inf, math.inf)
-
     def __init__(self, image_shape: tuple[int, int, int], latent_size: int, width: int, depth: int) -> None:
         super().__init__()
         self.image_shape, self.latent_size = image_shape, latent_size
+        points = image_shape == (2, 1, 1)
+        self.output_range = (-math.inf, math.inf) if points else (0.0, 1.0)
         self.layers = _perceptron(latent_size, width, depth, math.prod(image_shape))
+        self.squash = nn.Identity() if points else nn.Sigmoid()
 
     def forward(self, z: Tensor) -> Tensor:
-        x: Tensor = self.layers(z)
+        x: Tensor = self.squash(self.layers(z))
         return x.view(-1, *self.image_shape)
 
 

@@ -59,6 +59,7 @@ def _dcgan(
     generator_width: int = 64,
     discriminator_width: int = 32,
 ) -> Players:
+    _at_least_one(generator_width=generator_width, discriminator_width=discriminator_width)
     return Players(
         dcgan.Generator(image_shape, latent_size, generator_width),
         dcgan.Discriminator(image_shape, discriminator_width),
@@ -66,10 +67,17 @@ def _dcgan(
 
 
 def _mlp(image_shape: tuple[int, int, int], latent_size: int, width: int = 128, depth: int = 3) -> Players:
+    _at_least_one(width=width, depth=depth)
     return Players(
         mlp.Generator(image_shape, latent_size, width, depth),
         mlp.Discriminator(image_shape, width, depth),
     )
+
+
+def _at_least_one(**options: float) -> None:
+    for name, value in options.items():
+        if not isinstance(value, int) or value < 1:
+            raise GenpriorError(f"option '{name}' must be an integer of at least 1, got {value}", argument="model")
 
 
 # Each builds the players from (C, H, W), the latent size k and options of its own.

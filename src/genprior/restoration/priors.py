@@ -59,5 +59,5 @@ class GeneratorPrior:
     def sample(self, count: int, seed: int = 0) -> Tensor:
         """Returns x (count, C, H, W); image i depends on (seed, i) alone, whatever the count."""
         z = normal_per_sample(seed, "sample", 0, count, self.latent_size)
-        parts = [self.decode(part) for part in torch.split(z, SAMPLES_AT_ONCE)]
+        parts = [self.decode(part) for part in torch.split(z, SAMPLES_AT_ONCE) if len(part)]
         return torch.cat(parts) if parts else torch.empty(0, *self.image_shape)

@@ -107,8 +107,8 @@ def train(
         >>> import genprior
         >>> data = genprior.load_data("ring:count=500")
         >>> gan = genprior.GANConfig(preset="points", batch_size=32).build(data)
-        >>> [step.images_seen for step in genprior.train(gan, data, limit=200)]
-        [96, 192, 288]
+        >>> [step.images_seen for step in genprior.train(gan, data, limit=100)]
+        [32, 64, 96, 128]
     """
     algorithm.check(data)
     count = algorithm.images_per_update
