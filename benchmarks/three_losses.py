@@ -20,7 +20,7 @@ import genprior
 from genprior.evaluation.features import features_and_classes, train_classifier
 from genprior.evaluation.fidelity import frechet_distance
 from genprior.figures import write_samples
-from genprior.runs import open_run
+from genprior.runs import open_run, summary
 from genprior.runs.log import read_rows
 
 SAMPLES, LAST_STEPS = 10_000, 100
@@ -36,13 +36,18 @@ SHOWN = (
 )
 
 
-def trained(folder: Path, flags: list[str]) -> Path:
-    """Trains a run, or takes it up again; returns its folder."""
+def trained(folder: Path, **settings: object) -> Path:
+    """Trains a run of these settings, or takes it up again; returns its folder once it is finished."""
     command = [sys.executable, "-m", "genprior"]
-    if (folder / "config.json").exists():
-        subprocess.run([*command, "resume", str(folder)], check=False)  # code 2: it is finished
-    else:
+    if not (folder / "config.json").exists():
+        flags = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
         subprocess.run([*command, "train", "gan", "--out", str(folder), *flags], check=True)
+    config = open_run(folder).config.model_dump()
+    other = {key: config[key] for key, value in settings.items() if value not in (config[key], "auto")}
+    if other:
+        raise SystemExit(f"{folder} was made with other settings: {other}")
+    if not str(summary(folder)["state"]).startswith("finished"):
+        subprocess.run([*command, "resume", str(folder)], check=True)
     return folder
 
 
@@ -84,9 +89,15 @@ def main() -> None:
     runs = {}
     for seed in range(arguments.seeds):
         for loss in arguments.losses:
-            flags = ["--data", "mnist:all", "--loss", loss, "--seed", str(seed), "--preset", arguments.preset]
-            flags += ["--epochs", str(arguments.epochs), "--precision", arguments.precision]
-            runs[loss, seed] = trained(arguments.out / f"{loss}-{seed}", flags)
+            runs[loss, seed] = trained(
+                arguments.out / f"{loss}-{seed}",
+                data="mnist:all",
+                loss=loss,
+                seed=seed,
+                preset=arguments.preset,
+                epochs=arguments.epochs,
+                precision=arguments.precision,
+            )
 
     judge = Judge()
     results = {}

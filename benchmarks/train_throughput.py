@@ -13,7 +13,6 @@ writing of records out, to tell what they cost.
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -64,8 +63,9 @@ def student_batches(in_memory: bool) -> Iterator:
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    root = os.environ["GENPRIOR_DATA"]
-    images = datasets.MNIST(root, train=True, transform=transforms.ToTensor())
+    from genprior.data.request import data_root
+
+    images = datasets.MNIST(str(data_root()), train=True, transform=transforms.ToTensor(), download=True)
     if in_memory:
         x = images.data.float().div(255)[:, None]
         while True:

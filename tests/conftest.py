@@ -2,17 +2,34 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
+from genprior.data import load_data
+from genprior.errors import GenpriorError
 from genprior.runs import Run, execute, new_run
 from small import points_config
 
 LOCAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 if LOCAL_DATA.is_dir():  # elsewhere torchvision downloads MNIST once
     os.environ.setdefault("GENPRIOR_DATA", str(LOCAL_DATA))
+
+
+@cache
+def mnist_is_here() -> bool:
+    """Whether MNIST lies under the data root; where it does not, one download is tried."""
+    try:
+        return len(load_data("mnist:test[:1]")) == 1
+    except GenpriorError:
+        return False
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("internet") and not mnist_is_here():
+        pytest.skip("needs MNIST, from the internet or under $GENPRIOR_DATA")
 
 
 @pytest.fixture(autouse=True)

@@ -83,6 +83,7 @@ def test_dry_run_prints_a_config_that_can_be_given_back(genprior: Callable[..., 
     assert not Path("runs").exists()
 
 
+@pytest.mark.internet
 def test_data_tells_count_size_range_and_shows_a_picture(genprior: Callable[..., str]) -> None:
     text = genprior("data", "mnist:test")
     for fact in ("10000", "28x28", "1 (grey)", "0 to 1 (stored as 0 to 255)", "mnist-test.png"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -12,23 +13,24 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from genprior.config import PRESETS, GANConfig, parse_config
+from genprior.config import BUDGETS, PRESETS, GANConfig, check_names, parse_config
 from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
     from genprior.runs import PreparedRun
 
 USER_ERROR, ILL, INTERRUPTED = 2, 1, 130
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the parent of all that typer itself finds wrong
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN = 5000
 
 app = typer.Typer(
-    help=__doc__ and "Train small generative image models and use them as priors.",
-    no_args_is_help=True,
+    help="Train small generative image models and use them as priors.",
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,
 )
-train_app = typer.Typer(help="Train a model; each family has its sub-command.", no_args_is_help=True)
+train_app = typer.Typer(help="Train a model; each family has its sub-command.")
 app.add_typer(train_app, name="train")
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
@@ -43,9 +45,10 @@ Strict = Annotated[
     bool | None,
     typer.Option("--strict", help="Refuse a folder with an unreadable image instead of skipping it."),
 ]
-Seed = Annotated[int | None, typer.Option(help="Any integer; the same seed gives the same run.")]
+Seed = Annotated[int | None, typer.Option(help="Any integer; the same settings give the same run.")]
 Epochs = Annotated[float | None, typer.Option(help="Budget in passes over the data; default 10.")]
 ImagesSeen = Annotated[int | None, typer.Option(help="Budget in images.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
 Minutes = Annotated[float | None, typer.Option(help="Budget in minutes.")]
 
 
@@ -83,7 +86,7 @@ def train_gan(
         float | None, typer.Option(help="Half-life of the generator's average, in images.")
     ] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16, float32 or float64.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
+    device: Device = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of each process.")] = None,
     checkpoint_seconds: Annotated[float | None, typer.Option(help="Time between checkpoints.")] = None,
     tensorboard: Annotated[
@@ -95,8 +98,9 @@ def train_gan(
     """Train a generator against a discriminator."""
     given = {key: value for key, value in locals().items() if key in GANConfig.model_fields}
     flags = {k: str(v) if isinstance(v, Path) else v for k, v in given.items() if v is not None}
-    settings = parse_config({**_config_file(config), **flags})
+    settings = parse_config({**_config_file(config, flags), **flags})
     if dry_run:
+        check_names(settings)
         typer.echo(settings.model_dump_json(indent=2))
         return
     if out is None:
@@ -112,12 +116,13 @@ def resume(
     epochs: Epochs = None,
     images_seen: ImagesSeen = None,
     minutes: Minutes = None,
+    device: Device = None,
 ) -> None:
     """Go on with a run where its last checkpoint stands; a budget given here replaces the run's."""
     from genprior.runs import resumed_run
 
-    budget = {"epochs": epochs, "images_seen": images_seen, "minutes": minutes}
-    _train(resumed_run(run, budget))
+    changes = {"epochs": epochs, "images_seen": images_seen, "minutes": minutes, "device": device}
+    _train(resumed_run(run, changes))
 
 
 @app.command()
@@ -136,7 +141,7 @@ def sample(
     from genprior.images import write_array
     from genprior.runs import load_prior
 
-    _refuse_existing(out, overwrite)
+    _refuse_existing(out, overwrite, (*PICTURES, ".npy"))
     x = load_prior(run, average=not no_average).sample(count, seed)
     (write_array if out.suffix == ".npy" else write_samples)(x, out)
     typer.echo(f"{count} samples: {out}")
@@ -166,25 +171,31 @@ def show_data(
     from genprior.figures import write_samples
 
     picture = out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
-    _refuse_existing(picture, overwrite)
+    _refuse_existing(picture, overwrite, PICTURES)
     loaded = load_data(name, root=data_root, size=size, channels=channels, fit=fit or "crop", strict=bool(strict))
     write_samples(loaded.some(POINTS_SHOWN if loaded.is_points else 64), picture)
     _print_table({**loaded.summary(), "picture": str(picture)})
 
 
-def _config_file(path: Path | None) -> dict[str, Any]:
+def _config_file(path: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a file, as far as the flags leave them standing."""
     if path is None:
         return {}
+    if "preset" in flags:
+        raise GenpriorError("the config file settles what a preset would; give one of them", argument="preset")
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise GenpriorError(f"{path} cannot be read: {error}", argument="config") from None
     if not isinstance(values, dict):
         raise GenpriorError(f"{path} holds no table of settings", argument="config")
-    return values
+    replaced = BUDGETS if flags.keys() & BUDGETS else frozenset()  # one budget takes the place of another
+    return {name: value for name, value in values.items() if name not in replaced}
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
+def _refuse_existing(path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise GenpriorError(f"expected a name that ends in {', '.join(suffixes)}, got {path}", argument="out")
     if path.exists() and not overwrite:
         raise GenpriorError(f"{path} exists; replace it with --overwrite", argument="out")
 
@@ -199,8 +210,10 @@ def _train(prepared: "PreparedRun") -> None:
     run = prepared.run
     with _stop_on_signal() as stopped:
         steps = execute(run, prepared.gan, prepared.data, lambda: bool(stopped))
-        *_, last = show(steps, prepared.notes, quiet)
-    if quiet:
+        last = None
+        for progress in show(steps, prepared.notes, quiet):
+            last = progress  # not a list of all: a long run has many
+    if quiet or last is None:
         return
     if last.outcome == "non-finite":
         sys.exit(ILL)
@@ -208,7 +221,7 @@ def _train(prepared: "PreparedRun") -> None:
     for what, path in pictures.items():
         typer.echo(f"{what}: {path}")
     if last.outcome == "interrupted":
-        typer.echo(f"interrupted and saved; go on with: genprior resume {run.path}")
+        typer.echo(f"interrupted and saved; go on with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)
 
 
@@ -216,7 +229,8 @@ def _train(prepared: "PreparedRun") -> None:
 def _stop_on_signal() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or termination signal fills; the second one ends the process as usual."""
     received: list[int] = []
-    kinds = (signal.SIGINT, signal.SIGTERM)
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # SIGHUP: the terminal was closed; not on Windows
+    kinds = [getattr(signal, name) for name in names if name in signal.Signals.__members__]
 
     def receive(number: int, _: object) -> None:
         received.append(number)
@@ -240,10 +254,18 @@ def _print_table(values: dict[str, object]) -> None:
 def main() -> None:
     """Runs the command line; an error of the user's is one line and exit code 2."""
     warnings.showwarning = _show_warning
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
-        app()
+        code = app(standalone_mode=False)
     except GenpriorError as error:
         _fail(error.message, error.argument)
+    except USAGE_ERROR as error:
+        _fail(error.format_message(), None)
+    except OSError as error:  # a full disk, a folder that may not be written
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", None)
+    sys.exit(code or 0)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -253,6 +275,7 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _fail(message: str, argument: str | None) -> NoReturn:
     flags = {"run": "RUN: ", None: ""}
     where = flags.get(argument, f"--{str(argument).replace('_', '-')}: ")
-    if os.environ.get("RANK", "0") == "0":
-        typer.echo(f"genprior: {where}{message}", err=True)
+    rank = os.environ.get("RANK", "0")
+    whose = "" if rank == "0" else f"[process {rank}] "
+    typer.echo(f"genprior: {whose}{where}{message}", err=True)
     sys.exit(USER_ERROR)

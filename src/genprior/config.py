@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from genprior.training.gan import GAN
 
 T = TypeVar("T")
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+BUDGETS = frozenset({"images_seen", "epochs", "minutes"})
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=1024)]  # more is a slip, and would ask for all memory there is
 
 # Each preset overrides defaults of `GANConfig`; what the caller gives overrides the preset.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -35,6 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "data": "ring",
         "model": "mlp",
         "latent_size": 2,
+        "precision": "float32",  # bf16 is coarser than the spread of a mode
         "discriminator_updates": 1,
         "generator_learning_rate": 1e-3,
         "discriminator_learning_rate": 1e-3,
@@ -64,12 +67,12 @@ class GANConfig(BaseModel):
     preset: str = DEFAULT_PRESET
     data: str = "mnist"
     data_root: str | None = None
-    size: Count | None = None
+    size: Size | None = None
     channels: Literal[1, 3] | None = None
     fit: Literal["crop", "pad"] = "crop"
     strict: bool = False
     model: str = "dcgan"
-    latent_size: Count = 100
+    latent_size: Annotated[int, Field(ge=1, le=65536)] = 100
     loss: str = "non-saturating"
     batch_size: Annotated[int, Field(ge=2)] = 128
     discriminator_updates: Count = 3
@@ -85,7 +88,7 @@ class GANConfig(BaseModel):
     seed: int = 0
     precision: Literal["auto", "bf16", "float32", "float64"] = "auto"
     device: str = "auto"
-    threads: Count | None = None
+    threads: Size | None = None
     checkpoint_seconds: Positive = 60
     tensorboard: bool = False
 
@@ -101,7 +104,7 @@ class GANConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        given = [name for name in ("images_seen", "epochs", "minutes") if getattr(self, name) is not None]
+        given = [name for name in sorted(BUDGETS) if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"give one of images_seen, epochs and minutes, got {' and '.join(given)}")
         if not given:
@@ -197,6 +200,13 @@ def _number(text: str, what: str, argument: str) -> float | int:
         return float(text)
     except ValueError:
         raise GenpriorError(f"{what} must be a number, got '{text}'", argument=argument) from None
+
+
+def check_names(config: GANConfig) -> None:
+    """Raises `GenpriorError` where the loss is not known; the model's name needs the data's shape."""
+    from genprior.training.losses import LOSSES
+
+    build(LOSSES, config.loss, "loss")
 
 
 def parse_config(values: Mapping[str, Any]) -> GANConfig:

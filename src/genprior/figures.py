@@ -50,6 +50,7 @@ def write_losses(rows: Sequence[Row], loss: "AdversarialLoss", name: str, path: 
     at_equilibrium = loss.at_equilibrium()
     players = (("discriminator", BLUE), ("generator", ORANGE))
     for (player, colour), level in zip(players, at_equilibrium, strict=True):
+        level += 0.0  # no "-0.000"
         _curve(axis, rows, f"{player}_loss", player, colour)
         axis.axhline(level, color=colour, linestyle=":", linewidth=1.2)
         axis.annotate(
@@ -67,8 +68,14 @@ def write_losses(rows: Sequence[Row], loss: "AdversarialLoss", name: str, path: 
     _save(figure, path)
 
 
-def write_probabilities(rows: Sequence[Row], path: Path) -> None:
-    """Writes D(x) and D(G(z)) over images seen, and below them the discriminator's accuracies."""
+def write_probabilities(rows: Sequence[Row], path: Path, equilibrium: float = 0.5) -> None:
+    """Writes D(x) and D(G(z)) over images seen, and below them the discriminator's accuracies.
+
+    Arguments:
+        rows: Of the log.
+        path: Of the picture.
+        equilibrium: D(x) and D(G(z)) once generated images cannot be told from real ones.
+    """
     figure, (above, below) = _new_figure(2, 1, height=6.5)
     _curve(above, rows, "d_real", "D(x)", BLUE)
     _curve(above, rows, "d_fake", "D(G(z))", ORANGE)
@@ -77,8 +84,8 @@ def write_probabilities(rows: Sequence[Row], path: Path) -> None:
     _curve(below, rows, "accuracy_real", "on real images", BLUE)
     _curve(below, rows, "accuracy_fake", "on generated images", ORANGE)
     below.set_ylabel("discriminator accuracy")
-    for axis in (above, below):
-        axis.axhline(0.5, color=GREY, linestyle=":", linewidth=1.2)
+    for axis, level in ((above, equilibrium), (below, 0.5)):
+        axis.axhline(level, color=GREY, linestyle=":", linewidth=1.2)
         axis.set_ylim(-0.03, 1.03)
         _finish(axis)
     _save(figure, path)
@@ -146,7 +153,8 @@ def _write_scatter(points: dict[str, Tensor], path: Path) -> None:
     values = torch.cat([x.flatten().abs() for x in points.values()])
     bound = 1.1 * float(values[torch.isfinite(values)].max().clamp(min=1e-6)) if torch.isfinite(values).any() else 1.0
     for axis, (title, x) in zip(axes, points.items(), strict=True):
-        axis.scatter(x[:, 0, 0, 0], x[:, 1, 0, 0], s=3, alpha=0.4, color=BLUE)
+        colour = BLUE if title == "real" else ORANGE
+        axis.scatter(x[:, 0, 0, 0], x[:, 1, 0, 0], s=3, alpha=0.4, color=colour)
         axis.set(title=title, xlim=(-bound, bound), ylim=(-bound, bound), aspect="equal")
         axis.grid(alpha=0.25)
     _save(figure, path)

@@ -1,4 +1,4 @@
-"""Device, precision and memory: what this machine has, asked or measured once. Imports nothing of ours."""
+"""Device, precision and memory: what this machine has, asked or measured once. Of ours it imports errors."""
 
 import ctypes
 import sys
@@ -59,9 +59,8 @@ def bf16_speedup(size: int = 512, repeats: int = 15) -> float:
 def keep_freed_memory() -> None:
     """Lets the C allocator keep freed blocks, for the whole process.
 
-    By default glibc hands every block above a threshold back to the kernel, and a training step then spends a tenth
-    of its time on faulting fresh pages in (`benchmarks/train_throughput.py`). The peak does not grow. Does
-    nothing where the C library is not glibc.
+    By default glibc hands every block above a threshold back to the kernel, and a training step then spends a good
+    part of its time on faulting fresh pages in. Does nothing where the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return

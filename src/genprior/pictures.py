@@ -1,5 +1,6 @@
 """The pictures that a run leaves behind."""
 
+import math
 from pathlib import Path
 
 from genprior.config import build
@@ -32,7 +33,8 @@ def write_run_pictures(run: Run, data: Dataset) -> dict[str, Path]:
     rows = read_rows(run.steps)
     if not rows:
         return {"real and generated": samples}
-    write_losses(rows, build(LOSSES, config.loss, "loss"), config.loss, losses)
-    write_probabilities(rows, probabilities)
+    loss = build(LOSSES, config.loss, "loss")
+    write_losses(rows, loss, config.loss, losses)
+    write_probabilities(rows, probabilities, 1 / (1 + math.exp(-loss.equilibrium_logit)))
     write_gradients(rows, gradients)
     return paths

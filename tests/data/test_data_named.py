@@ -41,6 +41,7 @@ def test_digits_come_in_any_size(size: int | None, side: int) -> None:
         ("mnist:test", 10000, [7, 2, 1, 0, 4], 0.1325, 0.3105),
     ],
 )
+@pytest.mark.internet
 def test_mnist_is_mnist(spec: str, count: int, first: list[int], mean: float, deviation: float) -> None:
     dataset = load_data(spec)
     assert dataset.images.shape == (count, 1, 28, 28)

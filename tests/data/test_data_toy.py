@@ -48,6 +48,7 @@ def test_count_counts() -> None:
     assert len(load_data("grid:count=7[2:]")) == 5
 
 
+@pytest.mark.internet
 def test_stacked_mnist_is_three_digits_of_mnist() -> None:
     dataset, mnist = load_data("stacked-mnist:count=200"), load_data("mnist")
     labels, modes = known(dataset)
@@ -60,6 +61,7 @@ def test_stacked_mnist_is_three_digits_of_mnist() -> None:
         assert (labels // power % 10).tolist() == [int(digit) for digit in digits]
 
 
+@pytest.mark.internet
 def test_stacked_mnist_reaches_its_modes_by_default() -> None:
     dataset = load_data("stacked-mnist")
     labels, _ = known(dataset)

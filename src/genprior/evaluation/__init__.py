@@ -1,1 +1,1 @@
-"""Scores of generated images. Knows tensors and models, never training."""
+"""Scores of generated images. Knows data and models, never training."""

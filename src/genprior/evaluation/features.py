@@ -58,7 +58,7 @@ def train_classifier(data: Dataset, *, seed: int = 0, epochs: int = 4, batch_siz
     if data.labels is None:
         raise GenpriorError(f"{data.name} has no labels to train a classifier on", argument="data")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(seed, "classifier"))
+        torch.default_generator.manual_seed(derived_seed(seed, "classifier"))
         classifier = Classifier(data.image_shape, int(data.labels.max()) + 1)
     steps = epochs * (len(data) // batch_size)
     optimiser = torch.optim.Adam(classifier.parameters(), lr=0.002, fused=True)

@@ -1,7 +1,7 @@
 """Deep convolutional generator and discriminator (Radford, Metz & Chintala 2016, https://arxiv.org/abs/1511.06434).
 
 At 28x28 with one channel and the default widths these are the study's two networks: 600,513 and 166,177
-parameters. The same rule builds every square size from 8 to 128 pixels. Imports layers only.
+parameters. The same rule builds every square size from 8 to 128 pixels. Imports errors and layers only.
 """
 
 import torch.nn.functional as F

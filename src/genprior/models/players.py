@@ -76,8 +76,8 @@ def _mlp(image_shape: tuple[int, int, int], latent_size: int, width: int = 128, 
 
 def _at_least_one(**options: float) -> None:
     for name, value in options.items():
-        if not isinstance(value, int) or value < 1:
-            raise GenpriorError(f"option '{name}' must be an integer of at least 1, got {value}", argument="model")
+        if not isinstance(value, int) or not 1 <= value <= 4096:
+            raise GenpriorError(f"option '{name}' must be an integer from 1 to 4096, got {value}", argument="model")
 
 
 # Each builds the players from (C, H, W), the latent size k and options of its own.

@@ -44,7 +44,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving
         shutil.rmtree(left_over)
-    final = folder / f"step-{checkpoint.step:09d}"
+    final = checkpoint_path(folder, checkpoint.step)
     temporary = final.with_suffix(".tmp")
     temporary.mkdir()
     tensors = {name: value.contiguous() for name, value in checkpoint.tensors.items()}
@@ -61,16 +61,18 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         _sync(temporary / name)
     if final.exists():  # saved twice at the same step, or left altered before a resume
         shutil.rmtree(final)
+    _sync(temporary)
     temporary.rename(final)
     _sync(folder)
-    for old in _newest_first(folder)[KEPT:]:
-        shutil.rmtree(old)
+    ahead = [path for path in _newest_first(folder) if path.name > final.name]  # refused ones, of a lost future
+    for unwanted in [*ahead, *_newest_first(folder)[len(ahead) + KEPT :]]:
+        shutil.rmtree(unwanted)
     return final
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Returns the folder of the newest checkpoint, without looking into it."""
-    return next(iter(_newest_first(folder)), None)
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Returns where the checkpoint of a step lies."""
+    return folder / f"step-{step:09d}"
 
 
 def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -83,7 +85,7 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for path in _newest_first(folder):
         try:
             return _read(path), refused
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             refused.append(f"checkpoint {path} is refused: {error}")
     if refused:
         raise GenpriorError("; ".join(refused) + "; no whole checkpoint is left", argument="run")
@@ -113,6 +115,8 @@ def _sha256(data: bytes) -> str:
 
 def _sync(path: Path) -> None:
     """Waits until the disk has it: a rename may otherwise survive a power cut without its contents."""
+    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

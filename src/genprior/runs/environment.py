@@ -8,7 +8,7 @@ import torch
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
-from genprior.runs.folder import Run, write_json
+from genprior.runs.folder import Run
 
 if TYPE_CHECKING:
     from genprior.training.gan import GAN
@@ -16,13 +16,8 @@ if TYPE_CHECKING:
 DATA = ("data_sha256", "images", "image_shape")
 
 
-def write_environment(run: Run, gan: "GAN", data: Dataset) -> None:
-    """Writes the environment of a run that begins."""
-    write_json(run.environment, _environment(gan, data))
-
-
 def read_environment(run: Run) -> dict[str, Any]:
-    """Returns what `write_environment` wrote.
+    """Returns the environment in which a run began.
 
     Raises:
         GenpriorError: It is not there, or not readable.
@@ -40,7 +35,7 @@ def differences(run: Run, gan: "GAN", data: Dataset) -> list[str]:
     Raises:
         GenpriorError: The data are not the run's data.
     """
-    then, now = read_environment(run), _environment(gan, data)
+    then, now = read_environment(run), environment(gan, data)
     if any(then.get(key) != now[key] for key in DATA):
         raise GenpriorError(
             f"{data.name} is no longer what {run.path} was trained on ({then.get('images')} images of shape "
@@ -54,7 +49,8 @@ def differences(run: Run, gan: "GAN", data: Dataset) -> list[str]:
     ]
 
 
-def _environment(gan: "GAN", data: Dataset) -> dict[str, Any]:
+def environment(gan: "GAN", data: Dataset) -> dict[str, Any]:
+    """Returns what a run of `gan` on `data` is trained on here."""
     return {
         "data_sha256": data.fingerprint(),
         "images": len(data),

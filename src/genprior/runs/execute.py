@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from genprior.data import Dataset
+from genprior.errors import GenpriorError
 from genprior.hardware import keep_freed_memory, resolve_device
 from genprior.runs.budget import Budget
-from genprior.runs.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint, save_checkpoint
+from genprior.runs.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from genprior.runs.folder import Run, locked
 from genprior.runs.log import Row, StepLog, non_finite_names, rows_of
 from genprior.training.gan import GAN
@@ -59,13 +61,20 @@ def launch(config: "GANConfig") -> "Fabric":
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets each process at length
     device = resolve_device(config.device)
-    accelerator = "cuda" if device.type == "cuda" else "cpu"
+    if device.type not in ("cpu", "cuda"):
+        raise GenpriorError(f"trains on cpu and cuda, got {device}", argument="device")
+    accelerator = device.type
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         devices: list[int] | int = [device.index or 0] if accelerator == "cuda" else 1
         fabric = Fabric(accelerator=accelerator, devices=devices)
     else:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        if accelerator == "cuda" and local > torch.cuda.device_count():
+            have = torch.cuda.device_count()
+            raise GenpriorError(
+                f"{local} processes on this machine need {local} GPUs, it has {have}", argument="device"
+            )
         fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
     fabric.launch()
     if config.threads is not None:
@@ -112,8 +121,9 @@ def execute(
         for line in refused:
             row: Row = {"step": start.step, "images_seen": start.images_seen}
             yield Progress(row, start.seconds, budget.fraction(start.images_seen), message=line)
+        good = checkpoint_path(run.checkpoints, start.step)
         steps = train(gan, data, seed=run.config.seed, images_seen=start.images_seen, limit=budget.images)
-        yield from _watch(run, gan, steps, budget, log, should_stop, flush_every)
+        yield from _watch(run, gan, steps, budget, log, should_stop, flush_every, good)
 
 
 def _watch(
@@ -124,6 +134,7 @@ def _watch(
     log: StepLog | None,
     should_stop: Callable[[], bool],
     flush_every: int,
+    good: Path,
 ) -> Iterator[Progress]:
     """Draws the steps, looks at their records in blocks, saves, and decides when to end."""
     pending: list[Step] = []
@@ -140,12 +151,21 @@ def _watch(
         fraction = budget.fraction(step.images_seen)
         bad = next((row for row in rows if non_finite_names(row)), None)
         if bad is not None:
-            yield Progress(bad, budget.seconds, fraction, "non-finite", _non_finite_message(run, bad))
+            message = _non_finite_message(int(bad["step"]), non_finite_names(bad), good)
+            yield Progress(bad, budget.seconds, fraction, "non-finite", message)
             return
         if decided != GO_ON:
+            # A step's record comes from before its update: the weights may be ill where the record is not yet.
+            state = gan.state_dict()
+            ill = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+            if ill:
+                message = _non_finite_message(step.index, ill[:3], good)
+                yield Progress(rows[-1], budget.seconds, fraction, "non-finite", message)
+                return
             if log is not None:
-                state = Checkpoint(step.index, step.images_seen, budget.seconds, gan.state_dict())
-                save_checkpoint(run.checkpoints, state)
+                log.sync()
+                at = Checkpoint(step.index, step.images_seen, budget.seconds, state)
+                good = save_checkpoint(run.checkpoints, at)
             save_at = budget.seconds + run.config.checkpoint_seconds
         outcome = OUTCOMES.get(decided)
         yield Progress(rows[-1], budget.seconds, fraction, outcome)
@@ -163,10 +183,8 @@ def _wish(budget: Budget, step: Step, should_stop: Callable[[], bool], save_at: 
     return SAVE if budget.seconds >= save_at else GO_ON
 
 
-def _non_finite_message(run: Run, row: Row) -> str:
-    names = ", ".join(non_finite_names(row))
-    good = newest_checkpoint(run.checkpoints)
+def _non_finite_message(step: int, names: list[str], good: Path) -> str:
     return (
-        f"step {row['step']} has values that are not finite ({names}); training stopped. Last good checkpoint: "
-        f"{good}. Try a lower learning rate or --precision float32"
+        f"step {step} has values that are not finite ({', '.join(names)}); training stopped. Last good checkpoint: "
+        f"{good}. Train anew with a lower learning rate or --precision float32"
     )

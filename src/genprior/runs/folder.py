@@ -61,11 +61,12 @@ def create_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> Run
         raise GenpriorError(f"{path} is not a run, and is not overwritten", argument="out")
     try:
         if path.exists():
-            shutil.rmtree(path)
+            with locked(Run(path, config)):
+                shutil.rmtree(path)
         path.mkdir(parents=True)
         write_json(path / CONFIG, config.model_dump())
     except OSError as error:
-        raise GenpriorError(f"cannot write to {path}: {error.strerror}", argument="out") from None
+        raise GenpriorError(f"cannot write to {path}: {error.strerror or error}", argument="out") from None
     return Run(path, config)
 
 

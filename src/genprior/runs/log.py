@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -61,15 +63,20 @@ def to_json(row: Row) -> str:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Returns the rows of a log, with null as it stands; a last line that was cut off by a kill is left out."""
+    """Returns the rows of a log, with null as it stands.
+
+    A last line that was cut off by a kill is left out; so is any other line that cannot be read, with a warning.
+    """
     if not path.exists():
         return []
+    lines = path.read_text(errors="replace").splitlines()
     rows: list[Row] = []
-    for line in path.read_text().splitlines():
+    for number, line in enumerate(lines, 1):
         try:
             rows.append(json.loads(line))
         except ValueError:
-            break
+            if number < len(lines):
+                warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=2)
     return rows
 
 
@@ -85,7 +92,9 @@ class StepLog:
     """
 
     def __init__(self, run: Run, last_step: int) -> None:
-        self._writer = _tensorboard_writer(run.path / "tensorboard") if run.config.tensorboard else None
+        self._writer = None
+        if run.config.tensorboard:
+            self._writer = tensorboard_writer()(str(run.path / "tensorboard"))
         kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
         write_text(run.steps, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = run.steps.open("a")
@@ -98,6 +107,10 @@ class StepLog:
             for row in rows:
                 for name in row.keys() - {"step", "images_seen"}:
                     self._writer.add_scalar(name, row[name], row["images_seen"])
+
+    def sync(self) -> None:
+        """Waits until the disk has all rows: a checkpoint must not outlive the rows before it."""
+        os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -113,11 +126,12 @@ class StepLog:
             self._writer.close()
 
 
-def _tensorboard_writer(folder: Path) -> Any:  # noqa: ANN401 - the extra may be absent
+def tensorboard_writer() -> Any:  # noqa: ANN401 - the extra may be absent
+    """Returns TensorBoard's writer class; raises `GenpriorError` where the extra is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise GenpriorError(
             "TensorBoard is not installed; pip install 'genprior[tensorboard]'", argument="tensorboard"
         ) from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter

@@ -1,26 +1,28 @@
 """From a config, or a folder, to a run that is ready to be trained."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from genprior.config import GANConfig, parse_config
+from genprior.config import BUDGETS, GANConfig, parse_config
 from genprior.data import Dataset
+from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.hardware import resolve_precision
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.environment import differences, write_environment
+from genprior.runs.environment import differences, environment
 from genprior.runs.execute import launch
-from genprior.runs.folder import CONFIG, Run, create_run, open_run, refuse_existing, write_json
+from genprior.runs.folder import CONFIG, Run, create_run, locked, open_run, refuse_existing, write_json
+from genprior.runs.log import tensorboard_writer
 from genprior.training.gan import GAN
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-BUDGETS = ("images_seen", "epochs", "minutes")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def new_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> Prepar
     """
     if not overwrite:
         refuse_existing(path)
+    if config.tensorboard:
+        tensorboard_writer()
     fabric = launch(config)
     data = _load_data(config, fabric)
     config = _resolved(config, fabric)
@@ -55,26 +59,29 @@ def new_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> Prepar
     gan.check(data)
     run = Run(path, config)
     if fabric.is_global_zero:
+        facts = environment(gan, data)  # takes its time, so before the folder is there
         run = create_run(path, config, overwrite=overwrite)
-        write_environment(run, gan, data)
+        write_json(run.environment, facts)
     fabric.barrier()
     return PreparedRun(run, gan, data, [_headline(run, gan, data)])
 
 
-def resumed_run(path: Path, budget: dict[str, float | int | None]) -> PreparedRun:
+def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> PreparedRun:
     """Returns the run at `path`, ready to go on.
 
     Arguments:
         path: Folder of the run.
-        budget: At most one of `images_seen`, `epochs` and `minutes`, to replace the run's own.
+        changes: At most one of `images_seen`, `epochs` and `minutes`, to replace the run's budget, and `device`.
 
     Raises:
         GenpriorError: No run, other data than before, or a budget that is used up.
     """
     run = open_run(path)
-    given = {name: value for name, value in budget.items() if value is not None}
+    given = {name: value for name, value in changes.items() if value is not None}
     if given:
-        own = {k: v for k, v in run.config.model_dump().items() if k not in BUDGETS}
+        own = run.config.model_dump()
+        if given.keys() & BUDGETS:
+            own = {name: value for name, value in own.items() if name not in BUDGETS}
         run = Run(path, parse_config({**own, **given}))
     fabric = launch(run.config)
     data = _load_data(run.config, fabric)
@@ -83,7 +90,8 @@ def resumed_run(path: Path, budget: dict[str, float | int | None]) -> PreparedRu
     notes = [_headline(run, gan, data), *differences(run, gan, data)]
     _refuse_finished(run, data)
     if fabric.is_global_zero and given:
-        write_json(path / CONFIG, run.config.model_dump())
+        with locked(run):
+            write_json(path / CONFIG, run.config.model_dump())
     fabric.barrier()
     return PreparedRun(run, gan, data, notes)
 
@@ -98,7 +106,12 @@ def _resolved(config: GANConfig, fabric: "Fabric") -> GANConfig:
     precision = fabric.broadcast(resolve_precision(config.precision, fabric.device))
     threads = fabric.broadcast(config.threads or torch.get_num_threads())
     torch.set_num_threads(threads)
-    return config.model_copy(update={"precision": precision, "threads": threads})
+    found: dict[str, object] = {"precision": precision, "threads": threads}
+    if parse_spec(config.data).source is None:  # a path, which must hold wherever the run is resumed from
+        found["data"] = os.path.abspath(os.path.expanduser(config.data))
+    if config.data_root is not None:
+        found["data_root"] = os.path.abspath(os.path.expanduser(config.data_root))
+    return config.model_copy(update=found)
 
 
 def _refuse_finished(run: Run, data: Dataset) -> None:

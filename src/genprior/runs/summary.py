@@ -39,8 +39,9 @@ def summary(path: Path) -> dict[str, object]:
         )
     facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
     rows = read_rows(run.steps)[-AVERAGED:]
-    if rows and any(row.get("not_finite") or non_finite_names(_without_null(row)) for row in rows):
-        facts["state"] = f"stopped by values that are not finite at step {rows[-1]['step']}"
+    ill = [row["step"] for row in rows if row.get("not_finite") or non_finite_names(_without_null(row))]
+    if ill:
+        facts["state"] = f"stopped by values that are not finite at step {ill[0]}"
     names = [name for name in rows[-1] if name not in ("step", "images_seen", "not_finite")] if rows else []
     for name in names:
         values = [row[name] for row in rows if row.get(name) is not None]

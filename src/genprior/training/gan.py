@@ -1,4 +1,4 @@
-"""Two-player training: the discriminator several times, the generator once. Knows models, losses and tensors."""
+"""Two-player training: the discriminator several times, the generator once. Knows data, models and losses."""
 
 from collections.abc import Iterable
 
@@ -132,8 +132,8 @@ class GAN:
             "discriminator_loss": self.loss.discriminator(real_all, fake_all).mean(),
             **_logit_record("real", real_all),
             **_logit_record("fake", fake_all),
-            "accuracy_real": (real_all > 0).to(self.wide).mean(),
-            "accuracy_fake": (fake_all <= 0).to(self.wide).mean(),
+            "accuracy_real": (real_all > self.loss.equilibrium_logit).to(self.wide).mean(),
+            "accuracy_fake": (fake_all <= self.loss.equilibrium_logit).to(self.wide).mean(),
             "discriminator_gradient_norm": norm,
             "non_finite_logits": (~torch.isfinite(torch.cat([real_all, fake_all]))).sum(),
             "non_finite_gradients": bad,

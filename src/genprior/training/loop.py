@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -73,11 +74,15 @@ def shuffled_indices(first: int, count: int, size: int, seed: int) -> Tensor:
     parts: list[Tensor] = []
     while count > 0:
         epoch, start = divmod(first, size)
-        order = torch.randperm(size, generator=derived_generator(seed, "order", epoch))
-        part = order[start : start + count]
+        part = _order(size, seed, epoch)[start : start + count]
         parts.append(part)
         first, count = first + len(part), count - len(part)
     return torch.cat(parts)
+
+
+@lru_cache(maxsize=2)
+def _order(size: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(size, generator=derived_generator(seed, "order", epoch))
 
 
 def train(

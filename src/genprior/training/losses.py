@@ -26,8 +26,10 @@ class AdversarialLoss:
 
     Attributes:
         discriminator: The discriminator's loss, real and fake terms summed.
-        generator: The generator's loss. It also sees the real logits, so that relativistic losses fit.
-        equilibrium_logit: The logit that the best discriminator returns everywhere once fakes equal the data.
+        generator: The generator's loss. It also sees the real logits, so that relativistic losses fit; they are those
+            of the last discriminator update, from before it.
+        equilibrium_logit: The logit that the best discriminator returns everywhere once fakes equal the data, and
+            above which it takes an image for real.
     """
 
     discriminator: LogitLoss
