@@ -118,16 +118,124 @@ BAD = {
     "no such precision": (["--precision", "fp8"], "--precision: .*'bf16', 'float32' or 'float64'"),
     "no such device": (["--device", "abacus"], "--device: 'abacus' is not a device of this machine"),
     "two budgets": (["--minutes", "3"], "give one of images_seen, epochs and minutes"),
-    "missing config": (["--config", "none.json"], "--config: none.json cannot be read"),
     "two channels": (["--channels", "2"], "--channels: "),
-    "image options on points": (["--size", "28"], "--size: "),
+    "image options on points": (["--size", "28"], "--size: .*--preset points"),
+    "not a number": (["--epochs", "many"], "--epochs.*valid number"),
+    "unknown flag": (["--lossy", "hinge"], "--lossy"),
+    "endless budget": (["--epochs", "1e305"], "--epochs: .*less than or equal to"),
+    "absurd latent": (["--latent-size", "1000000000"], "--latent-size: .*less than or equal to 65536"),
+    "absurd width": (["--model", "mlp:width=100000"], "--model: option 'width' must be an integer from 1 to 4096"),
+    "fractional width": (["--model", "mlp:width=2.5"], "--model: option 'width' must be an integer"),
+    "output below a file": (["--out", "image.png/run"], "--out: cannot write to image.png/run: Not a directory"),
+    "read-only output": (["--out", "/proc/run"], "--out: cannot write to /proc/run"),
 }
+
+
+def save(name: str, array: numpy.ndarray) -> list[str]:
+    numpy.save(name, array)
+    return [name]
+
+
+def folder(name: str, *contents: bytes | int) -> list[str]:
+    """A folder of images, each given by its side, or by the bytes of something that is none."""
+    Path(name).mkdir()
+    for number, content in enumerate(contents):
+        if isinstance(content, int):
+            Image.new("L", (content, content), number).save(f"{name}/{number}.png")
+        else:
+            Path(f"{name}/{number}.png").write_bytes(content)
+    return [name]
+
+
+BAD_DATA = {
+    "empty folder": (lambda: folder("data"), "--data: expected images .*found none"),
+    "folder of nothing readable": (lambda: folder("data", b"x", b"y"), "--data: none of 2 images can be read"),
+    "broken image": (lambda: [*folder("data", 28, b"x"), "--strict"], r"--data: cannot read 1\.png"),
+    "images smaller than the model": (
+        lambda: folder("data", 28, 12),
+        r"--size: 1\.png is 12 wide and 12 high, too small",
+    ),
+    "wrong channel count": (lambda: save("a.npy", numpy.zeros((9, 28, 28, 5))), "--data: .*got .9, 28, 28, 5."),
+    "not an array": (lambda: Path("a.npy").write_text("no") and ["a.npy"], "--data: a.npy: cannot read it"),
+    "NaN": (lambda: save("a.npy", numpy.full((9, 28, 28), numpy.nan)), "--data: .*7056 of 7056 that are not"),
+    "out of range": (lambda: save("a.npy", numpy.full((9, 28, 28), 7.0)), "--data: .*finite values from 7 to 7"),
+    "no network": (lambda: ["fashion-mnist", "--data-root", "empty"], "--data: no network and no local copy.* put "),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_are_one_line_and_exit_code_2(
+    genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.setattr("genprior.data.named.answers", lambda _: False)
+    make, message = BAD_DATA[case]
+    text = genprior("train", "gan", "--data", *make(), "--images-seen", 100, "--out", "run", code=2)
+    assert text.count("\n") == 1, text
+    assert re.search(message, text), text
+    assert not Path("run").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_broken_image_is_named_and_left_out(genprior: Callable[..., str]) -> None:
+    text = genprior("data", *folder("data", 28, b"x", 28))
+    assert "warning: 1 of 3 images cannot be read and are left out: 1.png" in text
+    assert "count          2" in text
+
+
+def test_config_file_and_preset_are_not_mixed(genprior: Callable[..., str]) -> None:
+    Path("config.json").write_text(genprior("train", "gan", "--dry-run"))
+    text = genprior("train", "gan", "--config", "config.json", "--preset", "study-literal", code=2)
+    assert "--preset: the config file settles what a preset would" in text
+
+
+@pytest.mark.parametrize(("name", "text"), [("none.json", None), ("a.json", "{"), ("a.json", "[]"), (".", None)])
+def test_config_file_that_cannot_be_read(genprior: Callable[..., str], name: str, text: str | None) -> None:
+    if text is not None:
+        Path(name).write_text(text)
+    output = genprior("train", "gan", "--config", name, "--out", "run", code=2)
+    assert output.startswith(f"genprior: --config: {name} ")
+    assert output.count("\n") == 1
+
+
+def test_flag_replaces_the_budget_of_a_config_file(genprior: Callable[..., str]) -> None:
+    Path("config.json").write_text(genprior("train", "gan", "--epochs", 4, "--dry-run"))
+    settings = json.loads(genprior("train", "gan", "--config", "config.json", "--minutes", 2, "--dry-run"))
+    assert (settings["epochs"], settings["minutes"]) == (None, 2)
+
+
+def test_dry_run_refuses_an_unknown_loss(genprior: Callable[..., str]) -> None:
+    assert "did you mean 'hinge'" in genprior("train", "gan", "--loss", "hing", "--dry-run", code=2)
+
+
+def test_samples_need_a_name_that_says_what_they_are(genprior: Callable[..., str]) -> None:
+    genprior("train", "gan", *SMALL, "--out", "run")
+    assert "--out: expected a name that ends in .png" in genprior("sample", "run", "--out", "a.xyz", code=2)
+    assert "run/config.json: File exists" in genprior("sample", "run", "--out", "run/config.json/a.png", code=2)
+
+
+def test_full_disk_is_one_line(genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import safetensors.torch
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "tensors.safetensors")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fail)
+    text = genprior("train", "gan", *SMALL, "--out", "run", code=2)
+    assert "genprior: tensors.safetensors: No space left on device" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("words", [[], ["train"]])
+def test_command_without_its_word_says_so(genprior: Callable[..., str], words: list[str]) -> None:
+    text = genprior(*words, code=2 if words else 0)
+    assert ("Missing command" if words else "Commands") in text
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_exit_code_2(genprior: Callable[..., str], case: str) -> None:
     flags, message = BAD[case]
-    text = genprior("train", "gan", *SMALL, *flags, "--out", "run", code=2)
+    Path("image.png").write_text("a file where a folder should be")
+    text = genprior("train", "gan", *SMALL, "--out", "run", *flags, code=2)
     assert text.count("\n") == 1
     assert "Traceback" not in text
     assert re.search(message, text), text
@@ -156,7 +264,7 @@ def test_what_is_no_run_is_named(genprior: Callable[..., str], command: str) -> 
 def test_non_finite_training_exits_with_1_and_names_step_and_checkpoint(
     genprior: Callable[..., str], make_run: Callable[..., Run]
 ) -> None:
-    flags = ["--generator-learning-rate", 1e30, "--discriminator-learning-rate", 1e30]
+    flags = ["--generator-learning-rate", 1e9, "--discriminator-learning-rate", 1e9]
     text = genprior("train", "gan", *SMALL, *flags, "--out", "run", code=1)
     assert "has values that are not finite" in text
     assert "Last good checkpoint: run/checkpoint/step-000000000" in text

@@ -63,6 +63,45 @@ def test_damaged_checkpoint_is_named_and_the_one_before_used(
     assert "step-000000002 is refused" in refused[0]
 
 
+@pytest.mark.parametrize("text", ["[]", "5", "{}", "null"])
+def test_counters_that_are_no_table_are_refused(tmp_path: Path, text: str) -> None:
+    save(tmp_path, 1)
+    (save(tmp_path, 2) / "counters.json").write_text(text)
+    loaded, refused = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert (loaded.step, len(refused)) == (1, 1)
+
+
+def test_refused_checkpoints_of_a_lost_future_take_no_place(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    truncate(save(tmp_path, 9) / "tensors.safetensors")
+    save(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000001", "step-000000002"]
+
+
+def test_weights_that_an_update_ruined_are_not_saved(tmp_path: Path) -> None:
+    prepared = new_run(tmp_path / "run", points_config(checkpoint_seconds=1e-9))
+    gan, update = prepared.gan, prepared.gan.update
+
+    def ruin(*arguments: object) -> dict[str, torch.Tensor]:
+        record = update(*arguments)  # type: ignore[arg-type]
+        if len(sizes) == 3:
+            next(gan.discriminator.parameters()).data.fill_(float("inf"))
+        sizes.append(1)
+        return record
+
+    sizes: list[int] = []
+    gan.update = ruin  # type: ignore[method-assign]
+    *_, last = execute(prepared.run, gan, prepared.data)
+    assert last.outcome == "non-finite"
+    assert last.message is not None
+    assert "step 4 has values that are not finite (discriminator/" in last.message
+    assert f"Last good checkpoint: {prepared.run.checkpoints / 'step-000000003'}" in last.message
+    saved, _ = load_checkpoint(prepared.run.checkpoints)
+    assert saved is not None
+    assert saved.step == 3
+
+
 def test_altered_counters_are_refused(tmp_path: Path) -> None:
     save(tmp_path, 1)
     file = save(tmp_path, 2) / "counters.json"
@@ -147,6 +186,20 @@ def test_prior_uses_the_average_unless_asked_otherwise(make_run: Callable[..., R
     for average, group in ((True, "average/"), (False, "generator/")):
         weights = load_prior(run.path, average=average).generator.state_dict()
         assert all(torch.equal(value, checkpoint.tensors[group + name]) for name, value in weights.items())
+
+
+def test_prior_names_the_checkpoint_that_it_does_not_use(make_run: Callable[..., Run]) -> None:
+    run = make_run(checkpoint_seconds=1e-9)
+    truncate(sorted(run.checkpoints.iterdir())[-1] / "tensors.safetensors")
+    with pytest.warns(UserWarning, match="step-000000020 is refused"):
+        load_prior(run.path)
+
+
+def test_loading_a_prior_draws_no_random_number(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    before = torch.get_rng_state()
+    load_prior(run.path)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_prior_of_an_untrained_folder_is_refused(tmp_path: Path) -> None:

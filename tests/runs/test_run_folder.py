@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy
 import pytest
 
 from genprior.errors import GenpriorError
@@ -105,3 +106,36 @@ def test_run_is_trained_by_one_process_at_a_time(make_run: Callable[..., Run]) -
     with locked(run), pytest.raises(GenpriorError, match="is being trained by another process"):
         list(execute(prepared.run, prepared.gan, prepared.data))
     assert list(execute(prepared.run, prepared.gan, prepared.data))[-1].outcome == "finished"
+
+
+def test_run_in_training_is_not_overwritten(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    with locked(run), pytest.raises(GenpriorError, match="is being trained by another process"):
+        new_run(run.path, points_config(), overwrite=True)
+    assert run.steps.exists()
+
+
+def test_budget_of_a_run_in_training_stays(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    with locked(run), pytest.raises(GenpriorError, match="is being trained by another process"):
+        resumed_run(run.path, {"images_seen": 2000})
+    assert open_run(run.path).config.images_seen == 1000
+
+
+def test_paths_are_stored_so_that_they_hold_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numpy.save(tmp_path / "images.npy", numpy.random.default_rng(0).integers(0, 256, (40, 28, 28), numpy.uint8))
+    monkeypatch.chdir(tmp_path)
+    changes = {"preset": "dcgan-28", "model": "mlp:width=4", "data": "images.npy[:30]", "batch_size": 5}
+    prepared = new_run(Path("run"), points_config(**changes, images_seen=15, data_root="."))
+    assert prepared.run.config.data == f"{tmp_path}/images.npy[:30]"
+    assert prepared.run.config.data_root == str(tmp_path)
+    list(execute(prepared.run, prepared.gan, prepared.data))
+    monkeypatch.chdir("/")
+    assert resumed_run(tmp_path / "run", {"images_seen": 30}).run.path == tmp_path / "run"
+
+
+def test_run_killed_before_its_second_file_can_be_resumed(tmp_path: Path) -> None:
+    prepared = new_run(tmp_path / "run", points_config())
+    prepared.run.environment.unlink()
+    again = resumed_run(tmp_path / "run", {})
+    assert list(execute(again.run, again.gan, again.data))[-1].outcome == "finished"

@@ -65,6 +65,16 @@ def test_line_cut_off_by_a_kill_is_left_out(make_run: Callable[..., Run]) -> Non
     assert [row["step"] for row in read_rows(run.steps)] == list(range(1, 20))
 
 
+def test_unreadable_line_costs_no_other(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    lines = run.steps.read_text().splitlines()
+    lines[4] = "{broken"
+    run.steps.write_text("\n".join(lines) + "\n")
+    with pytest.warns(UserWarning, match=r"line 5 of .*steps\.jsonl cannot be read"):
+        rows = read_rows(run.steps)
+    assert [row["step"] for row in rows] == [step for step in range(1, 21) if step != 5]
+
+
 def test_tensorboard_gets_every_scalar(make_run: Callable[..., Run]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -87,6 +87,9 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
     data = _load_data(run.config, fabric)
     gan = run.config.build(data, fabric)
     gan.check(data)
+    if fabric.is_global_zero and not run.environment.exists() and load_checkpoint(run.checkpoints)[0] is None:
+        write_json(run.environment, environment(gan, data))  # killed between the first two files of the run
+    fabric.barrier()
     notes = [_headline(run, gan, data), *differences(run, gan, data)]
     _refuse_finished(run, data)
     if fabric.is_global_zero and given:
