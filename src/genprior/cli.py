@@ -1,6 +1,5 @@
 """The command line: one short function per sub-command, no mathematics. Help must not import torch."""
 
-import json
 import os
 import shlex
 import signal
@@ -183,12 +182,9 @@ def _config_file(path: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
         return {}
     if "preset" in flags:
         raise GenpriorError("the config file settles what a preset would; give one of them", argument="preset")
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise GenpriorError(f"{path} cannot be read: {error}", argument="config") from None
-    if not isinstance(values, dict):
-        raise GenpriorError(f"{path} holds no table of settings", argument="config")
+    from genprior.runs.folder import read_table
+
+    values = read_table(path, "config")
     replaced = BUDGETS if flags.keys() & BUDGETS else frozenset()  # one budget takes the place of another
     return {name: value for name, value in values.items() if name not in replaced}
 

@@ -70,6 +70,17 @@ def create_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> Run
     return Run(path, config)
 
 
+def read_table(path: Path, argument: str) -> dict[str, Any]:
+    """Returns a table of settings written as JSON; raises `GenpriorError` about `argument` where there is none."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
+    if not isinstance(values, dict):
+        raise GenpriorError(f"{path} holds no table of settings", argument=argument)
+    return values
+
+
 def refuse_existing(path: Path) -> None:
     """Raises `GenpriorError` where `path` is anything but a free name or an empty folder."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -89,12 +100,7 @@ def open_run(path: Path) -> Run:
     file = path / CONFIG
     if not file.is_file():
         raise GenpriorError(f"{path} is not a run: it has no {CONFIG}", argument="run")
-    try:
-        values = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise GenpriorError(f"{file} cannot be read: {error}", argument="run") from None
-    if not isinstance(values, dict):
-        raise GenpriorError(f"{file} holds no table of settings", argument="run")
+    values = read_table(file, "run")
     try:
         return Run(path, parse_config(values))
     except GenpriorError as error:
