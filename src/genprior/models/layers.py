@@ -1,9 +1,9 @@
 """Strided convolutions that run fast on a CPU, and batch normalisation over all processes.
 
 On a CPU the gradients of transposed convolutions, and in bf16 the weight gradients of the others, are faster as one
-matrix product over patches than by torch's strided backward convolutions (`benchmarks/layers.py`). On other devices these
-layers are torch's own. Activations are (B, C, H, W) in channels-last memory, and the dtype of the input decides the
-dtype of the arithmetic; weights stay in theirs. Imports nothing of ours.
+matrix product over patches than by torch's strided backward convolutions (`benchmarks/layers.py`). On other devices
+these layers are torch's own. Activations are (B, C, H, W) in channels-last memory, and the dtype of the input decides
+the dtype of the arithmetic; weights stay in theirs. Imports nothing of ours.
 """
 
 from typing import Any
