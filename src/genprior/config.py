@@ -28,7 +28,7 @@ Size = Annotated[int, Field(ge=1, le=1024)]  # more is a slip, and would ask for
 PRESETS: dict[str, dict[str, Any]] = {
     # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
     "dcgan-28": {"size": 28},
-    # The same with "L2 regularisation, lambda = 0.5" taken literally; it ends in one blank image.
+    # The same with "L2 regularisation, lambda = 0.5" taken literally, as weight decay; it hardly learns.
     "study-literal": {"size": 28, "weight_decay": 0.5, "beta1": 0.9, "beta2": 0.999},
     "dcgan-32": {"size": 32},
     "dcgan-64": {"size": 64},
