@@ -188,7 +188,7 @@ def test_every_loss_is_built_by_its_name(loss: str) -> None:
     ["mlp:width=0", "mlp:width=1.5", "mlp:depth=-3", "dcgan:generator_width=0", "dcgan:discriminator_width=nan"],
 )
 def test_widths_and_depths_of_models_are_positive_integers(spec: str) -> None:
-    with pytest.raises(GenpriorError, match=r"^model: .*integer of at least 1, got"):
+    with pytest.raises(GenpriorError, match=r"^model: .*integer from 1 to 4096, got"):
         build(MODELS, spec, "model", image_shape=(1, 8, 8), latent_size=3)
 
 

@@ -138,7 +138,7 @@ def test_points_that_are_finite_are_drawn(tmp_path: Path) -> None:
     for name in ("many", "some not finite", "none finite"):
         write_samples(POINTS[name], tmp_path / "points.png")
         red, _, blue = _read(tmp_path / "points.png").astype(int).transpose(2, 0, 1)
-        inked.append(int((blue - red > 20).sum()))
+        inked.append(int((red - blue > 20).sum()))
     assert inked[0] > inked[1] > inked[2] == 0
 
 

@@ -102,7 +102,7 @@ def train_gan(
         check_names(settings)
         typer.echo(settings.model_dump_json(indent=2))
         return
-    if out is None:
+    if out is None or out == Path():
         raise GenpriorError("name the folder of the new run", argument="out")
     from genprior.runs import new_run
 
@@ -185,7 +185,7 @@ def _config_file(path: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     from genprior.runs.folder import read_table
 
     values = read_table(path, "config")
-    replaced = BUDGETS if flags.keys() & BUDGETS else frozenset()  # one budget takes the place of another
+    replaced = BUDGETS if flags.keys() & set(BUDGETS) else ()  # one budget takes the place of another
     return {name: value for name, value in values.items() if name not in replaced}
 
 

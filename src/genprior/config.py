@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from genprior.training.gan import GAN
 
 T = TypeVar("T")
-BUDGETS = frozenset({"images_seen", "epochs", "minutes"})
+BUDGETS = ("images_seen", "epochs", "minutes")
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -74,13 +74,13 @@ class GANConfig(BaseModel):
     model: str = "dcgan"
     latent_size: Annotated[int, Field(ge=1, le=65536)] = 100
     loss: str = "non-saturating"
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    discriminator_updates: Count = 3
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 128
+    discriminator_updates: Annotated[int, Field(ge=1, le=1000)] = 3
     generator_learning_rate: Positive = 0.002
     discriminator_learning_rate: Positive = 0.002
     beta1: Fraction = 0.5
     beta2: Fraction = 0.999
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
     average_half_life: Positive = 10_000
     images_seen: Count | None = None
     epochs: Positive | None = None
@@ -104,7 +104,7 @@ class GANConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        given = [name for name in sorted(BUDGETS) if getattr(self, name) is not None]
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"give one of images_seen, epochs and minutes, got {' and '.join(given)}")
         if not given:

@@ -1,6 +1,7 @@
 """The run folder: what is written, what is refused, what is never lost."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy
 import pytest
 
 from genprior.errors import GenpriorError
-from genprior.runs import Run, create_run, execute, new_run, open_run, resumed_run, summary
+from genprior.runs import Run, create_run, execute, load_prior, new_run, open_run, resumed_run, summary
 from genprior.runs.folder import locked
 from small import points_config
 
@@ -139,3 +140,30 @@ def test_run_killed_before_its_second_file_can_be_resumed(tmp_path: Path) -> Non
     prepared.run.environment.unlink()
     again = resumed_run(tmp_path / "run", {})
     assert list(execute(again.run, again.gan, again.data))[-1].outcome == "finished"
+
+
+def test_run_without_its_checkpoints_is_not_begun_again(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(GenpriorError, match="has steps but no checkpoint"):
+        resumed_run(run.path, {"images_seen": 2000})
+    assert run.steps.exists()
+
+
+def test_config_that_does_not_fit_the_checkpoint_is_named(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    file = run.path / "config.json"
+    file.write_text(file.read_text().replace('"latent_size": 2', '"latent_size": 3'))
+    with pytest.raises(GenpriorError, match=r"config\.json does not describe the networks"):
+        load_prior(run.path)
+    prepared = resumed_run(run.path, {"images_seen": 2000})
+    with pytest.raises(GenpriorError, match=r"config\.json does not describe the networks"):
+        list(execute(prepared.run, prepared.gan, prepared.data))
+
+
+@pytest.mark.parametrize("text", ['{"image_shape": [1, 28]}', '{"image_shape": [2, 1, 1], "images": "x"}', "[]", "{"])
+def test_damaged_environment_is_one_line(make_run: Callable[..., Run], text: str) -> None:
+    run = make_run()
+    run.environment.write_text(text)
+    with pytest.raises(GenpriorError, match=r"environment\.json cannot be read"):
+        summary(run.path)

@@ -65,10 +65,11 @@ def test_line_cut_off_by_a_kill_is_left_out(make_run: Callable[..., Run]) -> Non
     assert [row["step"] for row in read_rows(run.steps)] == list(range(1, 20))
 
 
-def test_unreadable_line_costs_no_other(make_run: Callable[..., Run]) -> None:
+@pytest.mark.parametrize("line", ["{broken", "5", '{"foo": 1}', '{"step": "x", "images_seen": 1}'])
+def test_unreadable_line_costs_no_other(make_run: Callable[..., Run], line: str) -> None:
     run = make_run()
     lines = run.steps.read_text().splitlines()
-    lines[4] = "{broken"
+    lines[4] = line
     run.steps.write_text("\n".join(lines) + "\n")
     with pytest.warns(UserWarning, match=r"line 5 of .*steps\.jsonl cannot be read"):
         rows = read_rows(run.steps)

@@ -34,6 +34,7 @@ class Request:
     strict: bool
 
 
+LARGEST = 1024  # pixels a side; more is a slip, and would ask for all memory there is
 Loader = Callable[[Request], Dataset]
 
 
@@ -46,8 +47,10 @@ def make_request(
     strict: bool,
 ) -> Request:
     """Returns the request that checked arguments make."""
-    if size is not None and (type(size) is not int or size < 1):
-        raise GenpriorError(f"expected a whole number of pixels above 0, got {size!r}", argument="size")
+    if size is not None and (type(size) is not int or not 1 <= size <= LARGEST):
+        raise GenpriorError(
+            f"expected a whole number of pixels above 0, at most {LARGEST}, got {size!r}", argument="size"
+        )
     if channels not in (None, 1, 3):
         raise GenpriorError(f"expected 1 (grey) or 3 (RGB), got {channels!r}", argument="channels")
     if fit not in FITS:

@@ -88,7 +88,9 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             refused.append(f"checkpoint {path} is refused: {error}")
     if refused:
-        raise GenpriorError("; ".join(refused) + "; no whole checkpoint is left", argument="run")
+        raise GenpriorError(
+            "; ".join(refused) + "; no whole checkpoint is left: train the run anew with --overwrite", argument="run"
+        )
     return None, refused
 
 

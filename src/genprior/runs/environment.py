@@ -24,7 +24,8 @@ def read_environment(run: Run) -> dict[str, Any]:
     """
     try:
         values = json.loads(run.environment.read_text())
-        return {**values, "image_shape": tuple(values["image_shape"])}
+        channels, height, width = (int(side) for side in values["image_shape"])
+        return {**values, "images": int(values["images"]), "image_shape": (channels, height, width)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GenpriorError(f"{run.environment} cannot be read: {error}", argument="run") from None
 

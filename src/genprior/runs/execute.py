@@ -16,7 +16,7 @@ from genprior.errors import GenpriorError
 from genprior.hardware import keep_freed_memory, resolve_device
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
-from genprior.runs.folder import Run, locked
+from genprior.runs.folder import Run, locked, misfit
 from genprior.runs.log import Row, StepLog, non_finite_names, rows_of
 from genprior.training.gan import GAN
 from genprior.training.loop import Step, train
@@ -109,7 +109,10 @@ def execute(
     saved, refused = load_checkpoint(run.checkpoints)
     start = saved or Checkpoint(0, 0, 0.0, {})
     if saved is not None:
-        gan.load_state_dict(saved.tensors)
+        try:
+            gan.load_state_dict(saved.tensors)
+        except (RuntimeError, KeyError) as error:
+            raise misfit(run) from error
     budget = Budget(run.config, len(data), start.seconds)
     with ExitStack() as stack:
         log = None
@@ -151,7 +154,7 @@ def _watch(
         fraction = budget.fraction(step.images_seen)
         bad = next((row for row in rows if non_finite_names(row)), None)
         if bad is not None:
-            message = _non_finite_message(int(bad["step"]), non_finite_names(bad), good)
+            message = _non_finite_message(int(bad["step"]), non_finite_names(bad)[:3], good)
             yield Progress(bad, budget.seconds, fraction, "non-finite", message)
             return
         if decided != GO_ON:
@@ -186,5 +189,5 @@ def _wish(budget: Budget, step: Step, should_stop: Callable[[], bool], save_at: 
 def _non_finite_message(step: int, names: list[str], good: Path) -> str:
     return (
         f"step {step} has values that are not finite ({', '.join(names)}); training stopped. Last good checkpoint: "
-        f"{good}. Train anew with a lower learning rate or --precision float32"
+        f"{good}. Train anew with a lower learning rate, less weight decay or --precision float32"
     )

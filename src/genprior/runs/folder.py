@@ -81,9 +81,18 @@ def read_table(path: Path, argument: str) -> dict[str, Any]:
     return values
 
 
+def misfit(run: Run) -> GenpriorError:
+    """Returns the error for a config that was changed since the checkpoint was saved."""
+    return GenpriorError(
+        f"{run.path / CONFIG} does not describe the networks in {run.checkpoints}; restore it", argument="run"
+    )
+
+
 def refuse_existing(path: Path) -> None:
     """Raises `GenpriorError` where `path` is anything but a free name or an empty folder."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and not (path / CONFIG).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise GenpriorError(f"{path} exists and is no run; choose another folder", argument="out")
+    if (path / CONFIG).is_file():
         raise GenpriorError(
             f"{path} exists; choose another folder, go on with `genprior resume {path}`, or replace it with "
             "--overwrite",

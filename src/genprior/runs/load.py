@@ -11,7 +11,7 @@ from genprior.models.players import MODELS, initialised
 from genprior.restoration.priors import GeneratorPrior
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import read_environment
-from genprior.runs.folder import open_run
+from genprior.runs.folder import misfit, open_run
 
 
 def load_prior(run: str | Path, *, average: bool = True) -> GeneratorPrior:
@@ -35,6 +35,9 @@ def load_prior(run: str | Path, *, average: bool = True) -> GeneratorPrior:
     players = initialised(lambda: build(MODELS, opened.config.model, "model", image_shape=shape, latent_size=size), 0)
     prefix = "average/" if average else "generator/"
     state = {key.removeprefix(prefix): value for key, value in checkpoint.tensors.items() if key.startswith(prefix)}
-    players.generator.load_state_dict(state)
+    try:
+        players.generator.load_state_dict(state)
+    except RuntimeError as error:
+        raise misfit(opened) from error
     network = players.generator.to(torch.float32).to(memory_format=torch.channels_last)
     return GeneratorPrior(network, size, (shape[0], shape[1], shape[2]))

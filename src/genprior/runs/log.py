@@ -72,12 +72,29 @@ def read_rows(path: Path) -> list[Row]:
     lines = path.read_text(errors="replace").splitlines()
     rows: list[Row] = []
     for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            if number < len(lines):
-                warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=2)
+        row = _row(line)
+        if row is not None:
+            rows.append(row)
+        elif number < len(lines) or _is_json(line):
+            warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=2)
     return rows
+
+
+def _row(line: str) -> Row | None:
+    """The row in a line, or None where it holds something else."""
+    row = json.loads(line) if _is_json(line) else None
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int) or not isinstance(row.get("images_seen"), int):
+        return None
+    numbers = (value for name, value in row.items() if name != "not_finite")
+    return row if all(value is None or isinstance(value, int | float) for value in numbers) else None
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 class StepLog:

@@ -18,7 +18,7 @@ from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import differences, environment
 from genprior.runs.execute import launch
 from genprior.runs.folder import CONFIG, Run, create_run, locked, open_run, refuse_existing, write_json
-from genprior.runs.log import tensorboard_writer
+from genprior.runs.log import read_rows, tensorboard_writer
 from genprior.training.gan import GAN
 
 if TYPE_CHECKING:
@@ -80,14 +80,17 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
     given = {name: value for name, value in changes.items() if value is not None}
     if given:
         own = run.config.model_dump()
-        if given.keys() & BUDGETS:
+        if given.keys() & set(BUDGETS):
             own = {name: value for name, value in own.items() if name not in BUDGETS}
         run = Run(path, parse_config({**own, **given}))
+    begun = load_checkpoint(run.checkpoints)[0] is not None
+    if not begun and read_rows(run.steps):
+        raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
     fabric = launch(run.config)
     data = _load_data(run.config, fabric)
     gan = run.config.build(data, fabric)
     gan.check(data)
-    if fabric.is_global_zero and not run.environment.exists() and load_checkpoint(run.checkpoints)[0] is None:
+    if fabric.is_global_zero and not run.environment.exists() and not begun:
         write_json(run.environment, environment(gan, data))  # killed between the first two files of the run
     fabric.barrier()
     notes = [_headline(run, gan, data), *differences(run, gan, data)]
