@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from genprior.cli import main
+from genprior.cli import _stop_on_signal, main
 from genprior.runs import Run, open_run
 from genprior.runs.log import read_rows
 
@@ -269,6 +270,17 @@ def test_non_finite_training_exits_with_1_and_names_step_and_checkpoint(
     assert "has values that are not finite" in text
     assert "Last good checkpoint: run/checkpoint/step-000000000" in text
     assert "not finite" in genprior("info", "run")
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_closed_terminal_stops_training_unless_nohup_says_otherwise(ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with _stop_on_signal() as received:
+            signal.raise_signal(signal.SIGHUP)
+            assert received == ([] if ignored else [signal.SIGHUP])
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def in_fresh_process(code: str) -> str:

@@ -225,8 +225,10 @@ def _train(prepared: "PreparedRun") -> None:
 def _stop_on_signal() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or termination signal fills; the second one ends the process as usual."""
     received: list[int] = []
-    names = ("SIGINT", "SIGTERM", "SIGHUP")  # SIGHUP: the terminal was closed; not on Windows
-    kinds = [getattr(signal, name) for name in names if name in signal.Signals.__members__]
+    kinds: list[int] = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows does not know it
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # nohup asks to train on
+        kinds.append(hangup)
 
     def receive(number: int, _: object) -> None:
         received.append(number)

@@ -72,29 +72,26 @@ def read_rows(path: Path) -> list[Row]:
     lines = path.read_text(errors="replace").splitlines()
     rows: list[Row] = []
     for number, line in enumerate(lines, 1):
-        row = _row(line)
-        if row is not None:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                break
+            row = None
+        if _is_row(row):
             rows.append(row)
-        elif number < len(lines) or _is_json(line):
+        else:
             warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=2)
     return rows
 
 
-def _row(line: str) -> Row | None:
-    """The row in a line, or None where it holds something else."""
-    row = json.loads(line) if _is_json(line) else None
-    if not isinstance(row, dict) or not isinstance(row.get("step"), int) or not isinstance(row.get("images_seen"), int):
-        return None
-    numbers = (value for name, value in row.items() if name != "not_finite")
-    return row if all(value is None or isinstance(value, int | float) for value in numbers) else None
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
+def _is_row(value: object) -> bool:
+    """Whether a line held a step: its two counters, and otherwise numbers or null."""
+    if not isinstance(value, dict):
         return False
-    return True
+    if not all(isinstance(value.get(name), int) for name in ("step", "images_seen")):
+        return False
+    return all(v is None or isinstance(v, int | float) for name, v in value.items() if name != "not_finite")
 
 
 class StepLog:
