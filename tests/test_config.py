@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -176,6 +177,44 @@ def test_a_wrong_spec_is_refused_with_what_is_known(spec: str, message: str) -> 
     with pytest.raises(GenpriorError, match=f"^argument: {message}$") as caught:
         build(THINGS, spec, "argument", **given)
     assert caught.value.argument == "argument"
+
+
+def _words(given: int, path: str = "", word: str | None = None, size: float | None = None) -> tuple[object, ...]:
+    return path, word, size
+
+
+WORDS = {"words": _words, "half": partial(_words, size=2.5)}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("words", ("", None, None)),
+        ("words:word=lower", ("", "lower", None)),
+        ("words:word=5,size=5", ("", "5", 5)),
+        (r"words:path=C:\a=b\c.png,size=1", (r"C:\a=b\c.png", None, 1)),
+        ("words:path=/a b/c:d=e.npy", ("/a b/c:d=e.npy", None, None)),
+        ("words:path=", ("", None, None)),
+        ("words:path", ("", None, None)),
+        ("half:word=upper", ("", "upper", 2.5)),
+    ],
+)
+def test_an_option_annotated_as_text_is_a_word_or_a_path(spec: str, expected: tuple[object, ...]) -> None:
+    assert build(WORDS, spec, "thing", given=7) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("words:size=wide", r"option 'size' of 'words' must be a number, got 'wide'"),
+        ("half:size=wide", r"option 'size' of 'half' must be a number, got 'wide'"),
+        ("words:wrd=lower", r"unknown option 'wrd' of 'words', did you mean 'word'\? Known: path, size, word"),
+        ("words:given=lower", r"unknown option 'given' of 'words', Known: path, size, word"),
+    ],
+)
+def test_other_options_stay_numbers(spec: str, message: str) -> None:
+    with pytest.raises(GenpriorError, match=f"^thing: {message}$"):
+        build(WORDS, spec, "thing", given=7)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from genprior.errors import GenpriorError as GenpriorError
     from genprior.restoration.priors import GeneratorPrior as GeneratorPrior
     from genprior.restoration.priors import Prior as Prior
+    from genprior.restoration.reconstructor import PriorReconstructor as PriorReconstructor
+    from genprior.restoration.restore import invert as invert
+    from genprior.restoration.restore import restore as restore
+    from genprior.restoration.result import Restoration as Restoration
+    from genprior.restoration.settings import SearchSettings as SearchSettings
     from genprior.runs import load_prior as load_prior
     from genprior.training.gan import GAN as GAN
     from genprior.training.loop import train as train
@@ -26,8 +31,13 @@ _HOME = {
     "GeneratorPrior": "genprior.restoration.priors",
     "GenpriorError": "genprior.errors",
     "Prior": "genprior.restoration.priors",
+    "PriorReconstructor": "genprior.restoration.reconstructor",
+    "Restoration": "genprior.restoration.result",
+    "SearchSettings": "genprior.restoration.settings",
+    "invert": "genprior.restoration.restore",
     "load_data": "genprior.data",
     "load_prior": "genprior.runs",
+    "restore": "genprior.restoration.restore",
     "train": "genprior.training.loop",
 }
 __all__ = sorted(_HOME)

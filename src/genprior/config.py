@@ -171,7 +171,8 @@ def build(table: Mapping[str, Callable[..., T]], spec: str, argument: str, **giv
         given: Arguments that the caller adds and the user may not set.
 
     Raises:
-        GenpriorError: Unknown name, unknown option, or a value that is no number.
+        GenpriorError: Unknown name, unknown option, or a value that is no number where the option is not a word (a
+            parameter annotated `str` or `str | None`).
 
     Example:
         >>> build({"pair": lambda a, b=2: (a, b)}, "pair:b=5", "thing", a=1)
@@ -180,14 +181,16 @@ def build(table: Mapping[str, Callable[..., T]], spec: str, argument: str, **giv
     name, _, text = spec.partition(":")
     if name not in table:
         raise GenpriorError(f"unknown {argument} '{name}', {suggestion(name, table)}", argument=argument)
-    known = [key for key in inspect.signature(table[name]).parameters if key not in given]
-    options: dict[str, float | int] = {}
+    parameters = inspect.signature(table[name]).parameters
+    known = [key for key in parameters if key not in given]
+    options: dict[str, float | int | str] = {}
     for item in filter(None, text.split(",")):
         key, _, value = item.partition("=")
         if key not in known:
             hint = suggestion(key, known) if known else "it has none"
             raise GenpriorError(f"unknown option '{key}' of '{name}', {hint}", argument=argument)
-        options[key] = _number(value, f"option '{key}' of '{name}'", argument)
+        is_word = parameters[key].annotation in (str, str | None)
+        options[key] = value if is_word else _number(value, f"option '{key}' of '{name}'", argument)
     return table[name](**given, **options)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import datasets  # noqa: TID253 - the library that is tested here
+import datasets
 import numpy as np
 import pytest
 import torch

@@ -192,7 +192,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         weight = self.weight.to(x.dtype)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         sizes = int(self.stride[0]), int(self.padding[0]), int(self.output_padding[0])
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or not weight.requires_grad:  # torch's input gradient alone is the faster one
             return F.conv_transpose2d(x, weight, bias, *sizes)
         out: Tensor = _PatchConvTranspose.apply(x, weight, bias, *sizes)
         return out

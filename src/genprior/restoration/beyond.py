@@ -1,0 +1,80 @@
+"""Images beyond a prior's range: x = G(z) + v with a deviation v that costs energy. Knows priors and problems."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from genprior.restoration.minimise import minimise
+from genprior.restoration.priors import Prior
+from genprior.restoration.problem import Problem
+from genprior.restoration.settings import SearchSettings
+from genprior.restoration.weights import weight_from_noise
+
+TYPICAL = 0.05  # mean size of a deviation, in units of x, that costs one nat a pixel
+ITERATIONS = 300  # more unknowns than the latents alone, and a cost with corners
+LEAST_NOISE = 0.01  # standard deviation; without noise a deviation explains anything, and nothing limits it
+ROUND = 0.01  # deviations below this share of it cost less than their absolute value: the cost has a slope everywhere
+
+
+class BeyondPrior:
+    """A prior widened by sparse deviations, itself a prior: latents are z and v side by side, (B, k + C H W).
+
+    The energy is that of z plus |v| / b summed over pixels, the negative log density of a Laplace distribution, which
+    leaves most pixels as the prior has them (Dhar, Grover & Ermon 2018, https://arxiv.org/abs/1807.01442). How far the
+    result may leave the range follows from the energy's weight, and that from the noise.
+
+    Arguments:
+        prior: What to widen.
+        scale: b, mean of |v|, in units of x, above 0.
+    """
+
+    def __init__(self, prior: Prior, scale: float = TYPICAL) -> None:
+        self.prior, self.scale = prior, scale
+        self.image_shape = prior.image_shape
+        channels, height, width = prior.image_shape
+        self.latent_size = prior.latent_size + channels * height * width
+
+    def widened(self, z: Tensor) -> Tensor:
+        """Returns latents (B, k + C H W) without deviation, for z (B, k)."""
+        return torch.cat([z, z.new_zeros(len(z), self.latent_size - self.prior.latent_size)], 1)
+
+    def start(self, count: int, generator: torch.Generator) -> Tensor:
+        """Returns starts of the prior, without deviation."""
+        return self.widened(self.prior.start(count, generator))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns x (B, C, H, W), which may leave [0, 1]."""
+        inner, v = self._split(z)
+        return self.prior.decode(inner) + self.scale * v.view(-1, *self.image_shape)
+
+    def energy(self, z: Tensor) -> Tensor:
+        """Returns the energy (B,) in nats."""
+        inner, v = self._split(z)
+        return self.prior.energy(inner) + ((v.square() + ROUND**2).sqrt() - ROUND).sum(1)
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Returns samples of the prior itself."""
+        return self.prior.sample(count, seed)
+
+    def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        k = self.prior.latent_size
+        return z[:, :k], z[:, k:]
+
+
+def beyond_range(problem: Problem, who: Tensor, z: Tensor, noise_level: float | None) -> Tensor:
+    """Returns images x (R, C, H, W) in [0, 1] that start at G(z) and deviate from it as far as the noise tells.
+
+    Arguments:
+        problem: What is to be explained.
+        who: Image of each row (R,).
+        z: Latents within the range (R, k).
+        noise_level: Standard deviation of the noise; None or less than `LEAST_NOISE`: that.
+    """
+    prior = BeyondPrior(problem.prior)
+    weight, weigh = weight_from_noise(problem.fidelity, problem.counts, max(noise_level or 0.0, LEAST_NOISE))
+    wide = replace(problem, prior=prior)
+    settings = SearchSettings(iterations=ITERATIONS, tolerance=1e-4, candidates=len(z))
+    found = minimise(wide, prior.widened(z), who, torch.full_like(z[:, 0], weight), weigh, settings)
+    with torch.no_grad():
+        return prior.decode(found.z).clamp(0, 1)

@@ -1,0 +1,123 @@
+"""Data terms: how far a predicted measurement is from the one that was made. Knows tensors only.
+
+Predictions and measurements are flat and real, (B, M). Each term is -log p(y | prediction) up to constants, for noise
+of scale 1; divided by `noise_scale` it is in nats. `FIDELITIES`, at the end, is the place to add one.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Fidelity(Protocol):
+    """A data term; a class that a user can write in ten lines."""
+
+    def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """Returns the terms (B, M), each at least 0 and 0 for a perfect prediction; differentiable."""
+
+    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """Returns weights (B, M), at least 0: the quadratic of this curvature majorises or approximates the term."""
+
+    def noise_scale(self, sigma: float) -> float:
+        """Returns what the terms are divided by to be in nats, for noise of standard deviation `sigma`."""
+
+    def shown_scale(self, mean: Tensor) -> Tensor:
+        """Returns the scale of noise under which a mean term of this size is most likely."""
+
+
+@dataclass(frozen=True)
+class L2:
+    """r^2 / 2 of the residual r: Gaussian noise."""
+
+    def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return 0.5 * (prediction - y).square()
+
+    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return torch.ones_like(prediction)
+
+    def noise_scale(self, sigma: float) -> float:
+        return sigma**2
+
+    def shown_scale(self, mean: Tensor) -> Tensor:
+        return 2 * mean
+
+
+@dataclass(frozen=True)
+class L1:
+    """|r| of the residual r, rounded off within `smooth` of 0: Laplace noise, outliers.
+
+    sqrt(r^2 + smooth^2) - smooth (Charbonnier et al. 1997), whose curvature gives iteratively reweighted least squares.
+
+    Arguments:
+        smooth: In the units of y, above 0; below it the term is a parabola.
+    """
+
+    smooth: float = 0.01
+
+    def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return ((prediction - y).square() + self.smooth**2).sqrt() - self.smooth
+
+    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return ((prediction - y).square() + self.smooth**2).rsqrt()
+
+    def noise_scale(self, sigma: float) -> float:
+        return sigma / math.sqrt(2)  # a Laplace distribution of this scale has standard deviation sigma
+
+    def shown_scale(self, mean: Tensor) -> Tensor:
+        return mean
+
+
+@dataclass(frozen=True)
+class Huber:
+    """r^2 / 2 of the residual r within `delta`, linear beyond (Huber 1964).
+
+    Arguments:
+        delta: In the units of y, above 0.
+    """
+
+    delta: float = 0.1
+
+    def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return torch.nn.functional.huber_loss(prediction, y, reduction="none", delta=self.delta)
+
+    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return self.delta / (prediction - y).abs().clamp_min(self.delta)
+
+    def noise_scale(self, sigma: float) -> float:
+        return sigma**2
+
+    def shown_scale(self, mean: Tensor) -> Tensor:
+        return 2 * mean
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """(p - y log p - y + y log y) / gain: photon counts y / gain with mean p / gain, in nats.
+
+    Arguments:
+        gain: Of the Poisson noise, above 0: y is gain times a count.
+        floor: Smallest mean p that is told apart from 0, in the units of y.
+    """
+
+    gain: float = 1.0
+    floor: float = 1e-3
+
+    def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
+        p, counts = prediction.clamp_min(0) + self.floor, y.clamp_min(0)
+        return (p - counts * p.log() - counts + torch.xlogy(counts, counts.clamp_min(self.floor))) / self.gain
+
+    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return 1 / (self.gain * (prediction.clamp_min(0) + self.floor))
+
+    def noise_scale(self, sigma: float) -> float:
+        return 1.0
+
+    def shown_scale(self, mean: Tensor) -> Tensor:
+        return (2 * mean).clamp_min(1.0)  # counts cannot vary less than they do; what exceeds that is no noise
+
+
+FIDELITIES: dict[str, Callable[..., Fidelity]] = {"l2": L2, "l1": L1, "huber": Huber, "poisson": Poisson}

@@ -1,0 +1,118 @@
+"""What is to be explained: measurements of many images, and a prior to explain them with. Knows tensors and priors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from genprior.restoration.fidelity import Fidelity
+from genprior.restoration.priors import Prior
+
+if TYPE_CHECKING:
+    from deepinv.physics import Physics
+
+ROWS_AT_ONCE = 512  # more are no faster on a CPU, and take more memory
+
+
+def flat_measurement(y: object) -> Tensor:
+    """Returns a measurement as real numbers (B, M): stacked ones side by side, complex ones as two numbers each."""
+    if isinstance(y, Tensor):
+        real = torch.view_as_real(y.resolve_conj()) if y.is_complex() else y
+        return real.flatten(1)
+    assert hasattr(y, "__iter__")  # deepinv's TensorList, the measurement of stacked operators
+    return torch.cat([flat_measurement(part) for part in y], 1)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """B measurements, and what is needed to compare an image with each of them.
+
+    Rows (R,) below are searches, each for one image; `who` (R,) tells for which. Rows never influence each other.
+
+    Attributes:
+        prior: Where images come from.
+        measure: x (R, C, H, W) and `who` (R,) -> predictions (R, M).
+        y: (B, M).
+        seen: (B, M), 1 where a number of y says something about the image, 0 where it is blank for every image.
+        fidelity: The data term.
+    """
+
+    prior: Prior
+    measure: Callable[[Tensor, Tensor], Tensor]
+    y: Tensor
+    seen: Tensor
+    fidelity: Fidelity
+
+    @property
+    def counts(self) -> Tensor:
+        """Number of measurements (B,), at least 1."""
+        return self.seen.sum(1).clamp_min(1)
+
+    def predict(self, z: Tensor, who: Tensor) -> Tensor:
+        """Returns predictions (R, M) of latents (R, k)."""
+        return self.measure(self.prior.decode(z), who)
+
+    def misfit_of(self, prediction: Tensor, who: Tensor) -> Tensor:
+        """Returns the data terms (R,), summed over measurements."""
+        return (self.fidelity(prediction, self.y[who]) * self.seen[who]).sum(1)
+
+    def evaluate(self, z: Tensor, who: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns misfit (R,) and energy (R,), and their gradients (R, k), of latents (R, k)."""
+        parts = [
+            self._evaluate(*part)
+            for part in zip(torch.split(z, ROWS_AT_ONCE), torch.split(who, ROWS_AT_ONCE), strict=True)
+        ]
+        misfit, energy, misfit_slope, energy_slope = (torch.cat(each) for each in zip(*parts, strict=True))
+        return misfit, energy, misfit_slope, energy_slope
+
+    @torch.enable_grad()
+    def _evaluate(self, z: Tensor, who: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        z = z.detach().requires_grad_()
+        misfit = self.misfit_of(self.predict(z, who), who)
+        (misfit_slope,) = torch.autograd.grad(misfit.sum(), z)
+        energy = self.prior.energy(z)
+        (energy_slope,) = torch.autograd.grad(energy.sum(), z, allow_unused=True)
+        if energy_slope is None:
+            energy_slope = torch.zeros_like(z)
+        return misfit.detach(), energy.detach(), misfit_slope, energy_slope
+
+
+def make_problem(
+    prior: Prior,
+    y: object,
+    physics: "Physics | None",
+    fidelity: Fidelity,
+    parameters: Mapping[str, Tensor] | None = None,
+) -> Problem:
+    """Returns the problem of explaining `y` as measurements by `physics`.
+
+    Arguments:
+        prior: Where images come from.
+        y: As `physics` makes it: a tensor (B, ...), real or complex, or a list of them.
+        physics: Any differentiable operator; it remembers the last parameters. None: y are the images themselves.
+        fidelity: The data term.
+        parameters: Parameters of the operator for each image, (B, ...) each, such as {"mask": ...}.
+    """
+    each = dict(parameters or {})
+
+    def measure(x: Tensor, who: Tensor) -> Tensor:
+        own = {name: value[who] for name, value in each.items()}
+        return flat_measurement(x if physics is None else physics.A(x, **own))
+
+    flat = flat_measurement(y)
+    seen = torch.ones_like(flat) if physics is None else _seen(prior, measure, flat)
+    return Problem(prior, measure, flat, seen, fidelity)
+
+
+@torch.no_grad()
+def _seen(prior: Prior, measure: Callable[[Tensor, Tensor], Tensor], y: Tensor) -> Tensor:
+    """Returns 1 for each number of y that depends on the image: those that two images of noise leave at 0 do not."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, *prior.image_shape, generator=generator).to(y.device, y.dtype) + 0.1
+    parts = []
+    for who in torch.split(torch.arange(len(y), device=y.device), ROWS_AT_ONCE):
+        answers = [measure(image.expand(len(who), *image.shape), who) for image in images]
+        parts.append((answers[0] != 0) | (answers[1] != 0))
+    return torch.cat(parts).to(y.dtype)

@@ -1,0 +1,134 @@
+"""The two questions that a prior answers: which latents make this image, and which image made this measurement."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from genprior.errors import GenpriorError
+from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
+from genprior.restoration.noise import noise_level as level_of
+from genprior.restoration.noise import suggested_fidelity
+from genprior.restoration.priors import Prior
+from genprior.restoration.problem import flat_measurement, make_problem
+from genprior.restoration.result import Restoration
+from genprior.restoration.settings import SEARCHES, SearchSettings
+from genprior.restoration.solve import solve
+from genprior.restoration.warm import warm_start
+
+if TYPE_CHECKING:
+    from deepinv.physics import Physics
+
+DEFAULT = SEARCHES["default"]
+
+
+def invert(
+    prior: Prior,
+    x: Tensor,
+    settings: SearchSettings = DEFAULT,
+    *,
+    fidelity: Fidelity | None = None,
+    noise_level: float | None = 0.0,
+    seed: int = 0,
+    first: int = 0,
+) -> Restoration:
+    """Returns the latents whose images come closest to x, and those images.
+
+    Arguments:
+        prior: A trained prior, or one of your own.
+        x: Images (B, C, H, W), B at least 1.
+        settings: How to search.
+        fidelity: What "closest" means; default L2.
+        noise_level: Standard deviation of noise in x; None: unknown, found from the residual.
+        seed: Any integer; image i's starts are drawn from (seed, first + i) alone.
+        first: Number of the first image.
+
+    Raises:
+        GenpriorError: Another size or number of channels than the prior's, or values that are not finite.
+    """
+    _check_images(prior, x)
+    problem = make_problem(prior, x, None, fidelity or L2())
+    start = warm_start(prior, x, None, {}) if settings.encoder else None
+    return solve(problem, start, settings, _checked_level(noise_level), seed, first)
+
+
+def restore(
+    prior: Prior,
+    y: object,
+    physics: "Physics",
+    settings: SearchSettings = DEFAULT,
+    *,
+    parameters: Mapping[str, Tensor] | None = None,
+    fidelity: Fidelity | None = None,
+    noise_level: float | None = None,
+    seed: int = 0,
+    first: int = 0,
+) -> Restoration:
+    """Returns images of the prior that explain measurements y = noise(A(x)).
+
+    Arguments:
+        prior: A trained prior, or one of your own.
+        y: B measurements as `physics` makes them: (B, ...), or a list of such for stacked operators.
+        physics: Any operator of deepinv, or of your own, that is differentiable.
+        settings: How to search.
+        parameters: Parameters of the operator that differ from image to image, (B, ...) each; default: those that
+            `physics` holds for a batch of B.
+        fidelity: The data term; default: what the noise model suggests, L1 for inpainting, else L2.
+        noise_level: Standard deviation of the noise; default: that of the physics' noise model, and where it has none
+            the noise is unknown and found from the residual.
+        seed: Any integer; image i's starts are drawn from (seed, first + i) alone.
+        first: Number of the first image.
+
+    Raises:
+        GenpriorError: Measurements that the operator cannot have made of the prior's images, or not finite.
+    """
+    flat = flat_measurement(y)
+    if not bool(torch.isfinite(flat).all()):
+        raise GenpriorError(_not_finite(flat), argument="y")
+    own = parameters_of(physics, len(flat)) if parameters is None else dict(parameters)
+    level = (level_of(physics.noise_model) or None) if noise_level is None else noise_level
+    held = {name: getattr(physics, name) for name in own if isinstance(getattr(physics, name, None), Tensor)}
+    try:
+        problem = make_problem(prior, y, physics, fidelity or suggested(physics), own)
+        start = warm_start(prior, y, physics, own) if settings.encoder else None
+        return solve(problem, start, settings, _checked_level(level), seed, first)
+    finally:
+        physics.update(**held)  # deepinv's operators remember the parameters of the last call
+
+
+def suggested(physics: "Physics") -> Fidelity:
+    """Returns the data term that fits the noise of an operator; without such a hint L1 for inpainting, else L2."""
+    from deepinv.physics import Inpainting, PoissonNoise
+
+    noise = physics.noise_model
+    if isinstance(noise, PoissonNoise):
+        return FIDELITIES["poisson"](gain=float(noise.gain))
+    name = suggested_fidelity(noise) or ("l1" if isinstance(physics, Inpainting) else "l2")
+    return FIDELITIES[name]()
+
+
+def parameters_of(physics: "Physics", count: int) -> dict[str, Tensor]:
+    """Returns what an operator holds for each of `count` images: its buffers (count, ., ., .), such as masks."""
+    if count == 1:
+        return {}
+    buffers = dict(physics.named_buffers(recurse=False))
+    return {name: value for name, value in buffers.items() if value.ndim >= 4 and len(value) == count}
+
+
+def _check_images(prior: Prior, x: Tensor) -> None:
+    if x.ndim != 4 or tuple(x.shape[1:]) != tuple(prior.image_shape) or not len(x):
+        raise GenpriorError(f"expected images of shape {('B', *prior.image_shape)}, got {tuple(x.shape)}", argument="x")
+    if not bool(torch.isfinite(x).all()):
+        raise GenpriorError(_not_finite(x), argument="x")
+
+
+def _not_finite(values: Tensor) -> str:
+    wrong = ~torch.isfinite(values)
+    return f"{int(wrong.sum())} of {values.numel()} values are not finite"
+
+
+def _checked_level(level: float | None) -> float | None:
+    if level is not None and not 0 <= level < float("inf"):
+        raise GenpriorError(f"expected a standard deviation of at least 0, got {level}", argument="noise_level")
+    return level

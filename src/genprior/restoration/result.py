@@ -1,0 +1,101 @@
+"""What inverting or restoring images gives, and a file that holds it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genprior.errors import GenpriorError
+
+TEXTS = ("stopped", "verdicts")
+KEY = "genprior"
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """B restored images and how they were found.
+
+    Attributes:
+        images: x (B, C, H, W), the restored images.
+        latents: z (B, k); `images` are their decodings, or lie beyond the prior's range where that was asked for.
+        misfit: Data term (B,), summed over measurements: how far the restored image's measurement is from y.
+        error: Root of the mean squared residual (B,), in the units of y.
+        energy: Of the latents (B,), in nats; lower is more plausible.
+        weight: Weight (B,) that the energy had beside the data term.
+        starts: Starts that were tried (B,), int64.
+        iterations: Evaluations of the longest-lived start (B,), int64.
+        stopped: Why the search ended, B of "converged", "iterations", "stalled".
+        verdicts: B of the `VERDICTS`.
+        candidates: All distinct solutions (B, K, C, H, W), best first; the first are `images`.
+        candidate_latents: Their latents (B, K, k).
+        candidate_counts: How many of the K there are (B,), int64; the places after them repeat the best.
+    """
+
+    images: Tensor
+    latents: Tensor
+    misfit: Tensor
+    error: Tensor
+    energy: Tensor
+    weight: Tensor
+    starts: Tensor
+    iterations: Tensor
+    stopped: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    candidates: Tensor
+    candidate_latents: Tensor
+    candidate_counts: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def spread(self) -> Tensor:
+        """Returns the standard deviation over each image's candidates, pixel by pixel (B, C, H, W); 0 for one alone."""
+        places = torch.arange(self.candidates.shape[1], device=self.candidates.device)
+        there = (places[None] < self.candidate_counts[:, None]).to(self.candidates.dtype)[:, :, None, None, None]
+        count = there.sum(1)
+        mean = (self.candidates * there).sum(1) / count
+        return (((self.candidates - mean[:, None]).square() * there).sum(1) / count).sqrt()
+
+    def save(self, path: Path) -> None:
+        """Writes one safetensors file, whole or not at all."""
+        from safetensors.torch import save_file
+
+        tensors = {f.name: getattr(self, f.name).contiguous() for f in fields(self) if f.name not in TEXTS}
+        texts = json.dumps({name: getattr(self, name) for name in TEXTS})
+        temporary = path.with_name(path.name + ".tmp")
+        save_file(tensors, temporary, metadata={KEY: texts})
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Restoration":
+        """Returns what `save` wrote.
+
+        Raises:
+            GenpriorError: No such file, or it is damaged or something else.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                texts = json.loads((file.metadata() or {})[KEY])
+                values: dict[str, Any] = {f.name: file.get_tensor(f.name) for f in fields(cls) if f.name not in TEXTS}
+            values |= {name: tuple(texts[name]) for name in TEXTS}
+            return cls(**values)
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise GenpriorError(f"{path} holds no restoration: {error}") from None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Restoration"]) -> "Restoration":
+        """Returns several restorations, at least one, as one."""
+        values = {f.name: _joined([getattr(part, f.name) for part in parts]) for f in fields(cls)}
+        return cls(**values)
+
+
+def _joined(values: list[Any]) -> Any:  # noqa: ANN401 - tensors or texts, as the field has them
+    if isinstance(values[0], Tensor):
+        return torch.cat(values)
+    return tuple(text for value in values for text in value)

@@ -1,0 +1,86 @@
+"""How latents are searched for. `SEARCHES`, at the end, is the place to add a preset."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from torch import Tensor
+
+from genprior.errors import GenpriorError
+from genprior.restoration.adam import Adam
+from genprior.restoration.lbfgs import LBFGS
+
+
+class Method(Protocol):
+    """Many independent searches that each go down one step at a time; made from z (R, k), value (R,), slope (R, k)."""
+
+    z: Tensor
+    value: Tensor
+    slope: Tensor
+    failed: Tensor
+
+    def trial(self) -> Tensor:
+        """Returns the points (R, k) to be evaluated next."""
+
+    def advance(self, z: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+        """Takes in the evaluation of the trial points; returns which of them were accepted (R,)."""
+
+    def revalue(self, value: Tensor, slope: Tensor) -> None:
+        """Replaces value and slope where the searches stand."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with these searches alone."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How latents are searched for.
+
+    Attributes:
+        method: What goes down.
+        starts: Searches for each image, at least 1; None: 1 from the prior's encoder where it has one and this start is
+            as good as any, else 8.
+        iterations: Evaluations that the last search of an image may have, at least 1.
+        tolerance: A search has converged when ten evaluations lowered its objective by less than this share.
+        energy_weight: Weight of the prior's energy beside the data term, at least 0; None: from the noise.
+        candidates: Distinct solutions wanted for each image, at least 1.
+        beyond: Whether the result may leave the prior's range as far as the noise level tells.
+        encoder: Whether the prior's encoder gives the first start, where it has one.
+        second_try: Whether images that came out badly are searched for once more, from fresh starts.
+    """
+
+    method: Callable[[Tensor, Tensor, Tensor], Method] = LBFGS
+    starts: int | None = None
+    iterations: int = 100
+    tolerance: float = 1e-3
+    energy_weight: float | None = None
+    candidates: int = 1
+    beyond: bool = False
+    encoder: bool = True
+    second_try: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "iterations", "candidates"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise GenpriorError(f"expected a whole number of at least 1, got {value!r}", argument=name)
+        if self.energy_weight is not None and not 0 <= self.energy_weight < float("inf"):
+            raise GenpriorError(f"expected a number of at least 0, got {self.energy_weight}", argument="energy_weight")
+        if not self.tolerance >= 0:
+            raise GenpriorError(f"expected a number of at least 0, got {self.tolerance}", argument="tolerance")
+
+
+SEARCHES: dict[str, SearchSettings] = {
+    "default": SearchSettings(),
+    # The study: one random z, 1000 steps of Adam at learning rate 0.01, no energy.
+    "study": SearchSettings(
+        method=partial(Adam, learning_rate=0.01),
+        starts=1,
+        iterations=1000,
+        tolerance=0.0,
+        energy_weight=0.0,
+        encoder=False,
+        second_try=False,
+    ),
+}

@@ -1,0 +1,184 @@
+"""Latents for measurements: starts, search, second try, candidates, verdict. Knows priors and problems."""
+
+import torch
+from torch import Tensor
+
+from genprior.restoration.beyond import beyond_range
+from genprior.restoration.minimise import REASONS, minimise
+from genprior.restoration.pool import Pool, distinct
+from genprior.restoration.problem import ROWS_AT_ONCE, Problem
+from genprior.restoration.result import Restoration
+from genprior.restoration.settings import SearchSettings
+from genprior.restoration.verdict import is_poor, verdicts
+from genprior.restoration.weights import Weigh, weight_from_noise
+from genprior.seeding import derived_generator
+
+SEARCHES_AT_ONCE = 2048  # their state takes 25 kB each at k = 100
+SEVERAL = 8  # starts where none is known to be good
+FOR_EACH_CANDIDATE = 8  # starts for each candidate that is wanted: many end in the same solution
+
+
+def solve(
+    problem: Problem,
+    start: Tensor | None,
+    settings: SearchSettings,
+    noise_level: float | None,
+    seed: int,
+    first: int,
+) -> Restoration:
+    """Returns the restoration of all images, as many at a time as memory holds; results do not depend on how many.
+
+    Arguments:
+        problem: What is to be explained.
+        start: Latents (B, k) that are a good first start, or None.
+        settings: How to search.
+        noise_level: Standard deviation of the noise, or None where it is not known.
+        seed: Any integer; image i's starts are drawn from (seed, first + i) alone.
+        first: Number of the first image.
+    """
+    parts: list[Restoration] = []
+    done, size = 0, max(1, SEARCHES_AT_ONCE // _starts(settings, start))
+    while done < len(problem.y):
+        some = range(done, min(done + size, len(problem.y)))
+        try:
+            parts.append(_solve(problem, some, start, settings, noise_level, seed, first))
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error) or size == 1:
+                raise
+            size = size // 2
+            continue
+        done = some.stop
+    return Restoration.joined(parts)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch says so by a type of its own on a GPU, by words alone on a CPU."""
+    words = ("can't allocate memory", "not enough memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
+
+
+def _starts(settings: SearchSettings, start: Tensor | None) -> int:
+    if settings.starts is not None:
+        return max(settings.starts, settings.candidates)
+    if settings.candidates > 1:
+        return FOR_EACH_CANDIDATE * settings.candidates
+    return 1 if start is not None else SEVERAL
+
+
+def _solve(
+    problem: Problem,
+    some: range,
+    start: Tensor | None,
+    settings: SearchSettings,
+    noise_level: float | None,
+    seed: int,
+    first: int,
+) -> Restoration:
+    who = torch.arange(some.start, some.stop, device=problem.y.device)
+    weights = _weight(problem, settings, noise_level)
+    count = _starts(settings, start)
+    z = _random_starts(problem, who, count, seed, first, "start")
+    if start is not None:
+        z[:, 0] = start[who]
+    pool = _search(problem, who, z, weights, settings)
+    error = residual(problem, pool.z[:, 0], who)
+    second = torch.full_like(error, torch.inf)
+    tried = torch.full_like(who, count)
+    again = torch.nonzero(is_poor(error, noise_level))[:, 0] if settings.second_try else who[:0]
+    if len(again):
+        z = _random_starts(problem, who[again], SEVERAL, seed, first, "second start")
+        other = _search(problem, who[again], z, weights, settings)
+        found = residual(problem, other.z[:, 0], who[again])
+        second[again], error[again] = torch.maximum(error[again], found), torch.minimum(error[again], found)
+        tried[again] += SEVERAL
+        pool = pool.joined(other, again).best(pool.z.shape[1] + other.z.shape[1])
+    return _result(problem, who, pool, tried, second, settings, noise_level)
+
+
+def _result(
+    problem: Problem,
+    who: Tensor,
+    pool: Pool,
+    tried: Tensor,
+    second: Tensor,
+    settings: SearchSettings,
+    noise_level: float | None,
+) -> Restoration:
+    counts = problem.counts[who]
+    # Three standard deviations of the misfit at the true image.
+    slack = 3 * torch.sqrt(counts / 2) * problem.fidelity.noise_scale(noise_level or 0.0)
+    chosen, numbers = distinct(pool, problem.prior, slack, settings.candidates)
+    z = torch.gather(pool.z, 1, chosen[..., None].expand(*chosen.shape, pool.z.shape[2]))
+    rows = who.repeat_interleave(settings.candidates)
+    images = beyond_range(problem, rows, z.flatten(0, 1), noise_level) if settings.beyond else _decoded(problem, z)
+    candidates = images.view(len(who), settings.candidates, *images.shape[1:])
+    error = residual_of(problem, candidates[:, 0], who)
+    return Restoration(
+        images=candidates[:, 0],
+        latents=z[:, 0],
+        misfit=_misfit(problem, candidates[:, 0], who),
+        error=error,
+        energy=pool.energy[:, 0],
+        weight=pool.weight[:, 0],
+        starts=tried,
+        iterations=pool.iterations[:, 0],
+        stopped=tuple(REASONS[place] for place in pool.reason[:, 0].tolist()),
+        verdicts=verdicts(error, second, counts, problem.prior.latent_size, noise_level),
+        candidates=candidates,
+        candidate_latents=z,
+        candidate_counts=numbers,
+    )
+
+
+def _weight(problem: Problem, settings: SearchSettings, noise_level: float | None) -> tuple[float, Weigh | None]:
+    if settings.energy_weight is not None:
+        return settings.energy_weight, None
+    if noise_level == 0.0:
+        return 0.0, None  # nothing but the data term: the closest image there is
+    return weight_from_noise(problem.fidelity, problem.counts, noise_level)
+
+
+def _search(
+    problem: Problem, who: Tensor, z: Tensor, weights: tuple[float, Weigh | None], settings: SearchSettings
+) -> Pool:
+    """Searches from z (B, S, k); more starts than go at once are searched for in groups, whose best are compared."""
+    weight, weigh = weights
+    keep = settings.candidates
+    pool: Pool | None = None
+    for group in torch.split(z, max(keep, SEARCHES_AT_ONCE // len(who)), 1):
+        rows = who.repeat_interleave(group.shape[1])
+        flat = group.flatten(0, 1)
+        found = minimise(problem, flat, rows, torch.full_like(flat[:, 0], weight), weigh, settings)
+        best = Pool.of(found, len(who), keep)
+        pool = best if pool is None else pool.joined(best, torch.arange(len(who))).best(keep)
+    assert pool is not None
+    return pool
+
+
+def _random_starts(problem: Problem, who: Tensor, count: int, seed: int, first: int, purpose: str) -> Tensor:
+    """Starts (B, count, k), those of image i drawn from (seed, first + i) alone."""
+    draws = [problem.prior.start(count, derived_generator(seed, purpose, first + i)) for i in who.tolist()]
+    return torch.stack(draws).to(problem.y.device)
+
+
+@torch.no_grad()
+def _decoded(problem: Problem, z: Tensor) -> Tensor:
+    return torch.cat([problem.prior.decode(part) for part in torch.split(z.flatten(0, 1), ROWS_AT_ONCE)])
+
+
+@torch.no_grad()
+def _misfit(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
+    return problem.misfit_of(problem.measure(x, who), who)
+
+
+@torch.no_grad()
+def residual(problem: Problem, z: Tensor, who: Tensor) -> Tensor:
+    """Returns the root of the mean squared residual (B,) of latents (B, k), over what the measurements see."""
+    return residual_of(problem, problem.prior.decode(z), who)
+
+
+@torch.no_grad()
+def residual_of(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
+    """Returns the same of images (B, C, H, W)."""
+    off = (problem.measure(x, who) - problem.y[who]).square() * problem.seen[who]
+    return (off.sum(1) / problem.counts[who]).sqrt()
