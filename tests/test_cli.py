@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy
 import pytest
+import torch
 from PIL import Image
 
 from genprior.cli import _stop_on_signal, main
-from genprior.runs import Run, open_run
+from genprior.runs import Run, create_run, open_run
 from genprior.runs.log import read_rows
+from genprior.seeding import derived_generator
 
 SMALL = ["--preset", "points", "--data", "ring:count=500", "--batch-size", "50", "--images-seen", "500"]
 
@@ -260,6 +262,78 @@ def test_run_folder_is_never_overwritten_by_accident(genprior: Callable[..., str
 @pytest.mark.parametrize("command", ["resume", "sample", "info"])
 def test_what_is_no_run_is_named(genprior: Callable[..., str], command: str) -> None:
     assert "RUN: nowhere is not a run" in genprior(command, "nowhere", code=2)
+
+
+def test_train_encoder_leaves_an_encoder_and_tells_its_error(
+    genprior: Callable[..., str], make_run: Callable[..., Run]
+) -> None:
+    make_run()
+    text = genprior("train", "encoder", "run", "--images-seen", 1280, "--seed", 3, "--threads", 1)
+    assert re.search(r"^100 %  1,280 images  [\d,]+/s  error \d\.\d+$", text, re.MULTILINE), text
+    assert "encoder: run/encoder.safetensors" in text
+    table = json.loads(Path("run/encoder.json").read_text())
+    assert (table["images_seen"], table["seed"]) == (1280, 3)
+    assert f"error on images held out: {table['held_out_error']:.4g}" in text
+    refused = genprior("train", "encoder", "run", "--images-seen", 64, code=2)
+    assert refused == "genprior: RUN: run has an encoder; replace it with --overwrite\n"
+    genprior("train", "encoder", "run", "--images-seen", 64, "--overwrite")
+    assert json.loads(Path("run/encoder.json").read_text())["images_seen"] == 64
+
+
+def test_minutes_are_the_budget_of_an_encoder(genprior: Callable[..., str], make_run: Callable[..., Run]) -> None:
+    make_run()
+    genprior("train", "encoder", "run", "--minutes", 0.003)
+    assert json.loads(Path("run/encoder.json").read_text())["seconds"] >= 0.18
+
+
+def test_an_interrupted_encoder_leaves_the_old_one(
+    genprior: Callable[..., str], make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run()
+    genprior("train", "encoder", "run", "--images-seen", 64)
+    before = Path("run/encoder.safetensors").read_bytes()
+
+    def interrupt(seed: int, purpose: str, index: int = 0) -> torch.Generator:
+        if (purpose, index) == ("step", 2):
+            signal.raise_signal(signal.SIGINT)
+        return derived_generator(seed, purpose, index)
+
+    monkeypatch.setattr("genprior.training.loop.derived_generator", interrupt)
+    text = genprior("train", "encoder", "run", "--seed", 1, "--overwrite", code=130)
+    assert text.endswith("interrupted; no encoder was saved\n")
+    assert Path("run/encoder.safetensors").read_bytes() == before
+
+
+def test_an_encoder_that_is_not_finite_exits_with_1(
+    genprior: Callable[..., str], make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run()
+    monkeypatch.setattr("genprior.training.encoder.annealed", lambda _: 1e30)
+    text = genprior("train", "encoder", "run", "--images-seen", 1280, code=1)
+    assert "values that are not finite; nothing was saved" in text
+    assert not Path("run/encoder.safetensors").exists()
+
+
+BAD_ENCODER = {
+    "no run": (["nowhere"], "RUN: nowhere is not a run: it has no config.json"),
+    "unfinished run": (["begun"], "RUN: begun has no checkpoint; train it first"),
+    "two budgets": (["run", "--minutes", "1", "--images-seen", "5"], "--minutes: give one of minutes and images_seen"),
+    "no minutes": (["run", "--minutes", "0"], "--minutes: expected a number greater than 0, got 0.0"),
+    "no images": (["run", "--images-seen", "0"], "--images-seen: expected at least 1, got 0"),
+    "no threads": (["run", "--threads", "0"], "--threads.*greater than or equal to 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ENCODER)
+def test_bad_input_of_an_encoder_is_one_line(
+    genprior: Callable[..., str], make_run: Callable[..., Run], case: str
+) -> None:
+    words, message = BAD_ENCODER[case]
+    create_run(Path("begun"), make_run().config)
+    text = genprior("train", "encoder", *words, code=2)
+    assert text.count("\n") == 1
+    assert re.search(message, text), text
+    assert not Path("run/encoder.safetensors").exists()
 
 
 def test_non_finite_training_exits_with_1_and_names_step_and_checkpoint(

@@ -26,15 +26,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"errors", "seeding", "images", "data", "models", "restoration"},
     "config": ANYTHING,
     "runs": ANYTHING | {"config"},
+    "jobs": ANYTHING | {"config", "runs"},
     "figures": {"errors", "images", "training"},
-    "progress": {"runs"},
+    "figures_restoration": set(),
+    "progress": {"jobs", "runs"},
     "pictures": ANYTHING | {"config", "runs", "figures"},
-    "cli": ANYTHING | {"config", "runs", "figures", "pictures", "progress"},
+    "cli": ANYTHING | {"config", "runs", "jobs", "figures", "figures_restoration", "pictures", "progress"},
     "__main__": {"cli"},
 }
 # Tables of names are read by these alone; everything below them gets objects.
-KNOW_NAMES = {"config", "runs", "pictures", "cli"}
-TABLES = {"LOSSES", "MODELS", "PRESETS"}
+KNOW_NAMES = {"config", "runs", "jobs", "pictures", "cli"}
+TABLES = {"LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"}
 HEAVY = {
     *("datasets", "deepinv", "gradio", "huggingface_hub", "matplotlib", "normflows", "pandas"),
     *("lightning_fabric", "scipy", "sklearn", "tensorboard", "torchmetrics", "torchvision"),

@@ -2,13 +2,26 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from genprior.jobs.parts import JobProgress
     from genprior.runs import Progress
 
+
+class Advancing(Protocol):
+    """Whatever tells which share of it is done."""
+
+    @property
+    def fraction(self) -> float:
+        """In [0, 1]."""
+
+
+P = TypeVar("P", bound=Advancing)
+
 PLAIN_SECONDS = 10  # between lines where the output is a file
+SHOWN = {"D(x)": "d_real", "D(G(z))": "d_fake", "error": "image_error"}  # of a step's row, where they are in it
 
 
 def show(steps: Iterable["Progress"], notes: list[str], quiet: bool) -> "Iterator[Progress]":
@@ -18,30 +31,43 @@ def show(steps: Iterable["Progress"], notes: list[str], quiet: bool) -> "Iterato
         return
     for note in notes:
         print(note, flush=True)
-    shown = _live(steps) if sys.stdout.isatty() else _plain(steps)
-    for progress in shown:
+    for progress in _shown(steps, _line):
         yield progress
         if progress.message is not None:
             print(f"genprior: {progress.message}", file=sys.stderr, flush=True)
 
 
-def _live(steps: Iterable["Progress"]) -> "Iterator[Progress]":
+def show_job(steps: "Iterable[JobProgress]", notes: list[str], quiet: bool) -> None:
+    """Works through a job and shows how far it is, as `show` does."""
+    if not quiet:
+        for note in notes:
+            print(note, flush=True)
+    for _ in steps if quiet else _shown(steps, _job_line):
+        pass
+
+
+def _shown(steps: Iterable[P], line: Callable[[P], str]) -> Iterator[P]:
+    return _live(steps, line) if sys.stdout.isatty() else _plain(steps, line)
+
+
+def _live(steps: Iterable[P], line: Callable[[P], str]) -> Iterator[P]:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bar
 
     with Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn()) as bar:
         task = bar.add_task("starting", total=1.0)
         for progress in steps:
-            bar.update(task, completed=progress.fraction, description=_line(progress))
+            bar.update(task, completed=progress.fraction, description=line(progress))
             yield progress
 
 
-def _plain(steps: Iterable["Progress"]) -> "Iterator[Progress]":
+def _plain(steps: Iterable[P], line: Callable[[P], str]) -> Iterator[P]:
     next_line = time.monotonic()
     for progress in steps:
-        if time.monotonic() >= next_line or progress.outcome is not None:
+        is_end = progress.fraction >= 1 or getattr(progress, "outcome", None) is not None
+        if time.monotonic() >= next_line or is_end:
             next_line = time.monotonic() + PLAIN_SECONDS
-            print(f"{100 * progress.fraction:3.0f} %  {_line(progress)}", flush=True)
+            print(f"{100 * progress.fraction:3.0f} %  {line(progress)}", flush=True)
         yield progress
 
 
@@ -50,10 +76,20 @@ def _line(progress: "Progress") -> str:
     parts = [f"{row['images_seen']:,} images"]
     if "images_per_second" in row:
         parts.append(f"{row['images_per_second']:,.0f}/s")
-        parts += [f"{name} {_number(row[key])}" for name, key in (("D(x)", "d_real"), ("D(G(z))", "d_fake"))]
+        parts += [f"{name} {_number(row[key])}" for name, key in SHOWN.items() if key in row]
     if 0 < progress.fraction < 1:
         left = progress.seconds * (1 - progress.fraction) / progress.fraction
         parts.append(f"{_clock(left)} left")
+    return "  ".join(parts)
+
+
+def _job_line(progress: "JobProgress") -> str:
+    parts = [f"{progress.done:,} of {progress.total:,} images"]
+    if progress.per_second is not None:
+        rate = progress.per_second
+        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
+        left = (progress.total - progress.done) / rate
+        parts += [f"{_clock(left)} left"] if left > 0 else []
     return "  ".join(parts)
 
 

@@ -26,14 +26,14 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def _fold_sequence(sequence: nn.Sequential) -> None:
+    names = list(sequence._modules)
     layers = list(sequence)
     for place in reversed(range(len(layers) - 1)):
         layer, norm = layers[place : place + 2]
         if isinstance(layer, ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
-            layers[place : place + 2] = [_merged(layer, norm)]
-    while len(sequence):
-        del sequence[-1]
-    sequence.extend(layers)
+            layers[place] = sequence._modules[names[place]] = _merged(copy.deepcopy(layer), norm)
+            del sequence._modules[names[place + 1]]
+            del layers[place + 1], names[place + 1]
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ class Adam:
 
     Attributes:
         z, value, slope: The points where the searches stand (R, k), (R,), (R, k).
+        guess: Unused: Adam has a scale of its own for each dimension.
         learning_rate: Above 0.
         failed: Searches (R,) that cannot go on: never.
     """
@@ -21,6 +22,7 @@ class Adam:
     z: Tensor
     value: Tensor
     slope: Tensor
+    guess: Tensor | None = None
     learning_rate: float = 0.01
     count: int = 0
     mean: Tensor = field(init=False)

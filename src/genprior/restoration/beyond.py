@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from genprior.restoration.lbfgs import MEMORY
 from genprior.restoration.minimise import minimise
 from genprior.restoration.priors import Prior
 from genprior.restoration.problem import Problem
@@ -12,6 +13,7 @@ from genprior.restoration.settings import SearchSettings
 from genprior.restoration.weights import weight_from_noise
 
 TYPICAL = 0.05  # mean size of a deviation, in units of x, that costs one nat a pixel
+MEGABYTES = 256  # for the state of searches: each has as many unknowns as pixels
 ITERATIONS = 300  # more unknowns than the latents alone, and a cost with corners
 LEAST_NOISE = 0.01  # standard deviation; without noise a deviation explains anything, and nothing limits it
 ROUND = 0.01  # deviations below this share of it cost less than their absolute value: the cost has a slope everywhere
@@ -75,6 +77,10 @@ def beyond_range(problem: Problem, who: Tensor, z: Tensor, noise_level: float | 
     weight, weigh = weight_from_noise(problem.fidelity, problem.counts, max(noise_level or 0.0, LEAST_NOISE))
     wide = replace(problem, prior=prior)
     settings = SearchSettings(iterations=ITERATIONS, tolerance=1e-4, candidates=len(z))
-    found = minimise(wide, prior.widened(z), who, torch.full_like(z[:, 0], weight), weigh, settings)
-    with torch.no_grad():
-        return prior.decode(found.z).clamp(0, 1)
+    at_once = max(1, MEGABYTES * 2**20 // (2 * MEMORY * prior.latent_size * z.element_size()))
+    parts = []
+    for some, rows in zip(torch.split(prior.widened(z), at_once), torch.split(who, at_once), strict=True):
+        found = minimise(wide, some, rows, torch.full_like(some[:, 0], weight), weigh, settings)
+        with torch.no_grad():
+            parts.append(prior.decode(found.z).clamp(0, 1))
+    return torch.cat(parts)

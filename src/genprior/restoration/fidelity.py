@@ -1,10 +1,9 @@
 """Data terms: how far a predicted measurement is from the one that was made. Knows tensors only.
 
 Predictions and measurements are flat and real, (B, M). Each term is -log p(y | prediction) up to constants, for noise
-of scale 1; divided by `noise_scale` it is in nats. `FIDELITIES`, at the end, is the place to add one.
+of scale 1; divided by its `scale` it is in nats. `FIDELITIES`, at the end, is the place to add one.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,11 +21,8 @@ class Fidelity(Protocol):
     def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
         """Returns weights (B, M), at least 0: the quadratic of this curvature majorises or approximates the term."""
 
-    def noise_scale(self, sigma: float) -> float:
-        """Returns what the terms are divided by to be in nats, for noise of standard deviation `sigma`."""
-
-    def shown_scale(self, mean: Tensor) -> Tensor:
-        """Returns the scale of noise under which a mean term of this size is most likely."""
+    def scale(self, mean: Tensor) -> Tensor:
+        """Returns the scale of the noise, in which terms are in nats, under which this mean term is most likely."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +35,7 @@ class L2:
     def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
         return torch.ones_like(prediction)
 
-    def noise_scale(self, sigma: float) -> float:
-        return sigma**2
-
-    def shown_scale(self, mean: Tensor) -> Tensor:
+    def scale(self, mean: Tensor) -> Tensor:
         return 2 * mean
 
 
@@ -64,10 +57,7 @@ class L1:
     def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
         return ((prediction - y).square() + self.smooth**2).rsqrt()
 
-    def noise_scale(self, sigma: float) -> float:
-        return sigma / math.sqrt(2)  # a Laplace distribution of this scale has standard deviation sigma
-
-    def shown_scale(self, mean: Tensor) -> Tensor:
+    def scale(self, mean: Tensor) -> Tensor:
         return mean
 
 
@@ -87,36 +77,30 @@ class Huber:
     def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
         return self.delta / (prediction - y).abs().clamp_min(self.delta)
 
-    def noise_scale(self, sigma: float) -> float:
-        return sigma**2
-
-    def shown_scale(self, mean: Tensor) -> Tensor:
+    def scale(self, mean: Tensor) -> Tensor:
         return 2 * mean
 
 
 @dataclass(frozen=True)
 class Poisson:
-    """(p - y log p - y + y log y) / gain: photon counts y / gain with mean p / gain, in nats.
+    """(p - y - y log(p / y)) / gain: photon counts y / gain with mean p / gain, in nats.
 
     Arguments:
         gain: Of the Poisson noise, above 0: y is gain times a count.
-        floor: Smallest mean p that is told apart from 0, in the units of y.
+        floor: Added to both, above 0, in the units of y: a count where none can be is unlikely, not impossible.
     """
 
     gain: float = 1.0
     floor: float = 1e-3
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
-        p, counts = prediction.clamp_min(0) + self.floor, y.clamp_min(0)
-        return (p - counts * p.log() - counts + torch.xlogy(counts, counts.clamp_min(self.floor))) / self.gain
+        p, counts = prediction.clamp_min(0) + self.floor, y.clamp_min(0) + self.floor
+        return (p - counts - counts * (p / counts).log()) / self.gain
 
     def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
         return 1 / (self.gain * (prediction.clamp_min(0) + self.floor))
 
-    def noise_scale(self, sigma: float) -> float:
-        return 1.0
-
-    def shown_scale(self, mean: Tensor) -> Tensor:
+    def scale(self, mean: Tensor) -> Tensor:
         return (2 * mean).clamp_min(1.0)  # counts cannot vary less than they do; what exceeds that is no noise
 
 

@@ -22,6 +22,7 @@ class LBFGS:
 
     Attributes:
         z, value, slope: The accepted points (R, k), (R,), (R, k); searches begin where these are put.
+        guess: First guess of the inverse Hessian up to a factor (k, k), the same for all; None: the identity.
         direction: Where each search goes (R, k).
         step: How far along it the trial point lies (R,).
         steps, changes: The last moves and changes of slope (MEMORY, R, k), newest first; zero where there is none.
@@ -31,6 +32,7 @@ class LBFGS:
     z: Tensor
     value: Tensor
     slope: Tensor
+    guess: Tensor | None = None
     direction: Tensor = field(init=False)
     step: Tensor = field(init=False)
     steps: Tensor = field(init=False)
@@ -38,7 +40,8 @@ class LBFGS:
     failed: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.direction, self.step = -self.slope, _first_step(self.slope)
+        self.direction = -self._guessed(self.slope)
+        self.step = _first_step(self.direction)
         self.steps = self.z.new_zeros(MEMORY, *self.z.shape)
         self.changes = self.steps.clone()
         self.failed = torch.zeros_like(self.value, dtype=torch.bool)
@@ -93,12 +96,14 @@ class LBFGS:
         """Gives the searches that moved a new direction and a full step; the others a shorter step."""
         direction = -self._inverse_hessian_times(self.slope)
         uphill = (direction * self.slope).sum(1) >= 0
-        direction = torch.where(uphill[:, None], -self.slope, direction)
+        direction = torch.where(uphill[:, None], -self._guessed(self.slope), direction)
         has_pairs = (self.steps[0] != 0).any(1) & ~uphill
-        length = direction.norm(dim=1).clamp_min(1e-30)
-        full = torch.where(has_pairs, (LONGEST_STEP / length).clamp_max(1.0), _first_step(direction))
+        full = torch.where(has_pairs, (LONGEST_STEP / _length(direction)).clamp_max(1.0), _first_step(direction))
         self.direction = torch.where(turning[:, None], direction, self.direction)
         self.step = torch.where(turning, full, shorter)
+
+    def _guessed(self, slope: Tensor) -> Tensor:
+        return slope if self.guess is None else slope @ self.guess
 
     def _inverse_hessian_times(self, slope: Tensor) -> Tensor:
         """The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4); missing pairs are zero and do nothing."""
@@ -110,7 +115,8 @@ class LBFGS:
             alpha = rho[i] * (self.steps[i] * q).sum(1)
             q = q - alpha[:, None] * self.changes[i]
             alphas.append(alpha)
-        size = self.changes[0].square().sum(1)
+        q = self._guessed(q)
+        size = (self.changes[0] * self._guessed(self.changes[0])).sum(1)
         q = q * torch.where(size > 0, products[0] / size.clamp_min(1e-30), 1.0)[:, None]
         for i in reversed(range(MEMORY)):
             beta = rho[i] * (self.changes[i] * q).sum(1)
@@ -119,4 +125,13 @@ class LBFGS:
 
 
 def _first_step(direction: Tensor) -> Tensor:
-    return FIRST_STEP / direction.norm(dim=1).clamp_min(1e-30)
+    """Step that moves a search by `FIRST_STEP`; 0 where there is nowhere to go."""
+    step: Tensor = FIRST_STEP / _length(direction)
+    return torch.where(torch.isfinite(step), step, 0.0)
+
+
+def _length(direction: Tensor) -> Tensor:
+    """Norms (R,), also of directions whose squares are too small for their type."""
+    largest = direction.abs().amax(1)
+    length: Tensor = largest * torch.nan_to_num(direction / largest[:, None]).norm(dim=1)
+    return length

@@ -90,7 +90,9 @@ class _Run:
         self.misfit, self.energy, self.misfit_slope, self.energy_slope = problem.evaluate(z, who)
         zero = torch.zeros_like(who)
         self.found = Found(who, z.clone(), self.misfit.clone(), self.energy.clone(), weight.clone(), zero, zero.clone())
-        self.method = settings.method(z, *self._objective(weight))
+        # A prior may know which directions are steep everywhere; one of a user's own need not.
+        guess = getattr(problem.prior, "preconditioner", None)
+        self.method = settings.method(z, *self._objective(weight), None if guess is None else guess.to(z))
         self.before = self.method.value.clone()
 
     @property
@@ -123,7 +125,7 @@ class _Run:
     def stop_the_converged(self) -> None:
         best = self.found.misfit[self.going] + self.weight * self.found.energy[self.going]
         # The tolerance is a share of what ten evaluations ago was there: one small step is no sign of an end.
-        stuck = self.before - best <= self.settings.tolerance * self.before.abs()
+        stuck = (self.before - best < self.settings.tolerance * self.before.abs()) | (best == 0)
         self.before = best
         reason = torch.where(stuck, CONVERGED, self.found.reason[self.going])
         self.found.reason[self.going] = torch.where(self.method.failed, STALLED, reason)

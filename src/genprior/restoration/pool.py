@@ -78,7 +78,7 @@ def distinct(pool: Pool, prior: Prior, slack: Tensor, count: int) -> tuple[Tenso
     x = torch.stack([prior.decode(z) for z in pool.z.unbind(1)], 1)
     limit = EQUAL_SHARE * pool.misfit[:, 0] + slack
     for i in range(images):
-        places = _choose(x[i], pool.misfit[i] <= limit[i], count)
+        places = _choose(x[i], (pool.misfit[i] <= limit[i]) & pool.misfit[i].isfinite(), count)
         chosen[i, : len(places)] = torch.tensor(places, device=chosen.device)
         counts[i] = len(places)
     return chosen, counts

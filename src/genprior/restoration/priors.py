@@ -1,11 +1,14 @@
-"""Priors: what a solver may know of a generative model. Imports seeding only."""
+"""Priors: what a solver may know of a generative model. Imports encoders and seeding only."""
 
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from genprior.seeding import normal_per_sample
+from genprior.models.encoder import Encoder
+from genprior.restoration.preconditioner import inverse_curvature
+from genprior.seeding import derived_generator, normal_per_sample
 
 SAMPLES_AT_ONCE = 256
 
@@ -42,6 +45,11 @@ class GeneratorPrior:
         self.generator = generator.eval().requires_grad_(False)
         self.latent_size, self.image_shape = latent_size, image_shape
 
+    @cached_property
+    def preconditioner(self) -> Tensor:
+        """(k, k), the inverse curvature of `decode` on average; found when it is first asked for, in about a second."""
+        return inverse_curvature(self.decode, self.start(10 * self.latent_size, derived_generator(0, "preconditioner")))
+
     def start(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, k), standard normal."""
         return torch.randn(count, self.latent_size, generator=generator)
@@ -61,3 +69,41 @@ class GeneratorPrior:
         z = normal_per_sample(seed, "sample", 0, count, self.latent_size)
         parts = [self.decode(part) for part in torch.split(z, SAMPLES_AT_ONCE) if len(part)]
         return torch.cat(parts) if parts else torch.empty(0, *self.image_shape)
+
+
+class EncodedPrior(GeneratorPrior):
+    """A generator with a network that leads back: a search may start near its end.
+
+    Arguments:
+        generator, latent_size, image_shape: As for `GeneratorPrior`.
+        encoder: Trained for this generator; it is frozen in place.
+    """
+
+    def __init__(
+        self, generator: nn.Module, latent_size: int, image_shape: tuple[int, int, int], encoder: Encoder
+    ) -> None:
+        super().__init__(generator, latent_size, image_shape)
+        self.encoder = encoder.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Returns z (B, k) float32 with G(z) near x, and without a graph.
+
+        Arguments:
+            x: (B, C, H, W), about [0, 1]; what stands in unknown pixels has no influence.
+            known: (B, 1, H, W) or (1, 1, H, W), 0 where a pixel is unknown; None: all are known.
+
+        Raises:
+            GenpriorError: x or known has another shape.
+        """
+        shown = x.to(torch.float32)
+        parts = [
+            self.encoder.encode(shown[first : first + SAMPLES_AT_ONCE], _part(known, first))
+            for first in range(0, len(x), SAMPLES_AT_ONCE)
+        ]
+        return torch.cat(parts) if parts else torch.empty(0, self.latent_size)
+
+
+def _part(known: Tensor | None, first: int) -> Tensor | None:
+    """The rows of a mask that belong to the images from `first` on; a single mask belongs to all."""
+    return known if known is None or len(known) == 1 else known[first : first + SAMPLES_AT_ONCE]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
 from genprior.restoration.fidelity import Fidelity
 from genprior.restoration.priors import Prior
 
@@ -19,10 +20,14 @@ ROWS_AT_ONCE = 512  # more are no faster on a CPU, and take more memory
 def flat_measurement(y: object) -> Tensor:
     """Returns a measurement as real numbers (B, M): stacked ones side by side, complex ones as two numbers each."""
     if isinstance(y, Tensor):
-        real = torch.view_as_real(y.resolve_conj()) if y.is_complex() else y
-        return real.flatten(1)
-    assert hasattr(y, "__iter__")  # deepinv's TensorList, the measurement of stacked operators
-    return torch.cat([flat_measurement(part) for part in y], 1)
+        if y.ndim < 2:
+            raise GenpriorError(f"expected a measurement (B, ...), got one of shape {tuple(y.shape)}", argument="y")
+        return (torch.view_as_real(y.resolve_conj()) if y.is_complex() else y).flatten(1)
+    from deepinv.utils import TensorList  # of stacked operators; it has no __iter__
+
+    if not isinstance(y, (list, tuple, TensorList)) or not len(y):
+        raise GenpriorError(f"expected a tensor (B, ...) or a list of them, got {type(y).__name__}", argument="y")
+    return torch.cat([flat_measurement(y[i]) for i in range(len(y))], 1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Problem:
         misfit = self.misfit_of(self.predict(z, who), who)
         (misfit_slope,) = torch.autograd.grad(misfit.sum(), z)
         energy = self.prior.energy(z)
-        (energy_slope,) = torch.autograd.grad(energy.sum(), z, allow_unused=True)
+        energy_slope = torch.autograd.grad(energy.sum(), z, allow_unused=True)[0] if energy.requires_grad else None
         if energy_slope is None:
             energy_slope = torch.zeros_like(z)
         return misfit.detach(), energy.detach(), misfit_slope, energy_slope
@@ -94,6 +99,9 @@ def make_problem(
         physics: Any differentiable operator; it remembers the last parameters. None: y are the images themselves.
         fidelity: The data term.
         parameters: Parameters of the operator for each image, (B, ...) each, such as {"mask": ...}.
+
+    Raises:
+        GenpriorError: The operator makes other measurements than y of the prior's images.
     """
     each = dict(parameters or {})
 
@@ -102,8 +110,10 @@ def make_problem(
         return flat_measurement(x if physics is None else physics.A(x, **own))
 
     flat = flat_measurement(y)
-    seen = torch.ones_like(flat) if physics is None else _seen(prior, measure, flat)
-    return Problem(prior, measure, flat, seen, fidelity)
+    if physics is None:
+        return Problem(prior, measure, flat, torch.ones_like(flat), fidelity)
+    seen = _seen(prior, measure, flat)
+    return Problem(prior, measure, torch.where(seen > 0, flat, 0.0), seen, fidelity)
 
 
 @torch.no_grad()
@@ -114,5 +124,11 @@ def _seen(prior: Prior, measure: Callable[[Tensor, Tensor], Tensor], y: Tensor) 
     parts = []
     for who in torch.split(torch.arange(len(y), device=y.device), ROWS_AT_ONCE):
         answers = [measure(image.expand(len(who), *image.shape), who) for image in images]
+        if answers[0].shape != (len(who), y.shape[1]):
+            raise GenpriorError(
+                f"expected {answers[0].shape[1]} numbers for each of {len(who)} images, as the operator makes them of "
+                f"images {tuple(prior.image_shape)}, got {y.shape[1]}",
+                argument="y",
+            )
         parts.append((answers[0] != 0) | (answers[1] != 0))
     return torch.cat(parts).to(y.dtype)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT = SEARCHES["default"]
 
 
+@torch.inference_mode(False)
 def invert(
     prior: Prior,
     x: Tensor,
@@ -53,6 +54,7 @@ def invert(
     return solve(problem, start, settings, _checked_level(noise_level), seed, first)
 
 
+@torch.inference_mode(False)
 def restore(
     prior: Prior,
     y: object,
@@ -83,10 +85,11 @@ def restore(
     Raises:
         GenpriorError: Measurements that the operator cannot have made of the prior's images, or not finite.
     """
-    flat = flat_measurement(y)
-    if not bool(torch.isfinite(flat).all()):
-        raise GenpriorError(_not_finite(flat), argument="y")
-    own = parameters_of(physics, len(flat)) if parameters is None else dict(parameters)
+    count = _checked_measurement(y)
+    own = parameters_of(physics, count) if parameters is None else dict(parameters)
+    for name, value in own.items():
+        if len(value) != count:
+            raise GenpriorError(f"'{name}' is for {len(value)} images, y holds {count}", argument="parameters")
     level = (level_of(physics.noise_model) or None) if noise_level is None else noise_level
     held = {name: getattr(physics, name) for name in own if isinstance(getattr(physics, name, None), Tensor)}
     try:
@@ -103,6 +106,8 @@ def suggested(physics: "Physics") -> Fidelity:
 
     noise = physics.noise_model
     if isinstance(noise, PoissonNoise):
+        if noise.gain.numel() != 1 or not bool(noise.normalize):
+            raise GenpriorError("expected Poisson noise of one gain, normalised to the units of x", argument="physics")
         return FIDELITIES["poisson"](gain=float(noise.gain))
     name = suggested_fidelity(noise) or ("l1" if isinstance(physics, Inpainting) else "l2")
     return FIDELITIES[name]()
@@ -116,9 +121,23 @@ def parameters_of(physics: "Physics", count: int) -> dict[str, Tensor]:
     return {name: value for name, value in buffers.items() if value.ndim >= 4 and len(value) == count}
 
 
+def _checked_measurement(y: object) -> int:
+    """Returns how many images were measured."""
+    flat = flat_measurement(y)
+    if not len(flat) or not flat.is_floating_point():
+        raise GenpriorError(
+            f"expected at least one measurement of floats, got {len(flat)} of {flat.dtype}", argument="y"
+        )
+    if not bool(torch.isfinite(flat).all()):
+        raise GenpriorError(_not_finite(flat), argument="y")
+    return len(flat)
+
+
 def _check_images(prior: Prior, x: Tensor) -> None:
     if x.ndim != 4 or tuple(x.shape[1:]) != tuple(prior.image_shape) or not len(x):
         raise GenpriorError(f"expected images of shape {('B', *prior.image_shape)}, got {tuple(x.shape)}", argument="x")
+    if not x.is_floating_point():
+        raise GenpriorError(f"expected floats in [0, 1], got {x.dtype}", argument="x")
     if not bool(torch.isfinite(x).all()):
         raise GenpriorError(_not_finite(x), argument="x")
 

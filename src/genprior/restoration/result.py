@@ -64,7 +64,7 @@ class Restoration:
         """Writes one safetensors file, whole or not at all."""
         from safetensors.torch import save_file
 
-        tensors = {f.name: getattr(self, f.name).contiguous() for f in fields(self) if f.name not in TEXTS}
+        tensors = {f.name: getattr(self, f.name).clone() for f in fields(self) if f.name not in TEXTS}
         texts = json.dumps({name: getattr(self, name) for name in TEXTS})
         temporary = path.with_name(path.name + ".tmp")
         save_file(tensors, temporary, metadata={KEY: texts})

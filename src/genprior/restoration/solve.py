@@ -10,7 +10,7 @@ from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.result import Restoration
 from genprior.restoration.settings import SearchSettings
 from genprior.restoration.verdict import is_poor, verdicts
-from genprior.restoration.weights import Weigh, weight_from_noise
+from genprior.restoration.weights import Weigh, noise_scale, weight_from_noise
 from genprior.seeding import derived_generator
 
 SEARCHES_AT_ONCE = 2048  # their state takes 25 kB each at k = 100
@@ -37,15 +37,15 @@ def solve(
         first: Number of the first image.
     """
     parts: list[Restoration] = []
-    done, size = 0, max(1, SEARCHES_AT_ONCE // _starts(settings, start))
+    done, size = 0, max(1, SEARCHES_AT_ONCE // max(SEVERAL, _starts(settings, start)))
     while done < len(problem.y):
         some = range(done, min(done + size, len(problem.y)))
         try:
             parts.append(_solve(problem, some, start, settings, noise_level, seed, first))
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error) or size == 1:
+            if not _is_out_of_memory(error) or len(some) == 1:
                 raise
-            size = size // 2
+            size = len(some) // 2
             continue
         done = some.stop
     return Restoration.joined(parts)
@@ -82,17 +82,17 @@ def _solve(
         z[:, 0] = start[who]
     pool = _search(problem, who, z, weights, settings)
     error = residual(problem, pool.z[:, 0], who)
-    second = torch.full_like(error, torch.inf)
+    ratio = torch.ones_like(error)
     tried = torch.full_like(who, count)
     again = torch.nonzero(is_poor(error, noise_level))[:, 0] if settings.second_try else who[:0]
     if len(again):
         z = _random_starts(problem, who[again], SEVERAL, seed, first, "second start")
         other = _search(problem, who[again], z, weights, settings)
         found = residual(problem, other.z[:, 0], who[again])
-        second[again], error[again] = torch.maximum(error[again], found), torch.minimum(error[again], found)
+        ratio[again] = torch.maximum(error[again], found) / torch.minimum(error[again], found)
         tried[again] += SEVERAL
         pool = pool.joined(other, again).best(pool.z.shape[1] + other.z.shape[1])
-    return _result(problem, who, pool, tried, second, settings, noise_level)
+    return _result(problem, who, pool, tried, ratio, settings, noise_level)
 
 
 def _result(
@@ -100,30 +100,37 @@ def _result(
     who: Tensor,
     pool: Pool,
     tried: Tensor,
-    second: Tensor,
+    ratio: Tensor,
     settings: SearchSettings,
     noise_level: float | None,
 ) -> Restoration:
     counts = problem.counts[who]
     # Three standard deviations of the misfit at the true image.
-    slack = 3 * torch.sqrt(counts / 2) * problem.fidelity.noise_scale(noise_level or 0.0)
+    slack = 3 * torch.sqrt(counts / 2) * noise_scale(problem.fidelity, noise_level or 0.0)
     chosen, numbers = distinct(pool, problem.prior, slack, settings.candidates)
     z = torch.gather(pool.z, 1, chosen[..., None].expand(*chosen.shape, pool.z.shape[2]))
     rows = who.repeat_interleave(settings.candidates)
     images = beyond_range(problem, rows, z.flatten(0, 1), noise_level) if settings.beyond else _decoded(problem, z)
-    candidates = images.view(len(who), settings.candidates, *images.shape[1:])
+    misfit = _misfit(problem, images, rows).view(len(who), -1)
+    there = torch.arange(misfit.shape[1], device=misfit.device)[None] < numbers[:, None]
+    # Beyond the range the order may be another one.
+    best = torch.argsort(torch.where(there, misfit, torch.inf), dim=1, stable=True)
+    best = torch.where(there, best, best[:, :1])
+    first = torch.gather(chosen, 1, best)[:, :1]
+    candidates = images.view(*misfit.shape, *images.shape[1:])[torch.arange(len(who))[:, None], best]
+    z = z[torch.arange(len(who))[:, None], best]
     error = residual_of(problem, candidates[:, 0], who)
     return Restoration(
         images=candidates[:, 0],
         latents=z[:, 0],
-        misfit=_misfit(problem, candidates[:, 0], who),
+        misfit=misfit.amin(1),
         error=error,
-        energy=pool.energy[:, 0],
-        weight=pool.weight[:, 0],
+        energy=torch.gather(pool.energy, 1, first)[:, 0],
+        weight=torch.gather(pool.weight, 1, first)[:, 0],
         starts=tried,
-        iterations=pool.iterations[:, 0],
-        stopped=tuple(REASONS[place] for place in pool.reason[:, 0].tolist()),
-        verdicts=verdicts(error, second, counts, problem.prior.latent_size, noise_level),
+        iterations=torch.gather(pool.iterations, 1, first)[:, 0],
+        stopped=tuple(REASONS[place] for place in torch.gather(pool.reason, 1, first)[:, 0].tolist()),
+        verdicts=verdicts(error, ratio, counts, problem.prior.latent_size, noise_level),
         candidates=candidates,
         candidate_latents=z,
         candidate_counts=numbers,

@@ -25,19 +25,19 @@ def is_poor(error: Tensor, noise_level: float | None) -> Tensor:
 
 
 def verdicts(
-    error: Tensor, second: Tensor, counts: Tensor, latent_size: int, noise_level: float | None
+    error: Tensor, ratio: Tensor, counts: Tensor, latent_size: int, noise_level: float | None
 ) -> tuple[str, ...]:
     """Returns one of `VERDICTS` for each image.
 
     Arguments:
-        error: Root mean square (B,) of the residual of the best search.
-        second: The same of the best search from another start; infinite where there was none.
+        error: Root mean square (B,) of the residual.
+        ratio: Larger over smaller (B,) of the residuals that two independent tries ended with; 1 after one try.
         counts: Number of measurements (B,).
         latent_size: k; k parameters explain up to k measurements of mere noise.
         noise_level: Standard deviation of the noise, or None where it is not known.
     """
     poor = is_poor(error, noise_level)
-    disagree = poor & (second > DISAGREEMENT * error)
+    disagree = poor & (ratio > DISAGREEMENT)
     fitted = torch.zeros_like(poor)
     if noise_level:
         free = (counts - latent_size).clamp_min(0)

@@ -1,6 +1,7 @@
 """A first guess of the latents from a measurement, by the prior's encoder. Knows priors and operators."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from genprior.restoration.priors import Prior
 
 if TYPE_CHECKING:
-    from deepinv.physics import Physics
+    from deepinv.physics import LinearPhysics, Physics
 
 
 @torch.no_grad()
@@ -17,7 +18,7 @@ def warm_start(prior: Prior, y: object, physics: "Physics | None", parameters: M
     """Returns latents (B, k), or None where the prior has no encoder or the operator shows it nothing like an image.
 
     Arguments:
-        prior: Asked for `encode(x, known)`.
+        prior: Asked for `encode(x)`, or for `encode(x, known)` where pixels are missing and it takes that.
         y: The measurements.
         physics: The operator; None: y are images.
         parameters: Of the operator for each image.
@@ -28,10 +29,12 @@ def warm_start(prior: Prior, y: object, physics: "Physics | None", parameters: M
     if physics is None:
         z: Tensor = encode(y)
         return z
-    image = _as_image(prior, y, physics, parameters)
-    if image is None:
+    shown = _as_image(prior, y, physics, parameters)
+    if shown is None:
         return None
-    z = encode(*image)
+    x, known = shown
+    holes = known is not None and bool((known == 0).any())
+    z = encode(x, known) if holes and "known" in signature(encode).parameters else encode(x)
     return z
 
 
@@ -49,5 +52,15 @@ def _as_image(
         probe = torch.rand(ones.shape, generator=torch.Generator().manual_seed(0)).to(ones)
         if torch.equal(physics.A(probe, **parameters), probe * known):
             return y, known.amin(1, keepdim=True)
-    x = physics.A_dagger(y, **parameters)
-    return (x.clamp(0, 1), None) if isinstance(x, Tensor) and x.shape == ones.shape else None
+    x = _pseudo_inverse(y, physics, parameters) if isinstance(known, Tensor) and known.shape == y.shape else None
+    return None if x is None or x.shape != ones.shape else (x.clamp(0, 1), None)
+
+
+def _pseudo_inverse(y: Tensor, physics: "LinearPhysics", parameters: Mapping[str, Tensor]) -> Tensor | None:
+    """The least-squares image of each measurement, or None where the operator does not know how to find it."""
+    try:
+        # One by one: the solver behind it goes on until the last image of a batch has converged.
+        own = [{name: value[i : i + 1] for name, value in parameters.items()} for i in range(len(y))]
+        return torch.cat([physics.A_dagger(y[i : i + 1], **each) for i, each in enumerate(own)])
+    except (ValueError, RuntimeError, NotImplementedError):  # an operator of one's own without an adjoint
+        return None

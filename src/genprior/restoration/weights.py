@@ -6,6 +6,7 @@ that scale the two add up to the posterior. The scale is known, or it is what th
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ Weigh = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 SMALLEST = 1e-6  # for residuals of a thousandth of the range: no noise to speak of
 FASTEST = 4.0  # factor by which a weight may change between two looks
+QUADRATURE = 64  # points
 UNKNOWN = 0.3  # standard deviation that is assumed before the residual shows one
 
 
@@ -34,11 +36,20 @@ def weight_from_noise(fidelity: Fidelity, counts: Tensor, noise_level: float | N
         counts: Number of measurements of each image (B,).
         noise_level: Standard deviation of the noise, at least 0, or None where it is not known.
     """
-    known = fidelity.noise_scale(noise_level or 0.0)
+    known = noise_scale(fidelity, noise_level or 0.0)
 
     def weigh(who: Tensor, misfit: Tensor, weight: Tensor) -> Tensor:
-        shown = fidelity.shown_scale(misfit / counts[who]).clamp_min(SMALLEST)
-        wanted = torch.where(shown < known, weight * known / shown, shown)
+        shown = fidelity.scale(misfit / counts[who]).clamp_min(SMALLEST)
+        wanted = torch.maximum(shown, weight * (known / shown).sqrt()) if known > 0 else shown
         return torch.minimum(torch.maximum(wanted, weight / FASTEST), weight * FASTEST)
 
-    return max(SMALLEST, fidelity.noise_scale(noise_level or UNKNOWN)), weigh
+    return max(SMALLEST, noise_scale(fidelity, noise_level or UNKNOWN)), weigh
+
+
+def noise_scale(fidelity: Fidelity, noise_level: float) -> float:
+    """Returns the scale of a data term whose residuals are Gaussian of this standard deviation, by quadrature."""
+    points, shares = np.polynomial.hermite_e.hermegauss(QUADRATURE)
+    truth = torch.full((1, QUADRATURE), 0.5, dtype=torch.float64)
+    terms = fidelity(truth, truth + noise_level * torch.from_numpy(points))
+    mean = (terms * torch.from_numpy(shares / shares.sum())).sum()
+    return float(fidelity.scale(mean))

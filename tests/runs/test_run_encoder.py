@@ -1,0 +1,367 @@
+"""The encoder of a run: learned from the run's own data, kept in its folder, used for no other weights."""
+
+import json
+import math
+import warnings
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from genprior.data import load_data
+from genprior.errors import GenpriorError
+from genprior.restoration.priors import SAMPLES_AT_ONCE, EncodedPrior
+from genprior.runs import Progress, Run, create_run, execute, load_prior, resumed_run
+from genprior.runs.encoder import (
+    TABLE,
+    WEIGHTS,
+    held_out,
+    load_encoder,
+    load_generator,
+    train_encoder,
+    weights_sha256,
+)
+from genprior.runs.folder import locked
+from small import points_config
+
+MakeRun = Callable[..., Run]
+DIGITS = {
+    "preset": "dcgan-28",
+    "data": "digits[:120]",
+    "size": 8,
+    "model": "dcgan:generator_width=4,discriminator_width=4",
+    "batch_size": 20,
+    "images_seen": 120,
+}
+
+
+def _train(run: Run, images: int = 128, **options: object) -> list[Progress]:
+    return list(train_encoder(run.path, images_seen=images, **options))
+
+
+def _encoded(run: Run) -> EncodedPrior:
+    prior = load_prior(run.path)
+    assert isinstance(prior, EncodedPrior)
+    return prior
+
+
+def _files(run: Run) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.path.glob("encoder*")}
+
+
+# Training and saving.
+
+
+@pytest.mark.parametrize("settings", [{}, DIGITS], ids=["points", "digits"])
+def test_a_run_gets_an_encoder(make_run: MakeRun, settings: dict[str, object]) -> None:
+    run = make_run(**settings)
+    assert not isinstance(load_prior(run.path), EncodedPrior)
+    progress = _train(run, 128 * 10)
+    assert [each.outcome for each in progress[:-1]] == [None] * (len(progress) - 1)
+    assert progress[-1].outcome == "finished"
+    assert progress[-1].fraction == 1
+    assert {"images_seen", "images_per_second", "image_error", "held_out_error"} <= progress[-1].row.keys()
+    prior = _encoded(run)
+    x = run.config.load_data().some(5)
+    assert prior.encode(x).shape == (5, prior.latent_size)
+
+
+def test_progress_only_grows_and_comes_often(make_run: MakeRun) -> None:
+    fractions = [each.fraction for each in _train(make_run(), 64 * 35)]
+    assert fractions == pytest.approx([10 / 35, 20 / 35, 30 / 35, 1.0])
+
+
+def test_the_table_tells_what_was_done(make_run: MakeRun) -> None:
+    run = make_run(**DIGITS)
+    last = _train(run, 256, seed=3)[-1]
+    table = json.loads((run.path / TABLE).read_text())
+    assert table["seed"] == 3
+    assert table["images_seen"] == 256
+    assert table["seconds"] > 0
+    assert table["image_shape"] == [1, 8, 8]
+    assert table["generator_sha256"] == weights_sha256(load_generator(run).state_dict())
+    assert table["held_out_images"] == 12
+    assert table["held_out_error"] == last.row["held_out_error"]
+
+
+def test_the_held_out_error_is_that_of_the_prior_on_the_last_images(make_run: MakeRun) -> None:
+    run = make_run(**DIGITS)
+    error = _train(run)[-1].row["held_out_error"]
+    prior, data = _encoded(run), run.config.load_data()
+    x = data.take(torch.arange(108, 120))
+    assert error == pytest.approx(float((prior.decode(prior.encode(x)) - x).square().mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(("images", "expected"), [(2, 1), (9, 1), (20, 2), (9_000, 900), (25_000, 1000)])
+def test_the_last_images_are_held_out(images: int, expected: int) -> None:
+    data = load_data(f"ring:count={images}")
+    learned, unseen = held_out(data)
+    assert len(unseen) == expected
+    assert torch.equal(torch.cat([learned.images, unseen.images]), data.images)
+
+
+def test_a_single_image_is_refused() -> None:
+    with pytest.raises(GenpriorError, match=r"^data: at least 2 images are needed, ring:count=1 has 1$"):
+        held_out(load_data("ring:count=1"))
+
+
+def test_training_lowers_the_held_out_error(make_run: MakeRun) -> None:
+    run = make_run(images_seen=50 * 150)
+    error = _train(run, 64 * 100)[-1].row["held_out_error"]
+    prior, x = load_prior(run.path), held_out(run.config.load_data())[1].images
+    constant = float((prior.decode(torch.zeros(1, prior.latent_size)) - x).square().mean())
+    assert error < 0.3 * constant
+
+
+def test_the_same_seed_gives_the_same_encoder(make_run: MakeRun) -> None:
+    run = make_run(**DIGITS)
+    saved = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(saved))
+        _train(run, seed=seed, overwrite=True)
+        saved.append(load_file(run.path / WEIGHTS))
+    first, again, other = saved
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    assert not all(torch.equal(value, other[name]) for name, value in first.items())
+
+
+def test_no_global_random_numbers_are_used(make_run: MakeRun) -> None:
+    run = make_run()
+    before = torch.get_rng_state()
+    _train(run)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_minutes_end_training_and_anneal_it(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, ticks = make_run(), count()
+    monkeypatch.setattr("genprior.runs.encoder.time.perf_counter", lambda: float(next(ticks)))
+    progress = list(train_encoder(run.path, minutes=1.0))
+    assert progress[-1].fraction == 1
+    assert 60 <= progress[-1].seconds < 63
+    assert 40 < progress[-1].row["step"] <= 60
+
+
+def test_the_generator_of_the_run_stays_as_it_is(make_run: MakeRun) -> None:
+    run = make_run(**DIGITS)
+    before = weights_sha256(load_generator(run).state_dict())
+    _train(run)
+    assert weights_sha256(load_generator(run).state_dict()) == before
+
+
+# What is refused, and what is left as it was.
+
+
+def test_an_encoder_is_never_overwritten_by_accident(make_run: MakeRun) -> None:
+    run = make_run()
+    _train(run)
+    before = _files(run)
+    with pytest.raises(GenpriorError, match=r"^run: .*run has an encoder; replace it with --overwrite$"):
+        train_encoder(run.path)
+    assert _files(run) == before
+    _train(run, overwrite=True, seed=1)
+    assert _files(run) != before
+
+
+def test_interrupted_training_leaves_the_old_encoder(make_run: MakeRun) -> None:
+    run = make_run()
+    _train(run)
+    before = _files(run)
+    progress = _train(run, 10_000, overwrite=True, seed=1, should_stop=lambda: True)
+    assert [each.outcome for each in progress] == ["interrupted"]
+    assert _files(run) == before
+
+
+def test_abandoned_training_leaves_nothing(make_run: MakeRun) -> None:
+    run = make_run()
+    steps = train_encoder(run.path, images_seen=10_000)
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert not _files(run)
+
+
+def test_a_full_disk_leaves_the_old_encoder(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    _train(run)
+    before = _files(run)
+
+    def no_space(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        _train(run, overwrite=True, seed=1)
+    assert _files(run) == before
+
+
+@pytest.mark.parametrize("where", ["during", "after"])
+def test_values_that_are_not_finite_end_training_and_are_not_saved(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    run = make_run()
+    if where == "after":
+        monkeypatch.setattr("genprior.runs.encoder.reconstruction_error", lambda *_: math.nan)
+    else:
+        monkeypatch.setattr("genprior.training.encoder.annealed", lambda _: 1e30)
+    last = _train(run, 64 * 30)[-1]
+    assert last.outcome == "non-finite"
+    assert (last.fraction < 1) == (where == "during")
+    assert last.message is not None
+    assert "of the encoder has values that are not finite; nothing was saved" in last.message
+    assert not _files(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"minutes": 0.0}, r"^minutes: expected a number greater than 0, got 0.0$"),
+        ({"minutes": math.nan}, r"^minutes: expected a number greater than 0, got nan$"),
+        ({"images_seen": 0}, r"^images_seen: expected at least 1, got 0$"),
+    ],
+)
+def test_a_budget_out_of_range_is_refused(make_run: MakeRun, options: dict[str, float], message: str) -> None:
+    with pytest.raises(GenpriorError, match=message):
+        train_encoder(make_run().path, **options)  # type: ignore[arg-type]
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GenpriorError, match=r"^run: .* is not a run: it has no config.json$"):
+        train_encoder(tmp_path)
+
+
+def test_a_run_without_checkpoint_is_refused(tmp_path: Path) -> None:
+    create_run(tmp_path / "run", points_config())
+    with pytest.raises(GenpriorError, match=r"^run: .*run has no checkpoint; train it first$"):
+        train_encoder(tmp_path / "run")
+
+
+def test_other_data_than_the_run_s_are_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    file = run.path / "config.json"
+    file.write_text(file.read_text().replace("count=500", "count=501"))
+    with pytest.raises(GenpriorError, match=r"^data: ring:count=501 is no longer what .*run was trained on$"):
+        train_encoder(run.path)
+
+
+def test_a_run_that_is_being_trained_is_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    with locked(run), pytest.raises(GenpriorError, match=r"^run: .* is being trained by another process$"):
+        _train(run)
+
+
+# Loading.
+
+
+@pytest.mark.parametrize("settings", [{}, DIGITS], ids=["points", "digits"])
+def test_save_then_load_gives_the_same_latents(make_run: MakeRun, settings: dict[str, object]) -> None:
+    run = make_run(**settings)
+    saved = {}
+
+    def remember(run: Run, encoder: torch.nn.Module, table: dict[str, object]) -> None:
+        saved["encoder"] = encoder
+        _save(run, encoder, table)
+
+    from genprior.runs import encoder as module
+
+    _save = module._save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_save", remember)
+        _train(run)
+    x = run.config.load_data().some(7)
+    with torch.no_grad():
+        expected = saved["encoder"].eval().encode(x)
+    assert torch.equal(_encoded(run).encode(x), expected)
+    loaded = load_encoder(run, load_generator(run))
+    assert loaded is not None
+    assert not any(module.training for module in loaded.modules())
+    assert torch.equal(loaded.encode(x), expected)
+
+
+def test_the_prior_encodes_in_chunks_without_a_graph(make_run: MakeRun) -> None:
+    run = make_run(**DIGITS)
+    _train(run)
+    prior = _encoded(run)
+    x = torch.rand(SAMPLES_AT_ONCE + 3, 1, 8, 8)
+    known = (torch.rand(len(x), 1, 8, 8) < 0.5).double()
+    z = prior.encode(x.double().requires_grad_(), known)
+    assert z.dtype == torch.float32
+    assert not z.requires_grad
+    few = [0, SAMPLES_AT_ONCE - 1, SAMPLES_AT_ONCE, SAMPLES_AT_ONCE + 2]
+    torch.testing.assert_close(z[few], torch.cat([prior.encode(x[i : i + 1], known[i : i + 1]) for i in few]))
+    torch.testing.assert_close(prior.encode(x, known[:1])[few], prior.encode(x[few], known[:1]))
+    assert prior.encode(x[:0]).shape == (0, prior.latent_size)
+    with pytest.raises(GenpriorError, match=r"^known: expected 1 or 3 times"):
+        prior.encode(x, known[:-1])
+
+
+def test_a_run_trained_further_does_without_its_encoder(make_run: MakeRun) -> None:
+    run = make_run()
+    _train(run)
+    prepared = resumed_run(run.path, {"images_seen": 1100})
+    for _ in execute(prepared.run, prepared.gan, prepared.data):
+        pass
+    with pytest.warns(UserWarning, match=r"belongs to other weights.*genprior train encoder .*run --overwrite$"):
+        assert not isinstance(load_prior(run.path), EncodedPrior)
+    _train(run, overwrite=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _encoded(run)
+
+
+def test_the_last_weights_do_without_the_encoder_of_the_average(make_run: MakeRun) -> None:
+    run = make_run()
+    _train(run)
+    with pytest.warns(UserWarning, match=r"belongs to other weights"):
+        assert not isinstance(load_prior(run.path, average=False), EncodedPrior)
+
+
+def test_no_encoder_is_none(make_run: MakeRun) -> None:
+    run = make_run()
+    assert load_encoder(run, load_generator(run)) is None
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def _flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def _alter_the_table(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'\\"seed\\": 0', b'\\"seed\\": 1'))
+
+
+def _forget_the_table(path: Path) -> None:
+    save_file(load_file(path), path)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_truncate, _flip_a_bit, _alter_the_table, _forget_the_table, _empty])
+def test_a_damaged_file_is_an_error_of_one_line(make_run: MakeRun, damage: Callable[[Path], None]) -> None:
+    run = make_run()
+    _train(run)
+    before = (run.path / WEIGHTS).read_bytes()
+    damage(run.path / WEIGHTS)
+    assert (run.path / WEIGHTS).read_bytes() != before
+    with pytest.raises(GenpriorError, match=r"^run: .*encoder.safetensors is damaged \(.*\); train it anew") as caught:
+        load_prior(run.path)
+    assert "\n" not in str(caught.value)
+    _train(run, overwrite=True)
+    _encoded(run)
+
+
+def test_the_hash_of_weights_sees_names_values_and_shapes_alone() -> None:
+    state = {"a": torch.arange(4.0).view(2, 2), "b": torch.zeros(3)}
+    expected = weights_sha256(state)
+    assert weights_sha256(dict(reversed(state.items()))) == expected
+    assert weights_sha256({**state, "a": state["a"].t().contiguous().t()}) == expected
+    others = [{**state, "a": state["a"] + 1}, {**state, "a": state["a"].view(4)}, {"a": state["a"], "c": state["b"]}]
+    assert len({weights_sha256(other) for other in others} | {expected}) == 4
