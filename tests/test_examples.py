@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tiny_run import make_tiny_run
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
-TINY = {"watch_training.py": {"images": 384, "every": 1}, "own_loss.py": {"images": 384}}
+TINY = {
+    "watch_training.py": {"images": 384, "every": 1},
+    "own_loss.py": {"images": 384},
+    "own_operator.py": {"count": 2},
+    "own_prior.py": {"data": "digits[:50]", "components": 4},
+}
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
@@ -15,6 +22,8 @@ def test_example_runs(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     arguments = dict(TINY[path.name])
     if "out" in main.__annotations__:
         arguments["out"] = tmp_path / "picture.png"
+    if "run" in main.__annotations__:
+        arguments["run"] = str(make_tiny_run(tmp_path / "run"))
     main(**arguments)
     assert capsys.readouterr().out
     assert len(path.read_text().splitlines()) <= 50

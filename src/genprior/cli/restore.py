@@ -39,7 +39,7 @@ Fidelity = Annotated[
 NoiseLevel = Annotated[
     float | None, typer.Option(help="Standard deviation of the noise in the images, where --noise does not tell.")
 ]
-Preset = Annotated[str, typer.Option(help="Of the search: default, study.")]
+Preset = Annotated[str, typer.Option(help="Of the search: default, fast, thorough, study.")]
 Starts = Annotated[int | None, typer.Option(help="Searches for each image.")]
 Iterations = Annotated[int | None, typer.Option(help="Evaluations that a search may have.")]
 EnergyWeight = Annotated[float | None, typer.Option(help="Weight of the prior's energy; default: from the noise.")]
@@ -70,7 +70,7 @@ def invert(
     candidates: Candidates = None,
     beyond: Beyond = False,
     seed: Seed = 0,
-    batch_size: BatchSize = 64,
+    batch_size: BatchSize = 128,
     resize: Resize = False,
     no_average: NoAverage = False,
     threads: Threads = None,
@@ -103,7 +103,7 @@ def restore(
     candidates: Candidates = None,
     beyond: Beyond = False,
     seed: Seed = 0,
-    batch_size: BatchSize = 64,
+    batch_size: BatchSize = 128,
     resize: Resize = False,
     no_average: NoAverage = False,
     threads: Threads = None,
@@ -122,7 +122,7 @@ def degrade(
     seed: Seed = 0,
     size: Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for colour; default as the first image.")] = None,
-    batch_size: BatchSize = 64,
+    batch_size: BatchSize = 128,
     threads: Threads = None,
     data_root: Root = None,
     overwrite: Overwrite = False,

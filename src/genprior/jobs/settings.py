@@ -6,7 +6,7 @@ from typing import Any
 
 from genprior.errors import GenpriorError
 
-PART = 64  # images in a part: the most that a kill can cost
+PART = 128  # images in a part: the most that a kill can cost
 LARGEST_PART = 4096
 MOST_CANDIDATES = 64
 MOST = 10**6  # starts or iterations; more is a slip

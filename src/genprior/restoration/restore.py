@@ -1,6 +1,7 @@
 """The two questions that a prior answers: which latents make this image, and which image made this measurement."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,6 +50,8 @@ def invert(
         GenpriorError: Another size or number of channels than the prior's, or values that are not finite.
     """
     _check_images(prior, x)
+    if settings.energy_weight is None and noise_level == 0.0:
+        settings = replace(settings, energy_weight=0.0)  # the closest image there is, however unlikely its latents
     problem = make_problem(prior, x, None, fidelity or L2())
     start = warm_start(prior, x, None, {}) if settings.encoder else None
     return solve(problem, start, settings, _checked_level(noise_level), seed, first)

@@ -140,8 +140,6 @@ def _result(
 def _weight(problem: Problem, settings: SearchSettings, noise_level: float | None) -> tuple[float, Weigh | None]:
     if settings.energy_weight is not None:
         return settings.energy_weight, None
-    if noise_level == 0.0:
-        return 0.0, None  # nothing but the data term: the closest image there is
     return weight_from_noise(problem.fidelity, problem.counts, noise_level)
 
 
