@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from genprior.cli import main
 from genprior.images import to_uint8, write_image
@@ -174,7 +175,7 @@ def test_an_unreadable_image_is_named_and_the_rest_is_finished(genprior: Command
     Path("photos/b.png").write_text("text")
     text = genprior("invert", run, "photos", "--out", "out", *QUICK, code=1)
     assert "genprior: b: cannot read the image photos/b.png: not an image that Pillow knows" in text
-    assert "1 of 5 images failed" in text
+    assert "1 of 5 images failed: mend them, and give the same command again" in text
     rows = Path("out/table.csv").read_text().splitlines()
     assert rows[2].startswith("1,b,")
     assert "cannot read" in rows[2]
@@ -354,3 +355,17 @@ def test_help_names_every_flag(genprior: Command, command: str) -> None:
     assert "--out" in text
     assert "--seed" in text
     assert "IMAGES" in text
+
+
+@pytest.mark.parametrize("command", [["invert"], ["degrade", "--operator", "denoise"]])
+def test_what_cannot_be_written_is_one_line(
+    genprior: Command, run: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    words = [command[0], *([run] if command[0] == "invert" else []), "photos", *command[1:], "--out", "out"]
+    text = genprior(*words, *(QUICK if command[0] == "invert" else []), code=2)
+    assert "genprior: out/parts/000000.safetensors: No space left on device\n" in text
+    assert "Traceback" not in text

@@ -5,7 +5,9 @@ import torch
 from torch import Tensor
 
 from genprior.models.dcgan import Generator
-from genprior.restoration.priors import SAMPLES_AT_ONCE, GeneratorPrior
+from genprior.restoration.priors import SAMPLES_AT_ONCE, GeneratorPrior, RoughPrior
+from genprior.restoration.restore import invert
+from genprior.restoration.settings import SearchSettings
 
 SHAPE = (1, 8, 8)
 
@@ -99,3 +101,24 @@ def test_a_start_is_drawn_from_its_generator_alone() -> None:
     assert first.shape == (4, 6)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_the_rough_form_of_a_prior_is_the_prior_up_to_rounding() -> None:
+    prior = _prior()
+    prior.rough_dtype = torch.bfloat16
+    rough, z = RoughPrior(prior), _latents(9)
+    assert rough.decode(z).dtype == z.dtype
+    assert not torch.equal(rough.decode(z), prior.decode(z))
+    torch.testing.assert_close(rough.decode(z), prior.decode(z), rtol=0, atol=0.03)
+    assert torch.equal(rough.energy(z), prior.energy(z))
+    assert rough.preconditioner is prior.preconditioner
+
+
+def test_a_rough_search_gives_images_of_the_exact_prior() -> None:
+    prior = _prior()
+    prior.rough_dtype = torch.bfloat16
+    x = prior.decode(_latents(4))
+    found = invert(prior, x, SearchSettings(rough=True, starts=4))
+    assert torch.equal(found.images, prior.decode(found.latents))
+    exact = invert(prior, x, SearchSettings(starts=4))
+    assert not torch.equal(found.latents, exact.latents)

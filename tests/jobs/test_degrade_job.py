@@ -1,6 +1,8 @@
 """Damaging images: exact measurements, pictures, masks, and a record with which they are restored."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,3 +165,63 @@ def test_the_command_names_all_that_is_needed() -> None:
     )
     settings = DegradeSettings("x", "compressed-sensing:m=9")
     assert "--operator compressed-sensing:m=9 --noise none --out" in restoring_command(settings, Path("a"))
+
+
+def test_a_part_whose_images_are_all_unreadable_now_leaves_no_measurements(
+    damage: Damage, image_folder: Callable[..., Path]
+) -> None:
+    folder = image_folder(4)
+    settings = {"operator": "denoise", "batch_size": 2}
+    (folder / "d.png").write_text("text")
+    output = damage(folder, **settings)
+    assert output.tensors(1).exists()
+    output.reopen(1)
+    (folder / "c.png").write_text("text")
+    damage(folder, **settings)
+    assert not output.tensors(1).exists()
+    assert len(np.load(output.path / "measurements.npy")) == 2
+
+
+@pytest.mark.parametrize("kind", ["measurements.npy", "images"])
+def test_the_recorded_noise_is_taken_over(damage: Damage, tiny_run: Path, tmp_path: Path, kind: str) -> None:
+    noise = "poisson:gain=0.02"
+    path = str(damage(operator="denoise", noise=noise).path / kind)
+
+    def stored(**given: object) -> dict[str, object]:
+        job = restore_job(tiny_run, RestoreSettings(path, operator="denoise", **given), tmp_path / str(len(given)))
+        return json.loads((job.output.path / "settings.json").read_text())["settings"]
+
+    assert stored()["noise"] == noise
+    assert stored(noise_level=0.1)["noise"] is None
+    assert stored(noise="poisson:gain=2e-2", fidelity="l2")["noise"] == noise  # in the recorded spelling
+    with pytest.raises(GenpriorError, match=r"were made with poisson:gain=0.02, got poisson$") as raised:
+        stored(noise="poisson")
+    assert raised.value.argument == "noise"
+
+
+def test_options_of_the_recorded_operator_are_not_left_out(damage: Damage, tiny_run: Path, tmp_path: Path) -> None:
+    def attempt(path: Path, operator: str) -> None:
+        settings = RestoreSettings(str(path / "measurements.npy"), operator=operator)
+        restore_job(tiny_run, settings, tmp_path / f"restored-{path.name}")
+
+    quarter = damage(out="quarter", operator="downsample:factor=4").path
+    with pytest.raises(GenpriorError, match=r"were made with downsample:factor=4, got downsample$") as raised:
+        attempt(quarter, "downsample")
+    assert raised.value.argument == "operator"
+    attempt(damage(out="half", operator="downsample:factor=2").path, "downsample")
+
+
+def test_another_kernel_in_the_same_file_is_refused(damage: Damage, tmp_path: Path) -> None:
+    np.save(tmp_path / "kernel.npy", np.ones((3, 3)))
+    operator = f"blur:file={tmp_path / 'kernel.npy'}"
+    damage(operator=operator)
+    damage(operator=operator)
+    np.save(tmp_path / "kernel.npy", np.ones((1, 3)))
+    with pytest.raises(GenpriorError, match=r"other settings .kernel bytes") as raised:
+        damage(operator=operator)
+    assert raised.value.argument == "out"
+
+
+def test_damaging_needs_no_solver() -> None:
+    code = "import sys, genprior.jobs.degrade; sys.exit('genprior.restoration.solve' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -217,3 +217,10 @@ def test_several_processes_do_not_start_anew_together(monkeypatch: pytest.Monkey
     refuse_overwriting_together(False)
     with pytest.raises(GenpriorError, match="cannot start anew together"):
         refuse_overwriting_together(True)
+
+
+def test_overwriting_that_was_killed_is_done_again(tmp_path: Path) -> None:
+    output = opened(tmp_path)
+    (output.path / "parts").rmdir()
+    fresh = open_output(output.path, "restore", {"settings": {"fidelity": "l2"}}, 10, 3, overwrite=True)
+    assert fresh.finished_items() == 0

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from genprior.config import build
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
 from genprior.jobs import restore as jobs
@@ -21,6 +22,11 @@ from genprior.jobs.parts import work_through
 from genprior.jobs.restore import restore_job
 from genprior.jobs.settings import RestoreSettings
 from genprior.jobs.shown import Shown
+from genprior.models.encoder import Encoder
+from genprior.restoration.fidelity import Poisson
+from genprior.restoration.noise import NOISES
+from genprior.restoration.operators import OPERATORS as OPERATOR_TABLE
+from genprior.restoration.priors import EncodedPrior
 from genprior.restoration.restore import invert
 from genprior.restoration.result import Restoration
 from genprior.runs import load_prior
@@ -277,3 +283,75 @@ def test_points_are_inverted_without_pictures(make_run: Callable[..., object], f
     output = finish("ring[:3]", run=tmp_path / "run")
     assert len(table(output)) == 3
     assert not (output.path / "images").exists()
+
+
+def test_a_part_whose_images_are_all_unreadable_now_leaves_no_latents(
+    finish: Finish, image_folder: Callable[..., Path]
+) -> None:
+    folder = image_folder(4)
+    output = finish(folder, batch_size=2)
+    output.reopen(1)
+    for name in "cd":
+        (folder / f"{name}.png").write_text("text")
+    finish(folder, batch_size=2)
+    assert not output.tensors(1).exists()
+    latents = load_file(output.path / "latents.safetensors")
+    assert len(latents["latents"]) == len(latents["numbers"]) == 2
+
+
+def test_photon_counts_take_the_gain_of_the_noise_over() -> None:
+    operator, noise = build(OPERATOR_TABLE, "denoise", "operator", image_shape=(1, 8, 8)), NOISES["poisson"](gain=0.25)
+    for text, expected in (
+        (None, Poisson(0.25)),
+        ("poisson", Poisson(0.25)),
+        ("poisson:floor=1e-2", Poisson(0.25, 0.01)),
+        ("poisson:gain=0.5,floor=1e-2", Poisson(0.5, 0.01)),
+    ):
+        assert jobs.chosen_fidelity(text, operator, noise) == expected
+
+
+@pytest.mark.parametrize("operator", [None, "denoise"])
+def test_photon_counts_need_a_gain(
+    finish: Finish, tmp_path: Path, some_images: Callable[..., Tensor], operator: str | None
+) -> None:
+    path = save(tmp_path / "x.npy", some_images(1))
+    for text in ("poisson", "poisson:floor=1e-2"):
+        with pytest.raises(GenpriorError, match=r"needs the gain of the noise: give poisson:gain=") as raised:
+            finish(path, operator=operator, fidelity=text)
+        assert raised.value.argument == "fidelity"
+    finish(path, operator=operator, fidelity="poisson:gain=0.05")
+
+
+@pytest.mark.parametrize("kind", ["picture", "folder"])
+def test_another_mask_in_the_same_file_is_refused(
+    finish: Finish, image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, mask = image_folder(1), torch.full((1, 8, 8), 255, dtype=torch.uint8)
+    mask[:, 2] = 0
+    write_image(mask, Path("masks", "a.png"))
+    name = "masks" if kind == "folder" else "masks/a.png"
+    finish(folder, operator="inpaint", mask=name)
+    finish(folder, operator="inpaint", mask=str(tmp_path / name))  # the same one
+    mask[:, :, 5] = 0
+    write_image(mask, Path("masks", "a.png"))
+    with pytest.raises(GenpriorError, match=r"holds results of other settings .masks? ") as raised:
+        finish(folder, operator="inpaint", mask=name)
+    assert raised.value.argument == "out"
+
+
+def test_a_run_is_the_same_prior_wherever_it_lies(
+    finish: Finish, tiny_run: Path, tmp_path: Path, some_images: Callable[..., Tensor]
+) -> None:
+    path = save(tmp_path / "x.npy", some_images(1))
+    finish(path)
+    finish(path, run=Path(shutil.copytree(tiny_run, tmp_path / "copy")))
+    with pytest.raises(GenpriorError, match=r"other settings \(average"):
+        finish(path, average=False)
+
+
+def test_an_encoder_makes_another_prior(tiny_run: Path) -> None:
+    prior = load_prior(tiny_run)
+    shape, size = prior.image_shape, prior.latent_size
+    one, other = (EncodedPrior(prior.generator, size, shape, Encoder(shape, size)) for _ in range(2))
+    assert len({jobs.prior_sha256(each) for each in (prior, one, other)}) == 3

@@ -1,5 +1,6 @@
 """Images read one at a time, from all kinds of sources."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,3 +141,18 @@ def test_what_is_no_source_is_told(tmp_path: Path, case: str) -> None:
         open_source(str(make(tmp_path)))
     assert raised.value.argument == "images"
     assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("name", ["a.png", "y.npy"])
+def test_changed_contents_of_a_file_are_another_source(
+    image_folder: Callable[..., Path], name: str, some_images: Callable[..., Tensor]
+) -> None:
+    path = image_folder(1) / name
+    _save(path.with_name("y.npy"), some_images(1).numpy())
+    before, data = open_source(str(path)).identity, path.read_bytes()
+    assert open_source(str(path)).identity == before
+    os.utime(path, ns=(0, 0))
+    assert open_source(str(path)).identity != before
+    path.write_bytes(data + b"more")
+    os.utime(path, ns=(before["modified"], before["modified"]))
+    assert open_source(str(path)).identity != before

@@ -94,13 +94,14 @@ def test_a_dropped_search_never_wins() -> None:
         assert torch.isinf(own[~left]).all()
 
 
-@pytest.mark.parametrize(("starts", "candidates"), [(8, 3), (7, 1), (5, 5), (2, 4), (1, 1), (6, 5)])
-def test_as_many_searches_are_left_as_candidates_are_wanted(starts: int, candidates: int) -> None:
+@pytest.mark.parametrize(("starts", "candidates"), [(40, 3), (7, 1), (5, 5), (2, 4), (1, 1), (60, 5)])
+def test_several_searches_are_left_for_each_candidate_that_is_wanted(starts: int, candidates: int) -> None:
     images = 3
     settings = replace(PLAIN, candidates=candidates)
     found = _minimise(_problem(images), _starts(images, starts), _who(images, starts), settings)
     left = (found.reason != REASONS.index("dropped")).view(images, starts).sum(1)
-    assert left.tolist() == [min(starts, candidates)] * images
+    assert left.tolist() == [min(starts, settings.survivors)] * images
+    assert settings.survivors >= candidates
 
 
 def test_a_start_that_is_no_number_loses() -> None:
@@ -174,6 +175,18 @@ def test_no_search_gets_more_evaluations_than_it_may(iterations: int) -> None:
     found = _minimise(problem, z, torch.arange(4), settings)
     assert len(calls) == int(found.iterations.max()) == iterations
     assert sum(calls) == int(found.iterations.sum())
+
+
+@pytest.mark.parametrize("starts", [2, 8])
+def test_the_evaluations_that_are_allowed_begin_when_a_search_is_alone(starts: int) -> None:
+    problem, halvings = _problem(2), starts.bit_length() - 1
+
+    class Lasting(Adam):  # which never stalls
+        pass
+
+    settings = replace(PLAIN, method=Lasting, iterations=20)
+    found = _minimise(problem, _starts(2, starts), torch.arange(2).repeat_interleave(starts), settings)
+    assert sorted(found.iterations.unique().tolist())[-1] == 20 + BLOCK * halvings
 
 
 def test_each_search_stops_where_it_has_converged() -> None:

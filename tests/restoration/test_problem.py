@@ -180,11 +180,10 @@ def test_what_is_seen_does_not_depend_on_how_many_are_asked_at_once(
 
 @pytest.mark.parametrize("blank", [-3.0, 1e3, 1e30, math.inf])
 def test_what_stands_where_nothing_is_seen_has_no_influence(blank: float) -> None:
-    prior, masks = _Curved(), _masks(3).float()
-    y = prior.sample(3).float() * masks
+    prior, masks = _Curved(), _masks(3)
+    y = prior.sample(3) * masks
     other = torch.where(masks > 0, y, blank)
-    z, who = torch.randn(3, LATENTS), torch.arange(3)
-    prior.weights = prior.weights.float()
+    z, who = torch.randn(3, LATENTS, dtype=y.dtype), torch.arange(3)
     for fidelity in FIDELITIES.values():
         values = [
             make_problem(prior, each, _inpainting(masks[:1]), fidelity(), {"mask": masks}).evaluate(z, who)

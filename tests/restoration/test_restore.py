@@ -273,7 +273,7 @@ def test_images_of_a_generator_are_restored_the_same_in_every_batch(dtype: torch
         _assert_same(part, _taken(whole, rows), tolerance)
 
 
-@pytest.mark.parametrize("at_once", [1, 5, 24])
+@pytest.mark.parametrize("at_once", [8, 24])
 def test_images_do_not_depend_on_how_many_searches_go_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     prior, settings = _Network(), SearchSettings(starts=1)
     y, masks = _damaged(6, torch.float64)
@@ -492,9 +492,9 @@ def test_an_image_outside_the_range_is_called_so() -> None:
     assert (found.starts == 8 + 8).all()
 
 
-def test_one_start_disagrees_with_no_other() -> None:
+def test_after_one_try_nothing_is_said_of_the_range() -> None:
     found = invert(_Linear(), _far(), replace(EXACT, second_try=False))
-    assert STUCK not in found.verdicts
+    assert set(found.verdicts) == {STUCK}
 
 
 def test_starts_that_end_at_different_residuals_disagree() -> None:

@@ -173,7 +173,7 @@ def test_the_first_start_is_the_guess(encoder: bool) -> None:
     settings = SearchSettings(iterations=1, energy_weight=0.0, encoder=encoder, second_try=False)
     found = invert(prior, x, settings)
     assert len(prior.shown) == encoder
-    assert torch.equal(found.images, x) == encoder
+    assert torch.equal(found.images, x) or not encoder
     assert found.starts.tolist() == [1 if encoder else 8] * 3
 
 

@@ -1,5 +1,6 @@
 """The encoder of a run: learned from the run's own data, kept in its folder, used for no other weights."""
 
+import errno
 import json
 import math
 import warnings
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from genprior.data import load_data
@@ -25,6 +27,7 @@ from genprior.runs.encoder import (
     weights_sha256,
 )
 from genprior.runs.folder import locked
+from genprior.runs.tensors import save_tensors
 from small import points_config
 
 MakeRun = Callable[..., Run]
@@ -313,8 +316,18 @@ def test_a_run_trained_further_does_without_its_encoder(make_run: MakeRun) -> No
 def test_the_last_weights_do_without_the_encoder_of_the_average(make_run: MakeRun) -> None:
     run = make_run()
     _train(run)
-    with pytest.warns(UserWarning, match=r"belongs to other weights"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert not isinstance(load_prior(run.path, average=False), EncodedPrior)
+
+
+def test_a_warning_that_is_made_an_error_is_no_damage(make_run: MakeRun) -> None:
+    run = make_run()
+    _train(run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="belongs to other weights"):
+            load_encoder(run, load_generator(run, average=False))
 
 
 def test_no_encoder_is_none(make_run: MakeRun) -> None:
@@ -365,3 +378,37 @@ def test_the_hash_of_weights_sees_names_values_and_shapes_alone() -> None:
     assert weights_sha256({**state, "a": state["a"].t().contiguous().t()}) == expected
     others = [{**state, "a": state["a"] + 1}, {**state, "a": state["a"].view(4)}, {"a": state["a"], "c": state["b"]}]
     assert len({weights_sha256(other) for other in others} | {expected}) == 4
+
+
+# Writing tensors.
+
+
+def test_tensors_that_cannot_be_written_are_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No such file or directory") as raised:
+        save_tensors({"a": torch.zeros(1)}, tmp_path / "nowhere" / "a.safetensors")
+    assert raised.value.filename is not None
+
+
+@pytest.mark.parametrize(
+    ("message", "number", "reason"),
+    [
+        ("I/O error: No space left on device (os error 28)", errno.ENOSPC, "No space left on device"),
+        ("some other\nproblem", errno.EIO, "some other"),
+    ],
+)
+def test_a_failed_write_leaves_the_old_tensors_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, number: int, reason: str
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors({"a": torch.ones(1)}, path, {"key": "value"})
+
+    def full(_: object, file: Path, **__: object) -> None:
+        file.write_text("half of it")
+        raise SafetensorError(message)
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match=reason) as raised:
+        save_tensors({"a": torch.zeros(1)}, path)
+    assert (raised.value.errno, raised.value.filename) == (number, str(path))
+    assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]
+    assert load_file(path)["a"].item() == 1

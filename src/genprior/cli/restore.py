@@ -205,7 +205,7 @@ def _end(job: "Job") -> None:
             typer.echo(f"genprior: {line}", err=True)
     if failed:
         if _is_first():
-            advice = "mend or remove them, and give the same command again"
+            advice = "mend them, and give the same command again"
             typer.echo(f"genprior: {failed} of {job.output.count} images failed: {advice}", err=True)
         sys.exit(ILL)
 

@@ -15,17 +15,17 @@ from genprior.config import build
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
 from genprior.jobs.fitting import channels_first, check_values, fitted, is_picture
-from genprior.jobs.items import Item, ReadItem, Refused, is_readable, measured_shape, read_all
+from genprior.jobs.items import Item, ReadItem, Refused, is_readable, measured_shape, read_all, refuse_unfit
 from genprior.jobs.output import Output, Row, open_output
 from genprior.jobs.parts import Job, refuse_overwriting_together
 from genprior.jobs.records import MEASUREMENTS, RECORD
-from genprior.jobs.restore import refuse_inside, refuse_unfit
 from genprior.jobs.settings import DegradeSettings
-from genprior.jobs.sources import Source, open_source
+from genprior.jobs.sources import Source, file_facts, open_source, refuse_inside
 from genprior.restoration.degradation import measure
 from genprior.restoration.noise import NOISES
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.runs.folder import write_json
+from genprior.runs.tensors import save_tensors
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
@@ -53,7 +53,8 @@ def degrade_job(settings: DegradeSettings, out: Path, *, data_root: Path | None 
     operator = build(OPERATORS, settings.operator, "operator", image_shape=shape, seed=settings.seed)
     read = _reader(source, shape, operator, noise, settings)
     refuse_unfit(source, read, settings.batch_size)
-    decided = {"settings": settings.stored(), "source": source.identity}
+    files = file_facts(settings.operator)
+    decided = {"settings": settings.stored(), "source": source.identity, "files": files}
     output = open_output(out, "degrade", decided, len(source), settings.batch_size, overwrite=overwrite)
     work = Degrading(source, read, operator, measured_shape(operator, shape), settings)
     return Job(output, work, [f"{out}: {len(source):,} images of {'x'.join(map(str, shape))} from {settings.images}"])
@@ -150,15 +151,12 @@ class Degrading:
 
     def do(self, output: Output, part: int) -> list[Row]:
         """Writes the measurements of a part, and pictures of them; returns its rows."""
-        from safetensors.torch import save_file
-
         items = read_all(self.source, self.read, output.items(part))
         good = [item for item in items if isinstance(item, Item)]
         if good:
-            path = output.tensors(part)
-            temporary = path.with_name(path.name + ".tmp")
-            save_file({"y": torch.stack([item.y for item in good]).contiguous()}, temporary)
-            temporary.replace(path)
+            save_tensors({"y": torch.stack([item.y for item in good]).contiguous()}, output.tensors(part))
+        else:
+            output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
         for item in good:
             self._draw(output, item)
         return [self._row(item) for item in items]

@@ -1,9 +1,9 @@
 """One item of a restoration: its measurement, what is known of how it came about, and the truth where it is known."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.jobs.fitting import Shape, check_values, fitted
 from genprior.jobs.masks import Masks, open_masks
-from genprior.jobs.records import check_record, read_record
+from genprior.jobs.records import check_noise, check_record, is_array, read_record
 from genprior.jobs.settings import RestoreSettings
 from genprior.jobs.sources import Source
 from genprior.restoration.degradation import measure
@@ -68,6 +68,28 @@ def _item_or_problem(source: Source, read: ReadItem, place: int) -> Item | Refus
 def is_readable(source: Source, read: ReadItem, place: int) -> bool:
     """Returns whether an item can be worked on."""
     return isinstance(_item_or_problem(source, read, place), Item)
+
+
+def refuse_unfit(source: Source, read: ReadItem, count: int) -> None:
+    """Raises `GenpriorError` for a readable one of the first `count` items that does not fit, or if all are unreadable.
+
+    What is wrong with later ones is told when their turn comes, and does not end the work on the others.
+    """
+    problems = []
+    for place in range(min(count, len(source))):
+        try:
+            source.read(place)
+        except (GenpriorError, OSError) as error:
+            problems.append(error.message if isinstance(error, GenpriorError) else str(error))
+            continue
+        read(place)
+    if len(problems) == len(source):
+        raise GenpriorError(f"none of {len(source)} images can be read; {problems[0]}", argument="images")
+
+
+def joined_parameters(items: Sequence[Item]) -> dict[str, Tensor]:
+    """Returns the parameters (B, ...) of the operator for items."""
+    return {name: torch.cat([item.parameters[name] for item in items]) for name in items[0].parameters}
 
 
 def consecutive(items: Iterable[Item]) -> list[list[Item]]:
@@ -130,6 +152,26 @@ def measured_shape(operator: Operator, shape: Shape) -> Shape:
     return tuple(operator.physics.A(torch.zeros(1, *shape), **operator.parameters(0)).shape[1:])
 
 
+def with_recorded_noise(settings: RestoreSettings, source: Source) -> RestoreSettings:
+    """Returns settings with the noise that `degrade` recorded, where they tell of none.
+
+    Raises:
+        GenpriorError: They tell of another noise.
+    """
+    record = _record(settings, source)
+    if record is None or settings.noise_level is not None:
+        return settings
+    if settings.noise is not None:
+        check_noise(record, settings.noise)
+    return replace(settings, noise=str(record["noise"]))
+
+
+def _record(settings: RestoreSettings, source: Source) -> dict[str, Any] | None:
+    """What `degrade` tells of images that are damaged already."""
+    is_damaged = settings.operator is not None and not settings.simulate
+    return read_record(source.path) if is_damaged and source.path is not None else None
+
+
 def operator_and_masks(
     settings: RestoreSettings, source: Source, shape: tuple[int, int, int], build: Callable[[str], Operator]
 ) -> tuple[Operator, Masks | None]:
@@ -139,16 +181,16 @@ def operator_and_masks(
         GenpriorError: Bad masks, or images that are damaged in ways that nobody tells.
     """
     assert settings.operator is not None
-    record = None if settings.simulate or source.path is None else read_record(source.path)
+    record = _record(settings, source)
     if record is not None:
-        check_record(record, settings.operator, settings.seed)
+        check_record(record, settings.operator, settings.seed, has_mask=settings.mask is not None)
     if settings.mask is not None:
         masks = open_masks(Path(settings.mask).expanduser(), source.names, shape, resize=settings.resize)
         anything = torch.ones(1, 1, *shape[1:], dtype=torch.bool)
         anything[..., 0, 0] = False
         return masked(anything, shape), masks
     operator = build(settings.operator)
-    if not settings.simulate and operator.parameters(0) and record is None:
+    if not settings.simulate and operator.parameters(0) and not (record and is_array(source.path)):
         raise GenpriorError(
             f"{settings.operator} is another one for each image: give the masks with --operator inpaint --mask FOLDER",
             argument="operator",

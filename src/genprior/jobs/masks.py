@@ -1,7 +1,9 @@
 """Masks of missing pixels: one picture for all images, or a folder with one for each."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from genprior.data.folder import image_files
 from genprior.errors import GenpriorError
 from genprior.images import read_image, to_float
 from genprior.jobs.fitting import fitted
-from genprior.jobs.sources import stems
+from genprior.jobs.sources import Source, contents, stems
 
 Masks = Callable[[int], Tensor]
 FULLY = 0.99  # of a resized pixel must be known; half known is not known
@@ -37,6 +39,20 @@ def open_masks(path: Path, names: Sequence[str], image_shape: tuple[int, int, in
     if missing:
         raise _fault(f"{path} has no mask for {missing[0]} ({len(missing)} of {len(names)} images have none)")
     return lambda place: _read(path / files[names[place]], image_shape, resize)
+
+
+def mask_facts(mask: str | None, source: Source) -> dict[str, Any]:
+    """Returns what must be the same of the masks where a job goes on; {} without masks."""
+    if mask is None:
+        return {}
+    path = Path(mask).expanduser()
+    if not path.is_dir():
+        return {f"mask {key}": value for key, value in contents(path).items()}
+    files = _by_name(path)
+    digest = hashlib.sha256()
+    for name in source.names:
+        digest.update(f"{files[name]} {contents(path / files[name])}\n".encode("utf-8", "surrogateescape"))
+    return {"masks sha256": digest.hexdigest()}
 
 
 def _by_name(folder: Path) -> dict[str, str]:

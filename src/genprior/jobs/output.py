@@ -225,7 +225,8 @@ def _remove(output: Output) -> None:
     held = [lock.stem for lock in (path / PARTS).glob("*.lock") if not _is_free(output, lock.stem)]
     if held:
         raise GenpriorError(f"another process works in {path}; stop it first", argument="overwrite")
-    shutil.rmtree(path / PARTS)
+    if (path / PARTS).exists():  # not where a kill ended an earlier removal
+        shutil.rmtree(path / PARTS)
     for name in (SUMMARY, "table.csv", "latents.safetensors", "measurements.npy", "degradation.json"):
         (path / name).unlink(missing_ok=True)
     for name in ("pairs.png", "candidates.png"):

@@ -1,6 +1,5 @@
 """From settings to the job of inverting or restoring many images. Names are resolved here."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,22 +11,23 @@ from torch import Tensor
 from genprior.config import build
 from genprior.errors import GenpriorError, suggestion
 from genprior.jobs import items as reading
-from genprior.jobs.items import Item, ReadItem
+from genprior.jobs.items import Item, joined_parameters, refuse_unfit, with_recorded_noise
+from genprior.jobs.masks import mask_facts
 from genprior.jobs.output import open_output
 from genprior.jobs.parts import Job, refuse_overwriting_together
 from genprior.jobs.restoring import Draw, Restoring
 from genprior.jobs.settings import RestoreSettings
-from genprior.jobs.sources import Source, open_source
+from genprior.jobs.sources import Source, file_facts, open_source, refuse_inside
 from genprior.restoration.fidelity import FIDELITIES, Fidelity
 from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
 from genprior.restoration.operators import OPERATORS, Operator
-from genprior.restoration.priors import Prior
+from genprior.restoration.priors import EncodedPrior, GeneratorPrior, Prior
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.result import Restoration
 from genprior.restoration.settings import SEARCHES, SearchSettings
 from genprior.runs import load_prior, open_run
-from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.encoder import WEIGHTS
+from genprior.runs.checkpoint import checkpoint_path
+from genprior.runs.encoder import weights_sha256
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
@@ -57,11 +57,12 @@ def restore_job(
     """
     refuse_overwriting_together(overwrite)
     search = search_settings(settings)
-    weights = weights_sha256(run)
+    refuse_untrained(run)
     prior = load_prior(run, average=settings.average)
     shape = prior.image_shape
     source = open_source(settings.images, data_root=data_root)
     refuse_inside(out, source)
+    settings = with_recorded_noise(settings, source)
     noise = None if settings.noise is None else build(NOISES, settings.noise, "noise")
     if settings.operator is None:
         work = _inverting(prior, source, search, settings)
@@ -69,7 +70,12 @@ def restore_job(
         work = _restoring(prior, source, search, settings, noise)
     work = replace(work, draw=draw)
     refuse_unfit(source, work.read, settings.batch_size)
-    decided = {"settings": settings.stored(), "source": source.identity, "run": {"weights_sha256": weights}}
+    decided = {
+        "settings": settings.stored(),
+        "source": source.identity,
+        "files": file_facts(settings.operator) | mask_facts(settings.mask, source),
+        "run": {"weights_sha256": prior_sha256(prior)},
+    }
     output = open_output(out, settings.command, decided, len(source), settings.batch_size, overwrite=overwrite)
     return Job(output, work, [f"{out}: {len(source):,} images of {'x'.join(map(str, shape))} from {settings.images}"])
 
@@ -90,52 +96,22 @@ def search_settings(settings: RestoreSettings) -> SearchSettings:
     return replace(preset, **given, beyond=settings.beyond or preset.beyond)
 
 
-def weights_sha256(run: Path) -> str:
-    """Returns what tells a run's newest checkpoint, and its encoder, from all others.
-
-    Raises:
-        GenpriorError: No run, or one that has not begun to train.
-    """
-    checkpoint, _ = load_checkpoint(open_run(run).checkpoints)
-    if checkpoint is None or checkpoint.images_seen == 0:
+def refuse_untrained(run: Path) -> None:
+    """Raises `GenpriorError` where there is no run, or one that has not begun to train."""
+    folder = open_run(run).checkpoints
+    saved = {path for path in folder.glob("step-*") if path.suffix != ".tmp"}
+    if not saved - {checkpoint_path(folder, 0)}:
         raise GenpriorError(f"{run} is not trained yet: go on with `genprior resume {run}`", argument="run")
-    digest = hashlib.sha256()
-    for name, value in sorted(checkpoint.tensors.items()):
-        digest.update(name.encode())
-        digest.update(value.contiguous().view(torch.uint8).numpy().data if value.ndim else str(value.item()).encode())
-    encoder = run / WEIGHTS
-    return digest.hexdigest() if not encoder.exists() else f"{digest.hexdigest()} {_file_sha256(encoder)}"
 
 
-def _file_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def refuse_inside(out: Path, source: Source) -> None:
-    """Raises `GenpriorError` where results would become images of the folder that is being read."""
-    if source.path is not None and source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
-        raise GenpriorError(f"{out} lies in the folder of images {source.path}; choose another folder", argument="out")
-
-
-def refuse_unfit(source: Source, read: ReadItem, count: int) -> None:
-    """Raises `GenpriorError` for a readable one of the first `count` items that does not fit, or if all are unreadable.
-
-    What is wrong with later ones is told when their turn comes, and does not end the work on the others.
-    """
-    problems = []
-    for place in range(min(count, len(source))):
-        try:
-            source.read(place)
-        except (GenpriorError, OSError) as error:
-            problems.append(error.message if isinstance(error, GenpriorError) else str(error))
-            continue
-        read(place)
-    if len(problems) == len(source):
-        raise GenpriorError(f"none of {len(source)} images can be read; {problems[0]}", argument="images")
+def prior_sha256(prior: GeneratorPrior) -> str:
+    """Returns what tells a prior's weights, and those of its encoder, from all others."""
+    digest = weights_sha256(prior.generator.state_dict())
+    return f"{digest} {weights_sha256(prior.encoder.state_dict())}" if isinstance(prior, EncodedPrior) else digest
 
 
 def _inverting(prior: Prior, source: Source, search: SearchSettings, settings: RestoreSettings) -> Restoring:
-    fidelity = None if settings.fidelity is None else build(FIDELITIES, settings.fidelity, "fidelity")
+    fidelity = None if settings.fidelity is None else built_fidelity(settings.fidelity, None)
 
     def solve(items: Sequence[Item]) -> Restoration:
         return invert(
@@ -197,12 +173,19 @@ def chosen_fidelity(text: str | None, operator: Operator, noise: "NoiseModel | N
         GenpriorError: No such data term.
     """
     name = text or (None if noise is None else suggested_fidelity(noise)) or operator.fidelity
-    gain = getattr(noise, "gain", None)
-    if name == "poisson" and gain is not None:
-        name = f"poisson:gain={float(gain)}"
-    return build(FIDELITIES, name, "fidelity")
+    return built_fidelity(name, noise)
 
 
-def joined_parameters(items: Sequence[Item]) -> dict[str, Tensor]:
-    """Returns the parameters (B, ...) of the operator for items."""
-    return {name: torch.cat([item.parameters[name] for item in items]) for name in items[0].parameters}
+def built_fidelity(text: str, noise: "NoiseModel | None") -> Fidelity:
+    """Returns the data term of this name; one for photon counts takes over the gain of the noise.
+
+    Raises:
+        GenpriorError: No such data term, or photon counts of a gain that nobody tells.
+    """
+    name, _, options = text.partition(":")
+    if name == "poisson" and not any(option.partition("=")[0] == "gain" for option in options.split(",")):
+        gain = getattr(noise, "gain", None)
+        if gain is None:
+            raise GenpriorError("needs the gain of the noise: give poisson:gain=... (0.05, say)", argument="fidelity")
+        text = f"{name}:{','.join(filter(None, (options, f'gain={float(gain)}')))}"
+    return build(FIDELITIES, text, "fidelity")

@@ -18,6 +18,7 @@ from genprior.jobs.sources import Source
 from genprior.jobs.tables import rows_of, summarise, write_table
 from genprior.restoration.result import Restoration
 from genprior.runs.folder import write_json
+from genprior.runs.tensors import save_tensors, told_as_os_errors
 
 Solve = Callable[[Sequence[Item]], Restoration]
 Draw = Callable[[Shown, Path], None]
@@ -52,9 +53,11 @@ class Restoring:
         items = read_all(self.source, self.read, output.items(part))
         good = [item for item in items if not isinstance(item, Refused)]
         if not good:
+            output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
             return rows_of(items, self.source.names, None, {})
         found = Restoration.joined([self.solve(group) for group in consecutive(good)])
-        found.save(output.tensors(part))
+        with told_as_os_errors(output.tensors(part)):
+            found.save(output.tensors(part))
         if is_picture(tuple(found.images.shape[1:])):
             for item, image in zip(good, to_uint8(found.images), strict=True):
                 write_image(image, output.picture(self.source.names[item.place]))
@@ -82,7 +85,6 @@ def _quality(items: Sequence[Item], images: Tensor) -> dict[str, Tensor]:
 def write_latents(output: Output) -> None:
     """Writes the latents (N, k) of all restored images, and the numbers (N,) of these images."""
     from safetensors import safe_open
-    from safetensors.torch import save_file
 
     parts = []
     for part in range(output.parts):
@@ -92,7 +94,5 @@ def write_latents(output: Output) -> None:
     if not parts:
         return
     numbers = [row["number"] for row in output.rows() if "problem" not in row]
-    path = output.path / "latents.safetensors"
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({"latents": torch.cat(parts), "numbers": torch.tensor(numbers)}, temporary)
-    temporary.replace(path)
+    found = {"latents": torch.cat(parts), "numbers": torch.tensor(numbers)}
+    save_tensors(found, output.path / "latents.safetensors")

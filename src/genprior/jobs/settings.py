@@ -1,6 +1,7 @@
 """What decides the result of a job, checked, and stored beside it."""
 
 import math
+import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,14 +68,10 @@ class RestoreSettings:
         """The command that these settings are for."""
         return "invert" if self.operator is None else "restore"
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether the images are whole when they are read."""
-        return self.simulate or self.operator is None
-
     def stored(self) -> dict[str, Any]:
         """Returns what must not change while a job goes on, without what the source says of itself."""
-        return {name: value for name, value in asdict(self).items() if name != "images"}
+        mask = None if self.mask is None else os.path.abspath(os.path.expanduser(self.mask))
+        return {name: value for name, value in (asdict(self) | {"mask": mask}).items() if name != "images"}
 
     def _check_together(self) -> None:
         if self.mask is not None and self.simulate:

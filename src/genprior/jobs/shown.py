@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genprior.evaluation.image_quality import psnr
 from genprior.jobs.fitting import is_picture
-from genprior.jobs.items import ReadItem
+from genprior.jobs.items import ReadItem, joined_parameters
 from genprior.jobs.output import Output
 from genprior.restoration.result import Restoration
 
@@ -78,7 +78,7 @@ def first_shown(output: Output, names: Sequence[str], read: ReadItem, measure: M
     items = [read(place) for place in places]
     y = torch.stack([item.y for item in items])
     truths = [item.truth for item in items if item.truth is not None]
-    each = {name: torch.cat([item.parameters[name] for item in items]) for name in items[0].parameters}
+    each = joined_parameters(items)
     seen = torch.ones_like(y) if measure is None else _seen(found.images, each, measure)
     looks = measure is not None and is_picture(tuple(y.shape[1:]))
     return Shown(

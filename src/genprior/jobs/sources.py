@@ -54,7 +54,7 @@ class Source:
         return len(self.names)
 
 
-def open_source(text: str, *, data_root: Path | None = None, argument: str = "images") -> Source:
+def open_source(text: str, *, data_root: Path | None = None) -> Source:
     """Returns the source that `text` names; pixels are read later, but for data specs, which are kept in memory.
 
     A slice works on all kinds: "photos[:100]", "y.npy[10:]", "mnist:test[-5:]".
@@ -63,12 +63,11 @@ def open_source(text: str, *, data_root: Path | None = None, argument: str = "im
         text: A picture, a folder searched for pictures, a .npy or .npz file with items along its first axis (uint8,
             uint16 and bool become [0, 1], floats are kept as they are), or a data spec.
         data_root: Of named data sets.
-        argument: What the user calls it.
 
     Raises:
         GenpriorError: Nothing of these kinds, or nothing in it.
     """
-    with _said_of(argument):
+    with _said_of_images():
         spec = parse_spec(text)
         if spec.source is not None:
             return _data_set(spec, data_root)
@@ -86,12 +85,12 @@ def _fault(what: str) -> GenpriorError:
 
 
 @contextmanager
-def _said_of(argument: str) -> Iterator[None]:
-    """Errors about "data" become errors about what the user calls it."""
+def _said_of_images() -> Iterator[None]:
+    """Errors about "data" become errors about "images"."""
     try:
         yield
     except GenpriorError as error:
-        raise GenpriorError(error.message, argument=argument if error.argument == "data" else error.argument) from error
+        raise GenpriorError(error.message, argument="images" if error.argument == "data" else error.argument) from error
 
 
 def _data_set(spec: Spec, root: Path | None) -> Source:
@@ -125,6 +124,29 @@ def _folder(spec: Spec, folder: Path) -> Source:
     return Source(stems(kept), kept, chosen, read, identity, folder)
 
 
+def contents(path: Path) -> dict[str, int]:
+    """Returns what changes, but for forgery, when a file does."""
+    found = path.stat()
+    return {"bytes": found.st_size, "modified": found.st_mtime_ns}
+
+
+def file_facts(operator: str | None) -> dict[str, Any]:
+    """Returns what must be the same of the file that an operator is read from, where a job goes on; {} without one."""
+    options = (operator or "").partition(":")[2].split(",")
+    files = [Path(option.partition("=")[2]) for option in options if option.startswith("file=")]
+    return {f"kernel {key}": value for file in files for key, value in _named(file).items()}
+
+
+def _named(file: Path) -> dict[str, Any]:
+    return {"file": os.path.abspath(file)} | contents(file)
+
+
+def refuse_inside(out: Path, source: Source) -> None:
+    """Raises `GenpriorError` where results would become images of the folder that is being read."""
+    if source.path is not None and source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
+        raise GenpriorError(f"{out} lies in the folder of images {source.path}; choose another folder", argument="out")
+
+
 def stems(files: Sequence[str]) -> list[str]:
     """Returns names without their suffixes, but for those that would then be the same.
 
@@ -139,7 +161,7 @@ def stems(files: Sequence[str]) -> list[str]:
 
 def _picture(spec: Spec, path: Path) -> Source:
     chosen = spec.chosen(1)
-    identity = {"images": os.path.abspath(path), "count": 1}
+    identity = {"images": os.path.abspath(path), "count": 1} | contents(path)
     return Source([path.stem], [path.name], chosen, lambda _: to_float(read_image(path)), identity, path)
 
 
@@ -161,8 +183,7 @@ def _array(spec: Spec, path: Path) -> Source:
         "count": len(chosen),
         "first": chosen.start,
         "shape": list(array.shape),
-        "modified": path.stat().st_mtime_ns,
-    }
+    } | contents(path)
     labels = [f"item {i} of {path.name}" for i in chosen]
     return Source(names, labels, numbers, read, identity, path)
 

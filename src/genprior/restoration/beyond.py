@@ -64,17 +64,23 @@ class BeyondPrior:
         return z[:, :k], z[:, k:]
 
 
-def beyond_range(problem: Problem, who: Tensor, z: Tensor, noise_level: float | None) -> Tensor:
-    """Returns images x (R, C, H, W) in [0, 1] that start at G(z) and deviate from it as far as the noise tells.
+def beyond_range(
+    problem: Problem, who: Tensor, z: Tensor, noise_level: float | None, energy_weight: float | None = None
+) -> Tensor:
+    """Returns x (R, C, H, W), images in [0, 1], that start at G(z) and deviate from it as far as the noise tells.
 
     Arguments:
         problem: What is to be explained.
         who: Image of each row (R,).
         z: Latents within the range (R, k).
         noise_level: Standard deviation of the noise; None or less than `LEAST_NOISE`: that.
+        energy_weight: At least 0; None: from the noise.
     """
     prior = BeyondPrior(problem.prior)
-    weight, weigh = weight_from_noise(problem.fidelity, problem.counts, max(noise_level or 0.0, LEAST_NOISE))
+    level = max(noise_level or 0.0, LEAST_NOISE)
+    weight, weigh = (
+        weight_from_noise(problem.fidelity, problem.counts, level) if energy_weight is None else (energy_weight, None)
+    )
     wide = replace(problem, prior=prior)
     settings = SearchSettings(iterations=ITERATIONS, tolerance=1e-4, candidates=len(z))
     at_once = max(1, MEGABYTES * 2**20 // (2 * MEMORY * prior.latent_size * z.element_size()))
@@ -82,5 +88,6 @@ def beyond_range(problem: Problem, who: Tensor, z: Tensor, noise_level: float | 
     for some, rows in zip(torch.split(prior.widened(z), at_once), torch.split(who, at_once), strict=True):
         found = minimise(wide, some, rows, torch.full_like(some[:, 0], weight), weigh, settings)
         with torch.no_grad():
-            parts.append(prior.decode(found.z).clamp(0, 1))
-    return torch.cat(parts)
+            parts.append(prior.decode(found.z))
+    x = torch.cat(parts)
+    return x.clamp(0, 1) if x.shape[2] > 1 else x  # 2-D points have units of their own

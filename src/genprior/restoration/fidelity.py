@@ -11,15 +11,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
+
 
 class Fidelity(Protocol):
     """A data term; a class that a user can write in ten lines."""
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         """Returns the terms (B, M), each at least 0 and 0 for a perfect prediction; differentiable."""
-
-    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
-        """Returns weights (B, M), at least 0: the quadratic of this curvature majorises or approximates the term."""
 
     def scale(self, mean: Tensor) -> Tensor:
         """Returns the scale of the noise, in which terms are in nats, under which this mean term is most likely."""
@@ -32,9 +31,6 @@ class L2:
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         return 0.5 * (prediction - y).square()
 
-    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return torch.ones_like(prediction)
-
     def scale(self, mean: Tensor) -> Tensor:
         return 2 * mean
 
@@ -43,7 +39,7 @@ class L2:
 class L1:
     """|r| of the residual r, rounded off within `smooth` of 0: Laplace noise, outliers.
 
-    sqrt(r^2 + smooth^2) - smooth (Charbonnier et al. 1997), whose curvature gives iteratively reweighted least squares.
+    sqrt(r^2 + smooth^2) - smooth (Charbonnier et al. 1997).
 
     Arguments:
         smooth: In the units of y, above 0; below it the term is a parabola.
@@ -51,11 +47,11 @@ class L1:
 
     smooth: float = 0.01
 
+    def __post_init__(self) -> None:
+        _check_above_0(self.smooth, "smooth", "l1")
+
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         return ((prediction - y).square() + self.smooth**2).sqrt() - self.smooth
-
-    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return ((prediction - y).square() + self.smooth**2).rsqrt()
 
     def scale(self, mean: Tensor) -> Tensor:
         return mean
@@ -71,11 +67,11 @@ class Huber:
 
     delta: float = 0.1
 
+    def __post_init__(self) -> None:
+        _check_above_0(self.delta, "delta", "huber")
+
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         return torch.nn.functional.huber_loss(prediction, y, reduction="none", delta=self.delta)
-
-    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return self.delta / (prediction - y).abs().clamp_min(self.delta)
 
     def scale(self, mean: Tensor) -> Tensor:
         return 2 * mean
@@ -93,15 +89,23 @@ class Poisson:
     gain: float = 1.0
     floor: float = 1e-3
 
+    def __post_init__(self) -> None:
+        _check_above_0(self.gain, "gain", "poisson")
+        _check_above_0(self.floor, "floor", "poisson")
+
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         p, counts = prediction.clamp_min(0) + self.floor, y.clamp_min(0) + self.floor
         return (p - counts - counts * (p / counts).log()) / self.gain
 
-    def curvature(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return 1 / (self.gain * (prediction.clamp_min(0) + self.floor))
-
     def scale(self, mean: Tensor) -> Tensor:
         return (2 * mean).clamp_min(1.0)  # counts cannot vary less than they do; what exceeds that is no noise
+
+
+def _check_above_0(value: float, option: str, name: str) -> None:
+    if not 0 < value < float("inf"):
+        raise GenpriorError(
+            f"option '{option}' of '{name}' must be a finite number above 0, got {value}", argument="fidelity"
+        )
 
 
 FIDELITIES: dict[str, Callable[..., Fidelity]] = {"l2": L2, "l1": L1, "huber": Huber, "poisson": Poisson}

@@ -9,6 +9,7 @@ from genprior.restoration.problem import Problem
 from genprior.restoration.settings import SearchSettings
 from genprior.restoration.weights import Weigh
 
+SETTLED = 0.01  # share by which a weight may change in a search that has converged
 BLOCK = 10  # evaluations between two looks at all searches
 REASONS = ("iterations", "converged", "stalled", "dropped")
 GOING, CONVERGED, STALLED, DROPPED = range(4)  # places in REASONS: whoever still goes at the end ran out of iterations
@@ -42,7 +43,7 @@ def minimise(
     """Returns where searches from z (R, k) end.
 
     The searches of one image compete: after a while the half with the larger misfit is dropped, again and again until
-    one is left or as many as there are candidates wanted (successive halving, Jamieson & Talwalkar 2016).
+    one is left, or several for each candidate wanted (successive halving, Jamieson & Talwalkar 2016).
 
     Arguments:
         problem: What is to be explained.
@@ -54,14 +55,13 @@ def minimise(
     """
     run = _Run(problem, z, who, weight, settings)
     halvings = _halvings(len(z) // max(1, len(torch.unique(who))), settings)
-    for block in range(-(-settings.iterations // BLOCK)):
-        for _ in range(min(BLOCK, settings.iterations - block * BLOCK)):
+    evaluations = settings.iterations + BLOCK * len(halvings)
+    for first in range(0, evaluations, BLOCK):
+        for _ in range(min(BLOCK, evaluations - first)):
             run.step()
-        run.stop_the_converged()
-        if block + 1 in halvings:
-            run.drop_the_worse(halvings[block + 1])
-        if weigh is not None:
-            run.reweigh(weigh)
+        run.stop_the_converged(weigh if first + BLOCK < evaluations else None)
+        if first // BLOCK + 1 in halvings:
+            run.drop_the_worse(halvings[first // BLOCK + 1])
         if not run.compact():
             break
     return run.found
@@ -75,8 +75,8 @@ def _halvings(starts: int, settings: SearchSettings) -> dict[int, int]:
         {1: 4, 2: 2, 3: 1}
     """
     plan, block, keep = {}, 0, starts
-    while keep > settings.candidates:
-        block, keep = block + 1, max(settings.candidates, keep // 2)
+    while keep > settings.survivors:
+        block, keep = block + 1, max(settings.survivors, keep // 2)
         plan[block] = keep
     return plan
 
@@ -122,11 +122,14 @@ class _Run:
         found.z[rows], found.misfit[rows], found.energy[rows] = z[better], misfit[better], energy[better]
         found.iterations[at] += 1
 
-    def stop_the_converged(self) -> None:
+    def stop_the_converged(self, weigh: Weigh | None) -> None:
+        """Ends the searches that no longer go down, unless their weight is still on its way."""
         best = self.found.misfit[self.going] + self.weight * self.found.energy[self.going]
         # The tolerance is a share of what ten evaluations ago was there: one small step is no sign of an end.
         stuck = (self.before - best < self.settings.tolerance * self.before.abs()) | (best == 0)
         self.before = best
+        if weigh is not None:
+            stuck &= self._reweigh(weigh)
         reason = torch.where(stuck, CONVERGED, self.found.reason[self.going])
         self.found.reason[self.going] = torch.where(self.method.failed, STALLED, reason)
 
@@ -141,16 +144,19 @@ class _Run:
         # Among those that were dropped before, none may come back.
         found.misfit = torch.where(found.reason == DROPPED, float("inf"), found.misfit)
 
-    def reweigh(self, weigh: Weigh) -> None:
+    def _reweigh(self, weigh: Weigh) -> Tensor:
+        """Gives each search the weight that follows from its misfit; returns whose hardly changed (R,)."""
         found, at = self.found, self.going
-        new = weigh(found.who[at], found.misfit[at], found.weight[at])
-        changed = new != found.weight[at]
+        old = found.weight[at]
+        new = weigh(found.who[at], found.misfit[at], old)
+        changed = new != old
         # The best point under the old weight is where the search stands under the new one.
         found.weight[at] = new
         value, slope = self._objective(new)
         if bool(changed.any()):
             self.method.revalue(value, slope)
         self.before = torch.where(changed, found.misfit[at] + new * found.energy[at], self.before)
+        return (new - old).abs() <= SETTLED * old
 
     def compact(self) -> bool:
         """Goes on with the searches that have not ended; returns whether there are any."""

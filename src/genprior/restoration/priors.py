@@ -1,4 +1,4 @@
-"""Priors: what a solver may know of a generative model. Imports encoders and seeding only."""
+"""Priors: what a solver may know of a generative model. Imports encoders, the curvature and seeding only."""
 
 from functools import cached_property
 from typing import Protocol
@@ -39,7 +39,12 @@ class GeneratorPrior:
         generator: z (B, k) -> x (B, C, H, W); it is frozen in place.
         latent_size: k.
         image_shape: (C, H, W).
+
+    Attributes:
+        rough_dtype: A number format in which the generator is faster, and which it takes from its input; or None.
     """
+
+    rough_dtype: torch.dtype | None = None
 
     def __init__(self, generator: nn.Module, latent_size: int, image_shape: tuple[int, int, int]) -> None:
         self.generator = generator.eval().requires_grad_(False)
@@ -69,6 +74,27 @@ class GeneratorPrior:
         z = normal_per_sample(seed, "sample", 0, count, self.latent_size)
         parts = [self.decode(part) for part in torch.split(z, SAMPLES_AT_ONCE) if len(part)]
         return torch.cat(parts) if parts else torch.empty(0, *self.image_shape)
+
+
+class RoughPrior:
+    """A prior that decodes in its rougher number format.
+
+    Arguments:
+        prior: With a `rough_dtype`.
+    """
+
+    def __init__(self, prior: GeneratorPrior) -> None:
+        self.prior, self.latent_size, self.image_shape = prior, prior.latent_size, prior.image_shape
+        self.start, self.energy, self.sample = prior.start, prior.energy, prior.sample
+
+    @property
+    def preconditioner(self) -> Tensor:
+        """That of the prior."""
+        return self.prior.preconditioner
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns x (B, C, H, W) in the number format of z (B, k), rounded to the rougher one."""
+        return self.prior.decode(z.to(self.prior.rough_dtype)).to(z.dtype)
 
 
 class EncodedPrior(GeneratorPrior):

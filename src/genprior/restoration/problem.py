@@ -109,7 +109,8 @@ def make_problem(
         own = {name: value[who] for name, value in each.items()}
         return flat_measurement(x if physics is None else physics.A(x, **own))
 
-    flat = flat_measurement(y)
+    # The precision is the prior's: what is loaded elsewhere often comes in float64.
+    flat = flat_measurement(y).to(prior.start(1, torch.Generator().manual_seed(0)).dtype)
     if physics is None:
         return Problem(prior, measure, flat, torch.ones_like(flat), fidelity)
     seen = _seen(prior, measure, flat)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class PriorReconstructor(nn.Module):
     """Restores by a prior wherever deepinv takes a reconstruction model, its `Trainer` and `test` included.
 
+    It computes where the prior does, and draws image i's starts by its place in the batch.
+
     Arguments:
         prior: A trained prior, or one of your own.
         settings: How to search.

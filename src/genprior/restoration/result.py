@@ -27,7 +27,7 @@ class Restoration:
         energy: Of the latents (B,), in nats; lower is more plausible.
         weight: Weight (B,) that the energy had beside the data term.
         starts: Starts that were tried (B,), int64.
-        iterations: Evaluations of the longest-lived start (B,), int64.
+        iterations: Evaluations of the start that won (B,), int64.
         stopped: Why the search ended, B of "converged", "iterations", "stalled".
         verdicts: B of the `VERDICTS`.
         candidates: All distinct solutions (B, K, C, H, W), best first; the first are `images`.

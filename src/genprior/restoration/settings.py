@@ -11,6 +11,8 @@ from genprior.errors import GenpriorError
 from genprior.restoration.adam import Adam
 from genprior.restoration.lbfgs import LBFGS
 
+SURVIVORS = 4  # for each candidate wanted
+
 
 class Method(Protocol):
     """Many independent searches that each go down step by step; made from z (R, k), value (R,), slope (R, k), guess."""
@@ -39,26 +41,35 @@ class SearchSettings:
 
     Attributes:
         method: What goes down.
-        starts: Searches for each image, at least 1; None: 1 from the prior's encoder where it has one and this start is
-            as good as any, else 8.
-        iterations: Evaluations that the last search of an image may have, at least 1.
+        starts: Searches for each image, at least 1; None: 1 where the prior's encoder gives a start, else 8. At least
+            8 for each candidate where several are wanted; images that come out badly get 8 more.
+        iterations: Evaluations that a search may have once it competes with no other, at least 1; before that it has
+            ten for each halving of the searches of its image.
         tolerance: A search has converged when ten evaluations lowered its objective by less than this share.
         energy_weight: Weight of the prior's energy beside the data term, at least 0; None: from the noise.
         candidates: Distinct solutions wanted for each image, at least 1.
         beyond: Whether the result may leave the prior's range as far as the noise level tells.
         encoder: Whether the prior's encoder gives the first start, where it has one.
+        rough: Whether the search runs in the prior's rougher number format, where it has one; results are judged in
+            float32 all the same, but may then differ more with the images searched for beside them.
         second_try: Whether images that came out badly are searched for once more, from fresh starts.
     """
 
     method: Callable[[Tensor, Tensor, Tensor, Tensor | None], Method] = LBFGS
     starts: int | None = None
-    iterations: int = 60
+    iterations: int = 40
     tolerance: float = 1e-3
     energy_weight: float | None = None
     candidates: int = 1
     beyond: bool = False
     encoder: bool = True
+    rough: bool = False
     second_try: bool = True
+
+    @property
+    def survivors(self) -> int:
+        """Searches of an image that are never dropped: the best ones often end in the same solution."""
+        return 1 if self.candidates == 1 else SURVIVORS * self.candidates
 
     def __post_init__(self) -> None:
         for name in ("starts", "iterations", "candidates"):
@@ -73,8 +84,8 @@ class SearchSettings:
 
 SEARCHES: dict[str, SearchSettings] = {
     "default": SearchSettings(),
-    # Half the time at twice the error; for a prior with an encoder.
-    "fast": SearchSettings(iterations=20),
+    # Half the time at a slightly larger error; for a prior with an encoder.
+    "fast": SearchSettings(iterations=28, rough=True),
     # Where minutes do not matter.
     "thorough": SearchSettings(starts=16, iterations=300),
     # The study: one random z, 1000 steps of Adam at learning rate 0.01, no energy.

@@ -1,11 +1,14 @@
 """Latents for measurements: starts, search, second try, candidates, verdict. Knows priors and problems."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from genprior.restoration.beyond import beyond_range
+from genprior.restoration.beyond import LEAST_NOISE, beyond_range
 from genprior.restoration.minimise import REASONS, minimise
 from genprior.restoration.pool import Pool, distinct
+from genprior.restoration.priors import GeneratorPrior, RoughPrior
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.result import Restoration
 from genprior.restoration.settings import SearchSettings
@@ -58,11 +61,9 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _starts(settings: SearchSettings, start: Tensor | None) -> int:
-    if settings.starts is not None:
-        return max(settings.starts, settings.candidates)
-    if settings.candidates > 1:
-        return FOR_EACH_CANDIDATE * settings.candidates
-    return 1 if start is not None else SEVERAL
+    usual = 1 if start is not None else SEVERAL
+    several = FOR_EACH_CANDIDATE * settings.candidates if settings.candidates > 1 else 1
+    return max(usual if settings.starts is None else settings.starts, several)
 
 
 def _solve(
@@ -82,7 +83,7 @@ def _solve(
         z[:, 0] = start[who]
     pool = _search(problem, who, z, weights, settings)
     error = residual(problem, pool.z[:, 0], who)
-    ratio = torch.ones_like(error)
+    ratio = torch.full_like(error, torch.nan)
     tried = torch.full_like(who, count)
     again = torch.nonzero(is_poor(error, noise_level))[:, 0] if settings.second_try else who[:0]
     if len(again):
@@ -105,12 +106,16 @@ def _result(
     noise_level: float | None,
 ) -> Restoration:
     counts = problem.counts[who]
-    # Three standard deviations of the misfit at the true image.
-    slack = 3 * torch.sqrt(counts / 2) * noise_scale(problem.fidelity, noise_level or 0.0)
+    # Three standard deviations of the misfit at the true image; with next to no noise all good fits are equally good.
+    slack = 3 * torch.sqrt(counts / 2) * noise_scale(problem.fidelity, max(noise_level or 0.0, LEAST_NOISE))
     chosen, numbers = distinct(pool, problem.prior, slack, settings.candidates)
     z = torch.gather(pool.z, 1, chosen[..., None].expand(*chosen.shape, pool.z.shape[2]))
     rows = who.repeat_interleave(settings.candidates)
-    images = beyond_range(problem, rows, z.flatten(0, 1), noise_level) if settings.beyond else _decoded(problem, z)
+    images = (
+        beyond_range(problem, rows, z.flatten(0, 1), noise_level, settings.energy_weight or None)
+        if settings.beyond
+        else _decoded(problem, z)
+    )
     misfit = _misfit(problem, images, rows).view(len(who), -1)
     there = torch.arange(misfit.shape[1], device=misfit.device)[None] < numbers[:, None]
     # Beyond the range the order may be another one.
@@ -148,7 +153,9 @@ def _search(
 ) -> Pool:
     """Searches from z (B, S, k); more starts than go at once are searched for in groups, whose best are compared."""
     weight, weigh = weights
-    keep = settings.candidates
+    if settings.rough and isinstance(problem.prior, GeneratorPrior) and problem.prior.rough_dtype is not None:
+        problem = replace(problem, prior=RoughPrior(problem.prior))
+    keep = settings.survivors
     pool: Pool | None = None
     for group in torch.split(z, max(keep, SEARCHES_AT_ONCE // len(who)), 1):
         rows = who.repeat_interleave(group.shape[1])

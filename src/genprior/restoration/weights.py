@@ -26,8 +26,8 @@ def weight_from_noise(fidelity: Fidelity, counts: Tensor, noise_level: float | N
 
     With s the scale of the noise and e the one that the residual shows:
 
-    - e < s: noise is being fitted. The weight grows by s / e until the misfit is that of the noise: the discrepancy
-      principle (Morozov 1966).
+    - e < s: noise is being fitted. The weight grows by sqrt(s / e) until the misfit is that of the noise: the
+      discrepancy principle (Morozov 1966).
     - e > s, or s is not known: what the prior cannot represent acts as noise too. The weight is e, under which the
       residual is most likely.
 
@@ -43,7 +43,7 @@ def weight_from_noise(fidelity: Fidelity, counts: Tensor, noise_level: float | N
         wanted = torch.maximum(shown, weight * (known / shown).sqrt()) if known > 0 else shown
         return torch.minimum(torch.maximum(wanted, weight / FASTEST), weight * FASTEST)
 
-    return max(SMALLEST, noise_scale(fidelity, noise_level or UNKNOWN)), weigh
+    return max(SMALLEST, known or noise_scale(fidelity, UNKNOWN)), weigh
 
 
 def noise_scale(fidelity: Fidelity, noise_level: float) -> float:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from genprior.runs.environment import DATA, read_environment
 from genprior.runs.execute import Progress
 from genprior.runs.folder import Run, locked, misfit, open_run, write_json
 from genprior.runs.log import Row, rows_of
+from genprior.runs.tensors import save_tensors
 from genprior.seeding import derived_seed
 from genprior.training.encoder import Distillation
 from genprior.training.loop import Step, train
@@ -81,7 +81,7 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
 
     Arguments:
         run: The run.
-        generator: As `load_generator` returns it.
+        generator: As `load_generator` returns it, with the average of its weights: an encoder fits no others.
 
     Raises:
         GenpriorError: The encoder's file is damaged.
@@ -91,13 +91,7 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
         return None
     try:
         table, state = _read(file)
-        if table["generator_sha256"] != weights_sha256(generator.state_dict()):
-            warnings.warn(
-                f"{file} belongs to other weights of the generator and is not used; train it anew: "
-                f"genprior train encoder {run.path} --overwrite",
-                stacklevel=3,
-            )
-            return None
+        made_for = table["generator_sha256"]
         channels, height, width = table["image_shape"]
         encoder = Encoder((channels, height, width), table["latent_size"], table["width"])
         encoder.load_state_dict(state)
@@ -107,6 +101,13 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
             f"{file} is damaged ({reason}); train it anew: genprior train encoder {run.path} --overwrite",
             argument="run",
         ) from error
+    if made_for != weights_sha256(generator.state_dict()):
+        warnings.warn(
+            f"{file} belongs to other weights of the generator and is not used; train it anew: "
+            f"genprior train encoder {run.path} --overwrite",
+            stacklevel=3,
+        )
+        return None
     return encoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
@@ -291,15 +292,9 @@ def _save(run: Run, encoder: Encoder, table: dict[str, Any]) -> None:
     One file holds all that is ever read back, its table and checksum included; the table is written a second time for
     people to read.
     """
-    from safetensors.torch import save_file
-
     state = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
     text = json.dumps(table, sort_keys=True, allow_nan=False)
-    temporary = run.path / (WEIGHTS + ".tmp")
-    save_file(state, temporary, metadata={"table": text, "sha256": _checksum(text, state)})
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(run.path / WEIGHTS)
+    save_tensors(state, run.path / WEIGHTS, {"table": text, "sha256": _checksum(text, state)})
     write_json(run.path / TABLE, table)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from genprior.hardware import resolve_precision
 from genprior.models.folding import folded
 from genprior.restoration.priors import EncodedPrior, GeneratorPrior
 from genprior.runs.encoder import load_encoder, load_generator
@@ -16,16 +17,18 @@ def load_prior(run: str | Path, *, average: bool = True) -> GeneratorPrior:
 
     Arguments:
         run: The run's folder.
-        average: Use the moving average of the weights; False: the weights as they were at the last step.
+        average: Use the moving average of the weights; False: the weights as they were at the last step, for which
+            there is no encoder.
 
     Raises:
         GenpriorError: No run, no whole checkpoint in it, or a damaged encoder.
     """
     opened = open_run(Path(run))
     generator = load_generator(opened, average=average)
-    encoder = load_encoder(opened, generator)
+    encoder = load_encoder(opened, generator) if average else None
     network = folded(generator).to(memory_format=torch.channels_last)
     size, shape = opened.config.latent_size, read_environment(opened)["image_shape"]
-    if encoder is None:
-        return GeneratorPrior(network, size, shape)
-    return EncodedPrior(network, size, shape, encoder)
+    prior = GeneratorPrior(network, size, shape) if encoder is None else EncodedPrior(network, size, shape, encoder)
+    if resolve_precision("auto", torch.device("cpu")) == "bf16":
+        prior.rough_dtype = torch.bfloat16
+    return prior
