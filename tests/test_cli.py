@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from genprior.cli import _stop_on_signal, main
+from genprior.cli import main
+from genprior.cli.common import stop_on_signal
 from genprior.runs import Run, create_run, open_run
 from genprior.runs.log import read_rows
 from genprior.seeding import derived_generator
@@ -350,7 +351,7 @@ def test_non_finite_training_exits_with_1_and_names_step_and_checkpoint(
 def test_closed_terminal_stops_training_unless_nohup_says_otherwise(ignored: bool) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
-        with _stop_on_signal() as received:
+        with stop_on_signal() as received:
             signal.raise_signal(signal.SIGHUP)
             assert received == ([] if ignored else [signal.SIGHUP])
     finally:

@@ -9,7 +9,6 @@ import typer
 
 from genprior.cli import look, restore
 from genprior.cli.common import USER_ERROR
-from genprior.cli.common import stop_on_signal as _stop_on_signal  # noqa: F401  # for tests
 from genprior.cli.train import resume, train_app
 from genprior.errors import GenpriorError
 
