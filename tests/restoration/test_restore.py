@@ -655,3 +655,28 @@ def test_parameters_for_another_number_of_images_are_refused(prior: _Linear, cou
 def test_settings_that_cannot_be_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(GenpriorError, match=message):
         SearchSettings(**options)
+
+
+def test_what_is_no_tensor_of_images_is_refused() -> None:
+    with pytest.raises(GenpriorError, match=r"expected a tensor of images .* got list"):
+        invert(_Linear(), [1.0])  # type: ignore[arg-type]
+    with pytest.raises(GenpriorError, match=r"expected an operator with A\(x\)"):
+        restore(_Linear(), torch.ones(1, 20), None)  # type: ignore[arg-type]
+
+
+def test_images_in_0_to_255_are_refused() -> None:
+    prior = _Linear()
+    with pytest.raises(GenpriorError, match=r"expected values in about \[0, 1\], got up to 255"):
+        invert(prior, torch.full((1, *prior.image_shape), 255.0))
+
+
+def test_an_operator_that_is_not_differentiable_is_named() -> None:
+    from deepinv.physics import Physics
+
+    class Rounded(Physics):
+        def A(self, x: Tensor, **_: object) -> Tensor:
+            return x.detach().round() + 1
+
+    prior, physics = _Linear(), Rounded()
+    with pytest.raises(GenpriorError, match="is not differentiable"):
+        restore(prior, physics.A(prior.sample(2)), physics)

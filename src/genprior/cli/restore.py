@@ -41,7 +41,7 @@ NoiseLevel = Annotated[
 ]
 Preset = Annotated[str, typer.Option(help="Of the search: default, fast, thorough, study.")]
 Starts = Annotated[int | None, typer.Option(help="Searches for each image.")]
-Iterations = Annotated[int | None, typer.Option(help="Evaluations that a search may have.")]
+Iterations = Annotated[int | None, typer.Option(help="Evaluations of a search once it competes with no other.")]
 EnergyWeight = Annotated[float | None, typer.Option(help="Weight of the prior's energy; default: from the noise.")]
 Candidates = Annotated[int | None, typer.Option(help="Distinct solutions wanted for each image.")]
 Beyond = Annotated[
@@ -53,7 +53,7 @@ Resize = Annotated[bool, typer.Option("--resize", help="Convert images and masks
 NoAverage = Annotated[
     bool, typer.Option("--no-average", help="Use the last weights of the prior, not their moving average.")
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of each process.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads of each process.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew where results of this command are there.")]
 
 

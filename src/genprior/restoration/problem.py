@@ -76,6 +76,8 @@ class Problem:
     def _evaluate(self, z: Tensor, who: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         z = z.detach().requires_grad_()
         misfit = self.misfit_of(self.predict(z, who), who)
+        if not misfit.requires_grad:
+            raise GenpriorError("the operator's A(x), or the prior's decode(z), is not differentiable")
         (misfit_slope,) = torch.autograd.grad(misfit.sum(), z)
         energy = self.prior.energy(z)
         energy_slope = torch.autograd.grad(energy.sum(), z, allow_unused=True)[0] if energy.requires_grad else None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deepinv.physics import Physics
 
 DEFAULT = SEARCHES["default"]
+BRIGHTEST = 10.0  # noise reaches beyond 1, but not so far; 255 is a slip
 
 
 @torch.inference_mode(False)
@@ -88,6 +89,8 @@ def restore(
     Raises:
         GenpriorError: Measurements that the operator cannot have made of the prior's images, or not finite.
     """
+    if not hasattr(physics, "A"):
+        raise GenpriorError(f"expected an operator with A(x), got {type(physics).__name__}", argument="physics")
     count = _checked_measurement(y)
     own = parameters_of(physics, count) if parameters is None else dict(parameters)
     for name, value in own.items():
@@ -137,12 +140,16 @@ def _checked_measurement(y: object) -> int:
 
 
 def _check_images(prior: Prior, x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise GenpriorError(f"expected a tensor of images (B, C, H, W), got {type(x).__name__}", argument="x")
     if x.ndim != 4 or tuple(x.shape[1:]) != tuple(prior.image_shape) or not len(x):
         raise GenpriorError(f"expected images of shape {('B', *prior.image_shape)}, got {tuple(x.shape)}", argument="x")
     if not x.is_floating_point():
         raise GenpriorError(f"expected floats in [0, 1], got {x.dtype}", argument="x")
     if not bool(torch.isfinite(x).all()):
         raise GenpriorError(_not_finite(x), argument="x")
+    if x.shape[2] > 1 and float(x.amax()) > BRIGHTEST:
+        raise GenpriorError(f"expected values in about [0, 1], got up to {float(x.amax()):.4g}", argument="x")
 
 
 def _not_finite(values: Tensor) -> str:
