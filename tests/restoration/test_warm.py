@@ -191,3 +191,18 @@ def test_a_prior_with_an_encoder_restores(name: str) -> None:
         found = restore(prior, physics.A(x), physics, settings)
     assert found.images.shape == x.shape
     assert found.error.max() < 0.2
+
+
+@pytest.mark.parametrize("name", ["blur", "inpaint"])
+def test_measurements_of_another_precision_are_taken_in_that_of_the_prior(name: str) -> None:
+    from deepinv.physics import Blur, Inpainting
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        prior = EncodedPrior(Generator((1, 8, 8), 6, 32, 2), 6, (1, 8, 8), Encoder((1, 8, 8), 6, width=4))
+    blur = Blur(filter=torch.full((1, 1, 3, 3), 1 / 9), padding="circular")
+    physics = {"blur": blur, "inpaint": Inpainting((1, 8, 8), mask=(torch.rand(1, 1, 8, 8) > 0.5).float())}[name]
+    y = physics.A(prior.sample(2))
+    settings = SearchSettings(iterations=3)
+    wide, narrow = (restore(prior, each, physics, settings).images for each in (y.double(), y))
+    assert torch.equal(wide, narrow)

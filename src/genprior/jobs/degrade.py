@@ -120,7 +120,7 @@ def _reader(
     def read(place: int) -> Item:
         label, number = source.labels[place], source.numbers[place]
         x = fitted(source.read(place), label, shape, resize=convert, hint=hint)
-        check_values(x, label, is_image=shape[0] in (1, 3))
+        check_values(x, label, is_image=is_picture(shape))
         y = measure(x[None], operator, noise, seed=settings.seed, first=number)[0]
         return Item(place, number, y, operator.parameters(number), x)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.jobs.fitting import Shape, check_values, fitted
+from genprior.jobs.fitting import Shape, check_values, fitted, is_picture
 from genprior.jobs.masks import Masks, open_masks
 from genprior.jobs.records import check_noise, check_record, is_array, read_record
 from genprior.jobs.settings import RestoreSettings
@@ -202,7 +202,7 @@ def _image_reader(source: Source, shape: Shape, resize: bool) -> Callable[[int],
     def read(place: int) -> Tensor:
         label = source.labels[place]
         x = fitted(source.read(place), label, shape, resize=resize)
-        check_values(x, label, is_image=shape[0] in (1, 3))  # points have units of their own
-        return x.clamp(0, 1) if shape[0] in (1, 3) else x
+        check_values(x, label, is_image=is_picture(shape))  # points have units of their own
+        return x.clamp(0, 1) if is_picture(shape) else x
 
     return read

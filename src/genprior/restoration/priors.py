@@ -32,6 +32,11 @@ class Prior(Protocol):
         """Returns x (count, C, H, W)."""
 
 
+def dtype_of(prior: Prior) -> torch.dtype:
+    """Returns the precision of a prior's latents, in which all that is compared with its images is computed."""
+    return prior.start(1, torch.Generator().manual_seed(0)).dtype
+
+
 class GeneratorPrior:
     """A trained generator with standard normal latents, frozen and in evaluation mode.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.restoration.fidelity import Fidelity
-from genprior.restoration.priors import Prior
+from genprior.restoration.priors import Prior, dtype_of
 
 if TYPE_CHECKING:
     from deepinv.physics import Physics
@@ -112,7 +112,7 @@ def make_problem(
         return flat_measurement(x if physics is None else physics.A(x, **own))
 
     # The precision is the prior's: what is loaded elsewhere often comes in float64.
-    flat = flat_measurement(y).to(prior.start(1, torch.Generator().manual_seed(0)).dtype)
+    flat = flat_measurement(y).to(dtype_of(prior))
     if physics is None:
         return Problem(prior, measure, flat, torch.ones_like(flat), fidelity)
     seen = _seen(prior, measure, flat)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from genprior.restoration.priors import Prior
+from genprior.restoration.priors import Prior, dtype_of
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics, Physics
@@ -46,6 +46,7 @@ def _as_image(
 
     if not isinstance(physics, LinearPhysics) or not isinstance(y, Tensor) or y.is_complex():
         return None
+    y = y.to(dtype_of(prior))
     ones = torch.ones(len(y), *prior.image_shape, device=y.device, dtype=y.dtype)
     known = physics.A(ones, **parameters)
     if isinstance(known, Tensor) and known.shape == ones.shape and bool(((known == 0) | (known == 1)).all()):
@@ -62,5 +63,5 @@ def _pseudo_inverse(y: Tensor, physics: "LinearPhysics", parameters: Mapping[str
         # One by one: the solver behind it goes on until the last image of a batch has converged.
         own = [{name: value[i : i + 1] for name, value in parameters.items()} for i in range(len(y))]
         return torch.cat([physics.A_dagger(y[i : i + 1], **each) for i, each in enumerate(own)])
-    except (ValueError, RuntimeError, NotImplementedError):  # an operator of one's own without an adjoint
+    except (ValueError, NotImplementedError):  # what deepinv raises for an operator without an adjoint
         return None
