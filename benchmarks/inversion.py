@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from train_throughput import student_networks
 
 import genprior
 from genprior.restoration.settings import SEARCHES
@@ -28,19 +29,7 @@ from genprior.runs.encoder import load_generator
 def study_generator(run: Path) -> nn.Module:
     """The run's generator as the study writes it down: torch's own layers, in evaluation mode and frozen."""
     state = load_generator(open_run(run)).state_dict()
-    network = nn.Sequential(
-        nn.ConvTranspose2d(100, 256, 3, stride=2, bias=False),
-        nn.BatchNorm2d(256),
-        nn.ReLU(),
-        nn.ConvTranspose2d(256, 128, 3, stride=2, bias=False),
-        nn.BatchNorm2d(128),
-        nn.ReLU(),
-        nn.ConvTranspose2d(128, 64, 3, stride=2, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(),
-        nn.ConvTranspose2d(64, 1, 3, stride=2, padding=2, output_padding=1),
-        nn.Sigmoid(),
-    )
+    network, _ = student_networks()
     network.load_state_dict({name.removeprefix("layers."): value for name, value in state.items()})
     return network.eval().requires_grad_(False)
 

@@ -111,7 +111,7 @@ def write_cifar(folder: Path, meta: str, key: str, names: str, draw: Callable[..
 
 
 def write_flat_files(root: Path, draw: Callable[..., Array]) -> None:
-    from scipy.io import savemat  # type: ignore[import-untyped]
+    from scipy.io import savemat
 
     (root / "stl10_binary").mkdir()
     (root / "stl10_binary" / "unlabeled_X.bin").write_bytes(b"")

@@ -659,9 +659,9 @@ def test_settings_that_cannot_be_are_refused(options: dict[str, object], message
 
 def test_what_is_no_tensor_of_images_is_refused() -> None:
     with pytest.raises(GenpriorError, match=r"expected a tensor of images .* got list"):
-        invert(_Linear(), [1.0])  # type: ignore[arg-type]
+        invert(_Linear(), [1.0])
     with pytest.raises(GenpriorError, match=r"expected an operator with A\(x\)"):
-        restore(_Linear(), torch.ones(1, 20), None)  # type: ignore[arg-type]
+        restore(_Linear(), torch.ones(1, 20), None)
 
 
 def test_images_in_0_to_255_are_refused() -> None:
