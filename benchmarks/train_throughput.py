@@ -112,7 +112,7 @@ def our_blocks(precision: str = "auto") -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         config = GANConfig(data="mnist", epochs=1000, precision=precision)
         prepared = new_run(Path(folder) / "run", config)
-        yield from (None for _ in execute(prepared.run, prepared.gan, prepared.data, flush_every=BLOCK))
+        yield from (None for _ in execute(prepared.run, prepared.learner, prepared.data, flush_every=BLOCK))
 
 
 def our_bare_blocks() -> Iterator[None]:

@@ -48,7 +48,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
 
     def make(name: str = "run", **changes: object) -> Run:
         prepared = new_run(tmp_path / name, points_config(**changes))
-        for _ in execute(prepared.run, prepared.gan, prepared.data):
+        for _ in execute(prepared.run, prepared.learner, prepared.data):
             pass
         return prepared.run
 

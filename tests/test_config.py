@@ -10,18 +10,19 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from genprior.config import DEFAULT_PRESET, PRESETS, GANConfig, build, parse_config
+from genprior.config import GANConfig, build, parse_config
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.players import MODELS
 from genprior.training.losses import LOSSES
+from genprior.training.optimiser import AdamSettings
 
 BUDGETS = {"images_seen": 5, "epochs": 2.0, "minutes": 1.0}
 NOT_A_NUMBER = float("nan")
 INFINITE = float("inf")
 # Values out of range for every field.
 REFUSED: dict[str, list[Any]] = {
-    "family": ["vae", None],
+    "family": ["gam", None],
     "preset": ["dcgan-27", 5, None, ["dcgan-28"]],
     "data": [None, 3],
     "data_root": [3],
@@ -50,6 +51,7 @@ REFUSED: dict[str, list[Any]] = {
     "checkpoint_seconds": [0, -1, INFINITE],
     "tensorboard": ["perhaps"],
 }
+DEFAULT_PRESET, PRESETS = GANConfig.DEFAULT_PRESET, GANConfig.PRESETS
 every_preset = pytest.mark.parametrize("preset", PRESETS)
 
 
@@ -253,9 +255,8 @@ def test_every_setting_reaches_the_algorithm() -> None:
     gan = config.build(_data())
     assert (gan.latent_size, gan.batch_size, gan.discriminator_updates) == (7, 6, 2)
     assert (gan.loss, gan.dtype, gan.average.half_life) == (LOSSES["hinge"](), torch.float64, 60)
-    for optimiser, rate in ((gan._generator_adam, 0.1), (gan._discriminator_adam, 0.2)):
-        group = optimiser.param_groups[0]
-        assert (group["lr"], group["betas"], group["weight_decay"]) == (rate, (0.3, 0.4), 0.5)
+    for descent, rate in ((gan._generator_descent, 0.1), (gan._discriminator_descent, 0.2)):
+        assert descent.settings == AdamSettings(rate, 0.3, 0.4, 0.5)
     assert gan.generator.layers[0].weight.shape == (7, 4, 3, 3)
     assert gan.discriminator.convolutions[0].weight.shape == (3, 1, 4, 4)
 

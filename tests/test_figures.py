@@ -14,7 +14,7 @@ from torch import Tensor
 from genprior.figures import (
     BLUE,
     ORANGE,
-    write_gradients,
+    write_curves,
     write_losses,
     write_probabilities,
     write_real_and_generated,
@@ -28,10 +28,12 @@ KEYS = [
     *("discriminator_loss", "generator_loss", "d_real", "d_fake", "accuracy_real", "accuracy_fake"),
     *("discriminator_gradient_norm", "generator_gradient_norm"),
 ]
+GRADIENTS = {f"{player}_gradient_norm": player for player in ("discriminator", "generator")}
 CURVES: dict[str, Callable[[Sequence[Row], Path], None]] = {
     "losses": lambda rows, path: write_losses(rows, LOSSES["hinge"](), "hinge", path),
     "probabilities": write_probabilities,
-    "gradients": write_gradients,
+    "gradients": lambda rows, path: write_curves(rows, GRADIENTS, "gradients", "norm", path, is_log=True),
+    "plain": lambda rows, path: write_curves(rows, GRADIENTS, "gradients", "norm", path),
 }
 every_curve = pytest.mark.parametrize("curve", CURVES)
 
@@ -146,5 +148,5 @@ def test_no_figure_is_held_after_it_is_written(tmp_path: Path) -> None:
     """Through pyplot every figure would stay in memory, and a display might be asked for."""
     from matplotlib import _pylab_helpers
 
-    write_gradients(_rows(2), tmp_path / "curve.png")
+    CURVES["gradients"](_rows(2), tmp_path / "curve.png")
     assert not _pylab_helpers.Gcf.get_all_fig_managers()

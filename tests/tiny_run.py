@@ -23,6 +23,6 @@ def make_tiny_run(path: Path, seed: int = 0) -> Path:
         precision="float32",
     )
     prepared = new_run(path, config)
-    for _ in execute(prepared.run, prepared.gan, prepared.data):
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass
     return path

@@ -1,6 +1,6 @@
 """Pictures of data, samples and training curves, from tensors and rows. No mathematics beyond smoothing a curve."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,16 +91,28 @@ def write_probabilities(rows: Sequence[Row], path: Path, equilibrium: float = 0.
     _save(figure, path)
 
 
-def write_gradients(rows: Sequence[Row], path: Path) -> None:
-    """Writes both players' gradient norms over images seen, on a logarithmic scale."""
+def write_curves(
+    rows: Sequence[Row], labels: Mapping[str, str], title: str, unit: str, path: Path, *, is_log: bool = False
+) -> None:
+    """Writes numbers of the record over images seen.
+
+    Arguments:
+        rows: Of the log.
+        labels: What each curve is called, by its name in the rows; at most three.
+        title, unit: Above the picture, and along its vertical axis.
+        path: Of the picture.
+        is_log: Whether the vertical axis is logarithmic, where any number is above 0.
+    """
     figure, (axis,) = _new_figure(1, 1)
-    _curve(axis, rows, "discriminator_gradient_norm", "discriminator", BLUE)
-    _curve(axis, rows, "generator_gradient_norm", "generator", ORANGE)
-    norms = [row[f"{player}_gradient_norm"] or 0 for row in rows for player in ("discriminator", "generator")]
-    if max(norms) > 0:  # zero, or nothing known, has no place on a logarithmic axis
+    for (key, label), colour in zip(labels.items(), (BLUE, ORANGE, GREY), strict=False):
+        _curve(axis, rows, key, label, colour)
+    values = [row[key] for row in rows for key in labels]
+    if is_log and max(value or 0 for value in values) > 0:  # zero, or nothing known, has no place on such an axis
         axis.set_yscale("log")
-    axis.set_ylabel("norm of the gradient")
-    axis.set_title("gradients of both players")
+    if not is_log:
+        _leave_spikes_out(axis, values, ())
+    axis.set_ylabel(unit)
+    axis.set_title(title)
     _finish(axis)
     _save(figure, path)
 
@@ -130,7 +142,7 @@ def _leave_spikes_out(axis: "Axes", values: Sequence[float | None], levels: Sequ
     if not len(known):
         return
     low, high = np.quantile(known, (0.01, 0.99))
-    low, high = min(low, *levels), max(high, *levels)
+    low, high = min([low, *levels]), max([high, *levels])
     margin = 0.08 * (high - low) or 1.0
     outside = int(((known < low - margin) | (known > high + margin)).sum())
     axis.set_ylim(low - margin, high + margin)

@@ -3,10 +3,11 @@
 import math
 from pathlib import Path
 
-from genprior.config import build
+from genprior.config import GANConfig, build
 from genprior.data import Dataset
 from genprior.figures import (
-    write_gradients,
+    Row,
+    write_curves,
     write_losses,
     write_probabilities,
     write_real_and_generated,
@@ -20,21 +21,31 @@ IMAGES, POINTS = 64, 2000
 
 def write_run_pictures(run: Run, data: Dataset) -> dict[str, Path]:
     """Writes the pictures of a run into its folder; returns what each shows, and where it is."""
-    config, folder = run.config, run.figures
     count = POINTS if data.is_points else IMAGES
+    paths = {"real and generated": run.figures / "samples.png"}
+    write_real_and_generated(data.some(count), load_prior(run.path).sample(count), paths["real and generated"])
+    rows = read_rows(run.steps)
+    if not rows:
+        return paths
+    if isinstance(run.config, GANConfig):
+        return paths | _write_players(run.config, rows, run.figures)
+    for name, curves in run.config.CURVES.items():
+        paths[curves.title] = run.figures / f"{name}.png"
+        write_curves(rows, curves.labels, curves.title, curves.unit, paths[curves.title], is_log=curves.is_log)
+    return paths
+
+
+def _write_players(config: GANConfig, rows: list[Row], folder: Path) -> dict[str, Path]:
+    """The curves of two players, with the values that they have at equilibrium."""
     paths = {
-        "real and generated": folder / "samples.png",
         "losses of both players": folder / "losses.png",
         "D(x) and D(G(z))": folder / "probabilities.png",
         "gradient norms": folder / "gradients.png",
     }
-    samples, losses, probabilities, gradients = paths.values()
-    write_real_and_generated(data.some(count), load_prior(run.path).sample(count), samples)
-    rows = read_rows(run.steps)
-    if not rows:
-        return {"real and generated": samples}
+    losses, probabilities, gradients = paths.values()
     loss = build(LOSSES, config.loss, "loss")
     write_losses(rows, loss, config.loss, losses)
     write_probabilities(rows, probabilities, 1 / (1 + math.exp(-loss.equilibrium_logit)))
-    write_gradients(rows, gradients)
+    players = {f"{player}_gradient_norm": player for player in ("discriminator", "generator")}
+    write_curves(rows, players, "gradients of both players", "norm of the gradient", gradients, is_log=True)
     return paths

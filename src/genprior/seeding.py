@@ -5,9 +5,13 @@ not depend on batch size, on the number of processes, or on being resumed. Impor
 """
 
 import hashlib
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def derived_seed(seed: int, purpose: str, index: int = 0) -> int:
@@ -38,3 +42,10 @@ def normal_per_sample(seed: int, purpose: str, first: int, count: int, size: int
     """Returns standard normal rows (count, size), row i drawn from (seed, purpose, first + i) alone."""
     rows = [torch.randn(size, generator=derived_generator(seed, purpose, first + i)) for i in range(count)]
     return torch.stack(rows) if rows else torch.empty(0, size)
+
+
+def initialised(build: Callable[[], T], seed: int, purpose: str = "weights") -> T:
+    """Returns `build()` with weights that depend on seed and purpose alone; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived_seed(seed, purpose))  # of the CPU, no other
+        return build()

@@ -10,11 +10,11 @@ from genprior.errors import GenpriorError
 from genprior.models.players import (
     MODELS,
     Players,
-    initialised,
     latent_size_of,
     output_range_of,
     value_range,
 )
+from genprior.seeding import initialised
 
 # A shape and options, small, for each family.
 SMALL: dict[str, tuple[tuple[int, int, int], dict[str, int]]] = {

@@ -81,7 +81,7 @@ def test_refused_checkpoints_of_a_lost_future_take_no_place(tmp_path: Path) -> N
 
 def test_weights_that_an_update_ruined_are_not_saved(tmp_path: Path) -> None:
     prepared = new_run(tmp_path / "run", points_config(checkpoint_seconds=1e-9))
-    gan, update = prepared.gan, prepared.gan.update
+    gan, update = prepared.learner, prepared.learner.update
 
     def ruin(*arguments: object) -> dict[str, torch.Tensor]:
         record = update(*arguments)  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ def test_full_disk_leaves_the_last_checkpoint_whole(
     monkeypatch.setattr(safetensors.torch, "save_file", fail)
     prepared = resumed_run(run.path, {"images_seen": 2000})
     with pytest.raises(OSError, match="No space left"):
-        list(execute(prepared.run, prepared.gan, prepared.data))
+        list(execute(prepared.run, prepared.learner, prepared.data))
     loaded, refused = load_checkpoint(run.checkpoints)
     assert loaded is not None
     assert (loaded.images_seen, refused) == (1000, [])
@@ -152,18 +152,18 @@ def test_damage_while_resuming_is_told(make_run: Callable[..., Run]) -> None:
     newest = sorted(run.checkpoints.iterdir())[-1]
     truncate(newest / "tensors.safetensors")
     prepared = resumed_run(run.path, {})
-    messages = [p.message for p in execute(prepared.run, prepared.gan, prepared.data) if p.message]
+    messages = [p.message for p in execute(prepared.run, prepared.learner, prepared.data) if p.message]
     assert len(messages) == 1
     assert f"{newest.name} is refused" in messages[0]
 
 
 def test_non_finite_step_stops_with_the_last_good_checkpoint(tmp_path: Path) -> None:
     prepared = new_run(tmp_path / "run", points_config())
-    steps = execute(prepared.run, prepared.gan, prepared.data, flush_every=1)
+    steps = execute(prepared.run, prepared.learner, prepared.data, flush_every=1)
     for _ in range(3):
         next(steps)
     with torch.no_grad():
-        next(prepared.gan.generator.parameters()).fill_(float("nan"))
+        next(prepared.learner.generator.parameters()).fill_(float("nan"))
     last = next(steps)
     assert last.outcome == "non-finite"
     assert last.message is not None

@@ -77,7 +77,7 @@ def test_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
 def test_other_seed_gives_other_weights(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         prepared = new_run(tmp_path / name, points_config(seed=seed))
-        list(execute(prepared.run, prepared.gan, prepared.data))
+        list(execute(prepared.run, prepared.learner, prepared.data))
     hashes = [weights_hash(tmp_path / name) for name in "abc"]
     assert hashes[0] == hashes[1]
     assert hashes[0] != hashes[2]
@@ -101,17 +101,17 @@ def test_stopping_and_resuming_in_one_process_changes_nothing(tmp_path: Path, ma
     whole = make_run()
     prepared = new_run(tmp_path / "parts", points_config())
     answers = iter([False] * 7 + [True])
-    list(execute(prepared.run, prepared.gan, prepared.data, lambda: next(answers)))
+    list(execute(prepared.run, prepared.learner, prepared.data, lambda: next(answers)))
     assert len(read_rows(prepared.run.steps)) == 8
     again = resumed_run(prepared.run.path, {})
-    list(execute(again.run, again.gan, again.data))
+    list(execute(again.run, again.learner, again.data))
     assert weights_hash(again.run.path) == weights_hash(whole.path)
 
 
 def test_larger_budget_goes_on_as_one_longer_run(make_run: Callable[..., Run]) -> None:
     long, short = make_run("long", images_seen=2000), make_run("short")
     prepared = resumed_run(short.path, {"images_seen": 2000})
-    list(execute(prepared.run, prepared.gan, prepared.data))
+    list(execute(prepared.run, prepared.learner, prepared.data))
     assert open_run(short.path).config.images_seen == 2000
     assert weights_hash(short.path) == weights_hash(long.path)
 
@@ -124,7 +124,7 @@ def test_finished_run_is_not_resumed(make_run: Callable[..., Run]) -> None:
 def test_minutes_are_a_budget_over_all_stretches(tmp_path: Path) -> None:
     prepared = new_run(tmp_path / "run", points_config(minutes=0.02))
     began = time.monotonic()
-    *_, last = execute(prepared.run, prepared.gan, prepared.data)
+    *_, last = execute(prepared.run, prepared.learner, prepared.data)
     assert last.outcome == "finished"
     assert 1.2 <= time.monotonic() - began < 20
     with pytest.raises(GenpriorError, match="is finished"):
@@ -138,7 +138,7 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     numpy.save(file, numpy.zeros((64, 28, 28), numpy.uint8))
     settings = {"preset": "dcgan-28", "data": str(file), "batch_size": 8, "images_seen": 24, "threads": 1}
     prepared = new_run(tmp_path / "run", points_config().model_validate(settings))
-    list(execute(prepared.run, prepared.gan, prepared.data))
+    list(execute(prepared.run, prepared.learner, prepared.data))
     numpy.save(file, numpy.ones((64, 28, 28), numpy.uint8))
     with pytest.raises(GenpriorError, match=r"is no longer what .* was trained on"):
         resumed_run(prepared.run.path, {"images_seen": 96})

@@ -303,7 +303,7 @@ def test_a_run_trained_further_does_without_its_encoder(make_run: MakeRun) -> No
     run = make_run()
     _train(run)
     prepared = resumed_run(run.path, {"images_seen": 1100})
-    for _ in execute(prepared.run, prepared.gan, prepared.data):
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass
     with pytest.warns(UserWarning, match=r"belongs to other weights.*genprior train encoder .*run --overwrite$"):
         assert not isinstance(load_prior(run.path), EncodedPrior)

@@ -105,8 +105,8 @@ def test_run_is_trained_by_one_process_at_a_time(make_run: Callable[..., Run]) -
     run = make_run()
     prepared = resumed_run(run.path, {"images_seen": 2000})
     with locked(run), pytest.raises(GenpriorError, match="is being trained by another process"):
-        list(execute(prepared.run, prepared.gan, prepared.data))
-    assert list(execute(prepared.run, prepared.gan, prepared.data))[-1].outcome == "finished"
+        list(execute(prepared.run, prepared.learner, prepared.data))
+    assert list(execute(prepared.run, prepared.learner, prepared.data))[-1].outcome == "finished"
 
 
 def test_run_in_training_is_not_overwritten(make_run: Callable[..., Run]) -> None:
@@ -130,7 +130,7 @@ def test_paths_are_stored_so_that_they_hold_from_anywhere(tmp_path: Path, monkey
     prepared = new_run(Path("run"), points_config(**changes, images_seen=15, data_root="."))
     assert prepared.run.config.data == f"{tmp_path}/images.npy[:30]"
     assert prepared.run.config.data_root == str(tmp_path)
-    list(execute(prepared.run, prepared.gan, prepared.data))
+    list(execute(prepared.run, prepared.learner, prepared.data))
     monkeypatch.chdir("/")
     assert resumed_run(tmp_path / "run", {"images_seen": 30}).run.path == tmp_path / "run"
 
@@ -139,7 +139,7 @@ def test_run_killed_before_its_second_file_can_be_resumed(tmp_path: Path) -> Non
     prepared = new_run(tmp_path / "run", points_config())
     prepared.run.environment.unlink()
     again = resumed_run(tmp_path / "run", {})
-    assert list(execute(again.run, again.gan, again.data))[-1].outcome == "finished"
+    assert list(execute(again.run, again.learner, again.data))[-1].outcome == "finished"
 
 
 def test_run_without_its_checkpoints_is_not_begun_again(make_run: Callable[..., Run]) -> None:
@@ -158,7 +158,7 @@ def test_config_that_does_not_fit_the_checkpoint_is_named(make_run: Callable[...
         load_prior(run.path)
     prepared = resumed_run(run.path, {"images_seen": 2000})
     with pytest.raises(GenpriorError, match=r"config\.json does not describe the networks"):
-        list(execute(prepared.run, prepared.gan, prepared.data))
+        list(execute(prepared.run, prepared.learner, prepared.data))
 
 
 @pytest.mark.parametrize("text", ['{"image_shape": [1, 28]}', '{"image_shape": [2, 1, 1], "images": "x"}', "[]", "{"])

@@ -101,5 +101,5 @@ def test_missing_tensorboard_is_told_before_training(
 def test_progress_is_yielded_after_each_flush(make_run: Callable[..., Run], tmp_path: object) -> None:
     run = make_run("other")
     prepared = new_run(run.path.parent / "flushes", points_config())
-    seen = [progress.row["step"] for progress in execute(prepared.run, prepared.gan, prepared.data, flush_every=5)]
+    seen = [progress.row["step"] for progress in execute(prepared.run, prepared.learner, prepared.data, flush_every=5)]
     assert seen == [5, 10, 15, 20]

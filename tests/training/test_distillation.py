@@ -9,8 +9,9 @@ from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.models import dcgan, mlp
 from genprior.models.encoder import Encoder
-from genprior.training.encoder import MISSING, NOISE, Distillation, annealed, damaged
+from genprior.training.encoder import MISSING, NOISE, Distillation, damaged
 from genprior.training.loop import Batch, train
+from genprior.training.schedule import annealed
 
 IMAGE, POINT = (1, 8, 8), (2, 1, 1)
 RECORD = {"image_error", "latent_error", "energy", "gradient_norm", "non_finite_gradients"}

@@ -18,7 +18,8 @@ from genprior.config import GANConfig
 from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.models import dcgan, mlp
-from genprior.models.players import Players, initialised
+from genprior.models.players import Players
+from genprior.seeding import initialised
 from genprior.training.gan import GAN
 from genprior.training.loop import Batch, Step, train
 from genprior.training.losses import LOSSES, AdversarialLoss

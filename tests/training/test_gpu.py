@@ -33,11 +33,11 @@ def test_bf16_trains_on_a_gpu() -> None:
 def test_run_of_a_gpu_is_resumed_by_a_cpu(tmp_path: Path) -> None:
     config = genprior.GANConfig(data="digits", batch_size=32, device="cuda", images_seen=480)
     prepared = new_run(tmp_path / "run", config)
-    assert list(execute(prepared.run, prepared.gan, prepared.data))[-1].outcome == "finished"
+    assert list(execute(prepared.run, prepared.learner, prepared.data))[-1].outcome == "finished"
     file = tmp_path / "run" / "config.json"
     file.write_text(file.read_text().replace('"device": "cuda"', '"device": "cpu"'))
     again = resumed_run(tmp_path / "run", {"images_seen": 960})
-    assert list(execute(again.run, again.gan, again.data))[-1].outcome == "finished"
+    assert list(execute(again.run, again.learner, again.data))[-1].outcome == "finished"
     saved, _ = load_checkpoint(again.run.checkpoints)
     assert saved is not None
     assert saved.images_seen == 960

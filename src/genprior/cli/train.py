@@ -1,29 +1,24 @@
-"""Commands that train: gan, encoder; and resume."""
+"""Commands that train: one for each family, and encoder; and resume."""
 
+import inspect
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
 from genprior.cli.common import (
     ILL,
     INTERRUPTED,
-    Channels,
     Device,
     Epochs,
-    Fit,
     ImagesSeen,
     Minutes,
-    Root,
     RunFolder,
-    Seed,
-    Size,
-    Strict,
     stop_on_signal,
 )
-from genprior.config import BUDGETS, PRESETS, GANConfig, check_names, parse_config
+from genprior.config import BUDGETS, FAMILIES, RunConfig, Setting, parse_config
 from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
@@ -32,62 +27,50 @@ if TYPE_CHECKING:
 train_app = typer.Typer(help="Train a model; each family has its sub-command.")
 
 
-@train_app.command("gan")
-def train_gan(
-    out: Annotated[Path | None, typer.Option(help="Folder of the new run.")] = None,
-    data: Annotated[str | None, typer.Option(help="What to train on: a name, a folder, an array file.")] = None,
-    loss: Annotated[
-        str | None,
-        typer.Option(help="saturating, non-saturating, least-squares, least-squares-logit, hinge."),
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings as JSON, as --dry-run prints them.")] = None,
-    seed: Seed = None,
-    epochs: Epochs = None,
-    images_seen: ImagesSeen = None,
-    minutes: Minutes = None,
-    data_root: Root = None,
-    size: Size = None,
-    channels: Channels = None,
-    fit: Fit = None,
-    strict: Strict = None,
-    model: Annotated[str | None, typer.Option(help="dcgan or mlp, with options: dcgan:generator_width=32.")] = None,
-    latent_size: Annotated[int | None, typer.Option(help="Length of z.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Real images in a discriminator update.")] = None,
-    discriminator_updates: Annotated[
-        int | None, typer.Option(help="Discriminator updates for each generator update.")
-    ] = None,
-    generator_learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
-    discriminator_learning_rate: Annotated[float | None, typer.Option(help="Adam's step size.")] = None,
-    beta1: Annotated[float | None, typer.Option(help="Adam's first decay, in [0, 1).")] = None,
-    beta2: Annotated[float | None, typer.Option(help="Adam's second decay, in [0, 1).")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Adam's L2 coefficient.")] = None,
-    average_half_life: Annotated[
-        float | None, typer.Option(help="Half-life of the generator's average, in images.")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, bf16, float32 or float64.")] = None,
-    device: Device = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of each process.")] = None,
-    checkpoint_seconds: Annotated[float | None, typer.Option(help="Time between checkpoints.")] = None,
-    tensorboard: Annotated[
-        bool | None, typer.Option("--tensorboard", help="Write TensorBoard files into the run.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the config as JSON and end.")] = False,
-) -> None:
-    """Train a generator against a discriminator."""
-    given = {key: value for key, value in locals().items() if key in GANConfig.model_fields}
-    flags = {k: str(v) if isinstance(v, Path) else v for k, v in given.items() if v is not None}
-    settings = parse_config({**_config_file(config, flags), **flags})
-    if dry_run:
-        check_names(settings)
-        typer.echo(settings.model_dump_json(indent=2))
-        return
-    if out is None or out == Path():
-        raise GenpriorError("name the folder of the new run", argument="out")
-    from genprior.runs import new_run
+def _train_command(family: str, config_class: type[RunConfig]) -> Callable[..., None]:
+    """The sub-command of a family: each field of its config is a flag, the field's description the flag's help."""
 
-    _train(new_run(out, settings, overwrite=overwrite))
+    def command(out: Path | None, config: Path | None, overwrite: bool, dry_run: bool, **given: Any) -> None:  # noqa: ANN401
+        flags = {k: str(v) if isinstance(v, Path) else v for k, v in given.items() if v is not None}
+        settings = parse_config({**_config_file(config, flags, family), **flags, "family": family})
+        if dry_run:
+            settings.check_names()
+            typer.echo(settings.model_dump_json(indent=2))
+            return
+        if out is None or out == Path():
+            raise GenpriorError("name the folder of the new run", argument="out")
+        from genprior.runs import new_run
+
+        _train(new_run(out, settings, overwrite=overwrite))
+
+    parameters = [
+        ("out", Annotated[Path | None, typer.Option(help="Folder of the new run.")], None),
+        *((setting.name, _flag(setting), None) for setting in config_class.settings()),
+        ("config", Annotated[Path | None, typer.Option(help="Settings as JSON, as --dry-run prints them.")], None),
+        ("overwrite", Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")], False),
+        ("dry_run", Annotated[bool, typer.Option("--dry-run", help="Print the config as JSON and end.")], False),
+    ]
+    # Typer reads flags from the signature.
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, kind, default in parameters
+        ]
+    )
+    command.__annotations__ = {name: kind for name, kind, _ in parameters}
+    command.__doc__ = config_class.HELP
+    return command
+
+
+def _flag(setting: Setting) -> Any:  # noqa: ANN401 - a type that is made here
+    kind = Path if setting.name == "data_root" else setting.kind
+    names = (f"--{setting.name.replace('_', '-')}",) if kind is bool else ()
+    default = "" if setting.default is None or kind is bool else f" Default {setting.default}."
+    return Annotated[kind | None, typer.Option(*names, help=f"{setting.help}{default}")]
+
+
+for _family, _config in FAMILIES.items():
+    train_app.command(_family)(_train_command(_family, _config))
 
 
 @train_app.command("encoder")
@@ -142,7 +125,7 @@ def resume(
     _train(resumed_run(run, changes))
 
 
-def _config_file(path: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+def _config_file(path: Path | None, flags: dict[str, Any], family: str) -> dict[str, Any]:
     """The settings in a file, as far as the flags leave them standing."""
     if path is None:
         return {}
@@ -151,6 +134,9 @@ def _config_file(path: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
     from genprior.runs.folder import read_table
 
     values = read_table(path, "config")
+    theirs = values.get("family", family)
+    if theirs != family:
+        raise GenpriorError(f"{path} is for `genprior train {theirs}`, not for {family}", argument="config")
     replaced = BUDGETS if flags.keys() & set(BUDGETS) else ()  # one budget takes the place of another
     return {name: value for name, value in values.items() if name not in replaced}
 
@@ -161,10 +147,10 @@ def _train(prepared: "PreparedRun") -> None:
     from genprior.progress import show
     from genprior.runs import execute
 
-    quiet = prepared.gan.processes.rank > 0
+    quiet = prepared.learner.processes.rank > 0
     run = prepared.run
     with stop_on_signal() as stopped:
-        steps = execute(run, prepared.gan, prepared.data, lambda: bool(stopped))
+        steps = execute(run, prepared.learner, prepared.data, lambda: bool(stopped))
         last = None
         for progress in show(steps, prepared.notes, quiet):
             last = progress  # not a list of all: a long run has many

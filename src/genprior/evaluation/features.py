@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.layers import Conv2d
-from genprior.seeding import derived_generator, derived_seed
+from genprior.seeding import derived_generator, initialised
 
 IMAGES_AT_ONCE = 500
 
@@ -57,9 +57,8 @@ def train_classifier(data: Dataset, *, seed: int = 0, epochs: int = 4, batch_siz
     """
     if data.labels is None:
         raise GenpriorError(f"{data.name} has no labels to train a classifier on", argument="data")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(seed, "classifier"))
-        classifier = Classifier(data.image_shape, int(data.labels.max()) + 1)
+    classes = int(data.labels.max()) + 1
+    classifier = initialised(lambda: Classifier(data.image_shape, classes), seed, "classifier")
     steps = epochs * (len(data) // batch_size)
     optimiser = torch.optim.Adam(classifier.parameters(), lr=0.002, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.004, total_steps=steps)

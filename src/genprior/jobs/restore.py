@@ -21,7 +21,7 @@ from genprior.jobs.sources import Source, file_facts, open_source, refuse_inside
 from genprior.restoration.fidelity import FIDELITIES, Fidelity
 from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
 from genprior.restoration.operators import OPERATORS, Operator
-from genprior.restoration.priors import EncodedPrior, GeneratorPrior, Prior
+from genprior.restoration.priors import Prior
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.result import Restoration
 from genprior.restoration.settings import SEARCHES, SearchSettings
@@ -104,10 +104,9 @@ def refuse_untrained(run: Path) -> None:
         raise GenpriorError(f"{run} is not trained yet: go on with `genprior resume {run}`", argument="run")
 
 
-def prior_sha256(prior: GeneratorPrior) -> str:
+def prior_sha256(prior: Prior) -> str:
     """Returns what tells a prior's weights, and those of its encoder, from all others."""
-    digest = weights_sha256(prior.generator.state_dict())
-    return f"{digest} {weights_sha256(prior.encoder.state_dict())}" if isinstance(prior, EncodedPrior) else digest
+    return " ".join(weights_sha256(network.state_dict()) for network in getattr(prior, "networks", ()))
 
 
 def _inverting(prior: Prior, source: Source, search: SearchSettings, settings: RestoreSettings) -> Restoring:

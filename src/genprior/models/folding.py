@@ -13,7 +13,7 @@ def folded(network: nn.Module) -> nn.Module:
     """Returns a frozen copy of a network in which running statistics are part of the weights before them.
 
     In evaluation mode batch normalisation after a transposed convolution is a scale and a shift of its output, so the
-    two are one layer. Outputs agree up to rounding; gradients flow to the input only.
+    two are one layer. Outputs agree up to rounding; gradients flow to the input only. It lies in channels-last memory.
 
     Arguments:
         network: Its `nn.Sequential` parts are searched; whatever else it holds stays as it is.
@@ -22,7 +22,7 @@ def folded(network: nn.Module) -> nn.Module:
     for part in list(frozen.modules()):
         if isinstance(part, nn.Sequential):
             _fold_sequence(part)
-    return frozen.requires_grad_(False)
+    return frozen.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def _fold_sequence(sequence: nn.Sequential) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
 from genprior.models import dcgan, mlp
-from genprior.seeding import derived_seed
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,6 @@ class Players:
     discriminator: nn.Module
 
 
-def initialised(build: Callable[[], Players], seed: int) -> Players:
-    """Returns `build()` with weights that depend on `seed` alone; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(seed, "weights"))  # of the CPU, no other
-        return build()
-
-
 def latent_size_of(generator: nn.Module) -> int:
     """Returns the length k of the generator's latents; raises `GenpriorError` where it does not tell."""
     size = getattr(generator, "latent_size", None)
@@ -45,6 +37,11 @@ def output_range_of(generator: nn.Module) -> tuple[float, float]:
     """Returns the values that the generator can reach, its `output_range`; everything where it does not tell."""
     low, high = getattr(generator, "output_range", (-math.inf, math.inf))
     return float(low), float(high)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Returns how many numbers a network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def value_range(x: Tensor) -> tuple[float, float]:

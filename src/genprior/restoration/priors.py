@@ -1,4 +1,4 @@
-"""Priors: what a solver may know of a generative model. Imports encoders, the curvature and seeding only."""
+"""Priors: what a solver may know of a generative model. Knows networks and densities of latents."""
 
 from functools import cached_property
 from typing import Protocol
@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from genprior.models.encoder import Encoder
+from genprior.restoration.densities import Density, StandardNormal
 from genprior.restoration.preconditioner import inverse_curvature
-from genprior.seeding import derived_generator, normal_per_sample
+from genprior.seeding import derived_generator
 
 SAMPLES_AT_ONCE = 256
 
@@ -37,13 +38,22 @@ def dtype_of(prior: Prior) -> torch.dtype:
     return prior.start(1, torch.Generator().manual_seed(0)).dtype
 
 
+@torch.no_grad()
+def sampled(prior: Prior, count: int, seed: int) -> Tensor:
+    """Returns x (count, C, H, W) decoded from starts of a prior, that of image i drawn from (seed, i) alone."""
+    z = [prior.start(1, derived_generator(seed, "sample", i)) for i in range(count)]
+    parts = [prior.decode(part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
+    return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape)
+
+
 class GeneratorPrior:
-    """A trained generator with standard normal latents, frozen and in evaluation mode.
+    """A trained generator, frozen and in evaluation mode, with a density of its latents.
 
     Arguments:
         generator: z (B, k) -> x (B, C, H, W); it is frozen in place.
         latent_size: k.
         image_shape: (C, H, W).
+        density: Of z; None: the standard normal.
 
     Attributes:
         rough_dtype: A number format in which the generator is faster, and which it takes from its input; or None.
@@ -51,9 +61,21 @@ class GeneratorPrior:
 
     rough_dtype: torch.dtype | None = None
 
-    def __init__(self, generator: nn.Module, latent_size: int, image_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        generator: nn.Module,
+        latent_size: int,
+        image_shape: tuple[int, int, int],
+        density: Density | None = None,
+    ) -> None:
         self.generator = generator.eval().requires_grad_(False)
         self.latent_size, self.image_shape = latent_size, image_shape
+        self.density = density or StandardNormal(latent_size)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that was trained."""
+        return (self.generator,)
 
     @cached_property
     def preconditioner(self) -> Tensor:
@@ -61,8 +83,8 @@ class GeneratorPrior:
         return inverse_curvature(self.decode, self.start(10 * self.latent_size, derived_generator(0, "preconditioner")))
 
     def start(self, count: int, generator: torch.Generator) -> Tensor:
-        """Returns z (count, k), standard normal."""
-        return torch.randn(count, self.latent_size, generator=generator)
+        """Returns z (count, k), drawn from the density."""
+        return self.density.draw(count, generator)
 
     def decode(self, z: Tensor) -> Tensor:
         """Returns x (B, C, H, W) in [0, 1] for z (B, k); differentiable in z."""
@@ -70,15 +92,13 @@ class GeneratorPrior:
         return x
 
     def energy(self, z: Tensor) -> Tensor:
-        """Returns |z|^2 / 2 (B,), the negative log density of z up to a constant."""
-        return 0.5 * z.square().sum(1)
+        """Returns the negative log density of z (B,) up to a constant, |z|^2 / 2 under a standard normal."""
+        return self.density.energy(z)
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0) -> Tensor:
         """Returns x (count, C, H, W); image i depends on (seed, i) alone, whatever the count."""
-        z = normal_per_sample(seed, "sample", 0, count, self.latent_size)
-        parts = [self.decode(part) for part in torch.split(z, SAMPLES_AT_ONCE) if len(part)]
-        return torch.cat(parts) if parts else torch.empty(0, *self.image_shape)
+        return sampled(self, count, seed)
 
 
 class RoughPrior:
@@ -106,15 +126,25 @@ class EncodedPrior(GeneratorPrior):
     """A generator with a network that leads back: a search may start near its end.
 
     Arguments:
-        generator, latent_size, image_shape: As for `GeneratorPrior`.
+        generator, latent_size, image_shape, density: As for `GeneratorPrior`.
         encoder: Trained for this generator; it is frozen in place.
     """
 
     def __init__(
-        self, generator: nn.Module, latent_size: int, image_shape: tuple[int, int, int], encoder: Encoder
+        self,
+        generator: nn.Module,
+        latent_size: int,
+        image_shape: tuple[int, int, int],
+        encoder: Encoder,
+        density: Density | None = None,
     ) -> None:
-        super().__init__(generator, latent_size, image_shape)
+        super().__init__(generator, latent_size, image_shape, density)
         self.encoder = encoder.eval().requires_grad_(False)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that was trained."""
+        return self.generator, self.encoder
 
     @torch.no_grad()
     def encode(self, x: Tensor, known: Tensor | None = None) -> Tensor:

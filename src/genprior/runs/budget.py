@@ -2,7 +2,7 @@
 
 import time
 
-from genprior.config import GANConfig
+from genprior.config import RunConfig
 
 
 class Budget:
@@ -14,7 +14,7 @@ class Budget:
         seconds_before: Time that earlier stretches of the run took.
     """
 
-    def __init__(self, config: GANConfig, images: int, seconds_before: float = 0.0) -> None:
+    def __init__(self, config: RunConfig, images: int, seconds_before: float = 0.0) -> None:
         self.images = config.images_seen
         if config.epochs is not None:
             self.images = max(1, round(config.epochs * images))

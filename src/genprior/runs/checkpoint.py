@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,20 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
             "; ".join(refused) + "; no whole checkpoint is left: train the run anew with --overwrite", argument="run"
         )
     return None, refused
+
+
+def load_state(folder: Path) -> dict[str, Tensor]:
+    """Returns the tensors of the newest whole checkpoint, with a warning for each one that is refused.
+
+    Raises:
+        GenpriorError: There is none.
+    """
+    checkpoint, refused = load_checkpoint(folder)
+    for line in refused:
+        warnings.warn(f"{line}; the one before it is used", stacklevel=4)
+    if checkpoint is None:
+        raise GenpriorError(f"{folder.parent} has no checkpoint; train it first", argument="run")
+    return checkpoint.tensors
 
 
 def _read(path: Path) -> Checkpoint:

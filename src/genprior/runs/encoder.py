@@ -13,20 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genprior.config import build
+from genprior.config import FAMILIES, RunConfig
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
 from genprior.models.encoder import Encoder
 from genprior.models.folding import folded
-from genprior.models.players import MODELS, initialised
-from genprior.runs.checkpoint import load_checkpoint
+from genprior.models.players import latent_size_of
+from genprior.runs.checkpoint import load_state
 from genprior.runs.environment import DATA, read_environment
 from genprior.runs.execute import Progress
 from genprior.runs.folder import Run, locked, misfit, open_run, write_json
 from genprior.runs.log import Row, rows_of
 from genprior.runs.tensors import save_tensors
-from genprior.seeding import derived_seed
+from genprior.seeding import initialised
 from genprior.training.encoder import Distillation
 from genprior.training.loop import Step, train
 
@@ -51,29 +51,28 @@ class EncoderBudget:
 
 
 def load_generator(run: Run, *, average: bool = True) -> nn.Module:
-    """Returns the generator of a run's last checkpoint, in float32 on the CPU.
+    """Returns what makes images of standard normal latents in a run, in float32 on the CPU.
 
     Arguments:
         run: The run.
         average: Use the moving average of the weights; False: the weights as they were at the last step.
 
     Raises:
-        GenpriorError: No whole checkpoint, or a config that does not fit it.
+        GenpriorError: No whole checkpoint, a config that does not fit it, or a family that has no such generator.
     """
-    checkpoint, refused = load_checkpoint(run.checkpoints)
-    for line in refused:
-        warnings.warn(f"{line}; the one before it is used", stacklevel=3)
-    if checkpoint is None:
-        raise GenpriorError(f"{run.path} has no checkpoint; train it first", argument="run")
-    shape, size = read_environment(run)["image_shape"], run.config.latent_size
-    players = initialised(lambda: build(MODELS, run.config.model, "model", image_shape=shape, latent_size=size), 0)
-    prefix = "average/" if average else "generator/"
-    state = {key.removeprefix(prefix): value for key, value in checkpoint.tensors.items() if key.startswith(prefix)}
+    state = load_state(run.checkpoints)
     try:
-        players.generator.load_state_dict(state)
-    except RuntimeError as error:
+        generator = run.config.generator(state, read_environment(run)["image_shape"], average)
+    except (RuntimeError, KeyError) as error:
         raise misfit(run) from error
-    return players.generator.to(torch.float32)
+    if generator is None:
+        have = [name for name, config in FAMILIES.items() if config.generator is not RunConfig.generator]
+        raise GenpriorError(
+            f"{run.path} is a {run.config.title}, which leads from images to latents by itself; encoders are for "
+            f"{', '.join(have)}",
+            argument="run",
+        )
+    return generator
 
 
 def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
@@ -197,10 +196,9 @@ def _run_data(run: Run) -> Dataset:
 def _distillation(run: Run, generator: nn.Module, seed: int) -> Distillation:
     device = resolve_device("auto")
     narrow = run.config.precision in ("auto", "bf16") and resolve_precision("auto", device) == "bf16"
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(seed, "encoder weights"))
-        encoder = Encoder(read_environment(run)["image_shape"], run.config.latent_size)
-    frozen = folded(generator).to(memory_format=torch.channels_last)
+    shape = read_environment(run)["image_shape"]
+    encoder = initialised(lambda: Encoder(shape, latent_size_of(generator)), seed, "encoder weights")
+    frozen = folded(generator)
     return Distillation(encoder, frozen, dtype=torch.bfloat16 if narrow else torch.float32, device=device)
 
 

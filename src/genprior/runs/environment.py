@@ -11,7 +11,7 @@ from genprior.errors import GenpriorError
 from genprior.runs.folder import Run
 
 if TYPE_CHECKING:
-    from genprior.training.gan import GAN
+    from genprior.training.loop import Learner
 
 DATA = ("data_sha256", "images", "image_shape")
 
@@ -30,13 +30,13 @@ def read_environment(run: Run) -> dict[str, Any]:
         raise GenpriorError(f"{run.environment} cannot be read: {error}", argument="run") from None
 
 
-def differences(run: Run, gan: "GAN", data: Dataset) -> list[str]:
+def differences(run: Run, learner: "Learner", data: Dataset) -> list[str]:
     """Returns a line for each thing that has changed since the run began, and may change its last digits.
 
     Raises:
         GenpriorError: The data are not the run's data.
     """
-    then, now = read_environment(run), environment(gan, data)
+    then, now = read_environment(run), environment(learner, data)
     if any(then.get(key) != now[key] for key in DATA):
         raise GenpriorError(
             f"{data.name} is no longer what {run.path} was trained on ({then.get('images')} images of shape "
@@ -50,8 +50,8 @@ def differences(run: Run, gan: "GAN", data: Dataset) -> list[str]:
     ]
 
 
-def environment(gan: "GAN", data: Dataset) -> dict[str, Any]:
-    """Returns what a run of `gan` on `data` is trained on here."""
+def environment(learner: "Learner", data: Dataset) -> dict[str, Any]:
+    """Returns what a run of `learner` on `data` is trained on here."""
     return {
         "data_sha256": data.fingerprint(),
         "images": len(data),
@@ -59,7 +59,7 @@ def environment(gan: "GAN", data: Dataset) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "device": str(gan.device),
+        "device": str(learner.device),
         "threads": torch.get_num_threads(),
-        "processes": gan.processes.count,
+        "processes": learner.processes.count,
     }

@@ -3,10 +3,9 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,14 +16,13 @@ from genprior.hardware import keep_freed_memory, resolve_device
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from genprior.runs.folder import Run, locked, misfit
-from genprior.runs.log import Row, StepLog, non_finite_names, rows_of
-from genprior.training.gan import GAN
-from genprior.training.loop import Step, train
+from genprior.runs.log import Row, StepLog, append_event, non_finite_names, rows_of
+from genprior.training.loop import Learner, Step, train
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from genprior.config import GANConfig
+    from genprior.config import RunConfig
 
 STEPS_A_FLUSH = 10
 # What the processes agree on after a step; the largest wins.
@@ -51,7 +49,7 @@ class Progress:
     message: str | None = None
 
 
-def launch(config: "GANConfig") -> "Fabric":
+def launch(config: "RunConfig") -> "Fabric":
     """Returns Fabric with all its processes started: those of `torchrun` where that was used, else this one.
 
     Raises:
@@ -85,7 +83,7 @@ def launch(config: "GANConfig") -> "Fabric":
 
 def execute(
     run: Run,
-    gan: GAN,
+    learner: Learner,
     data: Dataset,
     should_stop: Callable[[], bool] = lambda: False,
     flush_every: int = STEPS_A_FLUSH,
@@ -93,11 +91,12 @@ def execute(
     """Trains a run from its last checkpoint to the end of its budget, and yields how far it is.
 
     A checkpoint is saved before the first step, every `checkpoint_seconds`, and at the end; never after a step whose
-    record holds anything that is not finite: training then ends, and the last checkpoint is the last good one.
+    record holds anything that is not finite: training then goes on from the last checkpoint at half the learning
+    rates, or ends where the family rather stops. Each such setback stands in the run's events.
 
     Arguments:
         run: The run; only the first process writes to it.
-        gan: As built from the run's config, in its first state.
+        learner: As built from the run's config, in its first state.
         data: The run's data.
         should_stop: Asked after each step; True ends training with a checkpoint.
         flush_every: Steps between two looks at the record, and so between two yields.
@@ -109,72 +108,138 @@ def execute(
     saved, refused = load_checkpoint(run.checkpoints)
     start = saved or Checkpoint(0, 0, 0.0, {})
     if saved is not None:
-        try:
-            gan.load_state_dict(saved.tensors)
-        except (RuntimeError, KeyError) as error:
-            raise misfit(run) from error
+        _load(run, learner, saved)
     budget = Budget(run.config, len(data), start.seconds)
     with ExitStack() as stack:
-        log = None
-        if gan.processes.rank == 0:
+        is_first = learner.processes.rank == 0
+        if is_first:
             stack.enter_context(locked(run))
-            log = stack.enter_context(StepLog(run, start.step))
             if saved is None:
-                save_checkpoint(run.checkpoints, replace(start, tensors=gan.state_dict()))
+                save_checkpoint(run.checkpoints, replace(start, tensors=learner.state_dict()))
         for line in refused:
             row: Row = {"step": start.step, "images_seen": start.images_seen}
             yield Progress(row, start.seconds, budget.fraction(start.images_seen), message=line)
-        good = checkpoint_path(run.checkpoints, start.step)
-        steps = train(gan, data, seed=run.config.seed, images_seen=start.images_seen, limit=budget.images)
-        yield from _watch(run, gan, steps, budget, log, should_stop, flush_every, good)
+        while True:
+            learner.used = _used(budget, learner, start.images_seen)
+            steps = train(learner, data, seed=run.config.seed, images_seen=start.images_seen, limit=budget.images)
+            with StepLog(run, start.step) if is_first else nullcontext() as log:
+                setback = yield from _watch(run, learner, steps, budget, log, should_stop, flush_every)
+            if setback is None:
+                return
+            back = _rolled_back(run, learner, setback)
+            fraction = budget.fraction(back.images_seen)
+            if back.rate is None:
+                yield Progress(setback.row, budget.seconds, fraction, "non-finite", back.message)
+                return
+            yield Progress(setback.row, budget.seconds, fraction, message=back.message)
+            start = back
+
+
+@dataclass(frozen=True)
+class Setback:
+    """A step with values that are not finite.
+
+    Attributes:
+        row: The step, as in the log.
+        names: What was not finite.
+    """
+
+    row: Row
+    names: list[str]
 
 
 def _watch(
     run: Run,
-    gan: GAN,
+    learner: Learner,
     steps: Iterator[Step],
     budget: Budget,
     log: StepLog | None,
     should_stop: Callable[[], bool],
     flush_every: int,
-    good: Path,
-) -> Iterator[Progress]:
-    """Draws the steps, looks at their records in blocks, saves, and decides when to end."""
+) -> Generator[Progress, None, Setback | None]:
+    """Draws the steps, looks at their records in blocks, saves, and decides when to end; returns what went wrong."""
     pending: list[Step] = []
     block_began = time.perf_counter()
     save_at = budget.seconds + run.config.checkpoint_seconds
     for step in steps:
         pending.append(step)
-        decided = gan.processes.largest(_wish(budget, step, should_stop, save_at))
+        decided = learner.processes.largest(_wish(budget, step, should_stop, save_at))
+        learner.used = _used(budget, learner, step.images_seen)
         if decided == GO_ON and len(pending) < flush_every:
             continue
-        rows = rows_of(pending, gan.images_per_update, block_began)
+        rows = rows_of(pending, learner.images_per_update, block_began)
         if log is not None:
             log.append(rows)
-        fraction = budget.fraction(step.images_seen)
         bad = next((row for row in rows if non_finite_names(row)), None)
         if bad is not None:
-            message = _non_finite_message(int(bad["step"]), non_finite_names(bad)[:3], good)
-            yield Progress(bad, budget.seconds, fraction, "non-finite", message)
-            return
+            return Setback(bad, non_finite_names(bad)[:3])
         if decided != GO_ON:
             # A step's record comes from before its update: the weights may be ill where the record is not yet.
-            state = gan.state_dict()
+            state = learner.state_dict()
             ill = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
             if ill:
-                message = _non_finite_message(step.index, ill[:3], good)
-                yield Progress(rows[-1], budget.seconds, fraction, "non-finite", message)
-                return
+                return Setback(rows[-1], ill[:3])
             if log is not None:
                 log.sync()
-                at = Checkpoint(step.index, step.images_seen, budget.seconds, state)
-                good = save_checkpoint(run.checkpoints, at)
+                save_checkpoint(run.checkpoints, Checkpoint(step.index, step.images_seen, budget.seconds, state))
             save_at = budget.seconds + run.config.checkpoint_seconds
         outcome = OUTCOMES.get(decided)
-        yield Progress(rows[-1], budget.seconds, fraction, outcome)
+        yield Progress(rows[-1], budget.seconds, budget.fraction(step.images_seen), outcome)
         if outcome is not None:
-            return
+            return None
         pending, block_began = [], time.perf_counter()
+    return None
+
+
+def _load(run: Run, learner: Learner, saved: Checkpoint) -> None:
+    try:
+        learner.load_state_dict(saved.tensors)
+    except (RuntimeError, KeyError) as error:
+        raise misfit(run) from error
+
+
+@dataclass(frozen=True)
+class RolledBack(Checkpoint):
+    """The checkpoint that a run went back to.
+
+    Attributes:
+        rate: Share of the learning rates that is left; None where the family stops instead.
+        message: What happened, in a line.
+    """
+
+    rate: float | None
+    message: str
+
+
+def _rolled_back(run: Run, learner: Learner, setback: Setback) -> RolledBack:
+    """Takes the learner back to its last good checkpoint, to go on at half the learning rates, and records it."""
+    good, _ = load_checkpoint(run.checkpoints)
+    assert good is not None, "a checkpoint is saved before the first step"
+    _load(run, learner, good)
+    rate = learner.slow_down()
+    learner.processes.largest(0)  # all have read the checkpoint before the first one writes it anew
+    what = f"step {setback.row['step']} has values that are not finite ({', '.join(setback.names)})"
+    path = checkpoint_path(run.checkpoints, good.step)
+    if rate is None:
+        message = (
+            f"{what}; training stopped. Last good checkpoint: {path}. Train anew with a lower learning rate, less "
+            "weight decay or --precision float32"
+        )
+    else:
+        message = f"{what}; went back to step {good.step:,}, learning rates at {rate:g} of the settings"
+    if learner.processes.rank == 0:
+        if rate is not None:
+            save_checkpoint(run.checkpoints, replace(good, tensors=learner.state_dict()))
+        event = {"event": "stopped" if rate is None else "rolled back", "step": setback.row["step"]}
+        event |= {"images_seen": setback.row["images_seen"], "not_finite": setback.names, "back_to": good.step}
+        append_event(run, event | {"rate": rate})
+    return RolledBack(good.step, good.images_seen, good.seconds, {}, rate, message)
+
+
+def _used(budget: Budget, learner: Learner, images_seen: int) -> float:
+    """The used share of the budget; where it is a matter of time, that of the process that is furthest."""
+    used = budget.fraction(images_seen)
+    return used if budget.images is not None else learner.processes.largest(round(used * 10**6)) / 10**6
 
 
 def _wish(budget: Budget, step: Step, should_stop: Callable[[], bool], save_at: float) -> int:
@@ -184,10 +249,3 @@ def _wish(budget: Budget, step: Step, should_stop: Callable[[], bool], save_at: 
     if should_stop():
         return INTERRUPTED
     return SAVE if budget.seconds >= save_at else GO_ON
-
-
-def _non_finite_message(step: int, names: list[str], good: Path) -> str:
-    return (
-        f"step {step} has values that are not finite ({', '.join(names)}); training stopped. Last good checkpoint: "
-        f"{good}. Train anew with a lower learning rate, less weight decay or --precision float32"
-    )

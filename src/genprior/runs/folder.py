@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genprior.config import GANConfig, parse_config
+from genprior.config import RunConfig, parse_config
 from genprior.errors import GenpriorError
 
 CONFIG, LOCK = "config.json", "lock"
@@ -25,12 +25,17 @@ class Run:
     """
 
     path: Path
-    config: GANConfig
+    config: RunConfig
 
     @property
     def steps(self) -> Path:
         """One line of strict JSON for each step."""
         return self.path / "steps.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """One line of strict JSON for each setback: what was not finite, and what was done."""
+        return self.path / "events.jsonl"
 
     @property
     def checkpoints(self) -> Path:
@@ -48,7 +53,7 @@ class Run:
         return self.path / "environment.json"
 
 
-def create_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> Run:
+def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run:
     """Returns a new run at `path`, its config already written.
 
     Raises:

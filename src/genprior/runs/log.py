@@ -62,6 +62,18 @@ def to_json(row: Row) -> str:
     return json.dumps(clean | ({"not_finite": flags} if flags else {}), allow_nan=False)
 
 
+def append_event(run: Run, event: dict[str, Any]) -> None:
+    """Adds a line to the run's events."""
+    with run.events.open("a") as file:
+        file.write(json.dumps(event, allow_nan=False) + "\n")
+
+
+def read_events(run: Run) -> list[dict[str, Any]]:
+    """Returns the run's events, oldest first."""
+    lines = run.events.read_text().splitlines() if run.events.exists() else []
+    return [json.loads(line) for line in lines]
+
+
 def read_rows(path: Path) -> list[Row]:
     """Returns the rows of a log, with null as it stands.
 

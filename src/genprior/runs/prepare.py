@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from genprior.config import BUDGETS, GANConfig, parse_config
+from genprior.config import BUDGETS, RunConfig, parse_config
 from genprior.data import Dataset
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
@@ -19,7 +19,7 @@ from genprior.runs.environment import differences, environment
 from genprior.runs.execute import launch
 from genprior.runs.folder import CONFIG, Run, create_run, locked, open_run, refuse_existing, write_json
 from genprior.runs.log import read_rows, tensorboard_writer
-from genprior.training.gan import GAN
+from genprior.training.loop import Learner
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,22 +31,22 @@ class PreparedRun:
 
     Attributes:
         run: Folder and config.
-        gan: In its first state; `execute` loads the checkpoint.
+        learner: In its first state; `execute` loads the checkpoint.
         data: As the config names it.
         notes: Lines to show before training begins.
     """
 
     run: Run
-    gan: GAN
+    learner: Learner
     data: Dataset
     notes: list[str]
 
 
-def new_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> PreparedRun:
+def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> PreparedRun:
     """Returns a new run; its folder is made last, so that bad input leaves nothing behind.
 
     Raises:
-        GenpriorError: Bad data, model or loss, or a folder that may not be written.
+        GenpriorError: Bad data, an unknown name, or a folder that may not be written.
     """
     if not overwrite:
         refuse_existing(path)
@@ -55,15 +55,15 @@ def new_run(path: Path, config: GANConfig, *, overwrite: bool = False) -> Prepar
     fabric = launch(config)
     data = _load_data(config, fabric)
     config = _resolved(config, fabric)
-    gan = config.build(data, fabric)
-    gan.check(data)
+    learner = config.build(data, fabric)
+    learner.check(data)
     run = Run(path, config)
     if fabric.is_global_zero:
-        facts = environment(gan, data)  # takes its time, so before the folder is there
+        facts = environment(learner, data)  # takes its time, so before the folder is there
         run = create_run(path, config, overwrite=overwrite)
         write_json(run.environment, facts)
     fabric.barrier()
-    return PreparedRun(run, gan, data, [_headline(run, gan, data)])
+    return PreparedRun(run, learner, data, [_headline(run, learner, data)])
 
 
 def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> PreparedRun:
@@ -88,26 +88,26 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
     fabric = launch(run.config)
     data = _load_data(run.config, fabric)
-    gan = run.config.build(data, fabric)
-    gan.check(data)
+    learner = run.config.build(data, fabric)
+    learner.check(data)
     if fabric.is_global_zero and not run.environment.exists() and not begun:
-        write_json(run.environment, environment(gan, data))  # killed between the first two files of the run
+        write_json(run.environment, environment(learner, data))  # killed between the first two files of the run
     fabric.barrier()
-    notes = [_headline(run, gan, data), *differences(run, gan, data)]
+    notes = [_headline(run, learner, data), *differences(run, learner, data)]
     _refuse_finished(run, data)
     if fabric.is_global_zero and given:
         with locked(run):
             write_json(path / CONFIG, run.config.model_dump())
     fabric.barrier()
-    return PreparedRun(run, gan, data, notes)
+    return PreparedRun(run, learner, data, notes)
 
 
-def _load_data(config: GANConfig, fabric: "Fabric") -> Dataset:
+def _load_data(config: RunConfig, fabric: "Fabric") -> Dataset:
     with fabric.rank_zero_first():  # one process downloads, the others find it there
         return config.load_data()
 
 
-def _resolved(config: GANConfig, fabric: "Fabric") -> GANConfig:
+def _resolved(config: RunConfig, fabric: "Fabric") -> RunConfig:
     """What was "auto" as it turned out, so that the run resumes in the same arithmetic on any machine."""
     precision = fabric.broadcast(resolve_precision(config.precision, fabric.device))
     threads = fabric.broadcast(config.threads or torch.get_num_threads())
@@ -133,12 +133,10 @@ def _refuse_finished(run: Run, data: Dataset) -> None:
         )
 
 
-def _headline(run: Run, gan: GAN, data: Dataset) -> str:
-    count = sum(p.numel() for p in gan.generator.parameters())
-    against = sum(p.numel() for p in gan.discriminator.parameters())
+def _headline(run: Run, learner: Learner, data: Dataset) -> str:
+    counts = " and ".join(f"{part} {count:,}" for part, count in learner.parameter_counts().items())
     shape = "x".join(map(str, data.image_shape))
     return (
-        f"{run.path}: {run.config.loss} GAN, {count:,} against {against:,} parameters, {len(data):,} images of "
-        f"{shape} from "
-        f"{run.config.data}, {Budget(run.config, len(data))}, {run.config.precision} on {gan.device}"
+        f"{run.path}: {run.config.title}, parameters: {counts}; {len(data):,} images of {shape} from "
+        f"{run.config.data}, {Budget(run.config, len(data))}, {run.config.precision} on {learner.device}"
     )

@@ -6,7 +6,7 @@ from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import read_environment
 from genprior.runs.folder import open_run
-from genprior.runs.log import non_finite_names, read_rows
+from genprior.runs.log import non_finite_names, read_events, read_rows
 
 AVERAGED = 50  # steps behind each of the last numbers: a single step is noise
 
@@ -24,8 +24,7 @@ def summary(path: Path) -> dict[str, object]:
     channels, height, width = environment["image_shape"]
     facts: dict[str, object] = {
         "run": path,
-        "family": f"{config.family}, preset {config.preset}, model {config.model}",
-        "loss": config.loss,
+        "family": f"{config.title}, preset {config.preset}",
         "data": f"{config.data}: {images:,} images of {channels}x{height}x{width}",
         "arithmetic": f"{config.precision} on {environment['device']}, {config.threads} threads",
         "seed": config.seed,
@@ -38,6 +37,9 @@ def summary(path: Path) -> dict[str, object]:
             f"{checkpoint.seconds / 60:.1f} minutes"
         )
     facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
+    for number, event in enumerate(read_events(run), 1):
+        what = ", ".join(event["not_finite"])
+        facts[f"setback {number}"] = f"step {event['step']} not finite ({what}), {event['event']} at {event['back_to']}"
     rows = read_rows(run.steps)[-AVERAGED:]
     ill = [row["step"] for row in rows if row.get("not_finite") or non_finite_names(_without_null(row))]
     if ill:

@@ -1,17 +1,17 @@
 """Distillation of a trained generator into an encoder. Knows data and models, no names and no files."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.encoder import Encoder
+from genprior.training.descent import Descent
 from genprior.training.loop import Batch
-from genprior.training.optimiser import AdamSettings, adam, load_optimiser_state, optimiser_state
+from genprior.training.optimiser import AdamSettings
+from genprior.training.schedule import annealed
+from genprior.training.state import grouped, joined
 
-WARM_UP = 0.05  # share of the budget in which the learning rate rises
 NOISE = 0.5  # largest standard deviation
 MISSING = 0.9  # largest share of random pixels
 
@@ -59,7 +59,7 @@ class Distillation:
         self.images_per_update, self.pairs = batch_size, pairs
         self.learning_rate, self.sigma, self.dtype, self.device = learning_rate, sigma, dtype, device
         self.used = 0.0
-        self._adam = adam(encoder, AdamSettings(learning_rate, beta1=0.9, beta2=0.99))
+        self._descent = Descent(encoder, AdamSettings(learning_rate, beta1=0.9, beta2=0.99))
 
     def check(self, data: Dataset) -> None:
         """Raises `GenpriorError` where the images are not of the encoder's shape."""
@@ -90,45 +90,21 @@ class Distillation:
         }
 
     def _step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
-        """One update; returns the gradient's norm and the number of parameters whose gradient is not finite."""
-        for group in self._adam.param_groups:
-            group["lr"] = self.learning_rate * annealed(self.used)
-        self._adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norms = torch.stack(torch._foreach_norm([p.grad for p in self.encoder.parameters() if p.grad is not None]))
-        self._adam.step()
-        return norms.norm(), (~torch.isfinite(norms)).sum()
+        return self._descent.step(loss, annealed(self.used))
 
     def average_weights(self, images_seen: int) -> None:
         """Does nothing: the falling learning rate averages enough."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of the encoder and its optimiser, and the used share; the generator never changes."""
-        encoder = {f"encoder/{name}": value for name, value in self.encoder.state_dict().items()}
-        moments = {f"adam/{name}": value for name, value in optimiser_state(self._adam, self.encoder).items()}
-        return encoder | moments | {"used": torch.tensor(self.used, dtype=torch.float64)}
+        state = joined({"encoder": self.encoder.state_dict(), "adam": self._descent.state_dict()})
+        return state | {"used": torch.tensor(self.used, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        self.encoder.load_state_dict(_group(state, "encoder/"))
-        load_optimiser_state(self._adam, self.encoder, _group(state, "adam/"))
+        self.encoder.load_state_dict(grouped(state, "encoder"))
+        self._descent.load_state_dict(grouped(state, "adam"))
         self.used = float(state["used"])
-
-
-def _group(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
-def annealed(used: float) -> float:
-    """Returns the learning rate as a share of the largest, after that share of the budget.
-
-    Example:
-        >>> [round(annealed(used), 2) for used in (0.0, 0.025, 0.05, 0.525, 1.0)]
-        [0.01, 0.5, 1.0, 0.5, 0.0]
-    """
-    if used < WARM_UP:
-        return max(0.01, used / WARM_UP)
-    return 0.5 * (1 + math.cos(math.pi * (min(1.0, used) - WARM_UP) / (1 - WARM_UP)))
 
 
 def damaged(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

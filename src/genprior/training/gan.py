@@ -1,23 +1,18 @@
 """Two-player training: the discriminator several times, the generator once. Knows data, models and losses."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
-from genprior.models.players import Players, latent_size_of, output_range_of, value_range
+from genprior.models.players import Players, latent_size_of, output_range_of, parameter_count, value_range
 from genprior.training.average import WeightAverage
-from genprior.training.loop import Batch
+from genprior.training.descent import Descent
+from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss
-from genprior.training.optimiser import (
-    AdamSettings,
-    adam,
-    load_optimiser_state,
-    optimiser_state,
-)
-from genprior.training.processes import Processes
+from genprior.training.optimiser import AdamSettings
+from genprior.training.processes import Processes, checked_share
+from genprior.training.state import grouped, joined
 
 
 class GAN:
@@ -56,12 +51,7 @@ class GAN:
         device: torch.device | str = "cpu",
         processes: Processes | None = None,
     ) -> None:
-        self.processes = processes or Processes()
-        if batch_size % self.processes.count:
-            raise GenpriorError(
-                f"{batch_size} images cannot be shared evenly among {self.processes.count} processes",
-                argument="batch_size",
-            )
+        self.processes = checked_share(processes, batch_size)
         wide = torch.promote_types(dtype, torch.float32)  # of weights, losses and records
         self.generator = _placed(players.generator, device, wide)
         self.discriminator = _placed(players.discriminator, device, wide)
@@ -70,16 +60,20 @@ class GAN:
         self.loss, self.dtype, self.wide, self.device = loss, dtype, wide, device
         self.batch_size, self.discriminator_updates = batch_size, discriminator_updates
         self.images_per_update = batch_size * discriminator_updates
-        self._generator_adam = adam(self.generator, generator_adam)
-        self._discriminator_adam = adam(self.discriminator, discriminator_adam)
+        self.used = 0.0
+        self._generator_descent = Descent(self.generator, generator_adam, self.processes)
+        self._discriminator_descent = Descent(self.discriminator, discriminator_adam, self.processes)
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Returns the number of parameters of each player."""
+        return {"generator": parameter_count(self.generator), "discriminator": parameter_count(self.discriminator)}
+
+    def slow_down(self) -> None:
+        """Returns None: two players that have lost each other do not find together again at a lower rate."""
 
     def check(self, data: Dataset) -> None:
         """Raises `GenpriorError` where shapes or value ranges of networks and data do not match."""
-        if self.batch_size > len(data):
-            raise GenpriorError(
-                f"{self.batch_size} is more than the {len(data)} images of {data.name}",
-                argument="batch_size",
-            )
+        check_batch(self.batch_size, data)
         # Far latents show all that the generator reaches; near 0 an untrained tanh may pass for a sigmoid.
         fakes = self.sample(100 * self.latents(16, torch.Generator().manual_seed(0)))
         if tuple(fakes.shape[1:]) != data.image_shape:
@@ -124,7 +118,7 @@ class GAN:
         both = self.discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
         real_logits, fake_logits = both.chunk(2)
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
-        norm, bad = self._step(loss, self._discriminator_adam, self.discriminator.parameters())
+        norm, bad = self._discriminator_descent.step(loss)
         gather = self.processes.gather
         real_all, fake_all = gather(real_logits.detach()), gather(fake_logits.detach())
         return {
@@ -144,7 +138,7 @@ class GAN:
         self.discriminator.requires_grad_(False)
         fake_logits = self.discriminator(fake).to(self.wide)
         loss = self.loss.generator(real_logits, fake_logits).mean()
-        norm, bad = self._step(loss, self._generator_adam, self.generator.parameters())
+        norm, bad = self._generator_descent.step(loss)
         self.discriminator.requires_grad_(True)
         gather = self.processes.gather
         fake_all = gather(fake_logits.detach())
@@ -154,45 +148,29 @@ class GAN:
             "non_finite_gradients": bad,
         }
 
-    def _step(
-        self, loss: Tensor, optimiser: torch.optim.Optimizer, parameters: Iterable[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """One update; returns the gradient's norm and the number of parameters whose gradient is not finite."""
-        own = list(parameters)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.processes.average_gradients(own)
-        norms = torch.stack(torch._foreach_norm([p.grad for p in own if p.grad is not None]))
-        optimiser.step()
-        return norms.norm(), (~torch.isfinite(norms)).sum()
-
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of both players, the average and both optimisers."""
-        groups = {
-            "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
-            "average": self.average.network.state_dict(),
-            "generator_adam": optimiser_state(self._generator_adam, self.generator),
-            "discriminator_adam": optimiser_state(self._discriminator_adam, self.discriminator),
-        }
-        return {f"{group}/{k}": v for group, state in groups.items() for k, v in state.items()}
+        return joined(
+            {
+                "generator": self.generator.state_dict(),
+                "discriminator": self.discriminator.state_dict(),
+                "average": self.average.network.state_dict(),
+                "generator_adam": self._generator_descent.state_dict(),
+                "discriminator_adam": self._discriminator_descent.state_dict(),
+            }
+        )
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        self.generator.load_state_dict(_group(state, "generator"))
-        self.discriminator.load_state_dict(_group(state, "discriminator"))
-        self.average.network.load_state_dict(_group(state, "average"))
-        load_optimiser_state(self._generator_adam, self.generator, _group(state, "generator_adam"))
-        load_optimiser_state(self._discriminator_adam, self.discriminator, _group(state, "discriminator_adam"))
+        self.generator.load_state_dict(grouped(state, "generator"))
+        self.discriminator.load_state_dict(grouped(state, "discriminator"))
+        self.average.network.load_state_dict(grouped(state, "average"))
+        self._generator_descent.load_state_dict(grouped(state, "generator_adam"))
+        self._discriminator_descent.load_state_dict(grouped(state, "discriminator_adam"))
 
 
 def _placed(network: nn.Module, device: torch.device | str, dtype: torch.dtype) -> nn.Module:
     return network.to(device, dtype).to(memory_format=torch.channels_last)
-
-
-def _group(state: dict[str, Tensor], group: str) -> dict[str, Tensor]:
-    prefix = group + "/"
-    return {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
 
 
 def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.seeding import derived_generator
+from genprior.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,36 @@ class Algorithm(Protocol):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
+
+
+class Learner(Algorithm, Protocol):
+    """An `Algorithm` that can be trained as a run.
+
+    Attributes:
+        used: Share of the budget that is used, in [0, 1]; the caller moves it, and learning rates may follow it.
+        device: Where the networks live.
+        processes: Those that train together.
+    """
+
+    used: float
+    device: torch.device | str
+    processes: Processes
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Returns how many numbers each part learns, by what the part is called."""
+
+    def slow_down(self) -> float | None:
+        """Halves the learning rates for good, after values that were not finite.
+
+        Returns:
+            The share of the rates in the settings that is left; None where training should rather stop.
+        """
+
+
+def check_batch(batch_size: int, data: Dataset) -> None:
+    """Raises `GenpriorError` where a batch is larger than the data set."""
+    if batch_size > len(data):
+        raise GenpriorError(f"{batch_size} is more than the {len(data)} images of {data.name}", argument="batch_size")
 
 
 def shuffled_indices(first: int, count: int, size: int, seed: int) -> Tensor:

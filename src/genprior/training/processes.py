@@ -1,4 +1,4 @@
-"""What several processes that train one model share, on top of Fabric. Imports nothing of ours."""
+"""What several processes that train one model share, on top of Fabric. Imports errors only."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed
 from torch import Tensor
+
+from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -53,3 +55,17 @@ class Processes:
         result = self.fabric.all_reduce(torch.tensor(float(value)), reduce_op="max")
         assert isinstance(result, Tensor)
         return int(result.item())
+
+
+def checked_share(processes: Processes | None, batch_size: int) -> Processes:
+    """Returns the processes, one where None are given.
+
+    Raises:
+        GenpriorError: A batch cannot be shared evenly among them.
+    """
+    processes = processes or Processes()
+    if batch_size % processes.count:
+        raise GenpriorError(
+            f"{batch_size} images cannot be shared evenly among {processes.count} processes", argument="batch_size"
+        )
+    return processes

@@ -1,0 +1,124 @@
+"""Settings of GANs."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from genprior.config.base import Fraction, NotNegative, Positive, RunConfig
+from genprior.config.names import build
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch import Tensor, nn
+
+    from genprior.data import Dataset
+    from genprior.models.players import Players
+    from genprior.restoration.priors import Prior
+    from genprior.training.gan import GAN
+
+
+class GANConfig(RunConfig):
+    """Everything that decides how a GAN is trained; a step draws `discriminator_updates * batch_size` images.
+
+    Example:
+        >>> config = GANConfig(data="digits", loss="hinge")
+        >>> GANConfig.model_validate_json(config.model_dump_json()) == config
+        True
+    """
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
+        "dcgan-28": {"size": 28},
+        # The same with "L2 regularisation, lambda = 0.5" taken literally, as weight decay; it hardly learns.
+        "study-literal": {"size": 28, "weight_decay": 0.5, "beta1": 0.9, "beta2": 0.999},
+        "dcgan-32": {"size": 32},
+        "dcgan-64": {"size": 64},
+        # 2-D toy distributions.
+        "points": {
+            "data": "ring",
+            "model": "mlp",
+            "latent_size": 2,
+            "precision": "float32",  # bf16 is coarser than the spread of a mode
+            "discriminator_updates": 1,
+            "generator_learning_rate": 1e-3,
+            "discriminator_learning_rate": 1e-3,
+        },
+    }
+    DEFAULT_PRESET: ClassVar[str] = "dcgan-28"
+    EPOCHS: ClassVar[float] = 10.0
+    HELP: ClassVar[str] = "Train a generator against a discriminator."
+
+    family: Literal["gan"] = "gan"
+    preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
+    loss: Annotated[
+        str, Field(description="saturating, non-saturating, least-squares, least-squares-logit, hinge.")
+    ] = "non-saturating"
+    model: Annotated[str, Field(description="dcgan or mlp, with options: dcgan:generator_width=32.")] = "dcgan"
+    latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 100
+    batch_size: Annotated[int, Field(ge=2, le=65536, description="Real images in a discriminator update.")] = 128
+    discriminator_updates: Annotated[
+        int, Field(ge=1, le=1000, description="Discriminator updates for each generator update.")
+    ] = 3
+    generator_learning_rate: Annotated[Positive, Field(description="Adam's step size.")] = 0.002
+    discriminator_learning_rate: Annotated[Positive, Field(description="Adam's step size.")] = 0.002
+    beta1: Annotated[Fraction, Field(description="Adam's first decay, in [0, 1).")] = 0.5
+    beta2: Annotated[Fraction, Field(description="Adam's second decay, in [0, 1).")] = 0.999
+    weight_decay: Annotated[NotNegative, Field(le=1000, description="Adam's L2 coefficient.")] = 0.0
+
+    @property
+    def title(self) -> str:
+        """Loss and family."""
+        return f"{self.loss} GAN"
+
+    def check_names(self) -> None:
+        """Raises `GenpriorError` where the loss is not known; the model's name needs the data's shape."""
+        from genprior.training.losses import LOSSES
+
+        build(LOSSES, self.loss, "loss")
+
+    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "GAN":
+        """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
+
+        Raises:
+            GenpriorError: Unknown model or loss, or a shape that the model cannot make.
+        """
+        from genprior.config.hardware import placement
+        from genprior.training.gan import GAN
+        from genprior.training.losses import LOSSES
+        from genprior.training.optimiser import AdamSettings
+
+        adam = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": self.weight_decay}
+        return GAN(
+            self._players(data.image_shape, self.seed),
+            build(LOSSES, self.loss, "loss"),
+            batch_size=self.batch_size,
+            discriminator_updates=self.discriminator_updates,
+            generator_adam=AdamSettings(self.generator_learning_rate, **adam),
+            discriminator_adam=AdamSettings(self.discriminator_learning_rate, **adam),
+            average_half_life=self.average_half_life,
+            **placement(self, fabric),
+        )
+
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+        """Returns the generator with standard normal latents."""
+        from genprior.models.folding import folded
+        from genprior.restoration.priors import GeneratorPrior
+
+        return GeneratorPrior(folded(self.generator(state, image_shape, average)), self.latent_size, image_shape)
+
+    def generator(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "nn.Module":
+        """Returns the generator."""
+        from genprior.training.state import grouped
+
+        generator = self._players(image_shape, 0).generator
+        generator.load_state_dict(grouped(state, "average" if average else "generator"))
+        return generator.float()
+
+    def _players(self, image_shape: tuple[int, int, int], seed: int) -> "Players":
+        from genprior.models.players import MODELS
+        from genprior.seeding import initialised
+
+        return initialised(
+            lambda: build(MODELS, self.model, "model", image_shape=image_shape, latent_size=self.latent_size), seed
+        )
