@@ -5,40 +5,123 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from genprior.config.base import RunConfig
+from genprior.config.base import Curves, Fraction, Positive, RunConfig
+from genprior.config.names import build
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from genprior.data import Dataset
+    from genprior.models.vae import Autoencoder
     from genprior.restoration.priors import Prior
-    from genprior.training.loop import Learner
+    from genprior.training.vae import VAE
 
 
 class VAEConfig(RunConfig):
-    """Everything that decides how a VAE is trained by variational inference (Kingma & Welling 2014)."""
+    """Everything that decides how a VAE is trained by variational inference (Kingma & Welling 2014).
 
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"vae-28": {"size": 28}}
+    Example:
+        >>> config = VAEConfig(data="digits", likelihood="bernoulli")
+        >>> VAEConfig.model_validate_json(config.model_dump_json()) == config
+        True
+    """
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        # The perceptrons of Bora et al. 2017, k = 20.
+        "vae-28": {"size": 28},
+        # The study's shapes.
+        "vae-conv-28": {"size": 28, "model": "conv", "latent_size": 30},
+    }
     DEFAULT_PRESET: ClassVar[str] = "vae-28"
     EPOCHS: ClassVar[float] = 25.0
     HELP: ClassVar[str] = "Train an encoder and a decoder by the variational bound."
+    CURVES: ClassVar[dict[str, Curves]] = {
+        "bound": Curves(
+            "Negative variational bound and its KL term",
+            "nats",
+            {"negative_bound": "negative bound", "loss": "loss (KL weight rises)", "kl": "KL(q(z | x), N(0, I))"},
+        ),
+        "reconstruction": Curves(
+            "Reconstruction", "mean squared error", {"reconstruction_error": "of a sample of q(z | x)"}, is_log=True
+        ),
+    }
 
     family: Literal["vae"] = "vae"
     preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
+    model: Annotated[str, Field(description="dense or conv, with options: dense:width=500,depth=2.")] = "dense"
+    latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 20
+    likelihood: Annotated[
+        str, Field(description="gaussian, with its deviation: gaussian:sigma=0.1; or bernoulli (cross entropy).")
+    ] = "gaussian:sigma=0.1"
+    kl_warm_up: Annotated[
+        Fraction, Field(description="Share of the budget over which the KL weight rises from 0 to 1.")
+    ] = 0.1
+    batch_size: Annotated[int, Field(ge=2, le=65536, description="Images in an update.")] = 128
+    learning_rate: Annotated[Positive, Field(description="Adam's largest step size.")] = 0.002
+    beta1: Annotated[Fraction, Field(description="Adam's first decay, in [0, 1).")] = 0.9
+    beta2: Annotated[Fraction, Field(description="Adam's second decay, in [0, 1).")] = 0.999
 
     @property
     def title(self) -> str:
-        """The family."""
-        return "VAE"
+        """Model and family."""
+        return f"{self.model.partition(':')[0]} VAE"
 
     def check_names(self) -> None:
-        """Raises `GenpriorError` where a name is not known."""
+        """Raises `GenpriorError` where the likelihood is not known; the model's name needs the data's shape."""
+        from genprior.models.vae import LIKELIHOODS
 
-    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "Learner":
-        """Returns the algorithm for images of the shape of `data`, on the device of `fabric`."""
-        raise NotImplementedError
+        build(LIKELIHOODS, self.likelihood, "likelihood")
+
+    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "VAE":
+        """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
+
+        Raises:
+            GenpriorError: Unknown model or likelihood, points, or a shape that the model cannot make.
+        """
+        from genprior.config.hardware import placement
+        from genprior.models.vae import LIKELIHOODS
+        from genprior.training.optimiser import AdamSettings
+        from genprior.training.vae import VAE, refuse_points
+
+        refuse_points(data)
+        return VAE(
+            self._networks(data.image_shape, self.seed),
+            build(LIKELIHOODS, self.likelihood, "likelihood"),
+            batch_size=self.batch_size,
+            adam=AdamSettings(self.learning_rate, self.beta1, self.beta2),
+            kl_warm_up=self.kl_warm_up,
+            average_half_life=self.average_half_life,
+            **placement(self, fabric),
+        )
 
     def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
-        """Returns the generator with the density of its codes."""
-        raise NotImplementedError
+        """Returns the decoder with standard normal latents, and the encoder's posterior mean as the way back."""
+        from genprior.models.folding import folded
+        from genprior.restoration.priors import EncodedPrior
+
+        networks = self._trained(state, image_shape, average)
+        return EncodedPrior(folded(networks.decoder), self.latent_size, image_shape, networks.encoder)
+
+    def generator(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "nn.Module":
+        """Returns the decoder."""
+        return self._trained(state, image_shape, average).decoder
+
+    def _trained(
+        self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool
+    ) -> "Autoencoder":
+        """Both networks of a checkpoint, in float32."""
+        from genprior.training.state import grouped
+
+        networks, which = self._networks(image_shape, 0), "average_" if average else ""
+        networks.encoder.load_state_dict(grouped(state, f"{which}encoder"))
+        networks.decoder.load_state_dict(grouped(state, f"{which}decoder"))
+        return networks.float()
+
+    def _networks(self, image_shape: tuple[int, int, int], seed: int) -> "Autoencoder":
+        from genprior.models.vae import VAES
+        from genprior.seeding import initialised
+
+        return initialised(
+            lambda: build(VAES, self.model, "model", image_shape=image_shape, latent_size=self.latent_size), seed
+        )

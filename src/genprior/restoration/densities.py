@@ -1,9 +1,21 @@
-"""Densities of latents: how plausible z is, and how to draw it. Knows tensors only."""
+"""Densities of latents: how plausible z is, how to draw it, and how it is found. Knows errors and seeds.
 
+`DENSITIES`, at the end, is the place to add one that is fitted to codes (Ghosh et al. 2020, "From Variational to
+Deterministic Autoencoders", https://arxiv.org/abs/1903.12436, section 4: ex-post density estimation).
+"""
+
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from genprior.errors import GenpriorError
+from genprior.seeding import derived_generator, derived_seed
+
+MOST = 8_000  # codes that a mixture is fitted to: enough for ten covariances, and quick
+ROUNDS = 12
 
 
 class Density(Protocol):
@@ -69,37 +81,61 @@ def whitening(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mean (k,) and lower triangular factor (k, k) with codes = mean + factor w, w of mean 0 and covariance I.
 
     Arguments:
-        codes: (N, k), N greater than k.
+        codes: (N, k), N at least 1; directions that they do not use get a small variance.
     """
-    mean = codes.double().mean(0)
-    centred = codes.double() - mean
-    covariance = centred.T @ centred / (len(codes) - 1)
-    floor = 1e-6 * float(torch.diagonal(covariance).mean().clamp_min(1e-12))  # directions that no code uses
+    wide = codes.double()
+    mean = wide.mean(0)
+    centred = wide - mean
+    covariance = centred.T @ centred / max(1, len(codes) - 1)
+    floor = 1e-6 * torch.diagonal(covariance).mean().clamp_min(1e-12)
     factor = torch.linalg.cholesky(covariance + floor * torch.eye(len(mean), dtype=torch.float64))
     return mean.float(), factor.float()
 
 
 def fit_mixture(z: Tensor, components: int, seed: int = 0) -> Mixture:
-    """Returns the mixture that expectation maximisation finds for z (N, k), by scikit-learn.
+    """Returns the mixture that expectation maximisation finds for z (N, k), by scikit-learn; the same every time.
 
     Arguments:
-        z: At most `MOST` rows are used, the first ones.
-        components: At least 1.
-        seed: Of the first guess.
+        z: Of about unit scale; `MOST` of the rows are used where there are more.
+        components: At least 1; no more than there are rows.
+        seed: Of the choice of rows and of the first guess.
     """
-    from sklearn.mixture import GaussianMixture
-
-    model = GaussianMixture(
-        components, reg_covar=1e-3, tol=1e-2, max_iter=50, init_params="k-means++", random_state=seed
-    )
     import warnings
 
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    rows = torch.randperm(len(z), generator=derived_generator(seed, "mixture"))[:MOST]
+    model = GaussianMixture(
+        min(components, len(rows)),
+        reg_covar=1e-2,  # of unit scale: a component of few codes stays wider than they are
+        tol=1e-2,
+        max_iter=ROUNDS,
+        init_params="k-means++",
+        random_state=derived_seed(seed, "mixture") % 2**32,
+    )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where 50 rounds were not enough, which is no harm
-        model.fit(z[:MOST].numpy())
-    covariances = torch.from_numpy(model.covariances_)
-    means, weights = torch.from_numpy(model.means_), torch.from_numpy(model.weights_)
-    return Mixture(weights.float(), means.float(), torch.linalg.cholesky(covariances).float())
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a few rounds more change no sample that one could see
+        model.fit(z[rows].double().numpy())
+    weights, means = torch.from_numpy(model.weights_), torch.from_numpy(model.means_)
+    factors = torch.linalg.cholesky(torch.from_numpy(model.covariances_))
+    return Mixture(weights.float(), means.float(), factors.float())
 
 
-MOST = 10_000
+def _mixture(components: int = 10) -> Callable[[Tensor], Density]:
+    if not isinstance(components, int) or not 1 <= components <= MOST:
+        raise GenpriorError(
+            f"option 'components' must be an integer from 1 to {MOST}, got {components}", argument="density"
+        )
+    return partial(fit_mixture, components=components)
+
+
+def _gaussian() -> Callable[[Tensor], Density]:
+    return lambda z: StandardNormal(z.shape[1])
+
+
+# Each returns what fits a density to whitened codes (N, k), of mean 0 and covariance I.
+DENSITIES: dict[str, Callable[..., Callable[[Tensor], Density]]] = {
+    "gaussian": _gaussian,
+    "mixture": _mixture,
+}

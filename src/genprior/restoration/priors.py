@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.models.encoder import Encoder
+from genprior.models.vae import Recognition
 from genprior.restoration.densities import Density, StandardNormal
 from genprior.restoration.preconditioner import inverse_curvature
 from genprior.seeding import derived_generator
@@ -135,7 +136,7 @@ class EncodedPrior(GeneratorPrior):
         generator: nn.Module,
         latent_size: int,
         image_shape: tuple[int, int, int],
-        encoder: Encoder,
+        encoder: Encoder | Recognition,
         density: Density | None = None,
     ) -> None:
         super().__init__(generator, latent_size, image_shape, density)

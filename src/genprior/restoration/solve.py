@@ -8,7 +8,7 @@ from torch import Tensor
 from genprior.restoration.beyond import LEAST_NOISE, beyond_range
 from genprior.restoration.minimise import REASONS, minimise
 from genprior.restoration.pool import Pool, distinct
-from genprior.restoration.priors import GeneratorPrior, RoughPrior
+from genprior.restoration.priors import GeneratorPrior, Prior, RoughPrior
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.result import Restoration
 from genprior.restoration.settings import SearchSettings
@@ -40,7 +40,7 @@ def solve(
         first: Number of the first image.
     """
     parts: list[Restoration] = []
-    done, size = 0, max(1, SEARCHES_AT_ONCE // max(SEVERAL, _starts(settings, start)))
+    done, size = 0, max(1, SEARCHES_AT_ONCE // max(SEVERAL, _starts(problem.prior, settings, start)))
     while done < len(problem.y):
         some = range(done, min(done + size, len(problem.y)))
         try:
@@ -60,8 +60,8 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
 
 
-def _starts(settings: SearchSettings, start: Tensor | None) -> int:
-    usual = 1 if start is not None else SEVERAL
+def _starts(prior: Prior, settings: SearchSettings, start: Tensor | None) -> int:
+    usual = 1 if start is not None else getattr(prior, "usual_starts", SEVERAL)
     several = FOR_EACH_CANDIDATE * settings.candidates if settings.candidates > 1 else 1
     return max(usual if settings.starts is None else settings.starts, several)
 
@@ -77,7 +77,7 @@ def _solve(
 ) -> Restoration:
     who = torch.arange(some.start, some.stop, device=problem.y.device)
     weights = _weight(problem, settings, noise_level)
-    count = _starts(settings, start)
+    count = _starts(problem.prior, settings, start)
     z = _random_starts(problem, who, count, seed, first, "start")
     if start is not None:
         z[:, 0] = start[who]

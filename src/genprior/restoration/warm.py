@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def warm_start(prior: Prior, y: object, physics: "Physics | None", parameters: Mapping[str, Tensor]) -> Tensor | None:
     """Returns latents (B, k), or None where the prior has no encoder or the operator shows it nothing like an image.
 
+    An exact encoder is asked for whole images only: it would carry the damage into the latents, where it is unlikely in
+    many directions at once.
+
     Arguments:
         prior: Asked for `encode(x)`, or for `encode(x, known)` where pixels are missing and it takes that.
         y: The measurements.
@@ -24,7 +27,7 @@ def warm_start(prior: Prior, y: object, physics: "Physics | None", parameters: M
         parameters: Of the operator for each image.
     """
     encode = getattr(prior, "encode", None)
-    if encode is None:
+    if encode is None or (physics is not None and getattr(prior, "is_exact", False)):
         return None
     if physics is None:
         z: Tensor = encode(y)

@@ -1,0 +1,71 @@
+"""An invertible network as a prior. Knows networks and seeding."""
+
+import torch
+from torch import Tensor, nn
+
+from genprior.models.flow import ImageFlow
+from genprior.seeding import derived_generator
+
+SAMPLES_AT_ONCE = 256
+
+
+class FlowPrior:
+    """A trained flow, frozen and in evaluation mode: as many latents as pixels, standard normal, found exactly.
+
+    Arguments:
+        model: x <-> z; it is frozen in place.
+
+    Attributes:
+        usual_starts: Searches from z = 0 need no others (Asim et al. 2020, https://arxiv.org/abs/1905.11672, section 4).
+        is_exact: `encode` undoes `decode`. What a damaged image is encoded to is a bad start all the same, so no search
+            starts from it.
+    """
+
+    usual_starts = 1
+    is_exact = True
+
+    def __init__(self, model: ImageFlow) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.latent_size, self.image_shape = model.latent_size, model.image_shape
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that was trained."""
+        return (self.model,)
+
+    def start(self, count: int, generator: torch.Generator) -> Tensor:
+        """Returns z (count, D): 0 first, for the mean, then draws of the standard normal."""
+        z = torch.randn(count, self.latent_size, generator=generator)
+        z[:1] = 0
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns x (B, C, H, W) for z (B, D); differentiable, and within half a level of [0, 1]."""
+        return self.model.decode(z)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Returns z (B, D) with decode(z) = x, for x (B, C, H, W) in [0, 1]."""
+        return self.model.encode(x)
+
+    def energy(self, z: Tensor) -> Tensor:
+        """Returns |z|^2 / 2 (B,), the negative log density of z up to a constant."""
+        return 0.5 * z.square().sum(1)
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns one draw (B,), in nats, of the lower bound of log P of 8-bit images x (B, C, H, W)."""
+        return self.model.log_prob(x, self.model.draw_noise(len(x), generator))
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """Returns x (count, C, H, W) in [0, 1]; image i depends on (seed, i) alone, whatever the count.
+
+        Arguments:
+            count: At least 0.
+            seed: Any integer.
+            temperature: Standard deviation of z, at least 0; at 0 every image is decode(0).
+        """
+        size = self.latent_size
+        z = [torch.randn(1, size, generator=derived_generator(seed, "sample", i)) for i in range(count)]
+        parts = [self.decode(temperature * part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
+        return torch.cat(parts).clamp(0, 1) if parts else torch.empty(0, *self.image_shape)
