@@ -13,6 +13,7 @@ import genprior
 
 ROOT = Path(genprior.__file__).parent
 ANYTHING = {"errors", "seeding", "images", "hardware", "data", "models", "training", "restoration", "evaluation"}
+FIGURES = {"figures", "figures_restoration", "figures_comparison"}
 # What each module or folder of the package may import of the others, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -29,14 +30,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": ANYTHING | {"config", "runs"},
     "figures": {"errors", "images", "training"},
     "figures_restoration": set(),
+    "figures_comparison": {"images"},
     "progress": {"jobs", "runs"},
     "pictures": ANYTHING | {"config", "runs", "figures"},
-    "cli": ANYTHING | {"config", "runs", "jobs", "figures", "figures_restoration", "pictures", "progress"},
+    "cli": ANYTHING
+    | {"config", "runs", "jobs", "figures", "figures_restoration", "figures_comparison", "pictures", "progress"},
     "__main__": {"cli"},
 }
 # Tables of names are read by these alone; everything below them gets objects.
 KNOW_NAMES = {"config", "runs", "jobs", "pictures", "cli"}
-TABLES = {"LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"}
+TABLES = {
+    *("DENSITIES", "DEQUANTISATIONS", "FAMILIES", "LIKELIHOODS", "LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"),
+    *("RECONSTRUCTION_LOSSES", "STARTS", "VAES"),
+}
 HEAVY = {
     *("datasets", "deepinv", "gradio", "huggingface_hub", "matplotlib", "normflows", "pandas"),
     *("lightning_fabric", "scipy", "sklearn", "tensorboard", "torchmetrics", "torchvision"),

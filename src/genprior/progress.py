@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from genprior.jobs.compare import Stage
     from genprior.jobs.parts import JobProgress
     from genprior.runs import Progress
 
@@ -21,7 +22,14 @@ class Advancing(Protocol):
 P = TypeVar("P", bound=Advancing)
 
 PLAIN_SECONDS = 10  # between lines where the output is a file
-SHOWN = {"D(x)": "d_real", "D(G(z))": "d_fake", "error": "image_error"}  # of a step's row, where they are in it
+SHOWN = {  # of a step's row, where they are in it
+    "D(x)": "d_real",
+    "D(G(z))": "d_fake",
+    "error": "image_error",
+    "reconstruction": "reconstruction_error",
+    "bits/dim": "bits_per_dim",
+    "negative bound": "negative_bound",
+}
 
 
 def show(steps: Iterable["Progress"], notes: list[str], quiet: bool) -> "Iterator[Progress]":
@@ -43,6 +51,15 @@ def show_job(steps: "Iterable[JobProgress]", notes: list[str], quiet: bool) -> N
         for note in notes:
             print(note, flush=True)
     for _ in steps if quiet else _shown(steps, _job_line):
+        pass
+
+
+def show_stages(stages: "Iterable[Stage]", notes: list[str]) -> None:
+    """Goes through the stages of a task and shows how far it is, as `show` does."""
+    for note in notes:
+        print(note, flush=True)
+    began = time.monotonic()
+    for _ in _shown(stages, lambda stage: _stage_line(stage, time.monotonic() - began)):
         pass
 
 
@@ -91,6 +108,11 @@ def _job_line(progress: "JobProgress") -> str:
         left = (progress.total - progress.done) / rate
         parts += [f"{_clock(left)} left"] if left > 0 else []
     return "  ".join(parts)
+
+
+def _stage_line(stage: "Stage", seconds: float) -> str:
+    left = seconds * (1 - stage.fraction) / stage.fraction
+    return f"{stage.what}  {_clock(left)} left" if stage.fraction < 1 else stage.what
 
 
 def _number(value: float | None) -> str:

@@ -270,5 +270,5 @@ def test_sides_that_cannot_be_halved_are_refused(shape: tuple[int, int, int], le
 @every_dequantisation
 @pytest.mark.parametrize("margin", [0.0, 0.5, -1.0])
 def test_a_margin_out_of_range_is_refused(name: str, margin: float) -> None:
-    with pytest.raises(GenpriorError, match="'margin' must lie between 0 and 0.5"):
+    with pytest.raises(GenpriorError, match=r"'margin' must lie between 0 and 0\.5"):
         DEQUANTISATIONS[name](SHAPE, margin=margin)

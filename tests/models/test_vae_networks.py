@@ -67,6 +67,13 @@ def test_the_decoder_shows_the_sigmoid_of_its_logits(name: str) -> None:
 
 
 @every_model
+def test_logits_have_both_signs(name: str) -> None:
+    logits = _networks(name).decoder.logits(100 * torch.randn(4, 5))
+    assert logits.min() < -1
+    assert logits.max() > 1
+
+
+@every_model
 @pytest.mark.parametrize("unknown", [7.0, math.nan, math.inf])
 def test_unknown_pixels_count_as_zero(name: str, unknown: float) -> None:
     encoder, x = _networks(name).encoder, torch.rand(3, *SHAPE)
@@ -154,6 +161,12 @@ def test_a_likelihood_is_finite_and_has_a_gradient_at_far_logits(name: str) -> N
     value.sum().backward()
     assert torch.isfinite(value).all()
     assert torch.isfinite(logits.grad).all()
+
+
+def test_the_slope_of_a_bernoulli_likelihood_does_not_vanish_where_the_decoder_is_sure_and_wrong() -> None:
+    logits, x = torch.tensor([-50.0, 50.0]).view(1, 1, 1, 2).requires_grad_(), torch.tensor([1.0, 0.0])
+    (slope,) = torch.autograd.grad(Bernoulli()(logits, x.view(1, 1, 1, 2)).sum(), logits)
+    torch.testing.assert_close(slope.flatten(), torch.tensor([1.0, -1.0]))  # x - sigmoid(logits)
 
 
 def test_a_gaussian_likelihood_is_that_of_torch() -> None:

@@ -137,6 +137,17 @@ def test_bf16_is_float32_up_to_rounding() -> None:
         torch.testing.assert_close(got[name], expected[name], rtol=0.03, atol=1e-3)
 
 
+def test_likelihoods_are_computed_in_float32_under_bf16() -> None:
+    seen: list[torch.dtype] = []
+
+    def likelihood(logits: Tensor, x: Tensor) -> Tensor:
+        seen.extend([logits.dtype, x.dtype])
+        return Gaussian(0.3)(logits, x)
+
+    _update(_vae(likelihood=likelihood, dtype=torch.bfloat16))
+    assert seen == [torch.float32, torch.float32]
+
+
 @every_model
 def test_every_parameter_gets_a_gradient_and_moves(model: str) -> None:
     vae = _vae(model)

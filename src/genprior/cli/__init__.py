@@ -9,6 +9,7 @@ import typer
 
 from genprior.cli import look, restore
 from genprior.cli.common import USER_ERROR
+from genprior.cli.compare import compare
 from genprior.cli.train import resume, train_app
 from genprior.errors import GenpriorError
 
@@ -26,6 +27,7 @@ app.command()(look.sample)
 app.command()(restore.invert)
 app.command()(restore.restore)
 app.command()(restore.degrade)
+app.command()(compare)
 app.command()(look.info)
 app.command("data")(look.show_data)
 

@@ -43,6 +43,19 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """How probable a model finds images.
+
+    Attributes:
+        nats: Log-probability of each 8-bit image (B,), or a lower bound of it.
+        how: How it was found, in a few words.
+    """
+
+    nats: "Tensor"
+    how: str
+
+
+@dataclass(frozen=True)
 class Setting:
     """A field of a config, as a command line needs it.
 
@@ -171,6 +184,19 @@ class RunConfig(BaseModel, ABC):
         self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool
     ) -> "nn.Module | None":
         """Returns what makes images of standard normal latents, for which an encoder may be trained; None: nothing."""
+        return None
+
+    def log_probability(
+        self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], x: "Tensor", seed: int = 0
+    ) -> Likelihood | None:
+        """Returns how probable the averaged model finds 8-bit images; None where the family has no density.
+
+        Arguments:
+            state: Tensors of a checkpoint.
+            image_shape: (C, H, W).
+            x: (B, C, H, W), multiples of 1/255 in [0, 1].
+            seed: Of all draws.
+        """
         return None
 
     def load_data(self) -> "Dataset":

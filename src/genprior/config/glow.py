@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from genprior.config.base import Curves, Fraction, Positive, RunConfig
+from genprior.config.base import Curves, Fraction, Likelihood, Positive, RunConfig
 from genprior.config.names import build
 
 if TYPE_CHECKING:
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.models.flow import ImageFlow
-    from genprior.restoration.priors import Prior
+    from genprior.restoration.flow import FlowPrior
     from genprior.training.flow import MaximumLikelihood
 
+AT_ONCE = 256  # images
 INITIAL_IMAGES = 512  # that the normalisations are initialised to
 
 
@@ -103,7 +104,7 @@ class GlowConfig(RunConfig):
             **placement(self, fabric),
         )
 
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "FlowPrior":
         """Returns the flow."""
         from genprior.restoration.flow import FlowPrior
         from genprior.training.state import grouped
@@ -111,6 +112,19 @@ class GlowConfig(RunConfig):
         model = self._model(image_shape)
         model.load_state_dict(grouped(state, "average" if average else "model"))
         return FlowPrior(model.float())
+
+    def log_probability(
+        self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], x: "Tensor", seed: int = 0
+    ) -> Likelihood | None:
+        """Returns one draw of the bound that dequantisation gives, for each image."""
+        import torch
+
+        from genprior.seeding import derived_generator
+
+        prior = self.prior(state, image_shape, average=True)
+        generator = derived_generator(seed, "dequantisation")
+        nats = torch.cat([prior.log_prob(part, generator) for part in torch.split(x, AT_ONCE)])
+        return Likelihood(nats, f"{self.dequantisation.partition(':')[0]} dequantisation")
 
     def _model(self, image_shape: tuple[int, int, int]) -> "ImageFlow":
         from genprior.models.dequantisation import DEQUANTISATIONS

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from genprior.config.base import Curves, Fraction, Positive, RunConfig
+from genprior.config.base import Curves, Fraction, Likelihood, Positive, RunConfig
 from genprior.config.names import build
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from genprior.models.vae import Autoencoder
     from genprior.restoration.priors import Prior
     from genprior.training.vae import VAE
+
+
+AT_ONCE = 256  # images
+SAMPLES = 100
 
 
 class VAEConfig(RunConfig):
@@ -106,6 +110,37 @@ class VAEConfig(RunConfig):
     def generator(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "nn.Module":
         """Returns the decoder."""
         return self._trained(state, image_shape, average).decoder
+
+    def log_probability(
+        self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], x: "Tensor", seed: int = 0
+    ) -> Likelihood | None:
+        """Returns the importance-weighted bound; None for cross entropy, which is no density of 8-bit images.
+
+        The Gaussian density at the middle of a level, times the width 1/255 of a level: the midpoint rule.
+        """
+        import math
+
+        import torch
+
+        from genprior.evaluation.bound import importance_weighted_bound
+        from genprior.models.vae import LIKELIHOODS, Gaussian
+        from genprior.seeding import derived_generator
+
+        density = build(LIKELIHOODS, self.likelihood, "likelihood")
+        if not isinstance(density, Gaussian):
+            return None
+        networks = self._trained(state, image_shape, average=True).eval()
+
+        def log_likelihood(z: "Tensor", x: "Tensor") -> "Tensor":
+            return density(networks.decoder.logits(z), x)
+
+        generator = derived_generator(seed, "importance samples")
+        bounds = [
+            importance_weighted_bound(networks.encoder, log_likelihood, part, SAMPLES, generator)
+            for part in torch.split(x, AT_ONCE)
+        ]
+        nats = torch.cat(bounds) - math.prod(image_shape) * math.log(255)
+        return Likelihood(nats, f"Gaussian pixels, importance-weighted bound of {SAMPLES}")
 
     def _trained(
         self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool

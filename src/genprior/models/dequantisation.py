@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.glow import Coupling, convolved, squeezed, unsqueezed
+from genprior.models.glow import Coupling, convolved, listed, squeezed, unsqueezed
 
 LIMIT = 3.0  # of the logarithm of the noise's deviation
 
@@ -91,7 +91,7 @@ class Variational(nn.Module):
         log_scale = LIMIT * torch.tanh(log_scale / LIMIT)
         log_q = -(0.5 * e.square() + 0.5 * math.log(2 * math.pi) + log_scale).flatten(1).sum(1)
         e = shift + torch.exp(log_scale) * e
-        for coupling in self.couplings:
+        for coupling in listed(self.couplings):
             e, log_det = coupling.encode(e.flip(-1), dtype, hidden)  # turned about, so that each half has its turn
             log_q = log_q - log_det
         # du/de = sigmoid(e) sigmoid(-e)
@@ -105,7 +105,8 @@ def _checked_margin(margin: float) -> float:
     return margin
 
 
-DEQUANTISATIONS: dict[str, Callable[..., nn.Module]] = {
+Dequantisation = Uniform | Variational
+DEQUANTISATIONS: dict[str, Callable[..., Dequantisation]] = {
     "uniform": Uniform,
     "variational": Variational,
 }

@@ -3,10 +3,9 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genprior.models.dequantisation import Uniform, Variational
+from genprior.models.dequantisation import Dequantisation
 from genprior.models.glow import Encoded, Glow
 
 LEVELS = 256
@@ -23,7 +22,7 @@ class ImageFlow(nn.Module):
         dequantisation: Noise below the last bit, and the margin.
     """
 
-    def __init__(self, flow: Glow, dequantisation: Uniform | Variational) -> None:
+    def __init__(self, flow: Glow, dequantisation: Dequantisation) -> None:
         super().__init__()
         self.flow, self.dequantisation = flow, dequantisation
         self.image_shape, self.latent_size = flow.image_shape, flow.latent_size
@@ -57,7 +56,8 @@ class ImageFlow(nn.Module):
         v, log_stretch = self._stretched((levels + u) / LEVELS)
         z, log_det = self.flow.encode(v)
         log_base = -0.5 * z.square().sum(1) - 0.5 * self.latent_size * math.log(2 * math.pi)
-        return log_base + log_det + log_stretch - self.latent_size * math.log(LEVELS) - log_q
+        total: Tensor = log_base + log_det + log_stretch - self.latent_size * math.log(LEVELS) - log_q
+        return total
 
     def initialise(self, x: Tensor, noise: Tensor) -> None:
         """Gives every normalisation the mean and deviation that it meets in images x (B, C, H, W), B at least 2."""

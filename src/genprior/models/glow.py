@@ -9,7 +9,7 @@ network inverts its matrices once. Imports errors only, and `normflows` where a 
 
 import math
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -88,6 +88,16 @@ def convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return F.conv2d(x, layer.weight.to(x.dtype), bias, padding=layer.padding)
 
 
+def listed(modules: nn.ModuleList) -> list[Any]:
+    """Returns modules as what they are: a list of torch's forgets their types."""
+    return list(modules)
+
+
+def stacked(modules: nn.ModuleList, name: str) -> Tensor:
+    """Returns tensors of the same name and shape (...) in K modules as one (K, ...)."""
+    return torch.stack([getattr(module, name) for module in modules])
+
+
 class Level(nn.Module):
     """Steps of one resolution: normalisation, 1x1 convolution, coupling, again and again.
 
@@ -112,7 +122,7 @@ class Level(nn.Module):
         """Returns z (B, H, W, C) of x; couplings run in `dtype`."""
         matrices, shifts, log_dets = self._affine()
         log_det = log_dets.sum() * (x.shape[1] * x.shape[2])
-        for matrix, shift, coupling in zip(matrices, shifts, self.couplings, strict=True):
+        for matrix, shift, coupling in zip(matrices, shifts, listed(self.couplings), strict=True):
             # z = M (x - t), rows times M^T
             x, own = coupling.encode(F.linear(x - shift, matrix), dtype)
             log_det = log_det + own
@@ -122,14 +132,14 @@ class Level(nn.Module):
         """Returns x of z (B, H, W, C)."""
         _, shifts, _ = self._affine()
         inverses = self._inverse_matrices()
-        for inverse, shift, coupling in reversed(list(zip(inverses, shifts, self.couplings, strict=True))):
+        for inverse, shift, coupling in reversed(list(zip(inverses, shifts, listed(self.couplings), strict=True))):
             z = F.linear(coupling.decode(z, dtype), inverse) + shift
         return z
 
     @torch.no_grad()
     def initialise(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """Gives every normalisation the mean and deviation of what comes to it from x; returns z (section 3.1)."""
-        for step, (norm, coupling) in enumerate(zip(self.norms, self.couplings, strict=True)):
+        for step, (norm, coupling) in enumerate(zip(listed(self.norms), listed(self.couplings), strict=True)):
             channels = (1, -1, 1, 1)
             norm.t.copy_(x.mean((0, 1, 2)).view(channels))
             norm.s.copy_((x.std((0, 1, 2)) + 1e-6).log().view(channels))
@@ -145,21 +155,18 @@ class Level(nn.Module):
 
     def _affine(self) -> tuple[Tensor, Tensor, Tensor]:
         """Matrices M (K, C, C), shifts t (K, C) and log |det M| (K,) of all steps."""
-        log_scales = torch.stack([norm.s.flatten() for norm in self.norms])
-        shifts = torch.stack([norm.t.flatten() for norm in self.norms])
+        log_scales, shifts = stacked(self.norms, "s").flatten(1), stacked(self.norms, "t").flatten(1)
         lower, upper, log_diagonal = self._triangles()
-        permutations = torch.stack([mixer.P for mixer in self.mixers])
         # M = P L U diag(exp(-s)), equation 10 and the normalisation before it
-        matrices = permutations @ lower @ upper * torch.exp(-log_scales)[:, None]
+        matrices = stacked(self.mixers, "P") @ lower @ upper * torch.exp(-log_scales)[:, None]
         return matrices, shifts, log_diagonal.sum(1) - log_scales.sum(1)
 
     def _triangles(self) -> tuple[Tensor, Tensor, Tensor]:
         """L and U (K, C, C), and the logarithms of U's diagonal (K, C)."""
-        eye = self.mixers[0].eye
-        lower = torch.stack([mixer.L for mixer in self.mixers]).tril(-1) + eye
-        log_diagonal = torch.stack([mixer.log_S for mixer in self.mixers])
-        diagonal = torch.stack([mixer.sign_S for mixer in self.mixers]) * log_diagonal.exp()
-        upper = torch.stack([mixer.U for mixer in self.mixers]).triu(1) + torch.diag_embed(diagonal)
+        lower = stacked(self.mixers, "L").tril(-1) + stacked(self.mixers, "eye")
+        log_diagonal = stacked(self.mixers, "log_S")
+        diagonal = stacked(self.mixers, "sign_S") * log_diagonal.exp()
+        upper = stacked(self.mixers, "U").triu(1) + torch.diag_embed(diagonal)
         return lower, upper, log_diagonal
 
     def _inverse_matrices(self) -> Tensor:
@@ -167,11 +174,13 @@ class Level(nn.Module):
         if self._inverses is not None:
             return self._inverses
         lower, upper, _ = (each.double() for each in self._triangles())
-        permutations = torch.stack([mixer.P for mixer in self.mixers]).double()
-        scales = torch.stack([norm.s.flatten() for norm in self.norms]).double().exp()
+        permutations = stacked(self.mixers, "P").double()
+        log_scales = stacked(self.norms, "s").flatten(1)
         inner = torch.linalg.solve_triangular(lower, permutations.mT, upper=False, unitriangular=True)
-        inverses = scales[:, :, None] * torch.linalg.solve_triangular(upper, inner, upper=True)
-        inverses = inverses.to(self.norms[0].s.dtype)
+        inverses: Tensor = log_scales.double().exp()[:, :, None] * torch.linalg.solve_triangular(
+            upper, inner, upper=True
+        )
+        inverses = inverses.to(log_scales.dtype)
         if not (self.training or inverses.requires_grad):
             self._inverses = inverses
         return inverses
@@ -207,7 +216,7 @@ class Glow(nn.Module):
         """Returns z (B, D) of v (B, C, H, W), those numbers first that are done first."""
         rows, done = v.permute(0, 2, 3, 1), []
         log_det = v.new_zeros(len(v))
-        for i, level in enumerate(self.levels):
+        for i, level in enumerate(listed(self.levels)):
             rows, own = level.encode(squeezed(rows), self.dtype or v.dtype)
             log_det = log_det + own
             if i < len(self.levels) - 1:
@@ -219,8 +228,8 @@ class Glow(nn.Module):
         """Returns v (B, C, H, W) of z (B, D)."""
         parts = list(torch.split(z, self._sizes(), 1))
         rows = parts.pop().view(len(z), *self._shape(len(self.levels) - 1, is_last=True))
-        for i in reversed(range(len(self.levels))):
-            rows = unsqueezed(self.levels[i].decode(rows, self.dtype or z.dtype))
+        for i, level in reversed(list(enumerate(listed(self.levels)))):
+            rows = unsqueezed(level.decode(rows, self.dtype or z.dtype))
             if i > 0:
                 rows = torch.cat([rows, parts.pop().view(rows.shape)], -1)
         return rows.permute(0, 3, 1, 2)
@@ -228,7 +237,7 @@ class Glow(nn.Module):
     def initialise(self, v: Tensor) -> None:
         """Gives every normalisation the mean and deviation of what comes to it from v (B, C, H, W), B at least 2."""
         rows = v.permute(0, 2, 3, 1)
-        for i, level in enumerate(self.levels):
+        for i, level in enumerate(listed(self.levels)):
             rows = level.initialise(squeezed(rows), self.dtype or v.dtype)
             if i < len(self.levels) - 1:
                 rows = rows.chunk(2, -1)[0]

@@ -16,7 +16,7 @@ class FlowPrior:
         model: x <-> z; it is frozen in place.
 
     Attributes:
-        usual_starts: Searches from z = 0 need no others (Asim et al. 2020, https://arxiv.org/abs/1905.11672, section 4).
+        usual_starts: A search from z = 0 needs no others (Asim et al. 2020, https://arxiv.org/abs/1905.11672).
         is_exact: `encode` undoes `decode`. What a damaged image is encoded to is a bad start all the same, so no search
             starts from it.
     """

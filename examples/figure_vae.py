@@ -1,0 +1,35 @@
+"""The plane of a VAE with two latents, decoded on a grid of equal probability (Kingma & Welling 2014, figure 4)."""
+
+from pathlib import Path
+
+import torch
+
+from genprior.config.vae import VAEConfig
+from genprior.figures import write_samples
+from genprior.training.loop import train
+
+
+def main(
+    data: str = "mnist",
+    images: int = 900_000,
+    width: int = 256,
+    side: int = 18,
+    out: Path = Path("docs/pictures/family-vae.png"),
+) -> None:
+    config = VAEConfig(data=data, model=f"dense:width={width}", latent_size=2, likelihood="bernoulli")
+    digits = config.load_data()
+    vae = config.build(digits)
+    for step in train(vae, digits, limit=images):
+        vae.used = step.images_seen / images  # the learning rate and the weight of the KL term follow it
+    print({name: round(float(value), 2) for name, value in step.record.items()})
+
+    # Under p(z) = N(0, I) each cell of this grid is equally probable.
+    ticks = torch.special.ndtri((torch.arange(side) + 0.5) / side)
+    z = torch.cartesian_prod(-ticks, ticks).flip(1)  # rows from the top, columns from the left
+    with torch.no_grad():
+        write_samples(vae.average_decoder.network(z), out, columns=side)
+    print(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The command that sets trained runs side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genprior.cli.common import Root
+from genprior.errors import GenpriorError
+
+if TYPE_CHECKING:
+    from genprior.data import Dataset
+    from genprior.jobs.compare import Compared
+
+MOST_RUNS = 12
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of trained runs.")],
+    out: Annotated[Path, typer.Option(help="Folder of table and figure.")] = Path("comparison"),
+    images: Annotated[
+        str | None, typer.Option(help="Images that no run has seen; default the test images of the first run's data.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many of them, at least 2.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of damage and samples.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
+    data_root: Root = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the comparison that is there.")] = False,
+) -> None:
+    """Set trained runs side by side: samples, held-out error, restorations, log-likelihood, cost."""
+    if out.exists() and not overwrite:
+        raise GenpriorError(f"{out} exists; replace it with --overwrite", argument="out")
+    if len(runs) > MOST_RUNS:
+        raise GenpriorError(f"expected at most {MOST_RUNS} runs, got {len(runs)}")
+    import torch
+
+    from genprior.jobs.compare import Comparison, save, table_of
+    from genprior.progress import show_stages
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    comparison = Comparison(runs, images, count, seed, data_root)
+    show_stages(comparison.measure(), comparison.notes)
+    save(comparison.found, out)
+    _draw(comparison.found, comparison.data, out / "comparison.png")
+    _print(table_of(comparison.found))
+    for each in comparison.found:
+        if each.facts["bits_per_dim"] is not None:
+            typer.echo(f"{each.facts['run']}: log-likelihood by {each.facts['likelihood']}")
+    typer.echo(f"table, numbers and figure: {out}")
+
+
+def _draw(found: Sequence["Compared"], data: "Dataset", path: Path) -> None:
+    import torch
+
+    from genprior.figures_comparison import Pictured, write_comparison
+
+    truth = data.take(torch.arange(len(data)))
+    pictured = [
+        Pictured(
+            str(each.run.path),
+            each.samples,
+            truth,
+            each.inversion.images,
+            {title: (task.shown, task.images) for title, task in each.tasks.items()},
+        )
+        for each in found
+    ]
+    write_comparison(pictured, path)
+
+
+def _print(table: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
