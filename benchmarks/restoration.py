@@ -1,12 +1,13 @@
 """Restoration of MNIST test digits, fifteen kinds of damage, against the study's procedure and classical methods.
 
-    python benchmarks/restoration.py RUN [--images 1000] [--few 100] [--only NAME ...] [--json out.json]
+    python benchmarks/restoration.py RUN [RUN ...] [--images 1000] [--few 100] [--only NAME ...] [--ours] [--json out.json]
 
-RUN is a run on `mnist` (training images only) with its encoder. Methods, all on the same measurements: nothing (what is
+Each RUN is a run on `mnist` (training images only), a GAN with its encoder; its name stands in the table. Methods, all on the same measurements: nothing (what is
 seen, by the adjoint or the pseudo-inverse), total variation and Lasso on pixels (their weight tuned on ten other test
 images, 5000 to 5009, to the smallest error), the study's procedure (one random z, 1000 steps of Adam, no energy), ours
 as `genprior restore` runs it, and ours with `--beyond`. Ours sees `--images` images, the slower methods the first
-`--few` of them; where both stand in one table, "ours, few" is ours on those few. Noise: sigma as named for denoising,
+`--few` of them; where both stand in one table, "ours, few" is ours on those few; flows see the few only. With `--ours` the other
+methods are left out. Noise: sigma as named for denoising,
 0.1 / sqrt(m) for compressed sensing (the protocol of Bora et al. 2017), 0.02 elsewhere; its level is known to all.
 """
 
@@ -27,6 +28,7 @@ from genprior.evaluation.features import features_and_classes, train_classifier
 from genprior.evaluation.image_quality import psnr, ssim
 from genprior.restoration.degradation import measure, stacked
 from genprior.restoration.fidelity import L1, L2, Fidelity
+from genprior.restoration.flow import FlowPrior
 from genprior.restoration.noise import NOISES
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoration.settings import SEARCHES
@@ -170,19 +172,20 @@ class Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--few", type=int, default=100)
-    parser.add_argument("--only", nargs="*", default=list(TASKS))
+    parser.add_argument("--only", nargs="*", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--ours", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    prior = genprior.load_prior(options.run)
+    priors = {path.name: genprior.load_prior(path) for path in options.runs}
     test = genprior.load_data("mnist:test")
     assert test.labels is not None
     labels = test.labels[: options.images]
     x, other = test.take(torch.arange(options.images)), test.take(torch.tensor(list(TUNED_ON)))
     table = Table(train_classifier(genprior.load_data("mnist:train")))
-    default = SEARCHES["default"]
+    beyond = replace(SEARCHES["default"], beyond=True)
 
     for task in options.only:
         spec, sigma = TASKS[task]
@@ -190,19 +193,28 @@ def main() -> None:
         case = Case(operator, sigma, x, 0)
         few, tuning = case.few(options.few), Case(operator, sigma, other, TUNED_ON.start)
 
-        ours = partial(restored, prior)
-        table.add(task, "ours", case, labels, ours)
-        if "inpaint" in task:
-            table.add(task, "ours, L2", case, labels, partial(ours, fidelity=L2()))
-        elif "denoise" in task:
-            table.add(task, "ours, L1", case, labels, partial(ours, fidelity=L1()))
-        table.add(task, "ours, few", few, labels, ours)
-        table.add(task, "ours, beyond, few", few, labels, partial(ours, settings=replace(default, beyond=True)))
-        table.add(task, "study", few, labels, partial(ours, settings=SEARCHES["study"], fidelity=L2()))
-        for name, method in (("total variation", total_variation), ("lasso", lasso)):
+        for name, prior in priors.items():
+            ours = partial(restored, prior)
+            is_flow = isinstance(prior, FlowPrior)
+            if not is_flow:
+                table.add(task, name, case, labels, ours)
+            table.add(task, f"{name}, few", few, labels, ours)
+            if not is_flow:
+                table.add(task, f"{name}, beyond, few", few, labels, partial(ours, settings=beyond))
+            if options.ours:
+                continue
+            if "inpaint" in task:
+                table.add(task, f"{name}, L2, few", few, labels, partial(ours, fidelity=L2()))
+            elif "denoise" in task:
+                table.add(task, f"{name}, L1, few", few, labels, partial(ours, fidelity=L1()))
+            if not is_flow:
+                table.add(task, f"{name}, study", few, labels, partial(ours, settings=SEARCHES["study"], fidelity=L2()))
+        others = () if options.ours else (("total variation", total_variation), ("lasso", lasso))
+        for name, method in others:
             weight = tuned(method, name, tuning)
             table.add(task, f"{name} {weight:g}", few, labels, partial(method, weight=weight))
-        table.add(task, "nothing", few, labels, nothing)
+        if not options.ours:
+            table.add(task, "nothing", few, labels, nothing)
         if options.json:
             options.json.write_text(json.dumps(table.rows, indent=2))
 

@@ -156,7 +156,7 @@ def test_one_code_is_a_mean_without_spread() -> None:
 def test_two_clusters_are_found() -> None:
     z = _clusters(300)
     found = fit_mixture(z, 2)
-    for weight, size, part in ((2 / 3, 200, z[:200]), (1 / 3, 100, z[200:])):
+    for weight, part in ((2 / 3, z[:200]), (1 / 3, z[200:])):
         place = (found.means - part.mean(0)).norm(dim=1).argmin()
         assert float(found.weights[place]) == pytest.approx(weight, abs=1e-5)
         torch.testing.assert_close(found.means[place], part.mean(0), rtol=0, atol=1e-4)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from genprior.restoration.priors import Prior
     from genprior.training.vae import VAE
 
-
 AT_ONCE = 256  # images
 SAMPLES = 100
 
@@ -38,7 +37,7 @@ class VAEConfig(RunConfig):
         "vae-conv-28": {"size": 28, "model": "conv", "latent_size": 30},
     }
     DEFAULT_PRESET: ClassVar[str] = "vae-28"
-    EPOCHS: ClassVar[float] = 25.0
+    EPOCHS: ClassVar[float] = 30.0
     HELP: ClassVar[str] = "Train an encoder and a decoder by the variational bound."
     CURVES: ClassVar[dict[str, Curves]] = {
         "bound": Curves(
@@ -56,8 +55,8 @@ class VAEConfig(RunConfig):
     model: Annotated[str, Field(description="dense or conv, with options: dense:width=500,depth=2.")] = "dense"
     latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 20
     likelihood: Annotated[
-        str, Field(description="gaussian, with its deviation: gaussian:sigma=0.1; or bernoulli (cross entropy).")
-    ] = "gaussian:sigma=0.1"
+        str, Field(description="gaussian, with its deviation: gaussian:sigma=0.35; or bernoulli (cross entropy).")
+    ] = "gaussian:sigma=0.35"  # less draws closer images, but takes more measurements to choose among them
     kl_warm_up: Annotated[
         Fraction, Field(description="Share of the budget over which the KL weight rises from 0 to 1.")
     ] = 0.1
