@@ -1,6 +1,6 @@
 """Bits per dimension of trained flows on the MNIST test set, and the curve that led there.
 
-    python benchmarks/flow_likelihood.py RUN [RUN ...] [--images 10000] [--draws 1] [--figure curve.png] [--json out.json]
+    python benchmarks/flow_likelihood.py RUN ... [--images 10000] [--draws 1] [--figure curve.png] [--json out.json]
 
 D = 784, without padding. One draw of the dequantisation is an unbiased estimate of the bound on average; more draws
 (`--draws`) make the importance-weighted bound, which is tighter. Networks run in float32 with averaged weights.

@@ -1,14 +1,14 @@
 """Restoration of MNIST test digits, fifteen kinds of damage, against the study's procedure and classical methods.
 
-    python benchmarks/restoration.py RUN [RUN ...] [--images 1000] [--few 100] [--only NAME ...] [--ours] [--json out.json]
+    python benchmarks/restoration.py RUN ... [--images 1000] [--few 100] [--only NAME ...] [--ours] [--json out.json]
 
-Each RUN is a run on `mnist` (training images only), a GAN with its encoder; its name stands in the table. Methods, all on the same measurements: nothing (what is
-seen, by the adjoint or the pseudo-inverse), total variation and Lasso on pixels (their weight tuned on ten other test
-images, 5000 to 5009, to the smallest error), the study's procedure (one random z, 1000 steps of Adam, no energy), ours
-as `genprior restore` runs it, and ours with `--beyond`. Ours sees `--images` images, the slower methods the first
-`--few` of them; where both stand in one table, "ours, few" is ours on those few; flows see the few only. With `--ours` the other
-methods are left out. Noise: sigma as named for denoising,
-0.1 / sqrt(m) for compressed sensing (the protocol of Bora et al. 2017), 0.02 elsewhere; its level is known to all.
+Each RUN is a run on `mnist` (training images only), a GAN with its encoder; its name stands in the table. Methods, all
+on the same measurements: nothing (what is seen, by the adjoint or the pseudo-inverse), total variation and Lasso on
+pixels (their weight tuned on ten other test images, 5000 to 5009, to the smallest error), the study's procedure (one
+random z, 1000 steps of Adam, no energy), each run as `genprior restore` uses it, and with `--beyond`. Runs see
+`--images` images, the slower methods and flows the first `--few` of them; "RUN, few" is a run on those few. With
+`--ours` the methods that need no run are left out. Noise: sigma as named for denoising, 0.1 / sqrt(m) for compressed
+sensing (the protocol of Bora et al. 2017), 0.02 elsewhere; its level is known to all.
 """
 
 import argparse

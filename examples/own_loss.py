@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 
 import genprior
-from genprior.models.players import MODELS, initialised
+from genprior.models.players import MODELS
+from genprior.seeding import initialised
 
 # Label smoothing (Salimans et al. 2016): real images are called real with probability 0.9.
 smoothed = genprior.AdversarialLoss(

@@ -17,7 +17,6 @@ from genprior.jobs.compare import Comparison, save, table_of
 from genprior.models.flow import bits_per_dim
 from genprior.restoration.operators import OPERATORS
 from genprior.runs import Run, execute, new_run
-from small import points_config
 from tiny_run import make_tiny_run
 
 TINY = {"data": "digits[:64]", "size": 8, "batch_size": 8, "images_seen": 48, "threads": 1, "precision": "float32"}
@@ -141,8 +140,8 @@ def test_points_are_not_compared(make_run: Callable[..., Run]) -> None:
 
 
 def test_an_untrained_run_is_found_at_once(runs: dict[str, Path], tmp_path: Path) -> None:
-    prepared = new_run(tmp_path / "new", points_config())
-    with pytest.raises(GenpriorError, match="different ones|no checkpoint"):
+    prepared = new_run(tmp_path / "new", parse_config({"family": "vae", **TINY, **SETTINGS["vae"]}))
+    with pytest.raises(GenpriorError, match=r"run: .*new has no checkpoint; train it first"):
         Comparison([runs["gan"], prepared.run.path], HELD_OUT)
 
 
