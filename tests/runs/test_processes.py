@@ -19,6 +19,13 @@ ARGUMENTS = (
 ).split()
 
 
+OTHERS = {
+    "glo": "--model dcgan:generator_width=8 --size 8 --latent-size 10",
+    "glow": "--size 8 --steps 2 --width 6",
+    "vae": "--size 8 --model dense:width=16 --latent-size 5",
+}
+
+
 def genprior(*arguments: object, processes: int = 1) -> str:
     command = [sys.executable, "-m", "genprior", *map(str, arguments)]
     if processes > 1:
@@ -66,6 +73,18 @@ def test_checkpoint_of_two_processes_is_resumed_by_one(folder: Path) -> None:
     one, two = tensors(folder / "longer"), tensors(folder / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-6, atol=1e-8, msg=name)
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_two_processes_give_the_weights_of_one_in_every_family(family: str, tmp_path: Path) -> None:
+    # The one model of the arguments above is the GAN's.
+    arguments = [*ARGUMENTS[:-2], *OTHERS[family].split()]
+    genprior("train", family, *arguments, "--out", tmp_path / "one")
+    genprior("train", family, *arguments, "--out", tmp_path / "two", processes=2)
+    one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-7, atol=1e-9, msg=name)
 
 
 def test_batch_that_cannot_be_shared_is_one_line(folder: Path) -> None:

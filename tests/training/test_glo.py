@@ -281,6 +281,14 @@ def test_the_record_holds_finite_scalars_without_a_graph(model: str, loss: str, 
     assert {v.dtype for v in record.values() if v.is_floating_point()} == {wide}
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_the_generator_computes_in_the_number_format_asked_for(dtype: torch.dtype) -> None:
+    glo, seen = _glo(dtype=dtype), []
+    glo.generator.register_forward_hook(lambda _, inputs, out: seen.append((inputs[0].dtype, out.dtype)))
+    _update(glo)
+    assert seen == [(dtype, dtype)]
+
+
 def test_bf16_is_float32_up_to_rounding() -> None:
     got, expected = _update(_glo(dtype=torch.bfloat16)), _update(_glo())
     for name in ("loss", "reconstruction_error", "code_norm"):

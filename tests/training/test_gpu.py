@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import genprior
+from genprior.config import parse_config
 from genprior.runs import execute, new_run, resumed_run
 from genprior.runs.checkpoint import load_checkpoint
 
@@ -28,6 +29,21 @@ def test_a_gpu_trains_as_a_cpu_does() -> None:
 
 def test_bf16_trains_on_a_gpu() -> None:
     assert torch.isfinite(losses("cuda", "bf16")).all()
+
+
+OTHERS = {
+    "glo": {"latent_size": 10, "model": "dcgan:generator_width=8"},
+    "glow": {"steps": 2, "width": 8},
+    "vae": {"model": "dense:width=16"},
+}
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_every_family_trains_on_a_gpu_and_becomes_a_prior_on_the_cpu(family: str, tmp_path: Path) -> None:
+    settings = {"family": family, "data": "digits", "size": 8, "batch_size": 32, "device": "cuda", "images_seen": 320}
+    prepared = new_run(tmp_path / "run", parse_config({**settings, **OTHERS[family]}))
+    assert list(execute(prepared.run, prepared.learner, prepared.data))[-1].outcome == "finished"
+    assert genprior.load_prior(tmp_path / "run").sample(3).shape == (3, 1, 8, 8)
 
 
 def test_run_of_a_gpu_is_resumed_by_a_cpu(tmp_path: Path) -> None:
