@@ -200,7 +200,9 @@ def test_a_run_becomes_a_prior(tmp_path: Path) -> None:
     run = _run(tmp_path / "run")
     prior = load_prior(run.path)
     x = load_data("digits[64:70]", size=8).take(torch.arange(6))
-    torch.testing.assert_close(prior.decode(prior.encode(x)), x, rtol=0, atol=1e-4)  # type: ignore[attr-defined]
+    torch.testing.assert_close(prior.decode(prior.encode(x)), x, rtol=0, atol=1e-5)  # type: ignore[attr-defined]
+    wide = x.double()
+    torch.testing.assert_close(prior.decode(prior.encode(wide)), wide, rtol=0, atol=1e-12)  # type: ignore[attr-defined]
     assert torch.equal(prior.sample(2, seed=1)[1], prior.sample(3, seed=1)[1])
     mean = prior.decode(torch.zeros(1, 64)).clamp(0, 1)
     torch.testing.assert_close(prior.sample(2, seed=3, temperature=0.0), mean.expand(2, -1, -1, -1))  # type: ignore[call-arg]
@@ -208,4 +210,4 @@ def test_a_run_becomes_a_prior(tmp_path: Path) -> None:
     state = _tensors(run)
     last = load_prior(run.path, average=False)
     weights = dict(last.networks[0].named_parameters())  # type: ignore[attr-defined]
-    assert not [name for name, value in weights.items() if not torch.equal(value, state[f"model/{name}"])]
+    assert not [name for name, value in weights.items() if not torch.equal(value.float(), state[f"model/{name}"])]

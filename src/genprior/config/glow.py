@@ -111,7 +111,7 @@ class GlowConfig(RunConfig):
 
         model = self._model(image_shape)
         model.load_state_dict(grouped(state, "average" if average else "model"))
-        return FlowPrior(model.float())
+        return FlowPrior(model)
 
     def log_probability(
         self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], x: "Tensor", seed: int = 0
