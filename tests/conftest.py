@@ -1,6 +1,7 @@
 """Shared by all tests: data, threads, seeds, and small runs."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from genprior.cli import main
 from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.runs import Run, execute, new_run
@@ -53,3 +55,19 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         return prepared.run
 
     return make
+
+
+@pytest.fixture
+def genprior(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """Runs a command in this process and in an empty folder; returns what it printed, errors included."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["genprior", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        output = capsys.readouterr()
+        assert (stopped.value.code or 0) == code, output.out + output.err
+        return output.out + output.err
+
+    return run

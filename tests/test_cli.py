@@ -13,29 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from genprior.cli import main
 from genprior.cli.common import stop_on_signal
 from genprior.runs import Run, create_run, open_run
 from genprior.runs.log import read_rows
 from genprior.seeding import derived_generator
 
 SMALL = ["--preset", "points", "--data", "ring:count=500", "--batch-size", "50", "--images-seen", "500"]
-
-
-@pytest.fixture
-def genprior(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
-    """Runs a command in this process and in an empty folder; returns what it printed, errors included."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["genprior", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        output = capsys.readouterr()
-        assert (stopped.value.code or 0) == code, output.out + output.err
-        return output.out + output.err
-
-    return run
 
 
 def width_of(picture: str) -> int:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from genprior.config import GANConfig as GANConfig
+    from genprior.config import GLOConfig as GLOConfig
+    from genprior.config import GlowConfig as GlowConfig
+    from genprior.config import VAEConfig as VAEConfig
     from genprior.data import Dataset as Dataset
     from genprior.data import load_data as load_data
     from genprior.errors import GenpriorError as GenpriorError
@@ -28,12 +31,15 @@ _HOME = {
     "Dataset": "genprior.data",
     "GAN": "genprior.training.gan",
     "GANConfig": "genprior.config",
+    "GLOConfig": "genprior.config",
     "GeneratorPrior": "genprior.restoration.priors",
     "GenpriorError": "genprior.errors",
+    "GlowConfig": "genprior.config",
     "Prior": "genprior.restoration.priors",
     "PriorReconstructor": "genprior.restoration.reconstructor",
     "Restoration": "genprior.restoration.result",
     "SearchSettings": "genprior.restoration.settings",
+    "VAEConfig": "genprior.config",
     "invert": "genprior.restoration.restore",
     "load_data": "genprior.data",
     "load_prior": "genprior.runs",

@@ -84,6 +84,6 @@ def _refuse_image_arguments(request: Request) -> None:
         if getattr(request, argument) is not None:
             raise GenpriorError(
                 f"expected none for points in the plane, got {getattr(request, argument)}: leave "
-                f"it out, choose images instead of {request.spec.source}, or train with --preset points",
+                f"it out, choose images instead of {request.spec.source}, or train a gan with --preset points",
                 argument=argument,
             )
