@@ -47,8 +47,8 @@ class Encoder(nn.Module):
         """
         if known is None:
             known = x.new_ones(1, 1, *self.image_shape[1:])
-        self._check("x", x, self.image_shape[0], {len(x)})
-        self._check("known", known, 1, {len(x), 1})
+        check_shape("x", x, self.image_shape, {len(x)})
+        check_shape("known", known, (1, *self.image_shape[1:]), {len(x), 1})
         z: Tensor = self(x, known)
         return z
 
@@ -58,11 +58,12 @@ class Encoder(nn.Module):
         z: Tensor = self.layers(shown.contiguous(memory_format=torch.channels_last))
         return z
 
-    def _check(self, name: str, x: Tensor, channels: int, counts: set[int]) -> None:
-        expected = channels, *self.image_shape[1:]
-        if tuple(x.shape[1:]) != expected or len(x) not in counts:
-            rows = " or ".join(map(str, sorted(counts)))
-            raise GenpriorError(f"expected {rows} times {expected}, got the shape {tuple(x.shape)}", argument=name)
+
+def check_shape(name: str, x: Tensor, expected: tuple[int, int, int], counts: set[int]) -> None:
+    """Raises `GenpriorError` about `name` where x is not of as many images (C, H, W) as one of the counts."""
+    if tuple(x.shape[1:]) != expected or len(x) not in counts:
+        rows = " or ".join(map(str, sorted(counts)))
+        raise GenpriorError(f"expected {rows} times {expected}, got the shape {tuple(x.shape)}", argument=name)
 
 
 class _Rows(nn.Module):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
 from genprior.models import dcgan
+from genprior.models.encoder import check_shape
 from genprior.models.layers import BatchNorm2d, Conv2d, Linear
 
 
@@ -48,18 +49,12 @@ class Recognition(nn.Module):
         Raises:
             GenpriorError: x or known has another shape.
         """
-        self._check("x", x, self.image_shape[0], {len(x)})
+        check_shape("x", x, self.image_shape, {len(x)})
         if known is not None:
-            self._check("known", known, 1, {len(x), 1})
+            check_shape("known", known, (1, *self.image_shape[1:]), {len(x), 1})
             x = x.where(known != 0, 0)
         mean: Tensor = self(x)[0]
         return mean.to(x.dtype)
-
-    def _check(self, name: str, x: Tensor, channels: int, counts: set[int]) -> None:
-        expected = channels, *self.image_shape[1:]
-        if tuple(x.shape[1:]) != expected or len(x) not in counts:
-            rows = " or ".join(map(str, sorted(counts)))
-            raise GenpriorError(f"expected {rows} times {expected}, got the shape {tuple(x.shape)}", argument=name)
 
 
 class Decoder(nn.Module):
