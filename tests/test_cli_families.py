@@ -1,6 +1,7 @@
 """Every family at the command line: trained, looked at, gone on with, used, compared; and what it refuses."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,11 @@ def test_a_run_is_trained_looked_at_gone_on_with_and_used(genprior: Command, fam
             assert min(image.size) > 300
     assert FAMILIES[family].model_validate(json.loads(Path(family, "config.json").read_text())).title in text
     genprior("sample", family, "-n", 4, "--out", "samples.png")
-    assert "48 images = 0.75 epochs" in genprior("info", family)
+    told = genprior("info", family)
+    assert "48 images = 0.75 epochs" in told
+    if family == "glow":
+        assert re.search(r"^bits_per_dim +\d\.\d+ \(D = 64, variational dequantisation\)$", told, re.MULTILINE)
+        assert "bits_per_dim: D = 64, variational dequantisation" in text
     genprior("resume", family, "--images-seen", 96)
     quick = ("--iterations", 2, "--starts", 1, "--threads", 1)
     genprior("invert", family, "digits[64:67]", "--resize", "--out", "inverted", *quick)

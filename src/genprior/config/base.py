@@ -199,6 +199,10 @@ class RunConfig(BaseModel, ABC):
         """
         return None
 
+    def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:
+        """Returns what must stand beside the numbers of the record, by their names."""
+        return {}
+
     def load_data(self) -> "Dataset":
         """Returns the data set that this config names."""
         from genprior.data import load_data

@@ -126,6 +126,11 @@ class GlowConfig(RunConfig):
         nats = torch.cat([prior.log_prob(part, generator) for part in torch.split(x, AT_ONCE)])
         return Likelihood(nats, f"{self.dequantisation.partition(':')[0]} dequantisation")
 
+    def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:
+        """Returns D and the dequantisation, without which bits per dimension say nothing."""
+        size = image_shape[0] * image_shape[1] * image_shape[2]
+        return {"bits_per_dim": f"D = {size}, {self.dequantisation.partition(':')[0]} dequantisation"}
+
     def _model(self, image_shape: tuple[int, int, int]) -> "ImageFlow":
         from genprior.models.dequantisation import DEQUANTISATIONS
         from genprior.models.flow import ImageFlow

@@ -136,7 +136,8 @@ def _refuse_finished(run: Run, data: Dataset) -> None:
 def _headline(run: Run, learner: Learner, data: Dataset) -> str:
     counts = " and ".join(f"{part} {count:,}" for part, count in learner.parameter_counts().items())
     shape = "x".join(map(str, data.image_shape))
+    beside = "".join(f"; {name}: {told}" for name, told in run.config.facts(data.image_shape).items())
     return (
         f"{run.path}: {run.config.title}, parameters: {counts}; {len(data):,} images of {shape} from "
-        f"{run.config.data}, {Budget(run.config, len(data))}, {run.config.precision} on {learner.device}"
+        f"{run.config.data}, {Budget(run.config, len(data))}, {run.config.precision} on {learner.device}{beside}"
     )

@@ -44,10 +44,12 @@ def summary(path: Path) -> dict[str, object]:
     ill = [row["step"] for row in rows if row.get("not_finite") or non_finite_names(_without_null(row))]
     if ill:
         facts["state"] = f"stopped by values that are not finite at step {ill[0]}"
+    beside = config.facts(environment["image_shape"])
     names = [name for name in rows[-1] if name not in ("step", "images_seen", "not_finite")] if rows else []
     for name in names:
         values = [row[name] for row in rows if row.get(name) is not None]
-        facts[name] = f"{sum(values) / len(values):.4g}" if values else "not finite"
+        told = f"{sum(values) / len(values):.4g}" if values else "not finite"
+        facts[name] = f"{told} ({beside[name]})" if name in beside else told
     if names:
         facts["(numbers)"] = f"means over the last {len(rows)} steps"
     return facts
