@@ -94,7 +94,7 @@ def test_encoders_are_for_families_without_a_way_back(genprior: Command) -> None
 def test_compare_prints_and_saves_one_table_and_one_figure(genprior: Command) -> None:
     for family in ("gan", "glow"):
         _train(genprior, family)
-    text = genprior("compare", "gan", "glow", "--images", "digits[64:]", "--count", 3, "--threads", 1)
+    text = genprior("compare", "gan", "glow", "--held-out", "digits[64:]", "--count", 3, "--threads", 1)
     assert "log-likelihood" in text
     assert "none" in text
     assert "variational dequantisation, D = 64" in text
@@ -106,6 +106,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no run": (["compare", "nowhere"], "RUN: nowhere is not a run"),
     "no runs": (["compare"], "Missing argument"),
     "dequantisation": (["train", "glow", "--dequantisation", "foo", "--dry-run"], "--dequantisation: unknown"),
+    "noise width": (["train", "glow", "--dequantisation", "variational:width=0", "--dry-run"], "option 'width' must"),
+    "noise steps": (["train", "glow", "--dequantisation", "variational:steps=1.5", "--dry-run"], "option 'steps' must"),
     "margin": (
         ["train", "glow", "--dequantisation", "uniform:margin=0.7", "--dry-run"],
         "--dequantisation: option 'margin'",

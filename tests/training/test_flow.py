@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import genprior
 from genprior.config import GlowConfig
 from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
+from genprior.restoration.warm import warm_start
 from genprior.runs import Progress, Run, execute, load_prior, new_run, resumed_run
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.training.flow import LOOK_EVERY, SLOWEST, MaximumLikelihood
@@ -65,6 +67,7 @@ def test_weights_that_are_loaded_go_on_bit_for_bit() -> None:
     first, data = _learner()
     for seed in range(3):
         _update(first, data, seed)
+    first.slow_down()
     second, _ = _learner(seed=5)
     second.load_state_dict({name: value.clone() for name, value in first.state_dict().items()})
     for learner in (first, second):
@@ -197,6 +200,8 @@ def test_a_run_that_cannot_be_saved_from_nan_stops_and_says_so(tmp_path: Path) -
 
 
 def test_a_run_becomes_a_prior(tmp_path: Path) -> None:
+    from deepinv.physics import Denoising, GaussianNoise
+
     run = _run(tmp_path / "run")
     prior = load_prior(run.path)
     x = load_data("digits[64:70]", size=8).take(torch.arange(6))
@@ -207,6 +212,9 @@ def test_a_run_becomes_a_prior(tmp_path: Path) -> None:
     mean = prior.decode(torch.zeros(1, 64)).clamp(0, 1)
     torch.testing.assert_close(prior.sample(2, seed=3, temperature=0.0), mean.expand(2, -1, -1, -1))  # type: ignore[call-arg]
     assert torch.equal(prior.start(2, torch.Generator())[0], torch.zeros(64))
+    y, physics = torch.cat([x, x]), Denoising(GaussianNoise(0.1))
+    assert warm_start(prior, y, physics, {}) is None
+    assert genprior.restore(prior, y, physics, genprior.SearchSettings(second_try=False)).starts.tolist() == [1] * 12
     state = _tensors(run)
     last = load_prior(run.path, average=False)
     weights = dict(last.networks[0].named_parameters())  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """The command that sets trained runs side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
     from genprior.data import Dataset
-    from genprior.jobs.compare import Compared
+    from genprior.jobs.compare import Compared, Stage
 
 MOST_RUNS = 12
 
@@ -19,7 +19,7 @@ MOST_RUNS = 12
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of trained runs.")],
     out: Annotated[Path, typer.Option(help="Folder of table and figure.")] = Path("comparison"),
-    images: Annotated[
+    held_out: Annotated[
         str | None, typer.Option(help="Images that no run has seen; default the test images of the first run's data.")
     ] = None,
     count: Annotated[int, typer.Option(help="How many of them, at least 2.")] = 100,
@@ -29,10 +29,12 @@ def compare(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the comparison that is there.")] = False,
 ) -> None:
     """Set trained runs side by side: samples, held-out error, restorations, log-likelihood, cost."""
+    if out == Path() or (out.exists() and not out.is_dir()):
+        raise GenpriorError(f"expected the name of a folder, got '{out}'", argument="out")
     if out.exists() and not overwrite:
         raise GenpriorError(f"{out} exists; replace it with --overwrite", argument="out")
     if len(runs) > MOST_RUNS:
-        raise GenpriorError(f"expected at most {MOST_RUNS} runs, got {len(runs)}")
+        raise GenpriorError(f"expected at most {MOST_RUNS} runs, got {len(runs)}", argument="run")
     import torch
 
     from genprior.jobs.compare import Comparison, save, table_of
@@ -40,8 +42,19 @@ def compare(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    comparison = Comparison(runs, images, count, seed, data_root)
-    show_stages(comparison.measure(), comparison.notes)
+    comparison = Comparison(runs, held_out, count, seed, data_root)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GenpriorError(f"cannot write to {out}: {error.strerror}", argument="out") from None
+
+    def saving() -> "Iterator[Stage]":
+        for stage in comparison.measure():
+            if comparison.found:
+                save(comparison.found, out)  # what ends the command loses no run that was measured
+            yield stage
+
+    show_stages(saving(), comparison.notes)
     save(comparison.found, out)
     _draw(comparison.found, comparison.data, out / "comparison.png")
     _print(table_of(comparison.found))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genprior.config import build
 from genprior.data import Dataset, load_data
-from genprior.data.spec import parse_spec
+from genprior.data.spec import Spec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.evaluation.comparison import TASKS, Found, Task, inverted, restored
 from genprior.models.flow import bits_per_dim
@@ -25,6 +25,7 @@ from genprior.runs.folder import write_json, write_text
 
 SAMPLES = 36
 NONE = "none"
+FAR = 10**9  # more images than there are
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Comparison:
 
     Arguments:
         runs: Folders of trained runs, at least one, of models of images of one shape.
-        images: Spec of held-out images; None: the test images of the data set that the first run was trained on.
+        held_out: Spec of images that no run has seen; None: the test images of the first run's data set.
         count: How many of them, at least 2.
         seed: Of damage and samples.
         data_root: Of named data sets.
@@ -75,7 +76,7 @@ class Comparison:
     """
 
     runs: Sequence[Path]
-    images: str | None = None
+    held_out: str | None = None
     count: int = 100
     seed: int = 0
     data_root: Path | None = None
@@ -86,13 +87,15 @@ class Comparison:
         shapes = {read_environment(run)["image_shape"]: run.path for run in self.opened}
         if len(shapes) > 1:
             told = ", ".join(f"{path}: {'x'.join(map(str, shape))}" for shape, path in shapes.items())
-            raise GenpriorError(f"runs are compared on the same images, these make different ones ({told})")
+            raise GenpriorError(
+                f"runs are compared on the same images, these make different ones ({told})", argument="run"
+            )
         (self.shape,) = shapes
         if self.shape[1:] == (1, 1):
             raise GenpriorError(f"{self.runs[0]} models points; images are compared", argument="run")
-        for run in self.opened:
-            load_state(run.checkpoints)  # an untrained run is found before an hour is spent on the others
-        self.data = self._held_out()
+        # What is wrong with the last run is found before an hour is spent on the others.
+        self.priors = [load_prior(run.path) for run in self.opened]
+        self.data = self._load_held_out()
 
     @property
     def notes(self) -> list[str]:
@@ -102,18 +105,18 @@ class Comparison:
         if len(trained) > 1:
             notes.append(f"trained on different data: {', '.join(sorted(trained))}")
         return notes + [
-            f"{run.path} was trained on {run.config.data}, which holds the test images: its errors are not held-out"
+            f"{run.path} was trained on {run.config.data}, which may hold these images: its errors are not held-out"
             for run in self.opened
-            if self.images is None and "all" in parse_spec(run.config.data).rest.split(",")
+            if _may_share(parse_spec(run.config.data), parse_spec(self.data.name))
         ]
 
     def measure(self) -> Iterator[Stage]:
         """Measures run after run, and yields how far it is."""
         x = self.data.take(torch.arange(len(self.data)))
         done, total = 0, len(self.opened) * (3 + len(TASKS))
-        for run in self.opened:
+        for run, prior in zip(self.opened, self.priors, strict=True):
             parts: list[Any] = []
-            for what, part in self._measured(run, x):
+            for what, part in self._measured(run, prior, x):
                 parts.append(part)
                 done += 1
                 yield Stage(done / total, f"{run.path}: {what}")
@@ -123,10 +126,9 @@ class Comparison:
             facts = _facts(run, likelihood, inversion, restorations)
             self.found.append(Compared(run, facts, samples, inversion, restorations))
 
-    def _measured(self, run: Run, x: Tensor) -> Iterator[tuple[str, Any]]:
+    def _measured(self, run: Run, prior: Prior, x: Tensor) -> Iterator[tuple[str, Any]]:
         likelihood = run.config.log_probability(load_state(run.checkpoints), self.shape, x, self.seed)
         yield "likelihood", likelihood
-        prior = load_prior(run.path)
         yield "samples", prior.sample(SAMPLES, self.seed)
         yield "inversion", inverted(prior, x)
         for task in TASKS.values():
@@ -136,24 +138,43 @@ class Comparison:
         operator = build(OPERATORS, task.operator(self.shape), "operator", image_shape=self.shape, seed=self.seed)
         return restored(prior, x, operator, task.sigma(self.shape), self.seed)
 
-    def _held_out(self) -> Dataset:
+    def _load_held_out(self) -> Dataset:
         config = self.opened[0].config
         if self.count < 2:
             raise GenpriorError(f"expected at least 2 images, got {self.count}", argument="count")
-        spec = self.images
+        spec = self.held_out
         if spec is None:
             source = parse_spec(config.data).source
             if source is None or source == "digits":
                 raise GenpriorError(
                     f"{config.data} has no test images of its own; name images that no run has seen, such as "
-                    "--images other_folder",
-                    argument="images",
+                    "--held-out other_folder",
+                    argument="held_out",
                 )
             spec = f"{source}:test[:{self.count}]"
         root = self.data_root or config.data_root
         _, height, _ = self.shape
-        data = load_data(spec, root=root, size=height, channels=self.shape[0], fit=config.fit)
+        try:
+            data = load_data(spec, root=root, size=height, channels=self.shape[0], fit=config.fit)
+        except GenpriorError as error:
+            raise GenpriorError(error.message, argument="held_out") from error
+        if len(data) < 2 or data.image_shape != self.shape:
+            got = f"{len(data)} of {'x'.join(map(str, data.image_shape))}"
+            raise GenpriorError(
+                f"expected at least 2 images of {'x'.join(map(str, self.shape))}, {spec} has {got}", argument="held_out"
+            )
         return Dataset(data.name, data.images[: self.count])
+
+
+def _may_share(trained: Spec, held_out: Spec) -> bool:
+    """Whether two specs may name the same images: the same source, splits that overlap, and windows that do."""
+    if (trained.source, trained.source or trained.rest) != (held_out.source, held_out.source or held_out.rest):
+        return False
+    splits = [set(spec.rest.split(",")) & {"train", "test", "all"} or {"train"} for spec in (trained, held_out)]
+    if splits[0] != splits[1]:
+        return {"all"} in splits
+    windows = [spec.window.indices(FAR) for spec in (trained, held_out)]
+    return max(start for start, _, _ in windows) < min(stop for _, stop, _ in windows)
 
 
 def _facts(run: Run, likelihood: Any, inversion: Found, tasks: dict[str, Found]) -> dict[str, Any]:  # noqa: ANN401

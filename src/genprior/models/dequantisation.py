@@ -69,6 +69,8 @@ class Variational(nn.Module):
     ) -> None:
         super().__init__()
         self.margin = _checked_margin(margin)
+        _check_whole("width", width, 1, 4096)
+        _check_whole("steps", steps, 0, 256)
         channels = 4 * image_shape[0]
         self.first = nn.Conv2d(2 * channels, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
@@ -97,6 +99,13 @@ class Variational(nn.Module):
         # du/de = sigmoid(e) sigmoid(-e)
         log_q = log_q - (F.logsigmoid(e) + F.logsigmoid(-e)).flatten(1).sum(1)
         return Noise(unsqueezed(torch.sigmoid(e)).permute(0, 3, 1, 2), log_q)
+
+
+def _check_whole(name: str, value: float, least: int, most: int) -> None:
+    if not isinstance(value, int) or not least <= value <= most:
+        raise GenpriorError(
+            f"option '{name}' must be an integer from {least} to {most}, got {value}", argument="dequantisation"
+        )
 
 
 def _checked_margin(margin: float) -> float:

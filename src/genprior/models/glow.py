@@ -9,6 +9,7 @@ network inverts its matrices once. Imports errors only, and `normflows` where a 
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -148,10 +149,24 @@ class Level(nn.Module):
             x = coupling.encode(F.linear(x - shifts[step], matrices[step]), dtype).z
         return x
 
+    def freeze(self) -> None:
+        """Inverts the matrices once for all calls of `decode`, until weights are trained, loaded or moved."""
+        self._inverses = None
+        self._inverses = self._inverse_matrices().detach()
+
     def train(self, mode: bool = True) -> "Level":
         """Forgets the inverse matrices: weights may change from now on."""
         self._inverses = None
         return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Level":
+        self._inverses = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:  # noqa: ANN401 - torch's own signature
+        self._inverses = None
+        super()._load_from_state_dict(*args)
 
     def _affine(self) -> tuple[Tensor, Tensor, Tensor]:
         """Matrices M (K, C, C), shifts t (K, C) and log |det M| (K,) of all steps."""
@@ -170,20 +185,15 @@ class Level(nn.Module):
         return lower, upper, log_diagonal
 
     def _inverse_matrices(self) -> Tensor:
-        """M^-1 (K, C, C), by substitution in float64; kept while the weights cannot change."""
+        """M^-1 (K, C, C), by substitution in float64; those of `freeze` where there are any."""
         if self._inverses is not None:
             return self._inverses
         lower, upper, _ = (each.double() for each in self._triangles())
         permutations = stacked(self.mixers, "P").double()
         log_scales = stacked(self.norms, "s").flatten(1)
         inner = torch.linalg.solve_triangular(lower, permutations.mT, upper=False, unitriangular=True)
-        inverses: Tensor = log_scales.double().exp()[:, :, None] * torch.linalg.solve_triangular(
-            upper, inner, upper=True
-        )
-        inverses = inverses.to(log_scales.dtype)
-        if not (self.training or inverses.requires_grad):
-            self._inverses = inverses
-        return inverses
+        inner = torch.linalg.solve_triangular(upper, inner, upper=True)
+        return (log_scales.double().exp()[:, :, None] * inner).to(log_scales.dtype)
 
 
 class Glow(nn.Module):
@@ -233,6 +243,11 @@ class Glow(nn.Module):
             if i > 0:
                 rows = torch.cat([rows, parts.pop().view(rows.shape)], -1)
         return rows.permute(0, 3, 1, 2)
+
+    def freeze(self) -> None:
+        """Inverts the matrices of all levels once; see `Level.freeze`."""
+        for level in listed(self.levels):
+            level.freeze()
 
     def initialise(self, v: Tensor) -> None:
         """Gives every normalisation the mean and deviation of what comes to it from v (B, C, H, W), B at least 2."""

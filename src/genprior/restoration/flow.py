@@ -31,6 +31,7 @@ class FlowPrior:
     def __init__(self, model: ImageFlow) -> None:
         self.model = model.eval().requires_grad_(False).double()
         self.model.flow.dtype = torch.float32
+        self.model.flow.freeze()
         self.latent_size, self.image_shape = model.latent_size, model.image_shape
 
     @property

@@ -60,11 +60,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     (temporary / COUNTERS).write_text(json.dumps(counters, indent=2) + "\n")
     for name in (TENSORS, COUNTERS):
         _sync(temporary / name)
-    if final.exists():  # saved twice at the same step, or left altered before a resume
-        shutil.rmtree(final)
     _sync(temporary)
+    aside = final.with_suffix(".old")
+    if final.exists():  # saved twice at the same step; until the new one stands, the old one is loaded
+        final.rename(aside)
     temporary.rename(final)
     _sync(folder)
+    if aside.exists():
+        shutil.rmtree(aside)
     ahead = [path for path in _newest_first(folder) if path.name > final.name]  # refused ones, of a lost future
     for unwanted in [*ahead, *_newest_first(folder)[len(ahead) + KEPT :]]:
         shutil.rmtree(unwanted)
