@@ -193,7 +193,8 @@ class Level(nn.Module):
         log_scales = stacked(self.norms, "s").flatten(1)
         inner = torch.linalg.solve_triangular(lower, permutations.mT, upper=False, unitriangular=True)
         inner = torch.linalg.solve_triangular(upper, inner, upper=True)
-        return (log_scales.double().exp()[:, :, None] * inner).to(log_scales.dtype)
+        inverses: Tensor = (log_scales.double().exp()[:, :, None] * inner).to(log_scales.dtype)
+        return inverses
 
 
 class Glow(nn.Module):
