@@ -43,7 +43,7 @@ class _Open:
 class _Simple(_Open):
     """The encoder of a user who knows nothing of holes."""
 
-    def encode(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def encode(self, x: Tensor) -> Tensor:
         return super().encode(x)
 
 

@@ -181,7 +181,7 @@ def test_abandoned_training_leaves_nothing(make_run: MakeRun) -> None:
     run = make_run()
     steps = train_encoder(run.path, images_seen=10_000)
     next(steps)
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     assert not _files(run)
 
 
@@ -226,7 +226,7 @@ def test_values_that_are_not_finite_end_training_and_are_not_saved(
 )
 def test_a_budget_out_of_range_is_refused(make_run: MakeRun, options: dict[str, float], message: str) -> None:
     with pytest.raises(GenpriorError, match=message):
-        train_encoder(make_run().path, **options)  # type: ignore[arg-type]
+        train_encoder(make_run().path, **options)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_the_gradient_is_clipped() -> None:
         norms.append(float(torch.cat(grads).norm()))
         step()
 
-    learner._descent._adam.step = watched  # type: ignore[method-assign]
+    learner._descent._adam.step = watched
     record = _update(learner, data)
     assert norms == [pytest.approx(1e-6, rel=1e-3)]
     assert float(record["gradient_norm"]) > 1e-2
@@ -190,7 +190,7 @@ def test_a_run_that_cannot_be_saved_from_nan_stops_and_says_so(tmp_path: Path) -
     def poisoned(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return update(batch, generator) | {"bits_per_dim": torch.tensor(float("nan"))}
 
-    prepared.learner.update = poisoned  # type: ignore[method-assign]
+    prepared.learner.update = poisoned
     last = _last(prepared.run, prepared.learner, prepared.data)
     assert last.outcome == "non-finite"
     assert last.message is not None
@@ -205,17 +205,17 @@ def test_a_run_becomes_a_prior(tmp_path: Path) -> None:
     run = _run(tmp_path / "run")
     prior = load_prior(run.path)
     x = load_data("digits[64:70]", size=8).take(torch.arange(6))
-    torch.testing.assert_close(prior.decode(prior.encode(x)), x, rtol=0, atol=1e-5)  # type: ignore[attr-defined]
+    torch.testing.assert_close(prior.decode(prior.encode(x)), x, rtol=0, atol=1e-5)
     wide = x.double()
-    torch.testing.assert_close(prior.decode(prior.encode(wide)), wide, rtol=0, atol=1e-12)  # type: ignore[attr-defined]
+    torch.testing.assert_close(prior.decode(prior.encode(wide)), wide, rtol=0, atol=1e-12)
     assert torch.equal(prior.sample(2, seed=1)[1], prior.sample(3, seed=1)[1])
     mean = prior.decode(torch.zeros(1, 64)).clamp(0, 1)
-    torch.testing.assert_close(prior.sample(2, seed=3, temperature=0.0), mean.expand(2, -1, -1, -1))  # type: ignore[call-arg]
+    torch.testing.assert_close(prior.sample(2, seed=3, temperature=0.0), mean.expand(2, -1, -1, -1))
     assert torch.equal(prior.start(2, torch.Generator())[0], torch.zeros(64))
     y, physics = torch.cat([x, x]), Denoising(GaussianNoise(0.1))
     assert warm_start(prior, y, physics, {}) is None
     assert genprior.restore(prior, y, physics, genprior.SearchSettings(second_try=False)).starts.tolist() == [1] * 12
     state = _tensors(run)
     last = load_prior(run.path, average=False)
-    weights = dict(last.networks[0].named_parameters())  # type: ignore[attr-defined]
+    weights = dict(last.networks[0].named_parameters())
     assert not [name for name, value in weights.items() if not torch.equal(value.float(), state[f"model/{name}"])]

@@ -1,5 +1,6 @@
 """Settings of Glow."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -128,8 +129,7 @@ class GlowConfig(RunConfig):
 
     def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:
         """Returns D and the dequantisation, without which bits per dimension say nothing."""
-        size = image_shape[0] * image_shape[1] * image_shape[2]
-        return {"bits_per_dim": f"D = {size}, {self.dequantisation.partition(':')[0]} dequantisation"}
+        return {"bits_per_dim": f"D = {math.prod(image_shape)}, {self.dequantisation.partition(':')[0]} dequantisation"}
 
     def _model(self, image_shape: tuple[int, int, int]) -> "ImageFlow":
         from genprior.models.dequantisation import DEQUANTISATIONS

@@ -3,6 +3,7 @@
 `TASKS`, at the end, is the place to add a kind of damage.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,17 +97,13 @@ def _shown(y: Tensor, x: Tensor, operator: Operator, parameters: dict[str, Tenso
     return torch.cat(each).clamp(0, 1)
 
 
-def _size(shape: Shape) -> int:
-    return shape[0] * shape[1] * shape[2]
-
-
 TASKS: dict[str, Task] = {
     "denoise": Task("noise of 0.3", lambda _: "denoise", lambda _: 0.3),
     "hole": Task("hole, half as wide", lambda shape: f"inpaint:box={max(1, shape[1] // 2)}", lambda _: 0.02),
     # As many measurements as an eighth of the values, with noise of norm 0.1 (Bora et al. 2017, section 6).
     "few": Task(
         "measurements, an eighth",
-        lambda shape: f"compressed-sensing:m={max(1, _size(shape) // 8)}",
-        lambda shape: 0.1 / max(1, _size(shape) // 8) ** 0.5,
+        lambda shape: f"compressed-sensing:m={max(1, math.prod(shape) // 8)}",
+        lambda shape: 0.1 / max(1, math.prod(shape) // 8) ** 0.5,
     ),
 }

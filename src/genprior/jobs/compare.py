@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,7 +182,7 @@ def _facts(run: Run, likelihood: Any, inversion: Found, tasks: dict[str, Found])
     checkpoint, _ = load_checkpoint(run.checkpoints)
     assert checkpoint is not None
     shape = read_environment(run)["image_shape"]
-    size = shape[0] * shape[1] * shape[2]
+    size = math.prod(shape)
     bits = None if likelihood is None else float(bits_per_dim(likelihood.nats, size).mean())
     return {
         "run": str(run.path),

@@ -1,12 +1,11 @@
-"""An invertible network as a prior. Knows networks and seeding."""
+"""An invertible network as a prior. Knows networks, densities and priors."""
 
 import torch
 from torch import Tensor, nn
 
 from genprior.models.flow import ImageFlow
-from genprior.seeding import derived_generator
-
-SAMPLES_AT_ONCE = 256
+from genprior.restoration.densities import StandardNormal
+from genprior.restoration.priors import sampled
 
 
 class FlowPrior:
@@ -33,6 +32,7 @@ class FlowPrior:
         self.model.flow.dtype = torch.float32
         self.model.flow.freeze()
         self.latent_size, self.image_shape = model.latent_size, model.image_shape
+        self._normal = StandardNormal(model.latent_size)
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -41,7 +41,7 @@ class FlowPrior:
 
     def start(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, D): 0 first, for the mean, then draws of the standard normal."""
-        z = torch.randn(count, self.latent_size, generator=generator)
+        z = self._normal.draw(count, generator)
         z[:1] = 0
         return z
 
@@ -55,7 +55,7 @@ class FlowPrior:
 
     def energy(self, z: Tensor) -> Tensor:
         """Returns |z|^2 / 2 (B,), the negative log density of z up to a constant."""
-        return 0.5 * z.square().sum(1)
+        return self._normal.energy(z)
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -63,7 +63,6 @@ class FlowPrior:
         noise = self.model.draw_noise(len(x), generator)
         return self.model.log_prob(x.double(), noise.double()).to(x.dtype)
 
-    @torch.no_grad()
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
         """Returns x (count, C, H, W) in [0, 1]; image i depends on (seed, i) alone, whatever the count.
 
@@ -72,7 +71,4 @@ class FlowPrior:
             seed: Any integer.
             temperature: Standard deviation of z, at least 0; at 0 every image is decode(0).
         """
-        size = self.latent_size
-        z = [torch.randn(1, size, generator=derived_generator(seed, "sample", i)) for i in range(count)]
-        parts = [self.decode(temperature * part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
-        return torch.cat(parts).clamp(0, 1) if parts else torch.empty(0, *self.image_shape)
+        return sampled(self, lambda generator: temperature * self._normal.draw(1, generator), count, seed).clamp(0, 1)

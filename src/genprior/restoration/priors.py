@@ -1,6 +1,7 @@
 """Priors: what a solver may know of a generative model. Knows networks and densities of latents."""
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
@@ -40,9 +41,9 @@ def dtype_of(prior: Prior) -> torch.dtype:
 
 
 @torch.no_grad()
-def sampled(prior: Prior, count: int, seed: int) -> Tensor:
-    """Returns x (count, C, H, W) decoded from starts of a prior, that of image i drawn from (seed, i) alone."""
-    z = [prior.start(1, derived_generator(seed, "sample", i)) for i in range(count)]
+def sampled(prior: Prior, draw: Callable[[torch.Generator], Tensor], count: int, seed: int) -> Tensor:
+    """Returns x (count, C, H, W) of a prior, image i decoded from z (1, k) that is drawn from (seed, i) alone."""
+    z = [draw(derived_generator(seed, "sample", i)) for i in range(count)]
     parts = [prior.decode(part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
     return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape)
 
@@ -99,7 +100,7 @@ class GeneratorPrior:
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0) -> Tensor:
         """Returns x (count, C, H, W); image i depends on (seed, i) alone, whatever the count."""
-        return sampled(self, count, seed)
+        return sampled(self, partial(self.start, 1), count, seed)
 
 
 class RoughPrior:
