@@ -1,9 +1,8 @@
 """Generators that depend on what they are for, and on nothing else."""
 
-import pytest
 import torch
 
-from genprior.seeding import derived_generator, derived_seed, normal_per_sample
+from genprior.seeding import derived_generator, derived_seed, initialised
 
 
 def test_seeds_are_the_same_in_every_process_and_version() -> None:
@@ -38,23 +37,22 @@ def test_neighbouring_generators_are_uncorrelated() -> None:
 
 def test_the_global_generator_is_neither_used_nor_moved() -> None:
     before = torch.get_rng_state()
-    normal_per_sample(0, "latents", 0, 3, 4)
+    torch.randn(3, generator=derived_generator(0, "latents"))
+    initialised(lambda: torch.nn.Linear(3, 4), 0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 1), (0, 7), (3, 4), (9, 1)])
-def test_each_row_depends_on_its_own_index_alone(first: int, count: int) -> None:
-    whole = normal_per_sample(5, "latents", 0, 10, 4)
-    part = normal_per_sample(5, "latents", first, count, 4)
-    torch.testing.assert_close(part, whole[first : first + count], rtol=0, atol=0)
+def test_weights_depend_on_seed_and_purpose_alone() -> None:
+    def first(seed: int, purpose: str = "weights") -> torch.Tensor:
+        torch.rand(1)  # moves the global generator, which must not matter
+        return initialised(lambda: torch.nn.Linear(3, 4), seed, purpose).weight
+
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
+    assert not torch.equal(first(1), first(1, "other weights"))
 
 
 def test_rows_are_standard_normal() -> None:
-    rows = normal_per_sample(0, "latents", 0, 2000, 8)
-    assert rows.shape == (2000, 8)
+    rows = torch.cat([torch.randn(1, 8, generator=derived_generator(0, "latents", i)) for i in range(2000)])
     torch.testing.assert_close(rows.mean(0), torch.zeros(8), rtol=0, atol=0.1)
     torch.testing.assert_close(torch.cov(rows.T), torch.eye(8), rtol=0, atol=0.1)
-
-
-def test_no_rows_are_an_empty_tensor() -> None:
-    assert normal_per_sample(0, "latents", 0, 0, 4).shape == (0, 4)

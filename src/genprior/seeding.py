@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 T = TypeVar("T")
 
@@ -36,12 +35,6 @@ def derived_generator(seed: int, purpose: str, index: int = 0) -> torch.Generato
         tensor([-1.4665, -0.5209])
     """
     return torch.Generator().manual_seed(derived_seed(seed, purpose, index))
-
-
-def normal_per_sample(seed: int, purpose: str, first: int, count: int, size: int) -> Tensor:
-    """Returns standard normal rows (count, size), row i drawn from (seed, purpose, first + i) alone."""
-    rows = [torch.randn(size, generator=derived_generator(seed, purpose, first + i)) for i in range(count)]
-    return torch.stack(rows) if rows else torch.empty(0, size)
 
 
 def initialised(build: Callable[[], T], seed: int, purpose: str = "weights") -> T:

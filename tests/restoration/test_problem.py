@@ -9,7 +9,6 @@ from torch import Tensor
 from genprior.restoration import problem as problem_module
 from genprior.restoration.fidelity import FIDELITIES, L2
 from genprior.restoration.problem import Problem, flat_measurement, make_problem
-from genprior.seeding import normal_per_sample
 
 SHAPE, LATENTS = (1, 4, 4), 5
 
@@ -33,7 +32,7 @@ class _Curved:
         return 0.5 * z.square().sum(1)
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
-        return self.decode(normal_per_sample(seed, "sample", 0, count, LATENTS).double())
+        return self.decode(self.start(count, torch.Generator().manual_seed(seed)))
 
 
 class _Flat(_Curved):
