@@ -155,6 +155,7 @@ def _train(prepared: "PreparedRun") -> None:
         last = None
         for progress in show(steps, prepared.notes, quiet):
             last = progress  # not a list of all: a long run has many
+    prepared.learner.processes.leave()
     if quiet or last is None:
         return
     if last.outcome == "non-finite":

@@ -56,6 +56,15 @@ class Processes:
         assert isinstance(result, Tensor)
         return int(result.item())
 
+    def leave(self) -> None:
+        """Ends what connects the processes; nothing can be sent afterwards.
+
+        A process that exits without it may be aborted: threads of the gloo backend then still hold tensors while the
+        interpreter is torn down.
+        """
+        if self.fabric is not None:
+            torch.distributed.destroy_process_group()
+
 
 def checked_share(processes: Processes | None, batch_size: int) -> Processes:
     """Returns the processes, one where None are given.
