@@ -130,7 +130,10 @@ class RunConfig(BaseModel, ABC):
         preset = given.get("preset", cls.DEFAULT_PRESET)
         if not isinstance(preset, str) or preset not in cls.PRESETS:
             raise GenpriorError(f"unknown preset '{preset}', {suggestion(str(preset), cls.PRESETS)}", argument="preset")
-        return {**cls.PRESETS[preset], **given}
+        values = {**cls.PRESETS[preset], **given}
+        if any(given.get(name) is not None for name in BUDGETS):  # one budget takes the place of another
+            values |= {name: given.get(name) for name in BUDGETS}
+        return values
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

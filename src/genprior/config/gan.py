@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from genprior.training.gan import GAN
 
 
+# The discriminator's slope bounded by spectral norm, as many updates as the generator, rates that fall to zero.
+RECIPE: dict[str, Any] = {
+    "model": "dcgan:norm=spectral",
+    "discriminator_updates": 1,
+    "generator_learning_rate": 0.001,
+    "discriminator_learning_rate": 0.001,
+    "schedule": "linear",
+    "average_half_life": 20_000,
+    "epochs": 25.0,
+}
+
+
 class GANConfig(RunConfig):
     """Everything that decides how a GAN is trained; a step draws `discriminator_updates * batch_size` images.
 
@@ -28,6 +40,10 @@ class GANConfig(RunConfig):
     """
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        # The best that we know for these networks (docs/benchmarks.md, "A better recipe").
+        "spectral-28": {"size": 28, **RECIPE},
+        "spectral-32": {"size": 32, **RECIPE},
+        "spectral-64": {"size": 64, **RECIPE},
         # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
         "dcgan-28": {"size": 28},
         # The same with "L2 regularisation, lambda = 0.5" taken literally, as weight decay; it hardly learns.
@@ -45,7 +61,7 @@ class GANConfig(RunConfig):
             "discriminator_learning_rate": 1e-3,
         },
     }
-    DEFAULT_PRESET: ClassVar[str] = "dcgan-28"
+    DEFAULT_PRESET: ClassVar[str] = "spectral-28"
     EPOCHS: ClassVar[float] = 10.0
     HELP: ClassVar[str] = "Train a generator against a discriminator."
 
@@ -54,7 +70,9 @@ class GANConfig(RunConfig):
     loss: Annotated[
         str, Field(description="saturating, non-saturating, least-squares, least-squares-logit, hinge.")
     ] = "non-saturating"
-    model: Annotated[str, Field(description="dcgan or mlp, with options: dcgan:generator_width=32.")] = "dcgan"
+    model: Annotated[str, Field(description="dcgan or mlp, with options: dcgan:generator_width=32,norm=spectral.")] = (
+        "dcgan"
+    )
     latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 100
     batch_size: Annotated[int, Field(ge=2, le=65536, description="Real images in a discriminator update.")] = 128
     discriminator_updates: Annotated[
@@ -64,6 +82,12 @@ class GANConfig(RunConfig):
     discriminator_learning_rate: Annotated[Positive, Field(description="Adam's step size.")] = 0.002
     beta1: Annotated[Fraction, Field(description="Adam's first decay, in [0, 1).")] = 0.5
     beta2: Annotated[Fraction, Field(description="Adam's second decay, in [0, 1).")] = 0.999
+    schedule: Annotated[
+        Literal["constant", "linear", "annealed"],
+        Field(
+            description="Of both learning rates: constant, linear (falls to 0), annealed (rises, falls as a cosine)."
+        ),
+    ] = "constant"
     weight_decay: Annotated[NotNegative, Field(le=1000, description="Adam's L2 coefficient.")] = 0.0
 
     @property
@@ -87,6 +111,7 @@ class GANConfig(RunConfig):
         from genprior.training.gan import GAN
         from genprior.training.losses import LOSSES
         from genprior.training.optimiser import AdamSettings
+        from genprior.training.schedule import SCHEDULES
 
         adam = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": self.weight_decay}
         return GAN(
@@ -96,7 +121,9 @@ class GANConfig(RunConfig):
             discriminator_updates=self.discriminator_updates,
             generator_adam=AdamSettings(self.generator_learning_rate, **adam),
             discriminator_adam=AdamSettings(self.discriminator_learning_rate, **adam),
+            schedule=SCHEDULES[self.schedule],
             average_half_life=self.average_half_life,
+            compared={name: make() for name, make in LOSSES.items()},
             **placement(self, fabric),
         )
 

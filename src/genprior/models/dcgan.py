@@ -4,11 +4,13 @@ At 28x28 with one channel and the default widths these are the study's two netwo
 parameters. The same rule builds every square size from 8 to 128 pixels. Imports errors and layers only.
 """
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear
+from genprior.models.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear, Unnormalised
 
 SMALLEST, LARGEST = 8, 128
 
@@ -55,28 +57,31 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """x (B, C, H, W) in [0, 1] -> logits (B,); with `parts`, x holds that many batches that are normalised apart.
 
-    Convolutions of kernel 4 and stride 2 halve the image down to at most 4x4, with batch normalisation and
+    Convolutions of kernel 4 and stride 2 halve the image down to at most 4x4, with a normalisation and
     LeakyReLU(0.2); one linear layer reads the logit.
 
     Arguments:
         image_shape: (C, H, W) with H = W, 8 to 128.
         width: Channels of the first layer; each layer after it has twice as many.
+        norm: "batch", or "spectral": instead of normalising activations, the largest singular value of every
+            layer's weight matrix is kept at 1 (Miyato et al. 2018, https://arxiv.org/abs/1802.05957).
 
     Example:
         >>> sum(p.numel() for p in Discriminator((1, 28, 28)).parameters())
         166177
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], width: int = 32) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], width: int = 32, norm: str = "batch") -> None:
         super().__init__()
         before, side, _ = _checked(image_shape)
+        bounded = _bounded(norm)
         after = width
         self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
         while side > 4:
-            self.convolutions.append(Conv2d(before, after, 4, stride=2, padding=1))
-            self.norms.append(BatchNorm2d(after))
+            self.convolutions.append(bounded(Conv2d(before, after, 4, stride=2, padding=1)))
+            self.norms.append(BatchNorm2d(after) if norm == "batch" else Unnormalised())
             before, after, side = after, 2 * after, side // 2
-        self.head = Linear(before * side * side, 1)
+        self.head = bounded(Linear(before * side * side, 1))
 
     def forward(self, x: Tensor, parts: int = 1) -> Tensor:
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
@@ -84,6 +89,15 @@ class Discriminator(nn.Module):
         # Read in (h, w, F) order, the order of the memory: gradients then stay channels-last and fast.
         logits: Tensor = self.head(x.permute(0, 2, 3, 1).flatten(1))
         return logits[:, 0]
+
+
+def _bounded(norm: str) -> Callable[[nn.Module], nn.Module]:
+    """What is done to each layer's weights."""
+    if norm == "batch":
+        return lambda layer: layer
+    if norm == "spectral":
+        return nn.utils.parametrizations.spectral_norm
+    raise GenpriorError(f"expected norm=batch or norm=spectral, got norm={norm}", argument="model")
 
 
 def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -55,11 +55,12 @@ def _dcgan(
     latent_size: int,
     generator_width: int = 64,
     discriminator_width: int = 32,
+    norm: str = "batch",
 ) -> Players:
     _at_least_one(generator_width=generator_width, discriminator_width=discriminator_width)
     return Players(
         dcgan.Generator(image_shape, latent_size, generator_width),
-        dcgan.Discriminator(image_shape, discriminator_width),
+        dcgan.Discriminator(image_shape, discriminator_width, norm),
     )
 
 

@@ -16,6 +16,7 @@ from genprior.hardware import keep_freed_memory, resolve_device
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from genprior.runs.folder import Run, locked, misfit
+from genprior.runs.history import is_age, keep
 from genprior.runs.log import Row, StepLog, append_event, non_finite_names, rows_of
 from genprior.training.loop import Learner, Step, train
 
@@ -116,6 +117,7 @@ def execute(
             stack.enter_context(locked(run))
             if saved is None:
                 save_checkpoint(run.checkpoints, replace(start, tensors=learner.state_dict()))
+                keep(run, learner, 0)
         for line in refused:
             row: Row = {"step": start.step, "images_seen": start.images_seen}
             yield Progress(row, start.seconds, budget.fraction(start.images_seen), message=line)
@@ -163,6 +165,8 @@ def _watch(
     save_at = budget.seconds + run.config.checkpoint_seconds
     for step in steps:
         pending.append(step)
+        if log is not None and is_age(step.images_seen, learner.images_per_update):
+            keep(run, learner, step.images_seen)
         decided = learner.processes.largest(_wish(budget, step, should_stop, save_at))
         learner.used = _used(budget, learner, step.images_seen)
         if decided == GO_ON and len(pending) < flush_every:

@@ -43,6 +43,11 @@ class Run:
         return self.path / "checkpoint"
 
     @property
+    def history(self) -> Path:
+        """The folder of what is kept of several ages, a file `<images seen>.safetensors` each."""
+        return self.path / "history"
+
+    @property
     def figures(self) -> Path:
         """The folder of pictures."""
         return self.path / "figures"

@@ -61,6 +61,10 @@ class MaximumLikelihood:
         self._round_trip, self._updates_since_look = torch.zeros((), dtype=self.wide), LOOK_EVERY
         self._descent = Descent(self.model, adam, self.processes, clip)
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """Returns nothing: only players are kept at several ages."""
+        return {}
+
     def parameter_counts(self) -> dict[str, int]:
         """Returns the number of parameters of the flow and of what makes noise below the last bit."""
         noise = parameter_count(self.model.dequantisation)

@@ -1,5 +1,7 @@
 """Two-player training: the discriminator several times, the generator once. Knows data, models and losses."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,8 @@ from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss
 from genprior.training.optimiser import AdamSettings
 from genprior.training.processes import Processes, checked_share
+from genprior.training.saturation import saturation
+from genprior.training.schedule import constant
 from genprior.training.state import grouped, joined
 
 
@@ -28,10 +32,12 @@ class GAN:
         batch_size: Real images, and fakes, in one update of the discriminator, over all processes together; >= 2.
         discriminator_updates: At least 1.
         generator_adam, discriminator_adam: Settings of the two optimisers.
+        schedule: Share of the learning rates that is left after a share of the budget, from [0, 1] to [0, 1].
         average_half_life: Of the generator's moving average, in images.
         dtype: Arithmetic of the networks: bfloat16, float32 or float64. Losses are at least float32.
         device: Where the networks live.
         processes: Those that train together.
+        compared: Losses by name; the record tells what each would make of the generator's gradient.
 
     Raises:
         GenpriorError: The batch cannot be shared evenly among the processes.
@@ -46,10 +52,12 @@ class GAN:
         discriminator_updates: int = 3,
         generator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008 - frozen
         discriminator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008
+        schedule: Callable[[float], float] = constant,
         average_half_life: float = 10_000,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         processes: Processes | None = None,
+        compared: Mapping[str, AdversarialLoss] | None = None,
     ) -> None:
         self.processes = checked_share(processes, batch_size)
         wide = torch.promote_types(dtype, torch.float32)  # of weights, losses and records
@@ -60,9 +68,14 @@ class GAN:
         self.loss, self.dtype, self.wide, self.device = loss, dtype, wide, device
         self.batch_size, self.discriminator_updates = batch_size, discriminator_updates
         self.images_per_update = batch_size * discriminator_updates
-        self.used = 0.0
+        self.used, self.schedule = 0.0, schedule
+        self.compared = compared or {}
         self._generator_descent = Descent(self.generator, generator_adam, self.processes)
         self._discriminator_descent = Descent(self.discriminator, discriminator_adam, self.processes)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Returns the generator as it is, without averaging."""
+        return dict(self.generator.state_dict())
 
     def parameter_counts(self) -> dict[str, int]:
         """Returns the number of parameters of each player."""
@@ -118,7 +131,7 @@ class GAN:
         both = self.discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
         real_logits, fake_logits = both.chunk(2)
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
-        norm, bad = self._discriminator_descent.step(loss)
+        norm, bad = self._discriminator_descent.step(loss, self.schedule(self.used))
         gather = self.processes.gather
         real_all, fake_all = gather(real_logits.detach()), gather(fake_logits.detach())
         return {
@@ -136,16 +149,21 @@ class GAN:
     def _update_generator(self, fake: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
         # Gradients for the discriminator's weights would cost a third of this pass and be thrown away.
         self.discriminator.requires_grad_(False)
+        fake.retain_grad()
         fake_logits = self.discriminator(fake).to(self.wide)
         loss = self.loss.generator(real_logits, fake_logits).mean()
-        norm, bad = self._generator_descent.step(loss)
+        norm, bad = self._generator_descent.step(loss, self.schedule(self.used))
         self.discriminator.requires_grad_(True)
         gather = self.processes.gather
-        fake_all = gather(fake_logits.detach())
+        real_all, fake_all = gather(real_logits), gather(fake_logits.detach())
+        assert fake.grad is not None
+        arrived = (len(fake) * fake.grad.to(self.wide)).norm()  # the loss is a mean over this process's fakes
+        image_gradient = gather(arrived[None]).norm()
         return {
-            "generator_loss": self.loss.generator(gather(real_logits), fake_all).mean(),
+            "generator_loss": self.loss.generator(real_all, fake_all).mean(),
             "generator_gradient_norm": norm,
             "non_finite_gradients": bad,
+            **saturation(self.loss, self.compared, real_all, fake_all, image_gradient, norm),
         }
 
     def state_dict(self) -> dict[str, Tensor]:

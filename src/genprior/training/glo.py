@@ -133,6 +133,10 @@ class GLO:
         self.used, self.rate = 0.0, 1.0
         self._descent = Descent(self.generator, generator_adam, self.processes)
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """Returns nothing: only players are kept at several ages."""
+        return {}
+
     def parameter_counts(self) -> dict[str, int]:
         """Returns the number of parameters of the generator, and how many numbers the codes are."""
         return {"generator": parameter_count(self.generator), "codes": self.codes.values.numel()}

@@ -79,6 +79,9 @@ class Learner(Algorithm, Protocol):
     def parameter_counts(self) -> dict[str, int]:
         """Returns how many numbers each part learns, by what the part is called."""
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """Returns what a run keeps of this age for ever, by name; nothing where a family keeps nothing."""
+
     def slow_down(self) -> float | None:
         """Halves the learning rates for good, after values that were not finite.
 

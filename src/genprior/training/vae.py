@@ -72,6 +72,10 @@ class VAE:
         """The weight of the KL term at the used share of the budget, in [0, 1]."""
         return min(1.0, self.used / self.kl_warm_up) if self.kl_warm_up > 0 else 1.0
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """Returns nothing: only players are kept at several ages."""
+        return {}
+
     def parameter_counts(self) -> dict[str, int]:
         """Returns the number of parameters of each network."""
         return {"encoder": parameter_count(self.encoder), "decoder": parameter_count(self.decoder)}
