@@ -25,6 +25,7 @@ REFUSED: dict[str, list[Any]] = {
     "family": ["gam", None],
     "preset": ["dcgan-27", 5, None, ["dcgan-28"]],
     "data": [None, 3],
+    "schedule": ["cosine", 3, None],
     "data_root": [3],
     "size": [0, -1, 2.5, "x"],
     "channels": [2, 0, "x"],
@@ -74,8 +75,15 @@ def test_a_preset_overrides_defaults(preset: str) -> None:
 
 
 @every_preset
-def test_presets_set_known_fields_and_no_budget(preset: str) -> None:
-    assert PRESETS[preset].keys() <= GANConfig.model_fields.keys() - BUDGETS.keys() - {"preset"}
+def test_presets_set_known_fields_and_at_most_one_budget(preset: str) -> None:
+    assert PRESETS[preset].keys() <= GANConfig.model_fields.keys() - {"preset"}
+    assert len(PRESETS[preset].keys() & BUDGETS.keys()) <= 1
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_budget_takes_the_place_of_the_presets(budget: str) -> None:
+    config = GANConfig(**{budget: 7})
+    assert {name: getattr(config, name) for name in BUDGETS} == {name: 7 if name == budget else None for name in BUDGETS}
 
 
 def test_what_is_given_overrides_the_preset() -> None:
@@ -83,9 +91,15 @@ def test_what_is_given_overrides_the_preset() -> None:
     assert (config.beta1, config.size, config.weight_decay) == (0.25, 32, 0.5)
 
 
-def test_the_default_is_the_study() -> None:
+def test_the_default_is_the_better_recipe() -> None:
     config = GANConfig()
-    assert config.preset == DEFAULT_PRESET
+    assert (config.preset, config.size, config.model) == (DEFAULT_PRESET, 28, "dcgan:norm=spectral")
+    assert (config.discriminator_updates, config.schedule, config.epochs) == (1, "linear", 25)
+
+
+def test_the_study_is_untouched() -> None:
+    config = GANConfig(preset="dcgan-28")
+    assert (config.model, config.schedule, config.average_half_life) == ("dcgan", "constant", 10_000)
     assert (config.data, config.size, config.loss, config.latent_size) == ("mnist", 28, "non-saturating", 100)
     rates = config.generator_learning_rate, config.discriminator_learning_rate
     assert (rates, config.beta1, config.weight_decay) == ((0.002, 0.002), 0.5, 0)

@@ -21,6 +21,7 @@ def test_a_run_holds_its_parts(make_run: Callable[..., Run]) -> None:
         "environment.json",
         "steps.jsonl",
         "checkpoint",
+        "history",
         "lock",
     }
     assert open_run(run.path).config == run.config
