@@ -26,6 +26,7 @@ REFUSED: dict[str, list[Any]] = {
     "preset": ["dcgan-27", 5, None, ["dcgan-28"]],
     "data": [None, 3],
     "schedule": ["cosine", 3, None],
+    "penalty": ["r1", [3], ["r1"] * 9],
     "data_root": [3],
     "size": [0, -1, 2.5, "x"],
     "channels": [2, 0, "x"],
@@ -93,7 +94,7 @@ def test_what_is_given_overrides_the_preset() -> None:
 
 def test_the_default_is_the_better_recipe() -> None:
     config = GANConfig()
-    assert (config.preset, config.size, config.model) == (DEFAULT_PRESET, 28, "dcgan:norm=spectral")
+    assert (config.preset, config.size, config.model) == (DEFAULT_PRESET, 28, "dcgan:norm=none")
     assert (config.discriminator_updates, config.schedule, config.epochs) == (1, "linear", 25)
 
 

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 KNOW_NAMES = {"config", "runs", "jobs", "pictures", "cli"}
 TABLES = {
     *("DENSITIES", "DEQUANTISATIONS", "FAMILIES", "LIKELIHOODS", "LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"),
-    *("RECONSTRUCTION_LOSSES", "STARTS", "VAES"),
+    *("PENALTIES", "RECONSTRUCTION_LOSSES", "SCHEDULES", "SCORES", "STARTS", "VAES"),
 }
 HEAVY = {
     *("datasets", "deepinv", "gradio", "huggingface_hub", "matplotlib", "normflows", "pandas"),

@@ -113,9 +113,9 @@ def test_going_on_from_a_state_equals_an_uninterrupted_run(dtype: torch.dtype, t
         _assert_bit_equal(got, expected)
 
 
-def test_a_state_holds_both_players_the_average_and_both_optimisers() -> None:
+def test_a_state_holds_both_players_the_average_both_optimisers_and_turns() -> None:
     gan = _gan()
-    groups = {"generator", "discriminator", "average"}
+    groups = {"generator", "discriminator", "average", "turns"}
     assert {name.partition("/")[0] for name in gan.state_dict()} == groups
     list(train(gan, _images(), limit=1))
     names = gan.state_dict().keys()

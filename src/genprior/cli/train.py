@@ -32,7 +32,7 @@ def _train_command(family: str, config_class: type[RunConfig]) -> Callable[..., 
     """The sub-command of a family: each field of its config is a flag, the field's description the flag's help."""
 
     def command(out: Path | None, config: Path | None, overwrite: bool, dry_run: bool, **given: Any) -> None:  # noqa: ANN401
-        flags = {k: str(v) if isinstance(v, Path) else v for k, v in given.items() if v is not None}
+        flags = {k: str(v) if isinstance(v, Path) else v for k, v in given.items() if v not in (None, [])}
         settings = parse_config({**_config_file(config, flags, family), **flags, "family": family})
         if dry_run:
             settings.check_names()
@@ -64,9 +64,9 @@ def _train_command(family: str, config_class: type[RunConfig]) -> Callable[..., 
 
 
 def _flag(setting: Setting) -> Any:  # noqa: ANN401 - a type that is made here
-    kind = Path if setting.name == "data_root" else setting.kind
+    kind: Any = Path if setting.name == "data_root" else list[str] if setting.kind is list else setting.kind
     names = (f"--{setting.name.replace('_', '-')}",) if kind is bool else ()
-    default = "" if setting.default is None or kind is bool else f" Default {setting.default}."
+    default = "" if setting.default in (None, ()) or kind is bool else f" Default {setting.default}."
     return Annotated[kind | None, typer.Option(*names, help=f"{setting.help}{default}")]
 
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -61,7 +61,7 @@ class Setting:
 
     Attributes:
         name: Of the field.
-        kind: int, float, bool or str; the config itself checks the range.
+        kind: int, float, bool, str, or list for any number of words; the config itself checks the range.
         help: What it is.
         default: What it is where nothing is said; a preset may say another.
     """
@@ -222,6 +222,8 @@ class RunConfig(BaseModel, ABC):
 
 def _plain(annotation: Any) -> type:  # noqa: ANN401 - whatever a field is annotated with
     """`int` of `Annotated[int | None, ...]`, `str` of `Literal["crop", "pad"]`, and so on."""
+    if get_origin(annotation) is tuple:
+        return list
     inside = [each for each in get_args(annotation) if each is not type(None)]
     if inside:
         return _plain(inside[0])

@@ -63,8 +63,8 @@ class Discriminator(nn.Module):
     Arguments:
         image_shape: (C, H, W) with H = W, 8 to 128.
         width: Channels of the first layer; each layer after it has twice as many.
-        norm: "batch", or "spectral": instead of normalising activations, the largest singular value of every
-            layer's weight matrix is kept at 1 (Miyato et al. 2018, https://arxiv.org/abs/1802.05957).
+        norm: "batch"; "spectral": instead of normalising activations, the largest singular value of every layer's
+            weight matrix is kept at 1 (Miyato et al. 2018, https://arxiv.org/abs/1802.05957); or "none".
 
     Example:
         >>> sum(p.numel() for p in Discriminator((1, 28, 28)).parameters())
@@ -93,11 +93,9 @@ class Discriminator(nn.Module):
 
 def _bounded(norm: str) -> Callable[[nn.Module], nn.Module]:
     """What is done to each layer's weights."""
-    if norm == "batch":
-        return lambda layer: layer
-    if norm == "spectral":
-        return nn.utils.parametrizations.spectral_norm
-    raise GenpriorError(f"expected norm=batch or norm=spectral, got norm={norm}", argument="model")
+    if norm not in ("batch", "spectral", "none"):
+        raise GenpriorError(f"expected norm=batch, norm=spectral or norm=none, got norm={norm}", argument="model")
+    return nn.utils.parametrizations.spectral_norm if norm == "spectral" else lambda layer: layer
 
 
 def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:

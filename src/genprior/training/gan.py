@@ -1,6 +1,6 @@
 """Two-player training: the discriminator several times, the generator once. Knows data, models and losses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from genprior.training.descent import Descent
 from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss
 from genprior.training.optimiser import AdamSettings
+from genprior.training.penalties import SlopePenalty
 from genprior.training.processes import Processes, checked_share
 from genprior.training.saturation import saturation
 from genprior.training.schedule import constant
@@ -32,6 +33,7 @@ class GAN:
         batch_size: Real images, and fakes, in one update of the discriminator, over all processes together; >= 2.
         discriminator_updates: At least 1.
         generator_adam, discriminator_adam: Settings of the two optimisers.
+        penalties: Added to the discriminator's loss.
         schedule: Share of the learning rates that is left after a share of the budget, from [0, 1] to [0, 1].
         average_half_life: Of the generator's moving average, in images.
         dtype: Arithmetic of the networks: bfloat16, float32 or float64. Losses are at least float32.
@@ -52,6 +54,7 @@ class GAN:
         discriminator_updates: int = 3,
         generator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008 - frozen
         discriminator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008
+        penalties: Sequence[SlopePenalty] = (),
         schedule: Callable[[float], float] = constant,
         average_half_life: float = 10_000,
         dtype: torch.dtype = torch.float32,
@@ -69,7 +72,8 @@ class GAN:
         self.batch_size, self.discriminator_updates = batch_size, discriminator_updates
         self.images_per_update = batch_size * discriminator_updates
         self.used, self.schedule = 0.0, schedule
-        self.compared = compared or {}
+        self.compared, self.penalties = compared or {}, penalties
+        self.turns = 0  # of the discriminator
         self._generator_descent = Descent(self.generator, generator_adam, self.processes)
         self._discriminator_descent = Descent(self.discriminator, discriminator_adam, self.processes)
 
@@ -131,6 +135,10 @@ class GAN:
         both = self.discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
         real_logits, fake_logits = both.chunk(2)
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
+        for penalty in self.penalties:
+            if penalty.is_due(self.turns):
+                loss = loss + penalty(self.discriminator, real, fake).mean()
+        self.turns += 1
         norm, bad = self._discriminator_descent.step(loss, self.schedule(self.used))
         gather = self.processes.gather
         real_all, fake_all = gather(real_logits.detach()), gather(fake_logits.detach())
@@ -175,6 +183,7 @@ class GAN:
                 "average": self.average.network.state_dict(),
                 "generator_adam": self._generator_descent.state_dict(),
                 "discriminator_adam": self._discriminator_descent.state_dict(),
+                "turns": {"discriminator": torch.tensor(self.turns)},
             }
         )
 
@@ -185,6 +194,7 @@ class GAN:
         self.average.network.load_state_dict(grouped(state, "average"))
         self._generator_descent.load_state_dict(grouped(state, "generator_adam"))
         self._discriminator_descent.load_state_dict(grouped(state, "discriminator_adam"))
+        self.turns = int(grouped(state, "turns").get("discriminator", torch.tensor(0)))  # older runs had no penalties
 
 
 def _placed(network: nn.Module, device: torch.device | str, dtype: torch.dtype) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Whether training is healthy: signs in the record, verdicts, probes."""
