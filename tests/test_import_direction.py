@@ -12,7 +12,18 @@ import pytest
 import genprior
 
 ROOT = Path(genprior.__file__).parent
-ANYTHING = {"errors", "seeding", "images", "hardware", "data", "models", "training", "restoration", "evaluation"}
+ANYTHING = {
+    "errors",
+    "seeding",
+    "images",
+    "hardware",
+    "data",
+    "models",
+    "training",
+    "restoration",
+    "evaluation",
+    "diagnosis",
+}
 FIGURES = {"figures", "figures_restoration", "figures_comparison"}
 # What each module or folder of the package may import of the others, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -25,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "seeding", "data", "models"},
     "restoration": {"errors", "seeding", "images", "models"},
     "evaluation": {"errors", "seeding", "images", "data", "models", "restoration"},
+    "diagnosis": {"errors", "seeding", "data", "models", "training", "evaluation"},
     "config": ANYTHING,
     "runs": ANYTHING | {"config"},
     "jobs": ANYTHING | {"config", "runs"},

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
+    from genprior.diagnosis.window import Game
     from genprior.restoration.priors import Prior
     from genprior.training.loop import Learner
 
@@ -200,6 +201,10 @@ class RunConfig(BaseModel, ABC):
             x: (B, C, H, W), multiples of 1/255 in [0, 1].
             seed: Of all draws.
         """
+        return None
+
+    def game(self) -> "Game | None":
+        """Returns what signs of ill training must know of two players; None where there are none."""
         return None
 
     def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
+    from genprior.diagnosis.window import Game
     from genprior.models.players import Players
     from genprior.restoration.priors import Prior
     from genprior.training.gan import GAN
@@ -162,6 +163,13 @@ class GANConfig(RunConfig):
         generator = self._players(image_shape, 0).generator
         generator.load_state_dict(grouped(state, "average" if average else "generator"))
         return generator.float()
+
+    def game(self) -> "Game":
+        """Returns loss and equilibrium."""
+        from genprior.diagnosis.window import Game
+        from genprior.training.losses import LOSSES
+
+        return Game(self.loss, build(LOSSES, self.loss, "loss").at_equilibrium()[0])
 
     def _players(self, image_shape: tuple[int, int, int], seed: int) -> "Players":
         from genprior.models.players import MODELS

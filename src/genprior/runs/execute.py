@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from genprior.data import Dataset
+from genprior.diagnosis.episodes import Watch
 from genprior.errors import GenpriorError
 from genprior.hardware import keep_freed_memory, resolve_device
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from genprior.runs.folder import Run, locked, misfit
 from genprior.runs.history import is_age, keep
-from genprior.runs.log import Row, StepLog, append_event, non_finite_names, rows_of
+from genprior.runs.log import Row, StepLog, append_event, forget_alarms, non_finite_names, rows_of
 from genprior.training.loop import Learner, Step, train
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def execute(
             if saved is None:
                 save_checkpoint(run.checkpoints, replace(start, tensors=learner.state_dict()))
                 keep(run, learner, 0)
+            forget_alarms(run, start.step)
         for line in refused:
             row: Row = {"step": start.step, "images_seen": start.images_seen}
             yield Progress(row, start.seconds, budget.fraction(start.images_seen), message=line)
@@ -163,6 +165,8 @@ def _watch(
     pending: list[Step] = []
     block_began = time.perf_counter()
     save_at = budget.seconds + run.config.checkpoint_seconds
+    game = run.config.game()
+    watch = Watch(game) if game is not None else None
     for step in steps:
         pending.append(step)
         if log is not None and is_age(step.images_seen, learner.images_per_update):
@@ -187,12 +191,29 @@ def _watch(
                 log.sync()
                 save_checkpoint(run.checkpoints, Checkpoint(step.index, step.images_seen, budget.seconds, state))
             save_at = budget.seconds + run.config.checkpoint_seconds
+        alarms = _alarms(run, watch, rows) if watch is not None and log is not None else []
+        for message in alarms:
+            yield Progress(rows[-1], budget.seconds, budget.fraction(step.images_seen), message=message)
         outcome = OUTCOMES.get(decided)
         yield Progress(rows[-1], budget.seconds, budget.fraction(step.images_seen), outcome)
         if outcome is not None:
             return None
         pending, block_began = [], time.perf_counter()
     return None
+
+
+def _alarms(run: Run, watch: Watch, rows: list[Row]) -> list[str]:
+    """Looks at new rows, and records what begins and ends; returns a line for each."""
+    lines = []
+    for change, seen in watch.look(rows):
+        if change == "begins":
+            message = f"{seen.name} since {seen.first:,} images: {seen.text}"
+        else:
+            message = f"no longer {seen.name} ({seen.first:,} to {seen.last:,} images)"
+        event = {"event": "alarm" if change == "begins" else "recovered", "step": rows[-1]["step"]}
+        append_event(run, event | {"images_seen": seen.last, "verdict": seen.name, "message": message})
+        lines.append(message)
+    return lines
 
 
 def _load(run: Run, learner: Learner, saved: Checkpoint) -> None:

@@ -34,7 +34,7 @@ class Run:
 
     @property
     def events(self) -> Path:
-        """One line of strict JSON for each setback: what was not finite, and what was done."""
+        """One line of strict JSON for each setback (what was not finite, what was done) and for each alarm."""
         return self.path / "events.jsonl"
 
     @property

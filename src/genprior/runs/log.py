@@ -68,6 +68,13 @@ def append_event(run: Run, event: dict[str, Any]) -> None:
         file.write(json.dumps(event, allow_nan=False) + "\n")
 
 
+def forget_alarms(run: Run, last_step: int) -> None:
+    """Drops the alarms of steps after `last_step`, which are made again."""
+    kept = [event for event in read_events(run) if event["step"] <= last_step or "verdict" not in event]
+    if run.events.exists():
+        write_text(run.events, "".join(json.dumps(event) + "\n" for event in kept))
+
+
 def read_events(run: Run) -> list[dict[str, Any]]:
     """Returns the run's events, oldest first."""
     lines = run.events.read_text().splitlines() if run.events.exists() else []

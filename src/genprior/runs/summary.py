@@ -37,9 +37,11 @@ def summary(path: Path) -> dict[str, object]:
             f"{checkpoint.seconds / 60:.1f} minutes"
         )
     facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
-    for number, event in enumerate(read_events(run), 1):
+    events = read_events(run)
+    for number, event in enumerate((e for e in events if "not_finite" in e), 1):
         what = ", ".join(event["not_finite"])
         facts[f"setback {number}"] = f"step {event['step']} not finite ({what}), {event['event']} at {event['back_to']}"
+    facts |= {f"alarm {n}": e["message"] for n, e in enumerate((e for e in events if "verdict" in e), 1)}
     rows = read_rows(run.steps)[-AVERAGED:]
     ill = [row["step"] for row in rows if row.get("not_finite") or non_finite_names(_without_null(row))]
     if ill:
