@@ -54,7 +54,11 @@ def _fall(window: Window) -> str:
     before, after = window.thirds("loss_factor")
     decades = math.log10(before / after) if before > 0 and after > 0 else 0.0
     is_seen = decades >= 1
-    return f"fell {decades:.0f} decades in {len(window.rows)} steps" if is_seen else f"is {window.median('loss_factor'):.1g}"
+    return (
+        f"fell {decades:.0f} decades in {len(window.rows)} steps"
+        if is_seen
+        else f"is {window.median('loss_factor'):.1g}"
+    )
 
 
 def discriminator_wins(window: Window) -> str | None:

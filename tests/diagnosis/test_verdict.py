@@ -1,0 +1,64 @@
+"""From signs and samples to a verdict."""
+
+import pytest
+import torch
+
+from genprior.diagnosis.episodes import Episode
+from genprior.diagnosis.signs import SIGNS
+from genprior.diagnosis.verdict import HEALTHY, VERDICTS, Sampled, decide, diversity
+
+WELL = Sampled(0.9, (10, 10), 1.0, 0.01)
+OVER = Episode("saturated", "it was", 0, 500)
+
+
+def test_every_sign_has_its_remedy() -> None:
+    assert VERDICTS.keys() == SIGNS.keys() | {"collapsed", "memorising", HEALTHY}
+    assert all(VERDICTS.values())
+
+
+def test_nothing_wrong_is_healthy() -> None:
+    found = decide([], 1000, WELL)
+    assert (found.verdict, found.is_ill, found.evidence) == (HEALTHY, False, [])
+
+
+def test_what_is_over_is_told_and_not_held_against_it() -> None:
+    found = decide([OVER], 1000, WELL)
+    assert (found.verdict, found.evidence) == (HEALTHY, ["was saturated from 0 to 500 images"])
+
+
+def test_what_lasts_to_the_end_decides() -> None:
+    found = decide([OVER, Episode("generator wins", "it does", 600, 1000)], 1000, Sampled(0.0))
+    assert (found.verdict, found.since_images) == ("generator wins", 600)
+    assert found.evidence == ["it does", "was saturated from 0 to 500 images"]
+
+
+@pytest.mark.parametrize(
+    ("sampled", "verdict", "told"),
+    [
+        (Sampled(0.001), "collapsed", "vary 0.1 % as much"),
+        (Sampled(float("nan")), "collapsed", "vary nan"),
+        (Sampled(0.9, (9, 10), 0.8, 0.01), "collapsed", "9 of 10 classes"),
+        (Sampled(0.9, (8, 10), 0.3, 0.01), HEALTHY, "8 of 10 classes, and 30 % as many of them as of real images"),
+        (Sampled(0.9, (5, 10), 0.3, 0.01), "collapsed", "5 of 10 classes"),
+        (Sampled(0.9, (10, 10), 1.0, 0.6), "memorising", "60 % of the samples"),
+        (Sampled(0.001, (1, 10), 1.0, 1.0), "collapsed", "vary 0.1 %"),
+        (Sampled(0.9), HEALTHY, ""),
+        (Sampled(0.9, (10, 10), 1.0, 0.15), HEALTHY, ""),
+    ],
+)
+def test_samples_decide_where_the_record_is_well(sampled: Sampled, verdict: str, told: str) -> None:
+    found = decide([], 1000, sampled)
+    assert found.verdict == verdict
+    assert told in " ".join(found.evidence)
+
+
+def test_values_that_are_not_finite_come_first() -> None:
+    found = decide([Episode("saturated", "it is", 0, 1000)], 1000, WELL, stopped="step 5 was not finite")
+    assert (found.verdict, found.evidence[0]) == ("non-finite", "step 5 was not finite")
+
+
+def test_diversity_of_equal_and_of_like_images() -> None:
+    x = torch.rand(4000, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert diversity(x[:1].expand(100, -1, -1, -1), x) == pytest.approx(0, abs=1e-12)
+    assert diversity(x[:2000], x[2000:]) == pytest.approx(1, abs=0.03)
+    assert diversity(0.5 * x, x) == pytest.approx(0.25)
