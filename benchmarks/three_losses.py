@@ -1,10 +1,15 @@
 """The study's practical part: three losses, several seeds, ten epochs of all 70,000 MNIST images.
 
-    python benchmarks/three_losses.py [--epochs 10] [--seeds 2] [--losses ...] [--precision auto] [--out FOLDER]
+    python benchmarks/three_losses.py [--epochs 10] [--seeds 3] [--losses ...] [--preset dcgan-28] [--data mnist:all]
+                                      [--threads N] [--out FOLDER]
 
-Each run is an ordinary one, made by `genprior train gan`, and is taken up again where it stands if the script is
-started again. Prints a table of each run's last numbers, with the feature distance of 10,000 samples to the MNIST
-test set beside the distance of 10,000 training images to it, and writes one picture of all runs.
+Each run is an ordinary one, and is taken up again where it stands if the script is started again. Prints for each run
+its last numbers, when it was ill, its verdict, and the feature distance of 10,000 samples to the MNIST test set with
+the averaged and with the last weights, beside real against real; then median and spread over seeds for each loss.
+
+    python benchmarks/three_losses.py --preset r1-28 --losses non-saturating --data mnist --epochs 25 --out runs/recipe
+
+measures the default recipe in the same way.
 """
 
 import argparse
@@ -14,16 +19,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 import genprior
-from genprior.evaluation.features import features_and_classes, train_classifier
+from genprior.evaluation.features import features_and_classes, seen
 from genprior.evaluation.fidelity import frechet_distance
 from genprior.figures import write_samples
+from genprior.jobs.evaluate import Evaluation
 from genprior.runs import open_run, summary
+from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.log import read_rows
 
-SAMPLES, LAST_STEPS = 10_000, 100
+LAST_STEPS = 100
 SHOWN = (
     "discriminator_loss",
     "generator_loss",
@@ -31,82 +36,94 @@ SHOWN = (
     "d_fake",
     "accuracy_real",
     "accuracy_fake",
-    "discriminator_gradient_norm",
+    "loss_factor",
     "generator_gradient_norm",
 )
 
 
+def command(*arguments: str, allowed: tuple[int, ...] = (0,)) -> None:
+    done = subprocess.run([sys.executable, "-m", "genprior", *arguments])
+    if done.returncode not in allowed:
+        raise SystemExit(f"genprior {' '.join(arguments)} ended with {done.returncode}")
+
+
 def trained(folder: Path, **settings: object) -> Path:
     """Trains a run of these settings, or takes it up again; returns its folder once it is finished."""
-    command = [sys.executable, "-m", "genprior"]
     if not (folder / "config.json").exists():
         flags = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        subprocess.run([*command, "train", "gan", "--out", str(folder), *flags], check=True)
+        command("train", "gan", "--out", str(folder), *flags)
     config = open_run(folder).config.model_dump()
     other = {key: config[key] for key, value in settings.items() if value not in (config[key], "auto")}
     if other:
         raise SystemExit(f"{folder} was made with other settings: {other}")
     if not str(summary(folder)["state"]).startswith("finished"):
-        subprocess.run([*command, "resume", str(folder)], check=True)
+        command("resume", str(folder))
     return folder
 
 
-class Judge:
-    """A classifier of MNIST's training set, and the features of its test set."""
+def measured(folder: Path) -> dict[str, object]:
+    """Returns the numbers of a run; evaluates and diagnoses it first, once."""
+    if not (folder / "metrics.json").exists():
+        command("evaluate", str(folder))
+    command("diagnose", str(folder), allowed=(0, 1))
+    metrics, diagnosis = (json.loads((folder / name).read_text()) for name in ("metrics.json", "diagnosis.json"))
+    rows = read_rows(open_run(folder).steps)[-LAST_STEPS:]
+    checkpoint, _ = load_checkpoint(open_run(folder).checkpoints)
+    assert checkpoint is not None
+    frechet = metrics["scores"]["frechet"]
+    return {
+        **{name: statistics.fmean(row[name] for row in rows) for name in SHOWN},
+        "minutes": checkpoint.seconds / 60,
+        "distance": frechet["value"],
+        "distance_of_real": frechet["floor"]["value"],
+        "distance_last_weights": last_weights(folder),
+        "modes": metrics["modes"]["found"],
+        "verdict": diagnosis["verdict"],
+        "ill": [f"{s['name']} {s['since_images']:,} to {s['until_images']:,}" for s in diagnosis["signs"]],
+    }
 
-    def __init__(self) -> None:
-        self.classifier = train_classifier(genprior.load_data("mnist:train"))
-        test = genprior.load_data("mnist:test")
-        self.real, classes = features_and_classes(self.classifier, test.take(torch.arange(len(test))))
-        accuracy = (classes == test.labels).float().mean()
-        others = genprior.load_data(f"mnist:train[:{SAMPLES}]").take(torch.arange(SAMPLES))
-        floor = frechet_distance(self.real, features_and_classes(self.classifier, others)[0])
-        print(f"classifier accuracy on the test set: {accuracy:.4f}")
-        print(f"feature distance of training images to test images: {floor:.2f}")
 
-    def numbers(self, run: Path, picture: Path) -> dict[str, float]:
-        """Returns a run's last numbers, its feature distance, and how many samples fall into each class."""
-        rows = read_rows(open_run(run).steps)[-LAST_STEPS:]
-        numbers = {name: statistics.fmean(row[name] for row in rows) for name in SHOWN}
-        x = genprior.load_prior(run).sample(SAMPLES)
-        features, classes = features_and_classes(self.classifier, x)
-        numbers["feature_distance"] = frechet_distance(self.real, features)
-        numbers |= {f"samples_of_{digit}": int((classes == digit).sum()) for digit in range(10)}
-        write_samples(x[:40], picture, columns=10)
-        return numbers
+def last_weights(folder: Path) -> float:
+    """Returns the feature distance of samples of the last weights, as a run without averaging would have it."""
+    evaluation = Evaluation(folder, inversions=0)
+    for _ in evaluation._find_judge():
+        pass
+    classifier = evaluation.found_judge.classifier
+    x = genprior.load_prior(folder, average=False).sample(evaluation.inputs.size)
+    real, _ = seen(classifier, evaluation.inputs.held_out)
+    return frechet_distance(real, features_and_classes(classifier, x)[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=float, default=10)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--losses", nargs="+", default=["saturating", "non-saturating", "least-squares"])
     parser.add_argument("--preset", default="dcgan-28")
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--data", default="mnist:all")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/three-losses"))
     arguments = parser.parse_args()
 
-    runs = {}
-    for seed in range(arguments.seeds):
-        for loss in arguments.losses:
-            runs[loss, seed] = trained(
-                arguments.out / f"{loss}-{seed}",
-                data="mnist:all",
-                loss=loss,
-                seed=seed,
-                preset=arguments.preset,
-                epochs=arguments.epochs,
-                precision=arguments.precision,
+    results: dict[str, dict[str, object]] = {}
+    for loss in arguments.losses:
+        for seed in range(arguments.seeds):
+            settings = {"data": arguments.data, "loss": loss, "seed": seed, "preset": arguments.preset}
+            settings |= {"epochs": arguments.epochs, "threads": arguments.threads}
+            run = trained(arguments.out / f"{loss}-{seed}", **settings)
+            results[run.name] = measured(run)
+            write_samples(genprior.load_prior(run).sample(40), arguments.out / f"{run.name}.png", columns=10)
+            told = "  ".join(
+                f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in results[run.name].items()
             )
-
-    judge = Judge()
-    results = {}
-    for (loss, seed), run in runs.items():
-        numbers = judge.numbers(run, arguments.out / f"{loss}-{seed}.png")
-        results[f"{loss}-{seed}"] = numbers
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-        print(f"{loss} seed {seed}: {shown}", flush=True)
+            print(f"{run.name}: {told}", flush=True)
     (arguments.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    for loss in arguments.losses:
+        for name in ("distance", "distance_last_weights"):
+            values = [float(str(found[name])) for run, found in results.items() if run.rpartition("-")[0] == loss]
+            middle = statistics.median(values)
+            spread = (max(values) - min(values)) / middle
+            print(f"{loss} {name}: median {middle:.2f}, spread {spread:.2f} ({', '.join(f'{v:.2f}' for v in values)})")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ def genprior(*arguments: str) -> int:
 
 def verdict_on(folder: Path, settings: str, threads: str) -> tuple[str, str]:
     """Trains a run if it is not there, and returns its verdict and the first line of evidence."""
-    if not (folder / "figures").exists() and not (folder / "events.jsonl").exists():
+    events = folder / "events.jsonl"
+    has_stopped = events.exists() and '"stopped"' in events.read_text()
+    if not has_stopped and not (folder / "figures").exists():
         genprior("train", "gan", *settings.split(), "--threads", threads, "--out", str(folder), "--overwrite")
     genprior("diagnose", str(folder), "--threads", threads)
     found = json.loads((folder / "diagnosis.json").read_text())
