@@ -61,11 +61,11 @@ def trained(folder: Path, **settings: object) -> Path:
     return folder
 
 
-def measured(folder: Path) -> dict[str, object]:
+def measured(folder: Path, threads: str) -> dict[str, object]:
     """Returns the numbers of a run; evaluates and diagnoses it first, once."""
     if not (folder / "metrics.json").exists():
-        command("evaluate", str(folder))
-    command("diagnose", str(folder), allowed=(0, 1))
+        command("evaluate", str(folder), "--inversions", "0", "--threads", threads)
+    command("diagnose", str(folder), "--threads", threads, allowed=(0, 1))
     metrics, diagnosis = (json.loads((folder / name).read_text()) for name in ("metrics.json", "diagnosis.json"))
     rows = read_rows(open_run(folder).steps)[-LAST_STEPS:]
     checkpoint, _ = load_checkpoint(open_run(folder).checkpoints)
@@ -111,7 +111,7 @@ def main() -> None:
             settings = {"data": arguments.data, "loss": loss, "seed": seed, "preset": arguments.preset}
             settings |= {"epochs": arguments.epochs, "threads": arguments.threads}
             run = trained(arguments.out / f"{loss}-{seed}", **settings)
-            results[run.name] = measured(run)
+            results[run.name] = measured(run, str(arguments.threads))
             write_samples(genprior.load_prior(run).sample(40), arguments.out / f"{run.name}.png", columns=10)
             told = "  ".join(
                 f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in results[run.name].items()

@@ -6,7 +6,7 @@ after another, several rounds, so that a noisy machine disturbs all of them alik
     python benchmarks/train_throughput.py [--rounds 3] [--seconds 15] [--json out.json]
 
 `student` reads through `DataLoader` over `torchvision.datasets.MNIST`; `student_in_memory` is the same loop with the
-images in one float tensor, which takes the reading out of the comparison. `ours` is all that `genprior train gan` does
+images in one float tensor, which takes the reading out of the comparison. `ours` is all that `genprior train gan --preset dcgan-28` does
 while it trains: updates, average, records written to `steps.jsonl`, checkpoints. `ours_without_records` leaves the
 writing of records out, to tell what they cost.
 """
@@ -110,7 +110,7 @@ def our_blocks(precision: str = "auto") -> Iterator[None]:
     from genprior.runs import execute, new_run
 
     with tempfile.TemporaryDirectory() as folder:
-        config = GANConfig(data="mnist", epochs=1000, precision=precision)
+        config = GANConfig(preset="dcgan-28", data="mnist", epochs=1000, precision=precision)
         prepared = new_run(Path(folder) / "run", config)
         yield from (None for _ in execute(prepared.run, prepared.learner, prepared.data, flush_every=BLOCK))
 
@@ -121,7 +121,7 @@ def our_bare_blocks() -> Iterator[None]:
     from genprior.training.loop import train
 
     keep_freed_memory()
-    config = GANConfig(data="mnist")
+    config = GANConfig(preset="dcgan-28", data="mnist")
     data = config.load_data()
     for step in train(config.build(data), data):
         if step.index % BLOCK == 0:

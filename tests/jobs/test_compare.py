@@ -15,7 +15,7 @@ from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.evaluation.bound import importance_weighted_bound
 from genprior.evaluation.comparison import TASKS, inverted, restored
-from genprior.jobs.compare import Comparison, _may_share, save, table_of
+from genprior.jobs.compare import Comparison, may_share, save, table_of
 from genprior.models.flow import bits_per_dim
 from genprior.models.vae import Gaussian
 from genprior.restoration.operators import OPERATORS
@@ -143,7 +143,7 @@ def test_different_data_are_told(runs: dict[str, Path]) -> None:
     ],
 )
 def test_images_that_a_run_may_have_seen_are_known(trained: str, held_out: str, expected: bool) -> None:
-    assert _may_share(parse_spec(trained), parse_spec(held_out)) is expected
+    assert may_share(parse_spec(trained), parse_spec(held_out)) is expected
 
 
 def test_the_likelihood_of_a_vae_is_its_bound_times_the_width_of_a_level(runs: dict[str, Path]) -> None:

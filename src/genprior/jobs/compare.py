@@ -108,7 +108,7 @@ class Comparison:
         return notes + [
             f"{run.path} was trained on {run.config.data}, which may hold these images: its errors are not held-out"
             for run in self.opened
-            if _may_share(parse_spec(run.config.data), parse_spec(self.data.name))
+            if may_share(parse_spec(run.config.data), parse_spec(self.data.name))
         ]
 
     def measure(self) -> Iterator[Stage]:
@@ -167,7 +167,7 @@ class Comparison:
         return Dataset(data.name, data.images[: self.count])
 
 
-def _may_share(trained: Spec, held_out: Spec) -> bool:
+def may_share(trained: Spec, held_out: Spec) -> bool:
     """Whether two specs may name the same images: the same source, splits that overlap, and windows that do."""
     if (trained.source, trained.source or trained.rest) != (held_out.source, held_out.source or held_out.rest):
         return False

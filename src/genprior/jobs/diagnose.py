@@ -1,7 +1,7 @@
 """Whether a run is healthy: its record, its samples and its scores, in one verdict."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Examination:
         write_json(self.opened.path / FILE, as_table(self.found, self.images_seen, self.notes))
         yield Stage(1.0, "verdict")
 
-    def _sampled(self) -> Iterator[Any]:
+    def _sampled(self) -> Generator[Stage, None, Sampled]:
         config = self.opened.config
         if self.data_root is not None:
             config = config.model_copy(update={"data_root": str(self.data_root)})
@@ -76,16 +76,28 @@ class Examination:
         spread = diversity(load_prior(self.run).sample(len(real), 0), real)
         yield Stage(0.1, "samples")
         metrics = self._kept_metrics()
-        if metrics is None:
-            try:
-                evaluation = Evaluation(self.run, SAMPLES, None, self.judge, 0, self.data_root, 0)
-                for stage in evaluation.look():
-                    yield Stage(0.1 + 0.85 * stage.fraction, stage.what)
-                metrics = evaluation.metrics
-            except GenpriorError as error:
-                self.notes.append(f"no classifier looked at the samples: {error.message}")
-                return Sampled(spread)
-        return _sampled_of(metrics, spread)
+        if metrics is not None:
+            return _sampled_of(metrics, spread)
+        try:
+            evaluation, is_held_out = self._evaluation()
+            for stage in evaluation.look():
+                yield Stage(0.1 + 0.85 * stage.fraction, stage.what)
+        except GenpriorError as error:
+            self.notes.append(f"no classifier looked at the samples: {error.message}")
+            return Sampled(spread)
+        found = _sampled_of(evaluation.metrics, spread)
+        return found if is_held_out else replace(found, copies=None)
+
+    def _evaluation(self) -> tuple[Evaluation, bool]:
+        """A few scores, and whether the real images beside them were held out."""
+        settings: dict[str, Any] = {"count": SAMPLES, "judge": self.judge, "data_root": self.data_root, "inversions": 0}
+        try:
+            return Evaluation(self.run, **settings), True
+        except GenpriorError as error:
+            if error.argument != "held_out":
+                raise
+        self.notes.append("no images were held out: whether the samples are copies is not known")
+        return Evaluation(self.run, held_out=self.opened.config.data, **settings), False
 
     def _kept_metrics(self) -> dict[str, Any] | None:
         path = self.opened.path / METRICS

@@ -1,0 +1,264 @@
+"""A trained run put to the test by experiments from the literature."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genprior.config import GANConfig
+from genprior.data import Dataset
+from genprior.diagnosis.retraining import COMPARED, LATENTS, Moment, decades_fallen, measured_steps, retrain
+from genprior.errors import GenpriorError
+from genprior.jobs.compare import Stage
+from genprior.runs import Run, open_run
+from genprior.runs.checkpoint import load_checkpoint, load_state
+from genprior.runs.environment import differences
+from genprior.runs.folder import misfit, write_json
+from genprior.runs.history import ages as kept_ages
+from genprior.runs.history import load_age
+from genprior.seeding import derived_seed
+from genprior.training.optimiser import AdamSettings
+from genprior.training.state import grouped
+
+SATURATION = "probe-saturation"  # name of the file and the figure
+VANISHES, STAYS = 3.0, 1.0  # decades: the saturating norm falls by at least, the other by less than
+MOST_SEEDS = 100
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A fresh discriminator against the generator of one age.
+
+    Attributes:
+        images_seen: Age of the generator.
+        seed: Of the discriminator.
+        moments: In the order of the discriminator's steps.
+    """
+
+    images_seen: int
+    seed: int
+    moments: Sequence[Moment]
+
+    def norms(self, loss: str) -> list[float]:
+        """Returns the gradient norm of a loss at each moment."""
+        return [moment.gradient_norm[loss] for moment in self.moments]
+
+    @property
+    def decades(self) -> dict[str, float | None]:
+        """By how much the gradient of each loss fell; None: it was 0 or not finite somewhere."""
+        return {loss: decades_fallen(self.norms(loss)) for loss in COMPARED}
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the saturating loss's gradient vanished and that of the other stayed."""
+        vanished, stayed = self.decades["saturating"], self.decades["non-saturating"]
+        return vanished is not None and stayed is not None and vanished >= VANISHES and stayed < STAYS
+
+
+@dataclass
+class SaturationProbe:
+    """Retrains discriminators from scratch against the generators of a run at several ages, which stand still.
+
+    The same seeds are used at each age, so what differs between ages is the generator's doing. Everything is done in
+    float32 on the CPU, with the optimiser settings and the batch size of the run's discriminator.
+
+    Arguments:
+        run: Folder of a trained GAN.
+        ages: How many ages of the generator, at least 1: spread over those that the run has kept, the last included.
+        steps: Of each discriminator, at least 1.
+        seeds: How many discriminators at each age, 1 to 100.
+        seed: Of the first one; the others follow.
+        data_root: Of named data sets.
+
+    Attributes:
+        found: What was measured, age after age.
+
+    Raises:
+        GenpriorError: No run, an untrained one, no GAN, other data than the run's, or a number out of range.
+    """
+
+    run: Path
+    ages: int = 3
+    steps: int = 2000
+    seeds: int = 1
+    seed: int = 0
+    data_root: Path | None = None
+    found: list[Retrained] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        _at_least_one(ages=self.ages, steps=self.steps, seeds=self.seeds)
+        if self.seeds > MOST_SEEDS:
+            raise GenpriorError(f"expected at most {MOST_SEEDS}, got {self.seeds}", argument="seeds")
+        self.opened = open_run(self.run)
+        self.config = _gan_config(self.opened, self.data_root)
+        kept = _generators(self.opened)
+        self.generators = {age: kept[age] for age in spread(sorted(kept), self.ages)}
+        self.data = self.config.load_data()
+        differences(self.opened, self.config.build(self.data), self.data)
+        self._loaded(next(iter(self.generators.values())))
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines to show before."""
+        told = ", ".join(f"{age:,}" for age in self.generators)
+        notes = [f"generators at {told} images seen, {self.seeds} fresh discriminators each, {self.steps:,} steps"]
+        if not kept_ages(self.opened):
+            notes.append(f"{self.run} has kept no earlier ages of its generator: only the last one is probed")
+        elif len(self.generators) < self.ages:
+            notes.append(f"{self.run} has {len(self.generators)} ages of its generator, not {self.ages}")
+        return notes
+
+    def measure(self) -> Iterator[Stage]:
+        """Retrains one discriminator after another, and yields how far it is."""
+        jobs = [(age, self.seed + i) for age in self.generators for i in range(self.seeds)]
+        for done, (age, seed) in enumerate(jobs):
+            moments: list[Moment] = []
+            for each in self._retrain(age, seed):
+                moments.append(each)
+                if each.step == self.steps:
+                    self.found.append(Retrained(age, seed, moments))
+                share = (done + (each.step + 1) / (self.steps + 1)) / len(jobs)
+                yield Stage(share, f"{age:,} images: step {each.step:,}")
+
+    def _retrain(self, age: int, seed: int) -> Iterator[Moment]:
+        config = self.config.model_copy(update={"seed": derived_seed(seed, "fresh discriminator")})
+        adam = AdamSettings(config.discriminator_learning_rate, config.beta1, config.beta2, config.weight_decay)
+        discriminator = config.build(self.data).discriminator
+        generator = self._loaded(self.generators[age])
+        settings: dict[str, Any] = {"adam": adam, "steps": self.steps, "batch_size": config.batch_size, "seed": seed}
+        return retrain(generator, discriminator, self.data, **settings)
+
+    def _loaded(self, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - a network, whatever its class
+        generator = self.config.build(self.data).generator
+        try:
+            generator.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise misfit(self.opened) from error
+        return generator
+
+    def paragraph(self) -> str:
+        """Returns what was found, what it means, and whether the statement holds, in words."""
+        return " ".join([*(_told(same_age) for same_age in by_age(self.found)), verdict(self.found)])
+
+    def save(self) -> Path:
+        """Writes what was measured so far into the run's folder; returns the file."""
+        path = self.run / f"{SATURATION}.json"
+        told = {"run": str(self.run), "steps": self.steps, "latents": LATENTS, "batch_size": self.config.batch_size}
+        rule = {"saturating_at_least": VANISHES, "non_saturating_below": STAYS}
+        ages = [_facts(same_age) for same_age in by_age(self.found)]
+        outcome = {"confirmed": all(each.is_confirmed for each in self.found), "verdict": verdict(self.found)}
+        write_json(path, told | {"decades_expected": rule, **outcome, "ages": ages})
+        return path
+
+
+def by_age(found: Sequence[Retrained]) -> list[list[Retrained]]:
+    """Returns what was found, grouped by the generator's age."""
+    ages = sorted({each.images_seen for each in found})
+    return [[each for each in found if each.images_seen == age] for age in ages]
+
+
+def spread(ages: Sequence[int], count: int) -> list[int]:
+    """Returns at most `count` of the ages, evenly from the first to the last by their order; one: the last.
+
+    Example:
+        >>> spread([0, 1000, 4000, 16000, 60000], 3)
+        [0, 4000, 60000]
+    """
+    if count >= len(ages):
+        return list(ages)
+    last = len(ages) - 1
+    return [ages[last - last * i // max(1, count - 1)] for i in reversed(range(count))]
+
+
+def verdict(found: Sequence[Retrained]) -> str:
+    """Returns whether the statement of Arjovsky & Bottou holds, in a sentence."""
+    statement = f"at least {VANISHES:g} decades for the saturating loss, less than {STAYS:g} for the non-saturating one"
+    holds = [all(each.is_confirmed for each in same_age) for same_age in by_age(found)]
+    ages = [f"{same_age[0].images_seen:,}" for same_age in by_age(found)]
+    if all(holds):
+        return f"Arjovsky & Bottou's statement ({statement}) is confirmed on this run."
+    wrong = [age for age, does in zip(ages, holds, strict=True) if not does]
+    hint = " The fall was still going on at the last step: try more --steps." if _still_falling(found) else ""
+    if not any(holds):
+        return f"Arjovsky & Bottou's statement ({statement}) is not confirmed on this run.{hint}"
+    right = [age for age, does in zip(ages, holds, strict=True) if does]
+    return (
+        f"Arjovsky & Bottou's statement ({statement}) depends on the generator's age: it holds at {', '.join(right)} "
+        f"images, not at {', '.join(wrong)}.{hint}"
+    )
+
+
+def span(values: Sequence[float | None]) -> str:
+    """Returns numbers as text, "4.2" or "4.0 to 4.4"; "an unknown number of" where one is None."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "an unknown number of (a gradient was 0 or not finite)"
+    low, high = f"{min(known):.1f}", f"{max(known):.1f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _still_falling(found: Sequence[Retrained]) -> bool:
+    """Whether the saturating gradient was smallest at the end wherever it did not fall by enough."""
+    short = [each for each in found if (each.decades["saturating"] or 0) < VANISHES]
+    return any(min(norms) == norms[-1] for norms in (each.norms("saturating") for each in short))
+
+
+def _told(same_age: Sequence[Retrained]) -> str:
+    fell = {loss: span([each.decades[loss] for each in same_age]) for loss in COMPARED}
+    last = [each.moments[-1] for each in same_age]
+    accuracy = sum(moment.accuracy for moment in last) / len(last)
+    return (
+        f"At {same_age[0].images_seen:,} images, a fresh discriminator told {100 * accuracy:.1f} % right after "
+        f"{last[0].step:,} steps; from its peak the generator's gradient fell by {fell['saturating']} decades under "
+        f"the saturating loss and by {fell['non-saturating']} under the non-saturating one."
+    )
+
+
+def _facts(same_age: Sequence[Retrained]) -> dict[str, Any]:
+    return {
+        "images_seen": same_age[0].images_seen,
+        "discriminators": [
+            {
+                "seed": each.seed,
+                "decades_fallen": each.decades,
+                "confirmed": each.is_confirmed,
+                "moments": [_strict(asdict(moment)) for moment in each.moments],
+            }
+            for each in same_age
+        ],
+    }
+
+
+def _strict(values: dict[str, Any]) -> dict[str, Any]:
+    """A number that is not finite is null in strict JSON."""
+    clean = {name: _strict(value) if isinstance(value, dict) else value for name, value in values.items()}
+    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in clean.items()}
+
+
+def _generators(run: Run) -> dict[int, dict[str, Tensor]]:
+    """The tensors of the run's generators by images seen, those of its last checkpoint included."""
+    state = load_state(run.checkpoints)
+    checkpoint, _ = load_checkpoint(run.checkpoints)
+    assert checkpoint is not None
+    kept = {age: load_age(path) for age, path in kept_ages(run).items() if age < checkpoint.images_seen}
+    return kept | {checkpoint.images_seen: grouped(state, "generator")}
+
+
+def _gan_config(run: Run, data_root: Path | None) -> GANConfig:
+    """The run's settings, for float32 on the CPU."""
+    if not isinstance(run.config, GANConfig):
+        raise GenpriorError(
+            f"{run.path} is a {run.config.title}, which has no discriminator; give a run of `genprior train gan`",
+            argument="run",
+        )
+    root = run.config.data_root if data_root is None else str(data_root)
+    return run.config.model_copy(update={"precision": "float32", "device": "cpu", "data_root": root})
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise GenpriorError(f"expected at least 1, got {number}", argument=name)

@@ -1,0 +1,22 @@
+"""A judge of digits of 8 x 8 pixels, trained in about a second."""
+
+from pathlib import Path
+
+from genprior.data import Dataset, load_data
+from genprior.jobs.judge import Judge, judge_data, judge_of
+
+
+def load_tiny(spec: str) -> Dataset:
+    """The images of a spec at 8 x 8 pixels."""
+    return load_data(spec, size=8)
+
+
+def make_tiny_judge(folder: Path) -> Judge:
+    """The judge, from the cache in a folder or trained into it."""
+    work = judge_of(*judge_data("digits", load_tiny), folder)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            judge: Judge = done.value
+            return judge
