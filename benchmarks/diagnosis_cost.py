@@ -1,0 +1,90 @@
+"""What diagnosis costs during training: images a second with and without it, in turns within one process.
+
+    python benchmarks/diagnosis_cost.py [--rounds 15] [--steps 20] [--threads N] [--preset dcgan-28]
+
+`with` is what every run does: the three factors of the generator's gradient, what every other loss would give, and
+the signs that are looked for in every row. `without` trains the same players and leaves all of it out.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from genprior.config import GANConfig
+from genprior.data import Dataset
+from genprior.diagnosis.episodes import Watch
+from genprior.hardware import keep_freed_memory
+from genprior.runs.log import rows_of
+from genprior.training.gan import GAN
+from genprior.training.loop import Step, train
+
+
+class Undiagnosed(GAN):
+    """The same training, without diagnosis."""
+
+    def _update_generator(self, fake: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
+        self.discriminator.requires_grad_(False)
+        fake_logits = self.discriminator(fake).to(self.wide)
+        loss = self.loss.generator(real_logits, fake_logits).mean()
+        norm, bad = self._generator_descent.step(loss, self.schedule(self.used))
+        self.discriminator.requires_grad_(True)
+        return {
+            "generator_loss": self.loss.generator(real_logits, fake_logits.detach()).mean(),
+            "generator_gradient_norm": norm,
+            "non_finite_gradients": bad,
+        }
+
+
+def seconds(steps: Iterator[Step], count: int, gan: GAN, watch: Watch | None) -> float:
+    """Trains that many steps, rows as in a run; returns how long it took."""
+    began = time.perf_counter()
+    for _ in range(count // 10):
+        rows = rows_of([next(steps) for _ in range(10)], gan.images_per_update, began)
+        if watch is not None:
+            list(watch.look(rows))
+    return time.perf_counter() - began
+
+
+def contender(config: GANConfig, data: Dataset, kind: type[GAN]) -> tuple[GAN, Iterator[Step]]:
+    gan = config.build(data)
+    gan.__class__ = kind
+    return gan, train(gan, data)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=20, help="a multiple of 10")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--preset", default="dcgan-28")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    config = GANConfig(preset=arguments.preset)
+    data = config.load_data()
+    game = config.game()
+    contenders = {
+        "with": (contender(config, data, GAN), Watch(game)),
+        "without": (contender(config, data, Undiagnosed), None),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(arguments.rounds + 1):
+        for name, ((gan, steps), watch) in contenders.items():
+            spent = seconds(steps, arguments.steps, gan, watch)
+            if turn:  # the first one warms up
+                taken[name].append(spent)
+    for name, ((gan, _), _) in contenders.items():
+        rates = sorted(arguments.steps * gan.images_per_update / each for each in taken[name])
+        print(f"{name}: {statistics.median(rates):,.0f} images/s ({rates[0]:,.0f} to {rates[-1]:,.0f})")
+    ratios = sorted(a / b - 1 for a, b in zip(taken["with"], taken["without"], strict=True))
+    quarter = len(ratios) // 4
+    low, middle, high = (100 * ratio for ratio in (ratios[quarter], statistics.median(ratios), ratios[-1 - quarter]))
+    print(f"cost: {middle:.1f} % ({low:.1f} to {high:.1f}, quartiles)")
+
+
+if __name__ == "__main__":
+    main()
