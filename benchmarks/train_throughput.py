@@ -6,9 +6,9 @@ after another, several rounds, so that a noisy machine disturbs all of them alik
     python benchmarks/train_throughput.py [--rounds 3] [--seconds 15] [--json out.json]
 
 `student` reads through `DataLoader` over `torchvision.datasets.MNIST`; `student_in_memory` is the same loop with the
-images in one float tensor, which takes the reading out of the comparison. `ours` is all that `genprior train gan --preset dcgan-28` does
-while it trains: updates, average, records written to `steps.jsonl`, checkpoints. `ours_without_records` leaves the
-writing of records out, to tell what they cost.
+images in one float tensor, which takes the reading out of the comparison. `ours` is all that `genprior train gan
+--preset dcgan-28` does while it trains: updates, average, diagnosis, records written to `steps.jsonl`, checkpoints.
+`ours_without_records` leaves the writing of records out, to tell what they cost.
 """
 
 import argparse

@@ -26,7 +26,7 @@ RUNS: dict[str, tuple[str, str]] = {
     "study-least-squares": ("healthy", f"{STUDY} --loss least-squares --seed 1"),
     "points-0": ("healthy", POINTS),
     "saturated-0": ("saturated", f"{STUDY} --loss saturating --discriminator-updates 5"),
-    "saturated-1": ("saturated", f"{STUDY} --loss saturating --discriminator-updates 5 --seed 1"),
+    "saturated-1": ("saturated", f"{STUDY} --loss saturating --generator-learning-rate 1e-5 --seed 1"),
     "discriminator-0": ("discriminator wins", f"{STUDY} --generator-learning-rate 1e-6"),
     "discriminator-hinge": ("discriminator wins", f"{STUDY} --loss hinge --generator-learning-rate 1e-6 --seed 1"),
     "generator-0": ("generator wins", f"{STUDY} --discriminator-learning-rate 1e-6"),
