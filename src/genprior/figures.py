@@ -136,18 +136,38 @@ def _curve(axis: "Axes", rows: Sequence[Row], key: str, label: str, colour: str)
     axis.plot(images[window - 1 :], median, color=colour, linewidth=1.8, label=label, marker=marker)
 
 
-def _leave_spikes_out(axis: "Axes", values: Sequence[float | None], levels: Sequence[float]) -> None:
-    """Fits the axis to all but the rarest values, and says how many it leaves out: one spike would flatten the rest."""
+def without_spikes(values: Sequence[float | None], levels: Sequence[float]) -> tuple[float, float, int] | None:
+    """Returns limits (low, high) of all but the rarest values, and how many lie outside; None where there are none.
+
+    One spike would flatten the rest of a curve.
+
+    Arguments:
+        values: Of curves; None where a value was not finite.
+        levels: What must be seen too, such as values at equilibrium.
+
+    Example:
+        >>> without_spikes([1.0, 1.0, None], [2.0])
+        (0.92, 2.08, 0)
+    """
     known = np.array([value for value in values if value is not None], dtype=float)
     if not len(known):
-        return
-    low, high = np.quantile(known, (0.01, 0.99))
+        return None
+    low, high = (float(value) for value in np.quantile(known, (0.01, 0.99)))
     low, high = min([low, *levels]), max([high, *levels])
     margin = 0.08 * (high - low) or 1.0
     outside = int(((known < low - margin) | (known > high + margin)).sum())
-    axis.set_ylim(low - margin, high + margin)
+    return low - margin, high + margin, outside
+
+
+def _leave_spikes_out(axis: "Axes", values: Sequence[float | None], levels: Sequence[float]) -> None:
+    """Fits the axis to all but the rarest values, and says how many it leaves out."""
+    limits = without_spikes(values, levels)
+    if limits is None:
+        return
+    low, high, outside = limits
+    axis.set_ylim(low, high)
     if outside:
-        note = f"{outside} of {len(known)} values lie outside"
+        note = f"{outside} of {sum(value is not None for value in values)} values lie outside"
         axis.annotate(note, (0.01, 0.02), xycoords="axes fraction", color=GREY, fontsize=8)
 
 
