@@ -84,7 +84,9 @@ def test_presets_set_known_fields_and_at_most_one_budget(preset: str) -> None:
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_a_budget_takes_the_place_of_the_presets(budget: str) -> None:
     config = GANConfig(**{budget: 7})
-    assert {name: getattr(config, name) for name in BUDGETS} == {name: 7 if name == budget else None for name in BUDGETS}
+    assert {name: getattr(config, name) for name in BUDGETS} == {
+        name: 7 if name == budget else None for name in BUDGETS
+    }
 
 
 def test_what_is_given_overrides_the_preset() -> None:

@@ -91,8 +91,10 @@ def summary_table(runs: Sequence[Reported]) -> Table:
     facts = [{**facts_of(each), "verdict": verdict_of(each).title} for each in runs]
     rows = [[name, *(each[name] for each in facts)] for name in ("verdict", *facts_of(runs[0]))]
     found = [each.metrics.get("scores") or {} for each in runs]
-    rows += [[title, *(_interval(own.get(name) or {}) for own in found)] for name, title in _score_titles(runs).items()]
-    caption = "Brackets: the interval that chance explains."
+    rows += [
+        [title, *(_beside_real(own.get(name) or {}) for own in found)] for name, title in _score_titles(runs).items()
+    ]
+    caption = "Brackets: the interval that chance explains. Real: the same score of real data."
     if not _on_same_data(runs):
         caption += " The data differ: scores must not be compared along a row."
     return Table(caption, ["", *(each.name for each in runs)], rows)
@@ -201,6 +203,11 @@ def _interval(estimate: dict[str, Any]) -> str:
     if not estimate:
         return "not measured"
     return f"{number(estimate.get('value'))} [{number(estimate.get('low'))}, {number(estimate.get('high'))}]"
+
+
+def _beside_real(score: dict[str, Any]) -> str:
+    floor = (score.get("floor") or {}).get("value")
+    return _interval(score) + (f"; real {number(floor)}" if floor is not None else "")
 
 
 def _scores_caption(found: dict[str, Any]) -> str:
