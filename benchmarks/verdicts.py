@@ -49,7 +49,11 @@ RUNS: dict[str, tuple[str, str]] = {
         "collapsed",
         f"{STUDY} --model dcgan:discriminator_width=1 --generator-learning-rate 0.01 --seed 1",
     ),
-    "memorising-0": ("memorising", "--data mnist:train[:200] --images-seen 150000"),
+    "memorising-0": (
+        "memorising",
+        "--data mnist:train[:100] --batch-size 50 --penalty r1:gamma=0.05,every=4 --images-seen 200000 "
+        "--generator-learning-rate 0.002 --discriminator-learning-rate 0.002",
+    ),
     "non-finite-0": ("non-finite", f"{STUDY} --generator-learning-rate 1e8"),
 }
 

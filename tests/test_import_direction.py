@@ -43,20 +43,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "figures": {"errors", "images", "training"},
     "figures_restoration": set(),
     "figures_comparison": {"images"},
+    "figures_probe": set(),
     "progress": {"jobs", "runs"},
     "pictures": ANYTHING | {"config", "runs", "figures"},
+    "report": ANYTHING | {"config", "runs", "figures"},
     "cli": ANYTHING
-    | {"config", "runs", "jobs", "figures", "figures_restoration", "figures_comparison", "pictures", "progress"},
+    | {"config", "runs", "jobs", "figures", "figures_restoration", "figures_comparison", "pictures", "progress"}
+    | {"report", "figures_probe"},
     "__main__": {"cli"},
 }
 # Tables of names are read by these alone; everything below them gets objects.
-KNOW_NAMES = {"config", "runs", "jobs", "pictures", "cli"}
+KNOW_NAMES = {"config", "runs", "jobs", "pictures", "report", "cli"}
 TABLES = {
     *("DENSITIES", "DEQUANTISATIONS", "FAMILIES", "LIKELIHOODS", "LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"),
     *("PENALTIES", "RECONSTRUCTION_LOSSES", "SCHEDULES", "SCORES", "STARTS", "VAES"),
 }
 HEAVY = {
-    *("datasets", "deepinv", "gradio", "huggingface_hub", "matplotlib", "normflows", "pandas"),
+    *("datasets", "deepinv", "gradio", "huggingface_hub", "jinja2", "matplotlib", "normflows", "pandas"),
     *("lightning_fabric", "scipy", "sklearn", "tensorboard", "torchmetrics", "torchvision"),
 }
 

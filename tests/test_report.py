@@ -245,6 +245,6 @@ def test_points_are_drawn_as_points(make_run: Callable[..., Run]) -> None:
 
 def test_scores_side_by_side_stand_beside_real_data() -> None:
     rows = {row[0]: row[1:] for row in summary_table([made_up(), made_up("other")]).rows}
-    told = [cells for title, cells in rows.items() if title.startswith("Fréchet distance")]
+    told = [cells for title, cells in rows.items() if title.startswith("Frechet distance")]
     assert len(told) == 1
     assert all("; real " in cell for cell in told[0])

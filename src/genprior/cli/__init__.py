@@ -10,6 +10,10 @@ import typer
 from genprior.cli import look, restore
 from genprior.cli.common import USER_ERROR
 from genprior.cli.compare import compare
+from genprior.cli.diagnose import diagnose
+from genprior.cli.evaluate import evaluate
+from genprior.cli.probe import probe_app
+from genprior.cli.report import report
 from genprior.cli.train import resume, train_app
 from genprior.errors import GenpriorError
 
@@ -28,6 +32,10 @@ app.command()(restore.invert)
 app.command()(restore.restore)
 app.command()(restore.degrade)
 app.command()(compare)
+app.command()(evaluate)
+app.command()(diagnose)
+app.add_typer(probe_app, name="probe")
+app.command()(report)
 app.command()(look.info)
 app.command("data")(look.show_data)
 

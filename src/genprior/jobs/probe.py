@@ -9,8 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from genprior.config import GANConfig
-from genprior.data import Dataset
-from genprior.diagnosis.retraining import COMPARED, LATENTS, Moment, decades_fallen, measured_steps, retrain
+from genprior.diagnosis.retraining import COMPARED, LATENTS, STAYS, VANISHES, Moment, Retrained, retrain
 from genprior.errors import GenpriorError
 from genprior.jobs.compare import Stage
 from genprior.runs import Run, open_run
@@ -24,38 +23,7 @@ from genprior.training.optimiser import AdamSettings
 from genprior.training.state import grouped
 
 SATURATION = "probe-saturation"  # name of the file and the figure
-VANISHES, STAYS = 3.0, 1.0  # decades: the saturating norm falls by at least, the other by less than
 MOST_SEEDS = 100
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """A fresh discriminator against the generator of one age.
-
-    Attributes:
-        images_seen: Age of the generator.
-        seed: Of the discriminator.
-        moments: In the order of the discriminator's steps.
-    """
-
-    images_seen: int
-    seed: int
-    moments: Sequence[Moment]
-
-    def norms(self, loss: str) -> list[float]:
-        """Returns the gradient norm of a loss at each moment."""
-        return [moment.gradient_norm[loss] for moment in self.moments]
-
-    @property
-    def decades(self) -> dict[str, float | None]:
-        """By how much the gradient of each loss fell; None: it was 0 or not finite somewhere."""
-        return {loss: decades_fallen(self.norms(loss)) for loss in COMPARED}
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether the saturating loss's gradient vanished and that of the other stayed."""
-        vanished, stayed = self.decades["saturating"], self.decades["non-saturating"]
-        return vanished is not None and stayed is not None and vanished >= VANISHES and stayed < STAYS
 
 
 @dataclass
@@ -104,7 +72,7 @@ class SaturationProbe:
     def notes(self) -> list[str]:
         """Lines to show before."""
         told = ", ".join(f"{age:,}" for age in self.generators)
-        notes = [f"generators at {told} images seen, {self.seeds} fresh discriminators each, {self.steps:,} steps"]
+        notes = [f"generators at {told} images seen; fresh discriminators at each: {self.seeds}; steps: {self.steps:,}"]
         if not kept_ages(self.opened):
             notes.append(f"{self.run} has kept no earlier ages of its generator: only the last one is probed")
         elif len(self.generators) < self.ages:
@@ -210,11 +178,21 @@ def _told(same_age: Sequence[Retrained]) -> str:
     fell = {loss: span([each.decades[loss] for each in same_age]) for loss in COMPARED}
     last = [each.moments[-1] for each in same_age]
     accuracy = sum(moment.accuracy for moment in last) / len(last)
+    ends = {loss: _times([each.last_over_first[loss] for each in same_age]) for loss in COMPARED}
     return (
         f"At {same_age[0].images_seen:,} images, a fresh discriminator told {100 * accuracy:.1f} % right after "
         f"{last[0].step:,} steps; from its peak the generator's gradient fell by {fell['saturating']} decades under "
-        f"the saturating loss and by {fell['non-saturating']} under the non-saturating one."
+        f"the saturating loss and by {fell['non-saturating']} under the non-saturating one; at the last "
+        f"step it was {ends['saturating']} and {ends['non-saturating']} what it was at step 0."
     )
+
+
+def _times(ratios: Sequence[float | None]) -> str:
+    """Numbers as text, "0.0021 times" or "0.0021 to 0.01 times"."""
+    known = sorted(ratio for ratio in ratios if ratio is not None)
+    if len(known) < len(ratios):
+        return "an unknown number of times"
+    return " to ".join(dict.fromkeys(f"{ratio:.3g}" for ratio in (known[0], known[-1]))) + " times"
 
 
 def _facts(same_age: Sequence[Retrained]) -> dict[str, Any]:
@@ -224,6 +202,7 @@ def _facts(same_age: Sequence[Retrained]) -> dict[str, Any]:
             {
                 "seed": each.seed,
                 "decades_fallen": each.decades,
+                "last_over_first": each.last_over_first,
                 "confirmed": each.is_confirmed,
                 "moments": [_strict(asdict(moment)) for moment in each.moments],
             }
