@@ -25,6 +25,7 @@ WELL: Row = {
     "discriminator_gradient_norm": 2.0,
     "non_finite_logits": 0.0,
     "non_finite_gradients": 0.0,
+    "discriminator_slope": 2.0,
     "loss_factor": 0.7,
     "loss_factor_non-saturating": 0.7,
 }
@@ -33,9 +34,10 @@ ILL: dict[str, Row] = {
     "non-finite": {"generator_loss": None, "not_finite": {"generator_loss": "nan"}},
     "dead discriminator": {
         "real_logit_mean": 0.0,
-        "fake_logit_mean": 0.001,
-        "real_logit_std": 0.001,
-        "fake_logit_std": 0.001,
+        "fake_logit_mean": 0.0001,
+        "real_logit_std": 0.0001,
+        "fake_logit_std": 0.0001,
+        "discriminator_slope": 0.0001,
         "discriminator_loss": 1.3863,
         "generator_loss": 0.6931,
     },
@@ -45,7 +47,7 @@ ILL: dict[str, Row] = {
 }
 RESCUES: dict[str, list[Row]] = {  # each of these alone makes the sign go
     "non-finite": [{"not_finite": None}],
-    "dead discriminator": [{"real_logit_std": 0.2}, {"fake_logit_mean": -0.5}],
+    "dead discriminator": [{"real_logit_std": 0.2}, {"fake_logit_mean": -0.5}, {"discriminator_slope": 0.05}],
     "saturated": [{"loss_factor": 0.1}],
     "discriminator wins": [{"accuracy_fake": 0.99}, {"discriminator_loss": 0.05}],
     "generator wins": [{"accuracy_fake": 0.4}, {"discriminator_loss": 1.5}],

@@ -13,6 +13,7 @@ from genprior.diagnosis.fingerprints import fingerprint
 from genprior.diagnosis.window import Window
 
 VANISHED = 0.02  # of a loss factor
+FLAT = 1e-3  # of logits, and of their slope: at equilibrium both are small, yet a gradient is left
 CERTAIN = 0.995  # of an accuracy
 SWING, SWING_BLOCK, CROSSINGS = 0.3, 5, 4
 
@@ -33,8 +34,8 @@ def dead_discriminator(window: Window) -> str | None:
     """Its logits are one constant for real images and fakes, or no gradient reaches its weights."""
     spread = max(window.median("real_logit_std"), window.median("fake_logit_std"))
     gap = abs(window.median("real_logit_mean") - window.median("fake_logit_mean"))
-    if spread < 0.01 and gap < 0.01:
-        told = f"the discriminator gives every image the same logit (spread {spread:.1g}, real minus fake {gap:.1g})"
+    if max(spread, gap) < FLAT and not window.median("discriminator_slope") > FLAT:
+        told = f"the discriminator gives every image the same logit (spread {spread:.1g}, real from fake {gap:.1g})"
         return _with_fingerprint(told, window)
     norm, share = window.median("discriminator_gradient_norm"), _loss_share(window)
     if norm < 1e-6 and share > 0.5:
