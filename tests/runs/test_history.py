@@ -1,0 +1,49 @@
+"""What a run keeps of several ages."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from genprior.config import parse_config
+from genprior.errors import GenpriorError
+from genprior.runs import Run, execute, new_run
+from genprior.runs.checkpoint import load_state
+from genprior.runs.history import ages, is_age, load_age
+from genprior.training.state import grouped
+
+
+@pytest.mark.parametrize("per_update", [1, 50, 384, 5000])
+def test_each_age_is_kept_once_as_soon_as_it_is_reached(per_update: int) -> None:
+    kept = [seen for seen in range(0, 100_000, per_update) if is_age(seen, per_update)]
+    bounds = [0, 1000, 4000, 16_000, 64_000]
+    first = {next(seen for seen in range(0, 200_000, per_update) if seen >= bound) for bound in bounds}
+    assert kept == sorted(seen for seen in first if seen < 100_000)
+
+
+def test_the_generator_is_kept_as_it_was(make_run: Callable[..., Run]) -> None:
+    run = make_run(images_seen=1000)
+    assert list(ages(run)) == [0, 1000]
+    last = load_age(ages(run)[1000])
+    for name, value in grouped(load_state(run.checkpoints), "generator").items():
+        torch.testing.assert_close(last[name], value, rtol=0, atol=0, msg=name)
+    first = load_age(ages(run)[0])
+    assert any(not torch.equal(first[name], last[name]) for name in last)
+
+
+def test_other_families_keep_nothing(tmp_path: Path) -> None:
+    settings = {"data": "digits[:64]", "size": 8, "batch_size": 8, "images_seen": 2000, "model": "dense:width=8"}
+    prepared = new_run(tmp_path / "run", parse_config({"family": "vae", "latent_size": 3, "threads": 1, **settings}))
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    assert ages(prepared.run) == {}
+
+
+def test_files_of_other_names_are_left_out_and_damaged_ones_refused(make_run: Callable[..., Run]) -> None:
+    run = make_run(images_seen=1000)
+    (run.history / "mine.safetensors").write_bytes(b"?")
+    assert list(ages(run)) == [0, 1000]
+    ages(run)[0].write_bytes(b"?")
+    with pytest.raises(GenpriorError, match=r"0\.safetensors cannot be read: .*delete it"):
+        load_age(ages(run)[0])
