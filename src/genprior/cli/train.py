@@ -66,8 +66,12 @@ def _train_command(family: str, config_class: type[RunConfig]) -> Callable[..., 
 def _flag(setting: Setting) -> Any:  # noqa: ANN401 - a type that is made here
     kind: Any = Path if setting.name == "data_root" else list[str] if setting.kind is list else setting.kind
     names = (f"--{setting.name.replace('_', '-')}",) if kind is bool else ()
-    default = "" if setting.default in (None, ()) or kind is bool else f" Default {setting.default}."
+    default = "" if setting.default in (None, ()) or kind is bool else f" Default {_told(setting.default)}."
     return Annotated[kind | None, typer.Option(*names, help=f"{setting.help}{default}")]
+
+
+def _told(default: object) -> str:
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 for _family, _config in FAMILIES.items():

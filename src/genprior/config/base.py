@@ -147,9 +147,10 @@ class RunConfig(BaseModel, ABC):
 
     @classmethod
     def settings(cls) -> list[Setting]:
-        """Returns all fields that a user may set."""
+        """Returns all fields that a user may set, with the defaults of the default preset."""
+        preset = cls.PRESETS[cls.DEFAULT_PRESET]
         return [
-            Setting(name, _plain(field.annotation), field.description or "", field.default)
+            Setting(name, _plain(field.annotation), field.description or "", preset.get(name, field.default))
             for name, field in cls.model_fields.items()
             if name != "family"
         ]

@@ -1,5 +1,6 @@
 """Settings of GANs."""
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -7,6 +8,7 @@ from pydantic import Field, field_validator
 
 from genprior.config.base import Fraction, NotNegative, Positive, RunConfig
 from genprior.config.names import build
+from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -105,7 +107,12 @@ class GANConfig(RunConfig):
     @field_validator("penalty", mode="before")
     @classmethod
     def _no_penalty(cls, given: object) -> object:
-        return () if given in (["none"], ("none",)) else given
+        names = [given] if isinstance(given, str) else given
+        if not isinstance(names, list | tuple) or "none" not in names:
+            return names
+        if len(names) > 1:
+            raise GenpriorError("none cannot be given with others", argument="penalty")
+        return ()
 
     @property
     def title(self) -> str:
@@ -128,15 +135,23 @@ class GANConfig(RunConfig):
             GenpriorError: Unknown model or loss, or a shape that the model cannot make.
         """
         from genprior.config.hardware import placement
+        from genprior.models.layers import BatchNorm2d
         from genprior.training.gan import GAN
         from genprior.training.losses import LOSSES
         from genprior.training.optimiser import AdamSettings
         from genprior.training.penalties import PENALTIES
         from genprior.training.schedule import SCHEDULES
 
+        players = self._players(data.image_shape, self.seed)
+        if self.penalty and any(isinstance(m, BatchNorm2d) for m in players.discriminator.modules()):
+            warnings.warn(
+                "the penalty acts on a discriminator with batch normalisation, where the slope of one image depends on "
+                f"the others: add norm=none to --model {self.model}",
+                stacklevel=2,
+            )
         adam = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": self.weight_decay}
         return GAN(
-            self._players(data.image_shape, self.seed),
+            players,
             build(LOSSES, self.loss, "loss"),
             batch_size=self.batch_size,
             discriminator_updates=self.discriminator_updates,
@@ -165,11 +180,11 @@ class GANConfig(RunConfig):
         return generator.float()
 
     def game(self) -> "Game":
-        """Returns loss and equilibrium."""
+        """Returns the equilibrium of its loss."""
         from genprior.diagnosis.window import Game
         from genprior.training.losses import LOSSES
 
-        return Game(self.loss, build(LOSSES, self.loss, "loss").at_equilibrium()[0])
+        return Game(build(LOSSES, self.loss, "loss").at_equilibrium()[0])
 
     def _players(self, image_shape: tuple[int, int, int], seed: int) -> "Players":
         from genprior.models.players import MODELS

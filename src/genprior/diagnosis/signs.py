@@ -56,7 +56,7 @@ def _fall(window: Window) -> str:
     decades = math.log10(before / after) if before > 0 and after > 0 else 0.0
     is_seen = decades >= 1
     return (
-        f"fell {decades:.0f} decades in {len(window.rows)} steps"
+        f"fell {decades:.1f} decades in {len(window.rows)} steps"
         if is_seen
         else f"is {window.median('loss_factor'):.1g}"
     )

@@ -15,11 +15,9 @@ class Game:
     """What must be known of a run to read its record.
 
     Attributes:
-        loss: Name of the generator's loss.
         discriminator_at_equilibrium: The discriminator's loss once fakes equal the data.
     """
 
-    loss: str
     discriminator_at_equilibrium: float
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +18,7 @@ from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from genprior.runs.folder import Run, locked, misfit
 from genprior.runs.history import is_age, keep
-from genprior.runs.log import Row, StepLog, append_event, forget_alarms, non_finite_names, rows_of
+from genprior.runs.log import Row, StepLog, append_event, non_finite_names, read_rows, replace_alarms, rows_of
 from genprior.training.loop import Learner, Step, train
 
 if TYPE_CHECKING:
@@ -119,15 +119,15 @@ def execute(
             if saved is None:
                 save_checkpoint(run.checkpoints, replace(start, tensors=learner.state_dict()))
                 keep(run, learner, 0)
-            forget_alarms(run, start.step)
         for line in refused:
             row: Row = {"step": start.step, "images_seen": start.images_seen}
             yield Progress(row, start.seconds, budget.fraction(start.images_seen), message=line)
         while True:
             learner.used = _used(budget, learner, start.images_seen)
+            watch = _followed(run, start.step) if is_first else None
             steps = train(learner, data, seed=run.config.seed, images_seen=start.images_seen, limit=budget.images)
             with StepLog(run, start.step) if is_first else nullcontext() as log:
-                setback = yield from _watch(run, learner, steps, budget, log, should_stop, flush_every)
+                setback = yield from _watch(run, learner, steps, budget, log, watch, should_stop, flush_every)
             if setback is None:
                 return
             back = _rolled_back(run, learner, setback)
@@ -158,6 +158,7 @@ def _watch(
     steps: Iterator[Step],
     budget: Budget,
     log: StepLog | None,
+    watch: Watch | None,
     should_stop: Callable[[], bool],
     flush_every: int,
 ) -> Generator[Progress, None, Setback | None]:
@@ -165,8 +166,6 @@ def _watch(
     pending: list[Step] = []
     block_began = time.perf_counter()
     save_at = budget.seconds + run.config.checkpoint_seconds
-    game = run.config.game()
-    watch = Watch(game) if game is not None else None
     for step in steps:
         pending.append(step)
         if log is not None and is_age(step.images_seen, learner.images_per_update):
@@ -191,9 +190,10 @@ def _watch(
                 log.sync()
                 save_checkpoint(run.checkpoints, Checkpoint(step.index, step.images_seen, budget.seconds, state))
             save_at = budget.seconds + run.config.checkpoint_seconds
-        alarms = _alarms(run, watch, rows) if watch is not None and log is not None else []
-        for message in alarms:
-            yield Progress(rows[-1], budget.seconds, budget.fraction(step.images_seen), message=message)
+        alarms = _alarms(watch, rows) if watch is not None else []
+        for alarm in alarms:
+            append_event(run, alarm)
+            yield Progress(rows[-1], budget.seconds, budget.fraction(step.images_seen), message=alarm["message"])
         outcome = OUTCOMES.get(decided)
         yield Progress(rows[-1], budget.seconds, budget.fraction(step.images_seen), outcome)
         if outcome is not None:
@@ -202,18 +202,28 @@ def _watch(
     return None
 
 
-def _alarms(run: Run, watch: Watch, rows: list[Row]) -> list[str]:
-    """Looks at new rows, and records what begins and ends; returns a line for each."""
-    lines = []
-    for change, seen in watch.look(rows):
-        if change == "begins":
-            message = f"{seen.name} since {seen.first:,} images: {seen.text}"
-        else:
-            message = f"no longer {seen.name} ({seen.first:,} to {seen.last:,} images)"
-        event = {"event": "alarm" if change == "begins" else "recovered", "step": rows[-1]["step"]}
-        append_event(run, event | {"images_seen": seen.last, "verdict": seen.name, "message": message})
-        lines.append(message)
-    return lines
+def _followed(run: Run, last_step: int) -> Watch | None:
+    """The watch over a run's record up to a checkpoint, whose alarms are written anew: each stands there once."""
+    game = run.config.game()
+    if game is None:
+        return None
+    watch = Watch(game)
+    replace_alarms(run, _alarms(watch, [row for row in read_rows(run.steps) if row["step"] <= last_step]))
+    return watch
+
+
+def _alarms(watch: Watch, rows: list[Row]) -> list[dict[str, Any]]:
+    """Looks at the next rows; returns an event for each sign that begins or ends."""
+    events = []
+    for row in rows:
+        for change, seen in watch.look([row]):
+            if change == "begins":
+                message = f"{seen.name} since {seen.first:,} images: {seen.text}"
+            else:
+                message = f"no longer {seen.name} ({seen.first:,} to {seen.last:,} images)"
+            event = {"event": "alarm" if change == "begins" else "recovered", "step": row["step"]}
+            events.append(event | {"images_seen": seen.last, "verdict": seen.name, "message": message})
+    return events
 
 
 def _load(run: Run, learner: Learner, saved: Checkpoint) -> None:

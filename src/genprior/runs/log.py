@@ -5,7 +5,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ from genprior.runs.folder import Run, write_text
 from genprior.training.loop import Step
 
 Row = dict[str, Any]
+ALARMS = ("alarm", "recovered")  # events that tell of a sign's beginning and its end
 
 
 def rows_of(steps: Sequence[Step], images_per_step: int, began: float) -> list[Row]:
@@ -68,17 +69,25 @@ def append_event(run: Run, event: dict[str, Any]) -> None:
         file.write(json.dumps(event, allow_nan=False) + "\n")
 
 
-def forget_alarms(run: Run, last_step: int) -> None:
-    """Drops the alarms of steps after `last_step`, which are made again."""
-    kept = [event for event in read_events(run) if event["step"] <= last_step or "verdict" not in event]
-    if run.events.exists():
-        write_text(run.events, "".join(json.dumps(event) + "\n" for event in kept))
+def replace_alarms(run: Run, alarms: Sequence[dict[str, Any]]) -> None:
+    """Puts alarms in the place of those that stand in the run's events, in the order of their steps."""
+    others = [event for event in read_events(run) if event["event"] not in ALARMS]
+    events = sorted([*others, *alarms], key=lambda event: int(event["step"]))
+    if events or run.events.exists():
+        write_text(run.events, "".join(json.dumps(event, allow_nan=False) + "\n" for event in events))
 
 
 def read_events(run: Run) -> list[dict[str, Any]]:
-    """Returns the run's events, oldest first."""
-    lines = run.events.read_text().splitlines() if run.events.exists() else []
-    return [json.loads(line) for line in lines]
+    """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
+    return _read_lines(run.events, _is_event)
+
+
+def _is_event(value: object) -> bool:
+    """Whether a line held a setback or an alarm, with all that is told of it."""
+    if not isinstance(value, dict) or not isinstance(value.get("step"), int):
+        return False
+    needed = ("verdict", "message") if value.get("event") in ALARMS else ("not_finite", "back_to")
+    return isinstance(value.get("event"), str) and all(name in value for name in needed)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -86,6 +95,10 @@ def read_rows(path: Path) -> list[Row]:
 
     A last line that was cut off by a kill is left out; so is any other line that cannot be read, with a warning.
     """
+    return _read_lines(path, _is_row)
+
+
+def _read_lines(path: Path, is_whole: Callable[[object], bool]) -> list[Row]:
     if not path.exists():
         return []
     lines = path.read_text(errors="replace").splitlines()
@@ -97,7 +110,7 @@ def read_rows(path: Path) -> list[Row]:
             if number == len(lines):
                 break
             row = None
-        if _is_row(row):
+        if is_whole(row):
             rows.append(row)
         else:
             warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=2)

@@ -6,7 +6,7 @@ from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import read_environment
 from genprior.runs.folder import open_run
-from genprior.runs.log import non_finite_names, read_events, read_rows
+from genprior.runs.log import ALARMS, non_finite_names, read_events, read_rows
 
 AVERAGED = 50  # steps behind each of the last numbers: a single step is noise
 
@@ -38,10 +38,10 @@ def summary(path: Path) -> dict[str, object]:
         )
     facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
     events = read_events(run)
-    for number, event in enumerate((e for e in events if "not_finite" in e), 1):
+    for number, event in enumerate((e for e in events if e["event"] not in ALARMS), 1):
         what = ", ".join(event["not_finite"])
         facts[f"setback {number}"] = f"step {event['step']} not finite ({what}), {event['event']} at {event['back_to']}"
-    facts |= {f"alarm {n}": e["message"] for n, e in enumerate((e for e in events if "verdict" in e), 1)}
+    facts |= {f"alarm {n}": e["message"] for n, e in enumerate((e for e in events if e["event"] in ALARMS), 1)}
     rows = read_rows(run.steps)[-AVERAGED:]
     ill = [row["step"] for row in rows if row.get("not_finite") or non_finite_names(_without_null(row))]
     if ill:

@@ -165,7 +165,7 @@ class GAN:
         gather = self.processes.gather
         real_all, fake_all = gather(real_logits), gather(fake_logits.detach())
         assert fake.grad is not None
-        arrived = (len(fake) * fake.grad.to(self.wide)).norm()  # the loss is a mean over this process's fakes
+        arrived = (len(fake) * fake.grad.double()).norm()  # the loss is a mean over this process's fakes
         image_gradient = gather(arrived[None]).norm()
         return {
             "generator_loss": self.loss.generator(real_all, fake_all).mean(),
