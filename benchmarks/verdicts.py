@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 STUDY = "--data mnist --preset dcgan-28 --images-seen 50000"
+EPOCH = "--data mnist --preset dcgan-28 --images-seen 70000"  # samples are judged after an epoch only
 OURS = "--data mnist --images-seen 60000"
 POINTS = "--preset points --images-seen 100000"
 CIRCLE = "--discriminator-updates 1 --beta1 0.95 --model dcgan:norm=none --images-seen 50000"
@@ -22,8 +23,8 @@ RUNS: dict[str, tuple[str, str]] = {
     "ours-1": ("healthy", f"{OURS} --seed 1"),
     "ours-hinge": ("healthy", f"{OURS} --loss hinge --seed 2"),
     "ours-saturating": ("healthy", f"{OURS} --loss saturating --seed 3"),
-    "study-0": ("healthy", STUDY),
-    "study-least-squares": ("healthy", f"{STUDY} --loss least-squares --seed 1"),
+    "study-0": ("healthy", EPOCH),
+    "study-least-squares": ("healthy", f"{EPOCH} --loss least-squares --seed 1"),
     "points-0": ("healthy", POINTS),
     "saturated-0": ("saturated", f"{STUDY} --loss saturating --discriminator-updates 5"),
     "saturated-1": ("saturated", f"{STUDY} --loss saturating --generator-learning-rate 1e-5 --seed 1"),
@@ -44,10 +45,10 @@ RUNS: dict[str, tuple[str, str]] = {
         "oscillating",
         f"{POINTS} --beta1 0.9 --generator-learning-rate 0.01 --discriminator-learning-rate 0.01",
     ),
-    "collapsed-0": ("collapsed", f"{STUDY} --model dcgan:discriminator_width=1 --generator-learning-rate 0.01"),
+    "collapsed-0": ("collapsed", f"{EPOCH} --model dcgan:discriminator_width=1 --generator-learning-rate 0.01"),
     "collapsed-1": (
         "collapsed",
-        f"{STUDY} --model dcgan:discriminator_width=1 --generator-learning-rate 0.01 --seed 1",
+        f"{EPOCH} --model dcgan:discriminator_width=1 --generator-learning-rate 0.01 --seed 1",
     ),
     "memorising-0": (
         "memorising",

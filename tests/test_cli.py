@@ -36,7 +36,7 @@ def test_train_leaves_a_run_with_pictures(genprior: Callable[..., str]) -> None:
 
 
 def test_train_on_images_then_sample_and_inform(genprior: Callable[..., str]) -> None:
-    narrow = "dcgan:generator_width=4,discriminator_width=4"
+    narrow = "dcgan:generator_width=4,discriminator_width=4,norm=none"
     genprior(
         *("train", "gan", "--data", "digits[:64]", "--batch-size", 8, "--images-seen", 48),
         *("--model", narrow, "--threads", 1, "--out", "run"),

@@ -13,7 +13,7 @@ from genprior.config import FAMILIES
 Command = Callable[..., str]
 COMMON = "--data digits[:64] --size 8 --batch-size 8 --images-seen 48 --threads 1 --precision float32".split()
 OWN = {
-    "gan": "--latent-size 4 --model dcgan:generator_width=4,discriminator_width=4",
+    "gan": "--latent-size 4 --model dcgan:generator_width=4,discriminator_width=4,norm=none",
     "glo": "--latent-size 4 --model dcgan:generator_width=4 --density gaussian",
     "glow": "--steps 1 --width 4",
     "vae": "--latent-size 3 --model dense:width=8",

@@ -26,7 +26,7 @@ REFUSED: dict[str, list[Any]] = {
     "preset": ["dcgan-27", 5, None, ["dcgan-28"]],
     "data": [None, 3],
     "schedule": ["cosine", 3, None],
-    "penalty": ["r1", [3], ["r1"] * 9],
+    "penalty": [3, [3], ["r1"] * 9],
     "data_root": [3],
     "size": [0, -1, 2.5, "x"],
     "channels": [2, 0, "x"],
@@ -255,7 +255,7 @@ def test_widths_and_depths_of_models_are_positive_integers(spec: str) -> None:
 
 def test_every_setting_reaches_the_algorithm() -> None:
     config = GANConfig(
-        model="dcgan:generator_width=4,discriminator_width=3",
+        model="dcgan:generator_width=4,discriminator_width=3,norm=none",
         latent_size=7,
         loss="hinge",
         batch_size=6,

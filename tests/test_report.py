@@ -85,10 +85,10 @@ def test_ages_show_the_latents_of_the_first_samples(run: Path) -> None:
 
 def test_first_and_last_of_many_ages_are_shown(run: Path) -> None:
     first = next((run / "history").glob("*.safetensors"))
-    for images in range(100, 1700, 100):
+    for images in [*range(2, 48, 2), 1000]:  # the last one is of a lost future: the checkpoint has seen 48
         shutil.copy(first, run / "history" / f"{images}.safetensors")
     found = list(collect(run, "run").ages)
-    assert (found[0], found[-1], len(found)) == (0, 1600, MOST_AGES)
+    assert (found[0], found[-1], len(found)) == (0, 46, MOST_AGES)
     assert found == sorted(found)
 
 

@@ -15,7 +15,7 @@ def make_tiny_run(path: Path, seed: int = 0) -> Path:
         data="digits[:64]",
         size=8,
         latent_size=4,
-        model="dcgan:generator_width=4,discriminator_width=4",
+        model="dcgan:generator_width=4,discriminator_width=4,norm=none",
         batch_size=8,
         images_seen=48,
         threads=1,

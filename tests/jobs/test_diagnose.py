@@ -3,18 +3,20 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from genprior.config import GANConfig
+from genprior.diagnosis.verdict import Sampled
 from genprior.errors import GenpriorError
-from genprior.jobs.diagnose import FILE, Examination
-from genprior.jobs.evaluate import METRICS
+from genprior.jobs.diagnose import FILE, Examination, _with_scores
 from genprior.jobs.judge import FOLDER
-from genprior.runs import execute, new_run, open_run
+from genprior.runs import execute, new_run, open_run, resumed_run
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.log import append_event
+from genprior.runs.metrics import METRICS
 from tiny_judge import make_tiny_judge
 from tiny_run import make_tiny_run
 
@@ -64,7 +66,7 @@ def test_a_run_that_stopped_is_not_finite(tmp_path: Path, root: Path) -> None:
     run = make_tiny_run(tmp_path / "run")
     event = {
         "event": "stopped",
-        "step": 3,
+        "step": 9,
         "images_seen": 24,
         "not_finite": ["generator_loss"],
         "back_to": 0,
@@ -74,7 +76,7 @@ def test_a_run_that_stopped_is_not_finite(tmp_path: Path, root: Path) -> None:
     found = _examined(run, root).found
     assert found is not None
     assert found.verdict == "non-finite"
-    assert found.evidence[0] == "step 3 was not finite: generator_loss"
+    assert found.evidence[0] == "step 9 was not finite: generator_loss"
 
 
 def test_a_short_record_is_told_and_samples_judged_alone(tmp_path: Path, root: Path) -> None:
@@ -82,18 +84,53 @@ def test_a_short_record_is_told_and_samples_judged_alone(tmp_path: Path, root: P
     assert any("signs need 50: samples alone were judged" in note for note in examination.notes)
 
 
-def test_kept_scores_are_used_while_they_belong_to_the_checkpoint(tmp_path: Path, root: Path) -> None:
-    run = _trained(tmp_path / "run", generator_learning_rate=0.01)
+def test_a_run_that_went_on_after_a_stop_is_not_held_to_it(tmp_path: Path, root: Path) -> None:
+    run = make_tiny_run(tmp_path / "run")
+    event = {"event": "stopped", "step": 2, "images_seen": 16, "not_finite": ["x"], "back_to": 0, "rate": None}
+    append_event(open_run(run), event)
+    found = _examined(run, root).found
+    assert found is not None
+    assert found.verdict != "non-finite"
+
+
+def _metrics(images: int) -> dict[str, Any]:
+    ends = {"value": 0.9, "low": 0.8, "high": 1.0}
+    score = {"title": "precision", "better": "higher", "unit": "share", **ends, "floor": ends}
+    classes = {"names": ["0"], "counts": [1], "expected": [1.0], "chi_square": 0.0, "floor_chi_square": 0.0}
+    judge = {"data": "digits", "accuracy": 0.99, "hash": "abc"}
+    rest = {"modes": {"found": 3, "of": 10}, "notes": [], "held_out": "digits"}
+    numbers = {"images_seen": images, "samples": 1000, "real": 1000}
+    return {**numbers, **rest, "judge": judge, "classes": classes, "scores": {"precision": score}}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_used"),
+    [({}, True), ({"images_seen": 1}, False), ({"samples": 100}, False), ({"scores": {"precision": {}}}, False)],
+    ids=["fresh", "stale", "few", "damaged"],
+)
+def test_kept_scores_are_used_where_they_are_whole_and_fresh(
+    change: dict[str, Any], is_used: bool, tmp_path: Path, root: Path
+) -> None:
+    run = _trained(tmp_path / "run", images_seen=48, generator_learning_rate=0.01)
     checkpoint, _ = load_checkpoint(run / "checkpoint")
     assert checkpoint is not None
-    one = {"value": 0.9, "floor": {"value": 0.9}}
-    metrics = {"images_seen": checkpoint.images_seen, "modes": {"found": 3, "of": 10}, "scores": {"precision": one}}
-    for images, verdict in ((checkpoint.images_seen, "collapsed"), (checkpoint.images_seen + 1, None)):
-        (run / METRICS).write_text(json.dumps({**metrics, "images_seen": images}))
-        found = _examined(run, root).found
-        assert found is not None
-        told = any("3 of 10 classes" in line for line in found.evidence)
-        assert told == (verdict == "collapsed")
+    (run / METRICS).write_text(json.dumps({**_metrics(checkpoint.images_seen), **change}))
+    examination = Examination(run, data_root=root)
+    assert (examination._kept_metrics() is not None) == is_used
+
+
+@pytest.mark.parametrize(
+    ("samples", "has_held_out", "expected"), [(1000, True, ((3, 10), 0.7)), (100, False, (None, None))]
+)
+def test_what_scores_are_not_made_for_is_not_taken_from_them(
+    samples: int, has_held_out: bool, expected: tuple[object, object]
+) -> None:
+    metrics = {**_metrics(48), "samples": samples}
+    metrics["scores"]["memorisation"] = {"value": 0.7}
+    found = _with_scores(Sampled(1.0), metrics, has_held_out)
+    assert (found.modes, found.copies) == expected
+    del metrics["scores"]["precision"]
+    assert _with_scores(Sampled(1.0), metrics, has_held_out).precision is None
 
 
 def test_data_that_no_classifier_judges_are_told(tmp_path: Path, root: Path) -> None:
@@ -110,7 +147,7 @@ def test_points_are_judged_by_their_record_and_spread(
     make_run(images_seen=4000)
     found = _examined(tmp_path / "run", root).found
     assert found is not None
-    assert found.verdict in {"healthy", "collapsed"}
+    assert found.verdict == "healthy"
 
 
 @pytest.mark.parametrize("what", ["untrained", "nothing"])
@@ -133,6 +170,19 @@ def test_alarms_are_recorded_during_training_once(tmp_path: Path) -> None:
     run = _trained(tmp_path / "run", generator_learning_rate=1e-9, discriminator_learning_rate=0.01)
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     assert [(event["event"], event["verdict"]) for event in events] == [("alarm", "discriminator wins")]
+
+
+def test_alarms_stand_once_after_a_resume(tmp_path: Path) -> None:
+    settings = {"generator_learning_rate": 1e-9, "discriminator_learning_rate": 0.01}
+    whole = _trained(tmp_path / "whole", images_seen=3000, **settings)
+    run = open_run(_trained(tmp_path / "parts", images_seen=1700, **settings))
+    run.events.write_text(run.events.read_text() + '{"event": "alarm", "st')
+    prepared = resumed_run(run.path, {"images_seen": 3000})
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    events = (whole / "events.jsonl").read_text()
+    assert run.events.read_text() == events
+    assert events.count("\n") == 1
 
 
 def test_help_names_it(genprior: Callable[..., str]) -> None:

@@ -14,15 +14,16 @@ from genprior.errors import GenpriorError
 from genprior.evaluation.features import seen
 from genprior.evaluation.scores import SCORES
 from genprior.images import write_image
-from genprior.jobs.evaluate import METRICS, Evaluation
+from genprior.jobs.evaluate import Evaluation
 from genprior.jobs.judge import FOLDER
 from genprior.runs import Run, execute, new_run
 from genprior.runs.folder import write_json
+from genprior.runs.metrics import METRICS
 from tiny_judge import load_tiny, make_tiny_judge
 
 TINY = {"data": "digits[:400]", "size": 8, "batch_size": 8, "images_seen": 48, "threads": 1, "precision": "float32"}
 SETTINGS = {
-    "gan": {"latent_size": 4, "model": "dcgan:generator_width=4,discriminator_width=4"},
+    "gan": {"latent_size": 4, "model": "dcgan:generator_width=4,discriminator_width=4,norm=none"},
     "glo": {"latent_size": 4, "model": "dcgan:generator_width=4", "density": "gaussian"},
     "glow": {"steps": 1, "width": 4},
     "vae": {"latent_size": 3, "model": "dense:width=8"},

@@ -15,7 +15,7 @@ from genprior.runs.log import read_rows
 # batch normalisation is rounding noise around zero, which Adam scales up to a full step of either sign.
 ARGUMENTS = (
     "--data digits --batch-size 16 --images-seen 480 --precision float64 --threads 1 --checkpoint-seconds 0.000001 "
-    "--model dcgan:generator_width=8,discriminator_width=8"
+    "--model dcgan:generator_width=8,discriminator_width=8,norm=none"
 ).split()
 
 

@@ -35,7 +35,7 @@ DIGITS = {
     "preset": "dcgan-28",
     "data": "digits[:120]",
     "size": 8,
-    "model": "dcgan:generator_width=4,discriminator_width=4",
+    "model": "dcgan:generator_width=4,discriminator_width=4,norm=none",
     "batch_size": 20,
     "images_seen": 120,
 }

@@ -25,8 +25,9 @@ def evaluate(
     """Score samples of trained runs, beside the scores of real images, into metrics.json of each."""
     import torch
 
-    from genprior.jobs.evaluate import METRICS, Evaluation
+    from genprior.jobs.evaluate import Evaluation
     from genprior.progress import show_stages
+    from genprior.runs.metrics import METRICS
 
     if threads is not None:
         torch.set_num_threads(threads)

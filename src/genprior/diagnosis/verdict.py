@@ -25,12 +25,16 @@ class Sampled:
         modes: How many classes they hold, and how many there are; None where no classifier looked.
         precision: Share of them that lies among real images, over the same share of real images; None: not known.
         copies: Share of samples that are near copies of training images, 0.01 where there are none; None: not known.
+        is_finite: Whether all of their values are finite.
+        is_young: Whether training has only begun, so that poor samples are no illness.
     """
 
     diversity: float
     modes: tuple[int, int] | None = None
     precision: float | None = None
     copies: float | None = None
+    is_finite: bool = True
+    is_young: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,14 @@ def diversity(samples: Tensor, real: Tensor) -> float:
     return float(spread[0] / spread[1].clamp_min(torch.finfo(torch.float64).tiny))
 
 
-def decide(found: Sequence[Episode], last_images: int, sampled: Sampled, stopped: str | None = None) -> Diagnosis:
+def decide(
+    found: Sequence[Episode],
+    last_images: int,
+    sampled: Sampled,
+    stopped: str | None = None,
+    *,
+    has_players: bool = True,
+) -> Diagnosis:
     """Returns the verdict.
 
     Arguments:
@@ -74,41 +85,50 @@ def decide(found: Sequence[Episode], last_images: int, sampled: Sampled, stopped
         last_images: Images seen at the end of the record.
         sampled: What samples show.
         stopped: Why training ended by itself, where it did so for values that are not finite.
+        has_players: Whether two players were trained; the remedies of others differ.
     """
-    if stopped is not None:
-        return _of("non-finite", [stopped], None, found)
+    remedies = VERDICTS | (WITHOUT_PLAYERS if not has_players else {})
+    verdict, evidence, since = _decided(found, last_images, sampled, stopped)
+    over = [f"was {e.name} from {e.first:,} to {e.last:,} images" for e in found if e.first != since]
+    return Diagnosis(verdict, [*evidence, *over], remedies[verdict], since, list(found))
+
+
+def _decided(
+    found: Sequence[Episode], last_images: int, sampled: Sampled, stopped: str | None
+) -> tuple[str, list[str], int | None]:
+    """The verdict, its evidence, and since when it holds."""
+    if stopped is not None or not sampled.is_finite:
+        return "non-finite", [stopped or "samples have values that are not finite"], None
     for episode in found:
         if episode.last >= last_images:
-            return _of(episode.name, [episode.text], episode.first, found)
-    if not sampled.diversity >= LEAST_DIVERSITY:  # not-a-number is no diversity either
-        told = f"the samples vary {100 * sampled.diversity:.1f} % as much as real images"
-        return _of("collapsed", [told], None, found)
-    if sampled.copies is not None and sampled.copies > MOST_COPIES:
-        told = (
-            f"{100 * sampled.copies:.0f} % of the samples are nearer to a training image than 99 % of new real images"
-        )
-        return _of("memorising", [told], None, found)
-    return _by_classes(sampled, found)
+            return episode.name, [episode.text], episode.first
+    verdict, told = _by_samples(sampled)
+    return verdict, [told] if told else [], None
 
 
-def _by_classes(sampled: Sampled, found: Sequence[Episode]) -> Diagnosis:
+def _by_samples(sampled: Sampled) -> tuple[str, str]:
     held, of = sampled.modes or (0, 0)
-    told = f"the samples hold {held} of {of} classes"
     precision = sampled.precision if sampled.precision is not None else 1.0
+    varies = f"the samples vary {100 * sampled.diversity:.1f} % as much as real images"
+    holds = f"the samples hold {held} of {of} classes"
+    if sampled.is_young:
+        poor = varies if sampled.diversity < LEAST_DIVERSITY else holds if held < of else ""
+        return HEALTHY, poor and f"{poor}: too early to tell"
+    if sampled.diversity < LEAST_DIVERSITY:
+        return "collapsed", varies
+    if sampled.copies is not None and sampled.copies > MOST_COPIES:
+        share = f"{100 * sampled.copies:.0f} % of the samples"
+        return "memorising", f"{share} are nearer to a training image than 99 % of new real images"
     if held <= of // 2 < of or (held < of and precision >= GOOD):
-        return _of("collapsed", [told], None, found)
-    still = (
-        f"{told}, and {100 * precision:.0f} % as many of them as of real images lie among real ones: not learned yet"
-    )
-    return _of(HEALTHY, [still] if held < of else [], None, found)
+        return "collapsed", holds
+    good = f"{100 * precision:.0f} % as many of them as of real images lie among real ones"
+    return HEALTHY, f"{holds}, and {good}: not learned yet" if held < of else ""
 
 
-def _of(verdict: str, evidence: list[str], since: int | None, found: Sequence[Episode]) -> Diagnosis:
-    over = [f"was {e.name} from {e.first:,} to {e.last:,} images" for e in found if e.first != since]
-    return Diagnosis(verdict, [*evidence, *over], VERDICTS[verdict], since, list(found))
-
-
-BOUND = "bound the discriminator's slope: --penalty r1:gamma=1 with --model dcgan:norm=none, as the default preset does"
+BOUND = (
+    "bound the discriminator's slope, as the default preset does: --penalty r1:gamma=1 on a discriminator without "
+    "batch normalisation (dcgan:norm=none)"
+)
 VERDICTS: dict[str, str] = {
     "non-finite": "train anew with lower learning rates, or with --precision float32",
     "dead discriminator": (
@@ -123,3 +143,4 @@ VERDICTS: dict[str, str] = {
     "memorising": "train on more images, or for fewer; a set this small has little to say beyond itself",
     HEALTHY: "none needed",
 }
+WITHOUT_PLAYERS = {"collapsed": "train for longer or at a lower learning rate, and look at the curves of the run"}

@@ -5,18 +5,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from genprior.diagnosis.episodes import STRETCH, episodes
 from genprior.diagnosis.verdict import Diagnosis, Sampled, decide, diversity
 from genprior.errors import GenpriorError
 from genprior.jobs.compare import Stage
-from genprior.jobs.evaluate import METRICS, Evaluation
+from genprior.jobs.evaluate import Evaluation
+from genprior.jobs.evaluation_inputs import training_images
+from genprior.jobs.judge import split_specs
 from genprior.runs import Run, load_prior, open_run
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.folder import read_table, write_json
+from genprior.runs.folder import write_json
 from genprior.runs.log import read_events, read_rows
+from genprior.runs.metrics import read_metrics
 
 FILE = "diagnosis.json"
 SAMPLES = 2000
+LEAST_KEPT = 500  # samples behind scores that are used again
+LEAST_PER_CLASS = 20
+LEAST_STEPS = 150  # and one epoch: before that samples say nothing
 
 
 @dataclass
@@ -48,14 +56,15 @@ class Examination:
     def __post_init__(self) -> None:
         self.opened = open_run(self.run)
         checkpoint, _ = load_checkpoint(self.opened.checkpoints)
-        if checkpoint is None or (checkpoint.images_seen == 0 and not _stopped(self.opened)):
+        self.stopped = None if checkpoint is None else _stopped(self.opened, checkpoint.step)
+        if checkpoint is None or (checkpoint.images_seen == 0 and self.stopped is None):
             raise GenpriorError(f"{self.run} has no checkpoint of a trained model; train it first", argument="run")
         self.images_seen = checkpoint.images_seen
         self.rows = read_rows(self.opened.steps)
 
     def examine(self) -> Iterator[Stage]:
         """Looks at the record and at samples, yields how far it is, and writes the verdict into the run's folder."""
-        game, stopped = self.opened.config.game(), _stopped(self.opened)
+        game, stopped = self.opened.config.game(), self.stopped
         found = [] if game is None else episodes(game, self.rows)
         if game is not None and len(self.rows) < STRETCH:
             self.notes.append(f"the record has {len(self.rows)} steps, signs need {STRETCH}: samples alone were judged")
@@ -64,7 +73,7 @@ class Examination:
         if stopped is None:
             sampled = yield from self._sampled()
         last = self.rows[-1]["images_seen"] if self.rows else 0
-        self.found = decide(found, last, sampled, stopped)
+        self.found = decide(found, last, sampled, stopped, has_players=game is not None)
         write_json(self.opened.path / FILE, as_table(self.found, self.images_seen, self.notes))
         yield Stage(1.0, "verdict")
 
@@ -72,39 +81,54 @@ class Examination:
         config = self.opened.config
         if self.data_root is not None:
             config = config.model_copy(update={"data_root": str(self.data_root)})
-        real = config.load_data().some(SAMPLES)
-        spread = diversity(load_prior(self.run).sample(len(real), 0), real)
+        data = training_images(self.opened, config)
+        real = data.some(SAMPLES)
+        x = load_prior(self.run).sample(max(2, len(real)), 0)
+        spread = diversity(x, real) if len(real) > 1 else 1.0
+        sampled = Sampled(spread, is_finite=bool(torch.isfinite(x).all()), is_young=self._is_young(len(data)))
         yield Stage(0.1, "samples")
         metrics = self._kept_metrics()
-        if metrics is not None:
-            return _sampled_of(metrics, spread)
+        if metrics is None and sampled.is_finite:
+            metrics = yield from self._measured()
+        return sampled if metrics is None else _with_scores(sampled, metrics, self._has_held_out(metrics))
+
+    def _measured(self) -> Generator[Stage, None, dict[str, Any] | None]:
+        """A few scores, or None where no classifier can judge."""
         try:
-            evaluation, is_held_out = self._evaluation()
+            evaluation = self._evaluation()
             for stage in evaluation.look():
                 yield Stage(0.1 + 0.85 * stage.fraction, stage.what)
         except GenpriorError as error:
+            if self.judge is not None or error.argument not in ("judge", "run", "held_out", "count"):
+                raise
             self.notes.append(f"no classifier looked at the samples: {error.message}")
-            return Sampled(spread)
-        found = _sampled_of(evaluation.metrics, spread)
-        return found if is_held_out else replace(found, copies=None)
+            return None
+        return evaluation.metrics
 
-    def _evaluation(self) -> tuple[Evaluation, bool]:
-        """A few scores, and whether the real images beside them were held out."""
+    def _evaluation(self) -> Evaluation:
         settings: dict[str, Any] = {"count": SAMPLES, "judge": self.judge, "data_root": self.data_root, "inversions": 0}
         try:
-            return Evaluation(self.run, **settings), True
+            return Evaluation(self.run, **settings)
         except GenpriorError as error:
             if error.argument != "held_out":
                 raise
         self.notes.append("no images were held out: whether the samples are copies is not known")
-        return Evaluation(self.run, held_out=self.opened.config.data, **settings), False
+        return Evaluation(self.run, held_out=self.opened.config.data, **settings)
 
     def _kept_metrics(self) -> dict[str, Any] | None:
-        path = self.opened.path / METRICS
-        if self.judge is not None or not path.is_file():
-            return None
-        metrics = read_table(path, "run")
-        return metrics if metrics.get("images_seen") == self.images_seen else None
+        """Scores that belong to the last checkpoint and were made of enough samples."""
+        metrics = read_metrics(self.opened) if self.judge is None else None
+        is_fresh = metrics is not None and metrics["images_seen"] == self.images_seen
+        return metrics if is_fresh and metrics is not None and metrics["samples"] >= LEAST_KEPT else None
+
+    def _has_held_out(self, metrics: dict[str, Any]) -> bool:
+        """Whether copies were looked for beside new images of the very distribution: those of a test split."""
+        specs = split_specs(self.opened.config.data)
+        return specs is not None and metrics.get("held_out") == specs[1]
+
+    def _is_young(self, images: int) -> bool:
+        """Whether samples may be poor because training has only begun."""
+        return self.images_seen < images or len(self.rows) < LEAST_STEPS
 
 
 def as_table(found: Diagnosis, images_seen: int, notes: list[str]) -> dict[str, Any]:
@@ -123,14 +147,19 @@ def as_table(found: Diagnosis, images_seen: int, notes: list[str]) -> dict[str, 
     }
 
 
-def _sampled_of(metrics: dict[str, Any], spread: float) -> Sampled:
-    scores, modes = metrics["scores"], metrics["modes"]
-    precision, copies = scores["precision"], scores.get("memorisation")
-    share = precision["value"] / max(precision["floor"]["value"], 1e-9)
-    return Sampled(spread, (modes["found"], modes["of"]), share, copies["value"] if copies is not None else None)
+def _with_scores(sampled: Sampled, metrics: dict[str, Any], has_held_out: bool) -> Sampled:
+    scores, modes, samples = metrics["scores"], metrics["modes"], metrics["samples"]
+    precision, copies = scores.get("precision"), scores.get("memorisation")
+    return replace(
+        sampled,
+        # Of fewer samples a class may be missing by chance.
+        modes=(modes["found"], modes["of"]) if samples >= LEAST_PER_CLASS * modes["of"] else None,
+        precision=None if precision is None else precision["value"] / max(precision["floor"]["value"], 1e-9),
+        copies=copies["value"] if copies is not None and has_held_out else None,
+    )
 
 
-def _stopped(run: Run) -> str | None:
-    """Why training ended by itself, if it did."""
-    events = [event for event in read_events(run) if event["event"] == "stopped"]
+def _stopped(run: Run, last_step: int) -> str | None:
+    """Why training ended by itself after its last checkpoint, if it did."""
+    events = [event for event in read_events(run) if event["event"] == "stopped" and event["step"] > last_step]
     return f"step {events[-1]['step']} was not finite: {', '.join(events[-1]['not_finite'])}" if events else None

@@ -21,9 +21,9 @@ from genprior.jobs.judge import FOLDER, Judge, judge_of
 from genprior.restoration.restore import invert
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.folder import write_json
+from genprior.runs.metrics import METRICS
 from genprior.seeding import derived_generator
 
-METRICS = "metrics.json"
 INVERTED_AT_ONCE = 25
 # About how long each part takes, in seconds at 10,000 samples of 28 x 28 on two cores: for the live line alone.
 COSTS = {"classifier": 30, "samples": 10, "features": 8, "training images": 12, "inversions": 10, "score": 4}
@@ -192,6 +192,7 @@ class Evaluation:
             "images_seen": checkpoint.images_seen,
             "samples": len(self.samples),
             "real": len(self.held_out_features),
+            "held_out": self.inputs.held_out.name,
             "judge": {"data": judge.data, "accuracy": judge.accuracy, "hash": judge.sha256},
             "scores": scores,
             "classes": {

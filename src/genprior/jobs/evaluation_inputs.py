@@ -53,7 +53,7 @@ def load_inputs(
         raise GenpriorError(
             f"{path} models points, which no classifier sees; runs of images are evaluated", argument="run"
         )
-    prior, training, real = load_prior(path), _training(run, config), _held_out(config, shape, held_out)
+    prior, training, real = load_prior(path), training_images(run, config), _held_out(config, shape, held_out)
     judged_by = judge_data(judge or config.data, lambda spec: _load(config, shape, spec))
     size = _checked_size(count, real, training)
     inversions = _checked_inversions(inversions, real, training)
@@ -96,7 +96,7 @@ def _load(config: RunConfig, shape: Shape, spec: str) -> Dataset:
     return data
 
 
-def _training(run: Run, config: RunConfig) -> Dataset:
+def training_images(run: Run, config: RunConfig) -> Dataset:
     data, then = config.load_data(), read_environment(run)
     now: dict[str, Any] = {"data_sha256": data.fingerprint(), "images": len(data), "image_shape": data.image_shape}
     if any(then.get(key) != now[key] for key in DATA):

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from genprior.config import GANConfig
 from genprior.images import image_grid
-from genprior.report.collect import METRICS, Reported
+from genprior.report.collect import Reported
 from genprior.report.curves import SATURATION
 from genprior.report.drawing import draw_counts, draw_curves, draw_points
 from genprior.report.plots import Plot, spikes_outside
 from genprior.report.words import classes_caption
+from genprior.runs.metrics import METRICS
 
 
 @dataclass(frozen=True)

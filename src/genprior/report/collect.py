@@ -16,12 +16,13 @@ from genprior.runs.environment import read_environment
 from genprior.runs.folder import Run, misfit, open_run
 from genprior.runs.history import ages, load_age
 from genprior.runs.log import Row, read_events, read_rows
+from genprior.runs.metrics import METRICS, read_metrics
 from genprior.training.state import joined
 
 SAMPLES, POINTS = 64, 1000
 SHOWN_AT_EACH_AGE = 10  # latents, the first of those of the samples
 MOST_AGES = 10
-DIAGNOSIS, METRICS = "diagnosis.json", "metrics.json"
+DIAGNOSIS = "diagnosis.json"
 MADE_BY = {DIAGNOSIS: "genprior diagnose", METRICS: "genprior evaluate"}
 
 
@@ -85,7 +86,7 @@ def collect(path: Path, name: str) -> Reported:
         read_rows(run.steps),
         read_events(run),
         _samples(run, checkpoint.tensors, environment["image_shape"]),
-        _ages(run, environment["image_shape"]),
+        _ages(run, environment["image_shape"], checkpoint.images_seen),
         diagnosis if isinstance(diagnosis, dict) else {},
         metrics if isinstance(metrics, dict) else {},
         {file: each for file, each in zip(MADE_BY, (diagnosis, metrics), strict=True) if isinstance(each, str)},
@@ -116,7 +117,7 @@ def _table(run: Run, file: str) -> dict[str, Any] | str:
     if not path.is_file():
         return f"Not made yet; run `{command}`."
     try:
-        table = json.loads(path.read_text())
+        table = read_metrics(run) if file == METRICS else json.loads(path.read_text())
     except (OSError, ValueError):
         table = None
     return table if isinstance(table, dict) else f"{file} cannot be read; make it anew with `{command}`."
@@ -130,9 +131,9 @@ def _samples(run: Run, state: Mapping[str, Tensor], shape: tuple[int, int, int])
     return prior.sample(POINTS if shape == (2, 1, 1) else SAMPLES).detach().float()
 
 
-def _ages(run: Run, shape: tuple[int, int, int]) -> dict[int, Tensor]:
+def _ages(run: Run, shape: tuple[int, int, int], last: int) -> dict[int, Tensor]:
     """The images of the same latents at each age; at most `MOST_AGES` of them, the youngest and the oldest included."""
-    files = list(ages(run).items())
+    files = [(images, path) for images, path in ages(run).items() if images <= last]
     shown = torch.linspace(0, len(files) - 1, min(len(files), MOST_AGES)).round().int().tolist()
     return {images: _at_age(run, path, shape) for images, path in (files[i] for i in shown)}
 

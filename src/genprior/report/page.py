@@ -8,10 +8,11 @@ from pathlib import Path
 from genprior.config import GANConfig
 from genprior.report import cells, words
 from genprior.report.cells import Cell
-from genprior.report.collect import METRICS, Reported, collect, names_of
+from genprior.report.collect import Reported, collect, names_of
 from genprior.report.curves import SATURATION, plots_of, records_saturation
 from genprior.report.plots import on_common_axes
 from genprior.runs.folder import write_text
+from genprior.runs.metrics import METRICS
 
 Names = Iterator[str]
 

@@ -36,7 +36,10 @@ def test_what_lasts_to_the_end_decides() -> None:
     ("sampled", "verdict", "told"),
     [
         (Sampled(0.001), "collapsed", "vary 0.1 % as much"),
-        (Sampled(float("nan")), "collapsed", "vary nan"),
+        (Sampled(0.9, is_finite=False), "non-finite", "samples have values that are not finite"),
+        (Sampled(0.001, is_young=True), HEALTHY, "vary 0.1 % as much as real images: too early to tell"),
+        (Sampled(0.9, (3, 10), 1.0, is_young=True), HEALTHY, "3 of 10 classes: too early to tell"),
+        (Sampled(0.9, is_young=True), HEALTHY, ""),
         (Sampled(0.9, (9, 10), 0.8, 0.01), "collapsed", "9 of 10 classes"),
         (Sampled(0.9, (8, 10), 0.3, 0.01), HEALTHY, "8 of 10 classes, and 30 % as many of them as of real images"),
         (Sampled(0.9, (5, 10), 0.3, 0.01), "collapsed", "5 of 10 classes"),
@@ -62,3 +65,9 @@ def test_diversity_of_equal_and_of_like_images() -> None:
     assert diversity(x[:1].expand(100, -1, -1, -1), x) == pytest.approx(0, abs=1e-12)
     assert diversity(x[:2000], x[2000:]) == pytest.approx(1, abs=0.03)
     assert diversity(0.5 * x, x) == pytest.approx(0.25)
+
+
+def test_remedies_of_models_without_players_name_no_player() -> None:
+    with_players, without = (decide([], 1000, Sampled(0.0), has_players=each) for each in (True, False))
+    assert "discriminator" in with_players.remedy
+    assert "discriminator" not in without.remedy
