@@ -18,7 +18,8 @@ ARGUMENTS = (
     "--model dcgan:generator_width=8,discriminator_width=8,norm=none"
 ).split()
 
-
+# A schedule that ends with the budget would make a longer run another one from its first step on.
+GAN = [*ARGUMENTS, "--schedule", "constant", "--discriminator-updates", "3", "--penalty", "r1:every=2"]
 OTHERS = {
     "glo": "--model dcgan:generator_width=8 --size 8 --latent-size 10",
     "glow": "--size 8 --steps 2 --width 6",
@@ -46,8 +47,8 @@ def tensors(run: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    genprior("train", "gan", *ARGUMENTS, "--out", folder / "one")
-    genprior("train", "gan", *ARGUMENTS, "--out", folder / "two", processes=2)
+    genprior("train", "gan", *GAN, "--out", folder / "one")
+    genprior("train", "gan", *GAN, "--out", folder / "two", processes=2)
     return folder
 
 
@@ -68,7 +69,7 @@ def test_two_processes_give_the_records_of_one(folder: Path) -> None:
 
 
 def test_checkpoint_of_two_processes_is_resumed_by_one(folder: Path) -> None:
-    genprior("train", "gan", *ARGUMENTS, "--images-seen", 960, "--out", folder / "longer")
+    genprior("train", "gan", *GAN, "--images-seen", 960, "--out", folder / "longer")
     genprior("resume", folder / "two", "--images-seen", 960)
     one, two = tensors(folder / "longer"), tensors(folder / "two")
     for name, value in one.items():
