@@ -77,7 +77,7 @@ def classifier_training(data: Dataset, *, seed: int = 0, batch_size: int = 128) 
     for step, indices in enumerate(_batches(len(data), epochs, batch_size, seed)):
         loss = F.cross_entropy(classifier(data.take(indices)), labels[indices])
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
         if step % STEPS_A_LOOK == STEPS_A_LOOK - 1 and step + 1 < steps:

@@ -146,6 +146,7 @@ def _trained(train: Dataset, test: Dataset) -> Generator[float, None, Judge]:
 
 def _kept(train: Dataset, weights: Path) -> Judge | None:
     """The classifier in the cache, or None where there is none or it is damaged."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
@@ -153,7 +154,7 @@ def _kept(train: Dataset, weights: Path) -> Judge | None:
         classifier = Classifier(train.image_shape, int(checked_labels(train).max()) + 1)
         classifier.load_state_dict(load_file(weights))
         judge = Judge(train.name, classifier.eval().requires_grad_(False), float(table["accuracy"]), table["sha256"])
-    except Exception:  # what a damaged file raises is anybody's guess, and training it anew costs a minute
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):  # none, or damaged
         return None
     return judge if weights_sha256(classifier.state_dict()) == judge.sha256 else None
 

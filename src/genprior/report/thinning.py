@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,6 @@ def thinned(images: Numbers, values: Numbers) -> Thinned:
     )
 
 
-def _known(of: Callable[[Numbers], object], values: Numbers) -> float:
+def _known(of: Callable[[Numbers], Any], values: Numbers) -> float:
     known = values[np.isfinite(values)]
-    return float(of(known)) if len(known) else np.nan  # type: ignore[arg-type]
+    return float(of(known)) if len(known) else np.nan

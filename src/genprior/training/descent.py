@@ -40,7 +40,7 @@ class Descent:
         """
         own = list(self.network.parameters())
         self._adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         self.processes.average_gradients(own)
         grads = [p.grad for p in own if p.grad is not None]
         norms = torch.stack(torch._foreach_norm(grads))
