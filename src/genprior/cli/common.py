@@ -1,7 +1,7 @@
 """What commands share: options, exit codes, signals, and how a table is printed."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -79,6 +79,13 @@ def _stopping() -> list[int]:
     if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # nohup asks to go on
         kinds.append(hangup)
     return kinds
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows of cells under each other, the columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_table(values: dict[str, object]) -> None:

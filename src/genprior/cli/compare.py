@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genprior.cli.common import Root
+from genprior.cli.common import Root, print_columns
 from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def compare(
     show_stages(saving(), comparison.notes)
     save(comparison.found, out)
     _draw(comparison.found, comparison.data, out / "comparison.png")
-    _print(table_of(comparison.found))
+    print_columns(table_of(comparison.found))
     for each in comparison.found:
         if each.facts["bits_per_dim"] is not None:
             typer.echo(f"{each.facts['run']}: log-likelihood by {each.facts['likelihood']}")
@@ -81,9 +81,3 @@ def _draw(found: Sequence["Compared"], data: "Dataset", path: Path) -> None:
         for each in found
     ]
     write_comparison(pictured, path)
-
-
-def _print(table: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genprior.cli.common import Root
+from genprior.cli.common import Root, print_columns
 
 
 def evaluate(
@@ -46,9 +46,7 @@ def _print(metrics: dict[str, Any]) -> None:
         [each["title"], _interval(each), _interval(each["floor"]), each["better"]]
         for each in metrics["scores"].values()
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_columns(rows)
     classes, modes, judge = metrics["classes"], metrics["modes"], metrics["judge"]
     typer.echo(f"classes found: {modes['found']} of {modes['of']}")
     typer.echo(
