@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from genprior.images import to_uint8, write_image
+from genprior.jobs.judge import FOLDER
+from tiny_judge import make_tiny_judge
 from tiny_run import SHAPE, make_tiny_run
 
 
@@ -37,3 +39,11 @@ def image_folder(tmp_path: Path, some_images: Callable[..., Tensor]) -> Callable
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with the judge of 8 x 8 digits in its cache."""
+    folder = tmp_path_factory.mktemp("root")
+    make_tiny_judge(folder / FOLDER)
+    return folder

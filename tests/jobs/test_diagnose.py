@@ -12,12 +12,10 @@ from genprior.config import GANConfig
 from genprior.diagnosis.verdict import Sampled
 from genprior.errors import GenpriorError
 from genprior.jobs.diagnose import FILE, Examination, _with_scores
-from genprior.jobs.judge import FOLDER
 from genprior.runs import execute, new_run, open_run, resumed_run
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.log import append_event
 from genprior.runs.metrics import METRICS
-from tiny_judge import make_tiny_judge
 from tiny_run import make_tiny_run
 
 
@@ -33,14 +31,6 @@ def _trained(path: Path, **changes: object) -> Path:
     for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass
     return path
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with the judge of 8 x 8 digits in its cache."""
-    folder = tmp_path_factory.mktemp("root")
-    make_tiny_judge(folder / FOLDER)
-    return folder
 
 
 def _examined(path: Path, root: Path) -> Examination:

@@ -39,14 +39,6 @@ def _train(path: Path, family: str = "vae", **changes: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with the judge of 8 x 8 digits in its cache."""
-    folder = tmp_path_factory.mktemp("root")
-    make_tiny_judge(folder / FOLDER)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _train(tmp_path_factory.mktemp("runs") / "vae")
 
