@@ -11,7 +11,8 @@ import torch
 from genprior.config import parse_config
 from genprior.diagnosis.retraining import Moment, Retrained
 from genprior.errors import GenpriorError
-from genprior.jobs.probe import SaturationProbe, spread, verdict
+from genprior.jobs.probe import SaturationProbe, verdict
+from genprior.jobs.probed import spread
 from genprior.runs import Run, new_run, open_run
 from genprior.runs.checkpoint import load_state
 from genprior.runs.history import ages, load_age
@@ -36,23 +37,23 @@ def test_kept_ages_and_the_last_checkpoint_are_probed(run: Path) -> None:
     probe = _measured(SaturationProbe(run, steps=2))
     assert [each.images_seen for each in probe.found] == [0, 48]
     first = ages(open_run(run))[0]
-    assert all(torch.equal(value, probe.generators[0][name]) for name, value in load_age(first).items())
+    assert all(torch.equal(value, probe.probed.states[0][name]) for name, value in load_age(first).items())
     assert any("has 2 ages of its generator, not 3" in note for note in probe.notes)
 
 
 def test_the_last_generator_is_that_of_the_last_step_without_averaging(run: Path) -> None:
     probe = SaturationProbe(run)
-    state = load_state(probe.opened.checkpoints)
-    expected = probe.opened.config.generator(state, (1, 8, 8), average=False)
+    state = load_state(probe.probed.run.checkpoints)
+    expected = probe.probed.config.generator(state, (1, 8, 8), average=False)
     assert expected is not None
-    for name, value in expected.state_dict().items():
-        assert torch.equal(probe.generators[48][name], value)
+    for name, value in probe.probed.generator(48).state_dict().items():
+        assert torch.equal(expected.state_dict()[name], value)
 
 
 def test_a_run_without_history_is_probed_at_its_end_and_says_so(run: Path) -> None:
     shutil.rmtree(run / "history")
     probe = SaturationProbe(run, steps=1)
-    assert list(probe.generators) == [48]
+    assert list(probe.probed.states) == [48]
     assert any("has kept no earlier ages of its generator" in note for note in probe.notes)
 
 

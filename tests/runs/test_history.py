@@ -11,6 +11,7 @@ from genprior.errors import GenpriorError
 from genprior.runs import Run, execute, new_run
 from genprior.runs.checkpoint import load_state
 from genprior.runs.history import ages, is_age, load_age
+from genprior.runs.tensors import save_tensors
 from genprior.training.state import grouped
 
 
@@ -22,14 +23,27 @@ def test_each_age_is_kept_once_as_soon_as_it_is_reached(per_update: int) -> None
     assert kept == sorted(seen for seen in first if seen < 100_000)
 
 
-def test_the_generator_is_kept_as_it_was(make_run: Callable[..., Run]) -> None:
+def test_both_players_are_kept_as_they_were(make_run: Callable[..., Run]) -> None:
     run = make_run(images_seen=1000)
     assert list(ages(run)) == [0, 1000]
     last = load_age(ages(run)[1000])
-    for name, value in grouped(load_state(run.checkpoints), "generator").items():
-        torch.testing.assert_close(last[name], value, rtol=0, atol=0, msg=name)
     first = load_age(ages(run)[0])
-    assert any(not torch.equal(first[name], last[name]) for name in last)
+    for player in ("generator", "discriminator"):
+        then = grouped(last, player)
+        for name, value in grouped(load_state(run.checkpoints), player).items():
+            torch.testing.assert_close(then.pop(name), value, rtol=0, atol=0, msg=name)
+        assert then == {}
+        assert any(
+            not torch.equal(value, grouped(last, player)[name]) for name, value in grouped(first, player).items()
+        )
+
+
+def test_ages_that_hold_the_generator_alone_are_read_as_that(make_run: Callable[..., Run]) -> None:
+    run = make_run(images_seen=1000)
+    tensors = load_age(ages(run)[0])
+    save_tensors(grouped(tensors, "generator"), ages(run)[0])
+    read = load_age(ages(run)[0])
+    assert read.keys() == {name for name in tensors if name.startswith("generator/")}
 
 
 def test_other_families_keep_nothing(tmp_path: Path) -> None:

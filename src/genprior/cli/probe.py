@@ -41,7 +41,7 @@ def saturation(
     if threads is not None:
         torch.set_num_threads(threads)
     probe = SaturationProbe(run, ages, steps, seeds, seed, data_root)
-    numbers, figure = run / f"{SATURATION}.json", probe.opened.figures / f"{SATURATION}.png"
+    numbers, figure = run / f"{SATURATION}.json", probe.probed.run.figures / f"{SATURATION}.png"
     if numbers.exists() and not overwrite:
         raise GenpriorError(f"{numbers} exists; replace it with --overwrite", argument="run")
 

@@ -1,26 +1,17 @@
 """A trained run put to the test by experiments from the literature."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from genprior.config import GANConfig
 from genprior.diagnosis.retraining import COMPARED, LATENTS, STAYS, VANISHES, Moment, Retrained, retrain
 from genprior.errors import GenpriorError
 from genprior.jobs.compare import Stage
-from genprior.runs import Run, open_run
-from genprior.runs.checkpoint import load_checkpoint, load_state
-from genprior.runs.environment import differences
-from genprior.runs.folder import misfit, write_json
-from genprior.runs.history import ages as kept_ages
-from genprior.runs.history import load_age
+from genprior.jobs.probed import at_least_one, open_probed, spread, strict
+from genprior.runs.folder import write_json
 from genprior.seeding import derived_seed
 from genprior.training.optimiser import AdamSettings
-from genprior.training.state import grouped
 
 SATURATION = "probe-saturation"  # name of the file and the figure
 MOST_SEEDS = 100
@@ -57,31 +48,26 @@ class SaturationProbe:
     found: list[Retrained] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        _at_least_one(ages=self.ages, steps=self.steps, seeds=self.seeds)
+        at_least_one(ages=self.ages, steps=self.steps, seeds=self.seeds)
         if self.seeds > MOST_SEEDS:
             raise GenpriorError(f"expected at most {MOST_SEEDS}, got {self.seeds}", argument="seeds")
-        self.opened = open_run(self.run)
-        self.config = _gan_config(self.opened, self.data_root)
-        kept = _generators(self.opened)
-        self.generators = {age: kept[age] for age in spread(sorted(kept), self.ages)}
-        self.data = self.config.load_data()
-        differences(self.opened, self.config.build(self.data), self.data)
-        self._loaded(next(iter(self.generators.values())))
+        self.probed = open_probed(self.run, self.data_root)
+        self.chosen = spread(sorted(self.probed.states), self.ages)
 
     @property
     def notes(self) -> list[str]:
         """Lines to show before."""
-        told = ", ".join(f"{age:,}" for age in self.generators)
+        told = ", ".join(f"{age:,}" for age in self.chosen)
         notes = [f"generators at {told} images seen; fresh discriminators at each: {self.seeds}; steps: {self.steps:,}"]
-        if not kept_ages(self.opened):
+        if not self.probed.has_kept_ages:
             notes.append(f"{self.run} has kept no earlier ages of its generator: only the last one is probed")
-        elif len(self.generators) < self.ages:
-            notes.append(f"{self.run} has {len(self.generators)} ages of its generator, not {self.ages}")
+        elif len(self.chosen) < self.ages:
+            notes.append(f"{self.run} has {len(self.chosen)} ages of its generator, not {self.ages}")
         return notes
 
     def measure(self) -> Iterator[Stage]:
         """Retrains one discriminator after another, and yields how far it is."""
-        jobs = [(age, self.seed + i) for age in self.generators for i in range(self.seeds)]
+        jobs = [(age, self.seed + i) for age in self.chosen for i in range(self.seeds)]
         for done, (age, seed) in enumerate(jobs):
             moments: list[Moment] = []
             for each in self._retrain(age, seed):
@@ -92,20 +78,12 @@ class SaturationProbe:
                 yield Stage(share, f"{age:,} images: step {each.step:,}")
 
     def _retrain(self, age: int, seed: int) -> Iterator[Moment]:
-        config = self.config.model_copy(update={"seed": derived_seed(seed, "fresh discriminator")})
+        config = self.probed.config.model_copy(update={"seed": derived_seed(seed, "fresh discriminator")})
         adam = AdamSettings(config.discriminator_learning_rate, config.beta1, config.beta2, config.weight_decay)
-        discriminator = config.build(self.data).discriminator
-        generator = self._loaded(self.generators[age])
+        discriminator = config.build(self.probed.data).discriminator
+        generator = self.probed.generator(age)
         settings: dict[str, Any] = {"adam": adam, "steps": self.steps, "batch_size": config.batch_size, "seed": seed}
-        return retrain(generator, discriminator, self.data, **settings)
-
-    def _loaded(self, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 - a network, whatever its class
-        generator = self.config.build(self.data).generator
-        try:
-            generator.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise misfit(self.opened) from error
-        return generator
+        return retrain(generator, discriminator, self.probed.data, **settings)
 
     def paragraph(self) -> str:
         """Returns what was found, what it means, and whether the statement holds, in words."""
@@ -114,7 +92,12 @@ class SaturationProbe:
     def save(self) -> Path:
         """Writes what was measured so far into the run's folder; returns the file."""
         path = self.run / f"{SATURATION}.json"
-        told = {"run": str(self.run), "steps": self.steps, "latents": LATENTS, "batch_size": self.config.batch_size}
+        told = {
+            "run": str(self.run),
+            "steps": self.steps,
+            "latents": LATENTS,
+            "batch_size": self.probed.config.batch_size,
+        }
         rule = {"saturating_at_least": VANISHES, "non_saturating_below": STAYS}
         ages = [_facts(same_age) for same_age in by_age(self.found)]
         outcome = {"confirmed": all(each.is_confirmed for each in self.found), "verdict": verdict(self.found)}
@@ -126,19 +109,6 @@ def by_age(found: Sequence[Retrained]) -> list[list[Retrained]]:
     """Returns what was found, grouped by the generator's age."""
     ages = sorted({each.images_seen for each in found})
     return [[each for each in found if each.images_seen == age] for age in ages]
-
-
-def spread(ages: Sequence[int], count: int) -> list[int]:
-    """Returns at most `count` of the ages, evenly from the first to the last by their order; one: the last.
-
-    Example:
-        >>> spread([0, 1000, 4000, 16000, 60000], 3)
-        [0, 4000, 60000]
-    """
-    if count >= len(ages):
-        return list(ages)
-    last = len(ages) - 1
-    return [ages[last - last * i // max(1, count - 1)] for i in reversed(range(count))]
 
 
 def verdict(found: Sequence[Retrained]) -> str:
@@ -204,40 +174,8 @@ def _facts(same_age: Sequence[Retrained]) -> dict[str, Any]:
                 "decades_fallen": each.decades,
                 "last_over_first": each.last_over_first,
                 "confirmed": each.is_confirmed,
-                "moments": [_strict(asdict(moment)) for moment in each.moments],
+                "moments": [strict(asdict(moment)) for moment in each.moments],
             }
             for each in same_age
         ],
     }
-
-
-def _strict(values: dict[str, Any]) -> dict[str, Any]:
-    """A number that is not finite is null in strict JSON."""
-    clean = {name: _strict(value) if isinstance(value, dict) else value for name, value in values.items()}
-    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in clean.items()}
-
-
-def _generators(run: Run) -> dict[int, dict[str, Tensor]]:
-    """The tensors of the run's generators by images seen, those of its last checkpoint included."""
-    state = load_state(run.checkpoints)
-    checkpoint, _ = load_checkpoint(run.checkpoints)
-    assert checkpoint is not None
-    kept = {age: load_age(path) for age, path in kept_ages(run).items() if age < checkpoint.images_seen}
-    return kept | {checkpoint.images_seen: grouped(state, "generator")}
-
-
-def _gan_config(run: Run, data_root: Path | None) -> GANConfig:
-    """The run's settings, for float32 on the CPU."""
-    if not isinstance(run.config, GANConfig):
-        raise GenpriorError(
-            f"{run.path} is a {run.config.title}, which has no discriminator; give a run of `genprior train gan`",
-            argument="run",
-        )
-    root = run.config.data_root if data_root is None else str(data_root)
-    return run.config.model_copy(update={"precision": "float32", "device": "cpu", "data_root": root})
-
-
-def _at_least_one(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise GenpriorError(f"expected at least 1, got {number}", argument=name)

@@ -17,7 +17,6 @@ from genprior.runs.folder import Run, misfit, open_run
 from genprior.runs.history import ages, load_age
 from genprior.runs.log import Row, read_events, read_rows
 from genprior.runs.metrics import METRICS, read_metrics
-from genprior.training.state import joined
 
 SAMPLES, POINTS = 64, 1000
 SHOWN_AT_EACH_AGE = 10  # latents, the first of those of the samples
@@ -140,7 +139,7 @@ def _ages(run: Run, shape: tuple[int, int, int], last: int) -> dict[int, Tensor]
 
 def _at_age(run: Run, path: Path, shape: tuple[int, int, int]) -> Tensor:
     try:
-        generator = run.config.generator(joined({"generator": load_age(path)}), shape, average=False)
+        generator = run.config.generator(load_age(path), shape, average=False)
     except (RuntimeError, KeyError) as error:
         raise misfit(run) from error
     assert generator is not None, "only families with a generator keep a history"

@@ -8,6 +8,7 @@ from genprior.errors import GenpriorError
 from genprior.runs.folder import Run
 from genprior.runs.tensors import save_tensors
 from genprior.training.loop import Learner
+from genprior.training.state import joined
 
 FIRST_AGE, FACTOR = 1000, 4  # in images; early training changes fastest
 
@@ -44,7 +45,7 @@ def ages(run: Run) -> dict[int, Path]:
 
 
 def load_age(path: Path) -> dict[str, Tensor]:
-    """Returns the tensors of an age.
+    """Returns the tensors of an age, as "<part>/<name>"; older runs kept the generator alone.
 
     Raises:
         GenpriorError: The file is damaged.
@@ -53,6 +54,7 @@ def load_age(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise GenpriorError(f"{path} cannot be read: {error}; delete it", argument="run") from error
+    return tensors if any("/" in name for name in tensors) else joined({"generator": tensors})

@@ -78,8 +78,9 @@ class GAN:
         self._discriminator_descent = Descent(self.discriminator, discriminator_adam, self.processes)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Returns the generator as it is, without averaging."""
-        return dict(self.generator.state_dict())
+        """Returns both players as they are, without averaging."""
+        players = {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict()}
+        return joined(players)
 
     def parameter_counts(self) -> dict[str, int]:
         """Returns the number of parameters of each player."""
