@@ -44,19 +44,31 @@ MAY_IMPORT: dict[str, set[str]] = {
     "figures_restoration": set(),
     "figures_comparison": {"images"},
     "figures_probe": set(),
+    "figures_modes": {"images"},
     "progress": {"jobs", "runs"},
     "pictures": ANYTHING | {"config", "runs", "figures"},
     "report": ANYTHING | {"config", "runs", "figures"},
     "cli": ANYTHING
     | {"config", "runs", "jobs", "figures", "figures_restoration", "figures_comparison", "pictures", "progress"}
-    | {"report", "figures_probe"},
+    | {"report", "figures_probe", "figures_modes"},
     "__main__": {"cli"},
 }
 # Tables of names are read by these alone; everything below them gets objects.
 KNOW_NAMES = {"config", "runs", "jobs", "pictures", "report", "cli"}
 TABLES = {
-    *("DENSITIES", "DEQUANTISATIONS", "FAMILIES", "LIKELIHOODS", "LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"),
-    *("PENALTIES", "RECONSTRUCTION_LOSSES", "SCHEDULES", "SCORES", "STARTS", "VAES"),
+    *(
+        "BASES",
+        "DENSITIES",
+        "DEQUANTISATIONS",
+        "FAMILIES",
+        "LIKELIHOODS",
+        "LOSSES",
+        "MODELS",
+        "NOISES",
+        "OPERATORS",
+        "PRESETS",
+    ),
+    *("PENALTIES", "PUBLISHED", "RECONSTRUCTION_LOSSES", "SCHEDULES", "SCORES", "STARTS", "VAES"),
 }
 HEAVY = {
     *("datasets", "deepinv", "gradio", "huggingface_hub", "jinja2", "matplotlib", "normflows", "pandas"),

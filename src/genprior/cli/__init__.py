@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import typer
 
 from genprior.cli import look, restore
+from genprior.cli.benchmark import benchmark_app
 from genprior.cli.common import USER_ERROR
 from genprior.cli.compare import compare
 from genprior.cli.diagnose import diagnose
@@ -35,6 +36,7 @@ app.command()(compare)
 app.command()(evaluate)
 app.command()(diagnose)
 app.add_typer(probe_app, name="probe")
+app.add_typer(benchmark_app, name="benchmark")
 app.command()(report)
 app.command()(look.info)
 app.command("data")(look.show_data)

@@ -59,14 +59,23 @@ def count_gaussian_modes(x: Tensor, centres: Tensor, sigma: float, generator: to
         sigma: Standard deviation around each, above 0.
         generator: Of the floor's simulation.
     """
-    distance, mode = (x.flatten(1).double()[:, None] - centres.double()).norm(dim=2).min(1)
-    is_good = distance <= WITHIN * sigma
+    is_good, mode = near_centres(x, centres, sigma)
     counts = class_counts(mode[is_good], len(centres))
     found, even = int((counts > 0).sum()), torch.ones(len(centres))
     divergences = {UNIFORM: divergence(counts, even, even, generator)}
     share = float(is_good.double().mean())
     note = None if counts.any() else "no point lies within three standard deviations of a centre"
     return ModeCount(len(x), found, len(centres), found, share, GAUSSIAN_CEILING, divergences, counts, note)
+
+
+def near_centres(x: Tensor, centres: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """Returns whether points lie within three standard deviations of a centre, and the nearest one; both (N,).
+
+    Arguments:
+        x, centres, sigma: As for `count_gaussian_modes`.
+    """
+    distance, mode = (x.flatten(1).double()[:, None] - centres.double()).norm(dim=2).min(1)
+    return distance <= WITHIN * sigma, mode
 
 
 def count_class_modes(

@@ -1,0 +1,173 @@
+"""A cell of a benchmark of mode counts: one run, trained, sampled and measured in a folder of its own."""
+
+import json
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from genprior.config import GANConfig
+from genprior.errors import GenpriorError
+from genprior.jobs.mode_finder import Finder
+from genprior.jobs.probed import strict
+from genprior.runs import PreparedRun, execute, load_prior, new_run, open_run, resumed_run
+from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.folder import CONFIG, write_json
+from genprior.runs.log import read_rows
+
+MODES = "modes.json"
+# Of a config: what may differ between a cell and what is asked for, for it says how a run is made, not what is made.
+FREE = ("data_root", "threads", "device", "checkpoint_seconds")
+NEEDED = ("data", "row", "seed", "samples", "images_per_second", "failed", "modes", "notes")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run to be trained and measured.
+
+    Attributes:
+        data, row, seed: What it is called in the benchmark.
+        path: Its folder.
+        config: How it is trained; its budget is a number of images.
+        samples: How many are drawn of its averaged generator.
+        seconds: About how long it takes.
+    """
+
+    data: str
+    row: str
+    seed: int
+    path: Path
+    config: GANConfig
+    samples: int
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """Data set, row and seed."""
+        return f"{self.data}/{self.row}/{self.seed}"
+
+    def measured(self) -> dict[str, Any] | None:
+        """Returns what was found of it, or None while that is not known or not readable."""
+        try:
+            table: dict[str, Any] = json.loads((self.path / MODES).read_text())
+            return table if all(key in table for key in NEEDED) else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def check(self) -> None:
+        """Raises `GenpriorError` where the folder holds a run of other settings, or something else."""
+        if not (self.path / CONFIG).is_file():
+            return
+        then, now = open_run(self.path).config.model_dump(), self.config.model_dump()
+        changed = [key for key in now if key not in FREE and now[key] not in (then.get(key), "auto")]
+        found = self.measured()
+        if found is not None and found["samples"] != self.samples:
+            changed.append("samples")
+        if changed:
+            raise GenpriorError(
+                f"{self.path} was made with other settings ({', '.join(changed)}); choose another folder, such as "
+                f"--out {self.path.parents[2]}-2",
+                argument="out",
+            )
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far a cell is.
+
+    Attributes:
+        fraction: Share that is done, in [0, 1].
+        what: Its name and what is done.
+    """
+
+    fraction: float
+    what: str
+
+
+def measure_cell(cell: Cell, finder: Finder, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Advance]:
+    """Trains a cell from its last checkpoint to its end, measures its samples and writes `modes.json`, the last file.
+
+    Training that ends in values that are not finite is a finding, and written like others.
+
+    Arguments:
+        cell: Not measured.
+        finder: Of its data.
+        should_stop: Asked after each step; True ends it with a checkpoint.
+
+    Raises:
+        GenpriorError: Another process trains it, or its data or checkpoints are not what they were.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        failed = yield from _trained(cell, should_stop)
+        if should_stop():
+            return
+        yield Advance(0.96, f"{cell.name}: samples")
+        found = None if failed else _count(cell, finder)
+    if found is None and failed is None:
+        failed = "samples are not finite"
+    write_json(cell.path / MODES, strict(_facts(cell, failed, found, [str(each.message) for each in caught])))
+    yield Advance(1.0, cell.name)
+
+
+def _trained(cell: Cell, should_stop: Callable[[], bool]) -> Generator[Advance, None, str | None]:
+    """Trains; returns what stopped it before its end, or None."""
+    prepared = _prepared(cell)
+    if prepared is None:
+        return None
+    per_step = prepared.learner.images_per_update
+    for progress in execute(prepared.run, prepared.learner, prepared.data, should_stop):
+        rate = progress.row.get("images_per_second")
+        told = "" if rate is None else f", {rate / per_step:,.0f} steps/s"
+        yield Advance(0.95 * progress.fraction, f"{cell.name} {progress.fraction:.0%}{told}")
+        if progress.outcome == "non-finite":
+            return f"not finite at {progress.row['images_seen']:,} images"
+    return None
+
+
+def _prepared(cell: Cell) -> PreparedRun | None:
+    """The run, ready to go on where it stands; None where it has ended."""
+    if not (cell.path / CONFIG).is_file():
+        for torn in cell.path.glob(f"{CONFIG}.tmp"):  # killed while the run was made
+            torn.unlink()
+        return new_run(cell.path, cell.config)
+    checkpoint, _ = load_checkpoint(open_run(cell.path).checkpoints)
+    assert cell.config.images_seen is not None
+    if checkpoint is not None and checkpoint.images_seen >= cell.config.images_seen:
+        return None
+    return resumed_run(cell.path, {})
+
+
+def _count(cell: Cell, finder: Finder) -> dict[str, Any] | None:
+    """What was found of samples as it is saved; None where they are not finite."""
+    x = load_prior(cell.path).sample(cell.samples, cell.seed)
+    if not bool(torch.isfinite(x).all()):
+        return None
+    found = finder(x)
+    return {name: value for name, value in asdict(found).items() if name != "counts"} | {
+        "counts": found.counts.tolist()
+    }
+
+
+def _facts(cell: Cell, failed: str | None, found: dict[str, Any] | None, notes: list[str]) -> dict[str, Any]:
+    run = open_run(cell.path)
+    checkpoint, _ = load_checkpoint(run.checkpoints)
+    assert checkpoint is not None
+    rates = [row["images_per_second"] for row in read_rows(run.steps) if row.get("images_per_second")]
+    return {
+        "data": cell.data,
+        "row": cell.row,
+        "seed": cell.seed,
+        "samples": cell.samples,
+        "images_seen": checkpoint.images_seen,
+        "training_seconds": checkpoint.seconds,
+        # Of a step in the middle: others that share the cores for a while do not count.
+        "images_per_second": median(rates) if rates else None,
+        "failed": failed,
+        "modes": found,
+        "notes": list(dict.fromkeys(notes)),
+    }

@@ -1,0 +1,109 @@
+"""What the benchmark of mode counts trains: rows of losses and remedies, on bases for each data set.
+
+A row is a base with the row's settings in place of the base's own. `ROWS` and `BASES` are the places to add one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genprior.config import GANConfig, parse_config
+from genprior.errors import GenpriorError, suggestion
+
+
+@dataclass(frozen=True)
+class Row:
+    """A loss or a remedy.
+
+    Attributes:
+        title: What it is, in a few words.
+        source: Where it comes from.
+        settings: Fields of `GANConfig` that take the place of the base's.
+        model: Options that are added to the base's model, or take the place of its own.
+        cost: About how long it trains, with the plain row as 1: for the live line alone.
+    """
+
+    title: str
+    source: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, str | int] = field(default_factory=dict)
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class Base:
+    """How all rows of a data set are trained and measured.
+
+    Attributes:
+        settings: Fields of `GANConfig`; the budget is a number of images.
+        samples: Drawn from each trained model, as many as published tables use.
+        seconds: About how long the plain row trains on one core: for the live line alone.
+    """
+
+    settings: Mapping[str, Any]
+    samples: int
+    seconds: float
+
+
+PLAIN = "non-saturating"  # the row that costs are told in units of
+LOSS_OF_GAN = "Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661"
+PENALTY = "Mescheder et al. 2018, https://arxiv.org/abs/1801.04406"
+# Batch normalisation makes the slope at one image depend on the others.
+NO_NORM = {"norm": "none"}
+
+ROWS: dict[str, Row] = {
+    "saturating": Row("saturating", LOSS_OF_GAN, {"loss": "saturating"}),
+    PLAIN: Row("non-saturating", LOSS_OF_GAN),
+    "least-squares-logit": Row(
+        "least squares", "Mao et al. 2017, https://arxiv.org/abs/1611.04076", {"loss": "least-squares-logit"}
+    ),
+    "hinge": Row("hinge", "Lim & Ye 2017, https://arxiv.org/abs/1705.02894", {"loss": "hinge"}),
+    "r1": Row("R1", PENALTY, {"penalty": ("r1:gamma=0.5",)}, NO_NORM, cost=1.6),
+    "r1+r2": Row("R1 + R2", PENALTY, {"penalty": ("r1:gamma=0.5", "r2:gamma=0.5")}, NO_NORM, cost=2.2),
+}
+
+BASES: dict[str, Base] = {
+    "ring": Base({"preset": "points", "data": "ring", "batch_size": 128, "images_seen": 6000 * 128}, 2500, 20),
+    "grid": Base({"preset": "points", "data": "grid", "batch_size": 128, "images_seen": 6000 * 128}, 2500, 20),
+    "mnist": Base(
+        {"preset": "dcgan-28", "data": "mnist", "discriminator_updates": 1, "images_seen": 30_000}, 10_000, 25
+    ),
+}
+SUITE = ("ring", "grid", "mnist")
+
+
+def known(names: tuple[str, ...], table: Mapping[str, object], argument: str) -> tuple[str, ...]:
+    """Returns the names, each once, in the table's order.
+
+    Raises:
+        GenpriorError: About `argument`: a name that the table does not have.
+    """
+    for name in names:
+        if name not in table:
+            raise GenpriorError(f"unknown {argument} '{name}', {suggestion(name, table)}", argument=argument)
+    return tuple(name for name in table if name in names)
+
+
+def config_of(data: str, row: str, seed: int, threads: int, data_root: Path | None) -> GANConfig:
+    """Returns the settings of a cell: of a data set, a row and a seed."""
+    chosen, base = ROWS[row], BASES[data]
+    settings = {**base.settings, **chosen.settings, "seed": seed, "threads": threads, "device": "cpu"}
+    if data_root is not None:
+        settings["data_root"] = str(data_root)
+    plain = parse_config({"family": "gan", **settings})
+    assert isinstance(plain, GANConfig)
+    return plain.model_copy(update={"model": with_options(plain.model, chosen.model)})
+
+
+def with_options(model: str, options: Mapping[str, str | int]) -> str:
+    """Returns a model spec with options added, or in the place of its own.
+
+    Example:
+        >>> with_options("mlp:width=128,norm=none", {"norm": "spectral"})
+        'mlp:width=128,norm=spectral'
+    """
+    name, _, text = model.partition(":")
+    own = dict(item.split("=", 1) for item in text.split(",") if item)
+    merged = ",".join(f"{key}={value}" for key, value in {**own, **options}.items())
+    return f"{name}:{merged}" if merged else name
