@@ -56,19 +56,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Tables of names are read by these alone; everything below them gets objects.
 KNOW_NAMES = {"config", "runs", "jobs", "pictures", "report", "cli"}
 TABLES = {
-    *(
-        "BASES",
-        "DENSITIES",
-        "DEQUANTISATIONS",
-        "FAMILIES",
-        "LIKELIHOODS",
-        "LOSSES",
-        "MODELS",
-        "NOISES",
-        "OPERATORS",
-        "PRESETS",
-    ),
-    *("PENALTIES", "PUBLISHED", "RECONSTRUCTION_LOSSES", "SCHEDULES", "SCORES", "STARTS", "VAES"),
+    *("DENSITIES", "DEQUANTISATIONS", "FAMILIES", "LIKELIHOODS", "LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"),
+    *("PENALTIES", "RECONSTRUCTION_LOSSES", "SCHEDULES", "SCORES", "STARTS", "VAES"),
+    *("BASES", "PUBLISHED"),
 }
 HEAVY = {
     *("datasets", "deepinv", "gradio", "huggingface_hub", "jinja2", "matplotlib", "normflows", "pandas"),

@@ -12,6 +12,7 @@ from genprior.images import image_grid
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 BLUE, RED, GREY = "#2166ac", "#d6604d", "#777777"
 COLUMNS = 4
@@ -47,7 +48,7 @@ def write_points(panels: Sequence[Samples], centres: Tensor, path: Path) -> None
         axis.set(title=panel.title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         if outside:
             axis.annotate(f"{outside} outside", (0.02, 0.02), xycoords="axes fraction", color=RED, fontsize=8)
-    figure.legend(*_legend(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
     _save(figure, path)
 
 
@@ -77,13 +78,14 @@ def _panels(count: int, side: float) -> tuple["Figure", list["Axes"]]:
     return figure, axes[:count]
 
 
-def _legend() -> tuple[list[object], list[str]]:
+def _legend() -> list["Line2D"]:
     from matplotlib.lines import Line2D
 
-    def dot(colour: str, face: str) -> Line2D:
-        return Line2D([], [], marker="o", linestyle="", color=colour, markerfacecolor=face)
-
-    return [dot(BLUE, BLUE), dot(RED, RED), dot(GREY, "none")], ["within 3 sigma of a centre", "not", "centre"]
+    marks = {"within 3 sigma of a centre": (BLUE, BLUE), "not": (RED, RED), "centre": (GREY, "none")}
+    return [
+        Line2D([], [], marker="o", linestyle="", color=edge, markerfacecolor=face, label=label)
+        for label, (edge, face) in marks.items()
+    ]
 
 
 def _save(figure: "Figure", path: Path) -> None:

@@ -54,7 +54,7 @@ def modes(
         typer.echo("".join(f"{note}\n" for note in notes))
     _draw(benchmark)
     typer.echo("mean +- standard deviation over seeds; published rows: as their source tells.")
-    typer.echo("speed: images a second in training, in units of the plain row's; runs shared the cores.")
+    typer.echo("speed: images trained on in a second of a core, in units of the plain row's; runs shared the cores.")
     typer.echo(f"runs, tables and figures: {out}")
 
 

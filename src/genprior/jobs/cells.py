@@ -1,11 +1,11 @@
 """A cell of a benchmark of mode counts: one run, trained, sampled and measured in a folder of its own."""
 
 import json
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -14,15 +14,14 @@ from genprior.config import GANConfig
 from genprior.errors import GenpriorError
 from genprior.jobs.mode_finder import Finder
 from genprior.jobs.probed import strict
-from genprior.runs import PreparedRun, execute, load_prior, new_run, open_run, resumed_run
+from genprior.runs import PreparedRun, Run, execute, load_prior, new_run, open_run, resumed_run
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.folder import CONFIG, write_json
-from genprior.runs.log import read_rows
 
 MODES = "modes.json"
 # Of a config: what may differ between a cell and what is asked for, for it says how a run is made, not what is made.
 FREE = ("data_root", "threads", "device", "checkpoint_seconds")
-NEEDED = ("data", "row", "seed", "samples", "images_per_second", "failed", "modes", "notes")
+NEEDED = ("data", "row", "seed", "samples", "images_per_core_second", "failed", "modes", "notes")
 
 
 @dataclass(frozen=True)
@@ -103,30 +102,43 @@ def measure_cell(cell: Cell, finder: Finder, should_stop: Callable[[], bool] = l
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        failed = yield from _trained(cell, should_stop)
+        trained = yield from _train(cell, should_stop)
         if should_stop():
             return
         yield Advance(0.96, f"{cell.name}: samples")
-        found = None if failed else _count(cell, finder)
-    if found is None and failed is None:
-        failed = "samples are not finite"
-    write_json(cell.path / MODES, strict(_facts(cell, failed, found, [str(each.message) for each in caught])))
+        found = None if trained.failed else _count(cell, finder)
+    failed = "samples are not finite" if found is None and trained.failed is None else trained.failed
+    notes = list(dict.fromkeys(str(each.message) for each in caught))
+    told = {"images_per_core_second": trained.images_per_core_second, "failed": failed, "modes": found, "notes": notes}
+    write_json(cell.path / MODES, strict({**_facts(cell), **told}))
     yield Advance(1.0, cell.name)
 
 
-def _trained(cell: Cell, should_stop: Callable[[], bool]) -> Generator[Advance, None, str | None]:
-    """Trains; returns what stopped it before its end, or None."""
+@dataclass(frozen=True)
+class Trained:
+    """How a stretch of training went.
+
+    Attributes:
+        failed: What stopped it before its end; None: nothing.
+        images_per_core_second: For each second of a core, which others may share; None where nothing was left to do.
+    """
+
+    failed: str | None = None
+    images_per_core_second: float | None = None
+
+
+def _train(cell: Cell, should_stop: Callable[[], bool]) -> Generator[Advance, None, Trained]:
     prepared = _prepared(cell)
     if prepared is None:
-        return None
-    per_step = prepared.learner.images_per_update
+        return Trained()
+    before, began = _images_seen(prepared.run), time.process_time()
     for progress in execute(prepared.run, prepared.learner, prepared.data, should_stop):
+        seen, seconds = progress.row["images_seen"], time.process_time() - began
         rate = progress.row.get("images_per_second")
-        told = "" if rate is None else f", {rate / per_step:,.0f} steps/s"
+        told = "" if rate is None else f", {rate / prepared.learner.images_per_update:,.0f} steps/s"
         yield Advance(0.95 * progress.fraction, f"{cell.name} {progress.fraction:.0%}{told}")
-        if progress.outcome == "non-finite":
-            return f"not finite at {progress.row['images_seen']:,} images"
-    return None
+    failed = f"not finite at {seen:,} images" if progress.outcome == "non-finite" else None
+    return Trained(failed, (seen - before) / seconds if seen > before else None)
 
 
 def _prepared(cell: Cell) -> PreparedRun | None:
@@ -153,11 +165,16 @@ def _count(cell: Cell, finder: Finder) -> dict[str, Any] | None:
     }
 
 
-def _facts(cell: Cell, failed: str | None, found: dict[str, Any] | None, notes: list[str]) -> dict[str, Any]:
+def _images_seen(run: Run) -> int:
+    """At its last checkpoint."""
+    checkpoint, _ = load_checkpoint(run.checkpoints)
+    return 0 if checkpoint is None else checkpoint.images_seen
+
+
+def _facts(cell: Cell) -> dict[str, Any]:
     run = open_run(cell.path)
     checkpoint, _ = load_checkpoint(run.checkpoints)
-    assert checkpoint is not None
-    rates = [row["images_per_second"] for row in read_rows(run.steps) if row.get("images_per_second")]
+    assert checkpoint is not None, "one is saved before the first step"
     return {
         "data": cell.data,
         "row": cell.row,
@@ -165,9 +182,4 @@ def _facts(cell: Cell, failed: str | None, found: dict[str, Any] | None, notes: 
         "samples": cell.samples,
         "images_seen": checkpoint.images_seen,
         "training_seconds": checkpoint.seconds,
-        # Of a step in the middle: others that share the cores for a while do not count.
-        "images_per_second": median(rates) if rates else None,
-        "failed": failed,
-        "modes": found,
-        "notes": list(dict.fromkeys(notes)),
     }

@@ -44,7 +44,7 @@ class Summary:
         high_quality: Share of samples, in [0, 1].
         divergence, divergence_floor, divergence_debiased: To the uniform distribution, in nats.
         divergence_to_data: To the frequencies of the data; None for points, where that is the same.
-        images_per_second: In training, beside other processes on the same cores.
+        images_per_core_second: Images in training for each second of a core.
         speed: That, in units of the plain row's.
         notes: What must stand beside the numbers.
     """
@@ -61,7 +61,7 @@ class Summary:
     divergence_floor: Spread | None
     divergence_debiased: Spread | None
     divergence_to_data: Spread | None
-    images_per_second: Spread | None
+    images_per_core_second: Spread | None
     speed: float | None
     notes: tuple[str, ...]
 
@@ -136,7 +136,7 @@ def _summary(row: str, found: Sequence[dict[str, Any]], plain: Spread | None) ->
         divergence_floor=_spread(ended, _of_divergence(UNIFORM, "floor")),
         divergence_debiased=_spread(ended, _of_divergence(UNIFORM, "debiased")),
         divergence_to_data=_spread(ended, _of_divergence(DATA, "raw")),
-        images_per_second=rate,
+        images_per_core_second=rate,
         speed=None if rate is None or plain is None else rate.mean / plain.mean,
         notes=tuple(dict.fromkeys(note for note in notes if note)),
     )
@@ -146,7 +146,7 @@ Reading = Callable[[dict[str, Any]], float | None]
 
 
 def _rate(each: dict[str, Any]) -> float | None:
-    rate: float | None = each["images_per_second"]
+    rate: float | None = each["images_per_core_second"]
     return rate
 
 

@@ -20,6 +20,7 @@ from genprior.runs.folder import CONFIG, Run, locked
 
 MOST_SEEDS = 1000
 SHOWN = 3  # processes in the live line
+LEAST_SHARE = 0.001  # done, when nothing is: the remaining time is told from it
 
 
 @dataclass
@@ -100,7 +101,8 @@ class ModeBenchmark:
                 if should_stop():
                     return
                 share = 1 - sum(_left_of(cell, workers) for cell in left) / total
-                yield Stage(min(0.999, share), _what(workers, len(self.cells) - len(left), len(self.cells)))
+                what = f"{len(self.cells) - len(left)} of {len(self.cells)} cells; {_doing(workers)}"
+                yield Stage(min(1 - LEAST_SHARE, max(LEAST_SHARE, share)), what)
         if not left:
             yield Stage(1.0, f"{len(self.cells)} cells")
 
@@ -113,11 +115,13 @@ class ModeBenchmark:
         ]
 
     def _find_finders(self) -> Iterator[Stage]:
-        """Loads the data and makes what counts modes: what is wrong with them is found before anything is trained."""
+        """Loads the data and makes what counts modes: what is wrong is found before anything is trained."""
         for data in self.data:
-            cell = next(cell for cell in self.cells if cell.data == data)
-            self.sets[data] = cell.config.load_data()
-            self.finders[data] = yield from _with_stages(run_finder(cell.config, self.sets[data]), data)
+            configs = [cell.config for cell in self.cells if cell.data == data and cell.seed == 0]
+            self.sets[data] = configs[0].load_data()
+            for config in configs:
+                config.build(self.sets[data]).check(self.sets[data])
+            self.finders[data] = yield from _with_stages(run_finder(configs[0], self.sets[data]), data)
 
     def _cell(self, data: str, row: str, seed: int) -> Cell:
         config = config_of(data, row, seed, self.threads, self.data_root)
@@ -159,7 +163,7 @@ def _with_stages(work: Generator[float, None, Finder], data: str) -> Generator[S
             finder: Finder = done.value
             return finder
         if share < 1:
-            yield Stage(0.001, f"classifier for {data}: {share:.0%}")
+            yield Stage(LEAST_SHARE, f"classifier for {data}: {share:.0%}")
 
 
 def _left_of(cell: Cell, workers: Sequence[Worker]) -> float:
@@ -168,7 +172,7 @@ def _left_of(cell: Cell, workers: Sequence[Worker]) -> float:
     return cell.seconds * (1 - done)
 
 
-def _what(workers: Sequence[Worker], done: int, total: int) -> str:
+def _doing(workers: Sequence[Worker]) -> str:
     busy = [worker.what for worker in workers if worker.cell is not None]
     more = f" and {len(busy) - SHOWN} more" if len(busy) > SHOWN else ""
-    return f"{done} of {total} cells; {'; '.join(busy[:SHOWN])}{more}"
+    return "; ".join(busy[:SHOWN]) + more

@@ -46,7 +46,7 @@ class Base:
     seconds: float
 
 
-PLAIN = "non-saturating"  # the row that costs are told in units of
+PLAIN = "non-saturating"  # in units of whose speed others are told
 LOSS_OF_GAN = "Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661"
 PENALTY = "Mescheder et al. 2018, https://arxiv.org/abs/1801.04406"
 # Batch normalisation makes the slope at one image depend on the others.
