@@ -85,13 +85,13 @@ class Once(torch.autograd.Function):
     """The square, whose derivative has none."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(x)
         return x.square()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ANN401
         (x,) = ctx.saved_tensors
         return 2 * x * grad
 

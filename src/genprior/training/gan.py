@@ -259,8 +259,7 @@ def _check_penalty(penalty: SlopePenalty, discriminator: nn.Module, x: Tensor) -
     """A slope that cannot be differentiated again would end training at its first step, or be no penalty at all."""
     probe = copy.deepcopy(discriminator)  # running statistics stay as they are
     try:
-        value = penalty(probe, x, x, x.new_ones(len(x))).sum()
-        torch.autograd.grad(value, list(probe.parameters()), allow_unused=True)
+        torch.autograd.backward(penalty(probe, x, x, x.new_ones(len(x))).sum())
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise GenpriorError(
