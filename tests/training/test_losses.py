@@ -83,6 +83,22 @@ CLOSED_FORMS = {
         vanishes_fooled=False,
         at_equilibrium=(2.0, 0.0),
     ),
+    "wasserstein": ClosedForm(
+        by_real=lambda a: -torch.ones_like(a),
+        by_fake=torch.ones_like,
+        generator=lambda a: -torch.ones_like(a),
+        vanishes_rejected=False,
+        vanishes_fooled=False,
+        at_equilibrium=(0.0, 0.0),
+    ),
+    "relativistic": ClosedForm(  # the other logit of the pair is 0
+        by_real=lambda a: -_sigmoid(-a),
+        by_fake=_sigmoid,
+        generator=lambda a: -_sigmoid(-a),
+        vanishes_rejected=False,
+        vanishes_fooled=True,
+        at_equilibrium=(math.log(2), math.log(2)),
+    ),
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -25,6 +25,8 @@ def _closed_form(name: str, a: Tensor) -> Tensor:
         "least-squares": -torch.sigmoid(-a) * s * torch.sigmoid(-a),
         "least-squares-logit": a - 1,
         "hinge": -torch.ones_like(a),
+        "wasserstein": -torch.ones_like(a),
+        "relativistic": torch.full_like(a, -0.5),  # each fake beside a real image of its own logit
     }
     return forms[name]
 

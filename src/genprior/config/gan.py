@@ -2,9 +2,9 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from genprior.config.base import Fraction, NotNegative, Positive, RunConfig
 from genprior.config.names import build
@@ -75,18 +75,34 @@ class GANConfig(RunConfig):
     family: Literal["gan"] = "gan"
     preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
     loss: Annotated[
-        str, Field(description="saturating, non-saturating, least-squares, least-squares-logit, hinge.")
+        str,
+        Field(
+            description="saturating, non-saturating, least-squares, least-squares-logit, hinge, wasserstein, "
+            "relativistic."
+        ),
     ] = "non-saturating"
     penalty: Annotated[
         tuple[str, ...],
         Field(
             max_length=8,
-            description="On the discriminator's slope: r1, r2, such as r1:gamma=1,every=8; repeatable; none: none.",
+            description="On the discriminator's slope: r1, r2, wgan-gp, such as r1:gamma=1,every=8; repeatable; "
+            "none: none.",
         ),
     ] = ()
-    model: Annotated[str, Field(description="dcgan or mlp, with options: dcgan:generator_width=32,norm=none.")] = (
-        "dcgan"
-    )
+    pack: Annotated[
+        int,
+        Field(ge=1, le=64, description="Images that the discriminator sees at once (PacGAN)."),
+    ] = 1
+    unroll: Annotated[
+        int, Field(ge=0, le=100, description="Steps by which the generator sees the discriminator ahead; 0: none.")
+    ] = 0
+    model: Annotated[
+        str,
+        Field(
+            description="dcgan, mlp or metz, with options: dcgan:generator_width=32,norm=none,deviation=4 (images in a "
+            "group of minibatch deviation)."
+        ),
+    ] = "dcgan"
     latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 100
     batch_size: Annotated[int, Field(ge=2, le=65536, description="Real images in a discriminator update.")] = 128
     discriminator_updates: Annotated[
@@ -113,6 +129,15 @@ class GANConfig(RunConfig):
         if len(names) > 1:
             raise GenpriorError("none cannot be given with others", argument="penalty")
         return ()
+
+    @model_validator(mode="after")
+    def _whole_packs(self) -> Self:
+        if self.batch_size % self.pack:
+            raise GenpriorError(
+                f"batches of {self.batch_size} images do not fill packs of {self.pack}; take a divisor of --batch-size",
+                argument="pack",
+            )
+        return self
 
     @property
     def title(self) -> str:
@@ -158,6 +183,7 @@ class GANConfig(RunConfig):
             generator_adam=AdamSettings(self.generator_learning_rate, **adam),
             discriminator_adam=AdamSettings(self.discriminator_learning_rate, **adam),
             penalties=[build(PENALTIES, penalty, "penalty") for penalty in self.penalty],
+            unroll=self.unroll,
             schedule=SCHEDULES[self.schedule],
             average_half_life=self.average_half_life,
             compared={name: make() for name, make in LOSSES.items()},
@@ -191,5 +217,13 @@ class GANConfig(RunConfig):
         from genprior.seeding import initialised
 
         return initialised(
-            lambda: build(MODELS, self.model, "model", image_shape=image_shape, latent_size=self.latent_size), seed
+            lambda: build(
+                MODELS,
+                self.model,
+                "model",
+                image_shape=image_shape,
+                latent_size=self.latent_size,
+                pack=self.pack,
+            ),
+            seed,
         )

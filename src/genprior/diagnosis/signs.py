@@ -104,8 +104,9 @@ def _crossings(values: np.ndarray, margin: float) -> int:
 
 
 def _loss_share(window: Window) -> float:
-    """The discriminator's loss over its value at equilibrium."""
-    return window.median("discriminator_loss") / window.game.discriminator_at_equilibrium
+    """The discriminator's loss over its value at equilibrium; not a number where that is 0: comparisons are false."""
+    chance = window.game.discriminator_at_equilibrium
+    return window.median("discriminator_loss") / chance if chance else math.nan
 
 
 def _with_fingerprint(told: str, window: Window) -> str:

@@ -4,13 +4,13 @@ At 28x28 with one channel and the default widths these are the study's two netwo
 parameters. The same rule builds every square size from 8 to 128 pixels. Imports errors and layers only.
 """
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear, Unnormalised
+from genprior.models.deviation import deviation
+from genprior.models.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear
+from genprior.models.norms import bounded, norm_layer
 
 SMALLEST, LARGEST = 8, 128
 
@@ -65,37 +65,34 @@ class Discriminator(nn.Module):
         width: Channels of the first layer; each layer after it has twice as many.
         norm: "batch"; "spectral": instead of normalising activations, the largest singular value of every layer's
             weight matrix is kept at 1 (Miyato et al. 2018, https://arxiv.org/abs/1802.05957); or "none".
+        group: Images in a group of `MinibatchDeviation`, which stands before the last convolution; 0: none.
 
     Example:
         >>> sum(p.numel() for p in Discriminator((1, 28, 28)).parameters())
         166177
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], width: int = 32, norm: str = "batch") -> None:
+    def __init__(self, image_shape: tuple[int, int, int], width: int = 32, norm: str = "batch", group: int = 0) -> None:
         super().__init__()
         before, side, _ = _checked(image_shape)
-        bounded = _bounded(norm)
+        self.deviation, more = deviation(group)
         after = width
         self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
         while side > 4:
-            self.convolutions.append(bounded(Conv2d(before, after, 4, stride=2, padding=1)))
-            self.norms.append(BatchNorm2d(after) if norm == "batch" else Unnormalised())
+            is_last = side // 2 <= 4
+            self.convolutions.append(bounded(Conv2d(before + more * is_last, after, 4, stride=2, padding=1), norm))
+            self.norms.append(norm_layer(after, norm))
             before, after, side = after, 2 * after, side // 2
-        self.head = bounded(Linear(before * side * side, 1))
+        self.head = bounded(Linear(before * side * side, 1), norm)
 
     def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        last = self.convolutions[-1]
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = F.leaky_relu_(norm(convolution(x), parts), 0.2)
+            seen = self.deviation(x, parts) if convolution is last else x
+            x = F.leaky_relu_(norm(convolution(seen), parts), 0.2)
         # Read in (h, w, F) order, the order of the memory: gradients then stay channels-last and fast.
         logits: Tensor = self.head(x.permute(0, 2, 3, 1).flatten(1))
         return logits[:, 0]
-
-
-def _bounded(norm: str) -> Callable[[nn.Module], nn.Module]:
-    """What is done to each layer's weights."""
-    if norm not in ("batch", "spectral", "none"):
-        raise GenpriorError(f"expected norm=batch, norm=spectral or norm=none, got norm={norm}", argument="model")
-    return nn.utils.parametrizations.spectral_norm if norm == "spectral" else lambda layer: layer
 
 
 def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:

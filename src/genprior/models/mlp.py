@@ -1,10 +1,14 @@
 """Fully connected players, for 2-D points and for small tests. Imports layers only."""
 
 import math
+from itertools import pairwise
 
 from torch import Tensor, nn
 
+from genprior.errors import GenpriorError
+from genprior.models.deviation import deviation
 from genprior.models.layers import Linear
+from genprior.models.norms import bounded
 
 
 class Generator(nn.Module):
@@ -22,7 +26,8 @@ class Generator(nn.Module):
         self.image_shape, self.latent_size = image_shape, latent_size
         points = image_shape == (2, 1, 1)
         self.output_range = (-math.inf, math.inf) if points else (0.0, 1.0)
-        self.layers = _perceptron(latent_size, width, depth, math.prod(image_shape))
+        sizes = [latent_size] + depth * [width]
+        self.layers = nn.Sequential(*_hidden(sizes), Linear(width, math.prod(image_shape)))
         self.squash = nn.Identity() if points else nn.Sigmoid()
 
     def forward(self, z: Tensor) -> Tensor:
@@ -31,24 +36,39 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """x (B, C, H, W) -> logits (B,); arguments as for the generator.
+    """x (B, C, H, W) -> logits (B,).
 
-    Samples never influence each other, so `parts` of a batch need no care.
+    Samples never influence each other, so `parts` of a batch need no care, except by `MinibatchDeviation`.
+
+    Arguments:
+        image_shape: (C, H, W).
+        width: Units of a hidden layer.
+        depth: Number of hidden layers.
+        norm: "none" or "spectral": the largest singular value of every layer's weight matrix is kept at 1.
+        group: Images in a group of `MinibatchDeviation`, which stands before the last hidden layer; 0: none.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], width: int, depth: int) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], width: int, depth: int, norm: str = "none", group: int = 0
+    ) -> None:
         super().__init__()
-        self.layers = _perceptron(math.prod(image_shape), width, depth, 1)
+        if norm == "batch":
+            raise GenpriorError("mlp has no batch normalisation: expected norm=none or norm=spectral", argument="model")
+        sizes = [math.prod(image_shape)] + (depth - 1) * [width]
+        self.deviation, more = deviation(group)
+        last = _hidden([sizes[-1] + more, width], norm)
+        self.layers = nn.Sequential(*_hidden(sizes, norm), *last, bounded(Linear(width, 1), norm))
 
     def forward(self, x: Tensor, parts: int = 1) -> Tensor:
-        logits: Tensor = self.layers(x.flatten(1))
-        return logits[:, 0]
+        x, last_hidden = x.flatten(1), len(self.layers) - 3
+        for place, layer in enumerate(self.layers):
+            x = layer(self.deviation(x, parts) if place == last_hidden else x)
+        return x[:, 0]
 
 
-def _perceptron(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
+def _hidden(sizes: list[int], norm: str = "none") -> list[nn.Module]:
+    """Layers from each size to the next."""
     layers: list[nn.Module] = []
-    before = inputs
-    for _ in range(depth):
-        layers += [Linear(before, width), nn.LeakyReLU(0.2, inplace=True)]
-        before = width
-    return nn.Sequential(*layers, Linear(before, outputs))
+    for before, after in pairwise(sizes):
+        layers += [bounded(Linear(before, after), norm), nn.LeakyReLU(0.2, inplace=True)]
+    return layers

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models import dcgan, mlp
+from genprior.models import dcgan, metz, mlp
+from genprior.models.packing import packed
 
 
 @dataclass(frozen=True)
 class Players:
-    """A generator z (B, k) -> x (B, C, H, W) and a discriminator x -> logits (B,).
+    """A generator z (B, k) -> x (B, C, H, W) and a discriminator x -> logits (B,), fewer where it is `Packed`.
 
     Attributes:
         generator: Has `latent_size`, `image_shape` (C, H, W) and `output_range`, the values that it can reach.
@@ -53,33 +54,66 @@ def value_range(x: Tensor) -> tuple[float, float]:
 def _dcgan(
     image_shape: tuple[int, int, int],
     latent_size: int,
+    pack: int = 1,
     generator_width: int = 64,
     discriminator_width: int = 32,
     norm: str = "batch",
+    deviation: int = 0,
 ) -> Players:
-    _at_least_one(generator_width=generator_width, discriminator_width=discriminator_width)
+    _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
+    _checked(0, deviation=deviation)
     return Players(
         dcgan.Generator(image_shape, latent_size, generator_width),
-        dcgan.Discriminator(image_shape, discriminator_width, norm),
+        packed(lambda shape: dcgan.Discriminator(shape, discriminator_width, norm, deviation), image_shape, pack),
     )
 
 
-def _mlp(image_shape: tuple[int, int, int], latent_size: int, width: int = 128, depth: int = 3) -> Players:
-    _at_least_one(width=width, depth=depth)
+def _mlp(
+    image_shape: tuple[int, int, int],
+    latent_size: int,
+    pack: int = 1,
+    width: int = 128,
+    depth: int = 3,
+    norm: str = "none",
+    deviation: int = 0,
+) -> Players:
+    _checked(1, width=width, depth=depth)
+    _checked(0, deviation=deviation)
     return Players(
         mlp.Generator(image_shape, latent_size, width, depth),
-        mlp.Discriminator(image_shape, width, depth),
+        packed(lambda shape: mlp.Discriminator(shape, width, depth, norm, deviation), image_shape, pack),
     )
 
 
-def _at_least_one(**options: float) -> None:
+def _metz(
+    image_shape: tuple[int, int, int],
+    latent_size: int,
+    pack: int = 1,
+    generator_width: int = 8,
+    discriminator_width: int = 2,
+    norm: str = "batch",
+    deviation: int = 0,
+) -> Players:
+    _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
+    _checked(0, deviation=deviation)
+    return Players(
+        metz.Generator(image_shape, latent_size, generator_width),
+        packed(lambda shape: metz.Discriminator(shape, discriminator_width, norm, deviation), image_shape, pack),
+    )
+
+
+def _checked(least: int, **options: float) -> None:
     for name, value in options.items():
-        if not isinstance(value, int) or not 1 <= value <= 4096:
-            raise GenpriorError(f"option '{name}' must be an integer from 1 to 4096, got {value}", argument="model")
+        if not isinstance(value, int) or not least <= value <= 4096:
+            raise GenpriorError(
+                f"option '{name}' must be an integer from {least} to 4096, got {value}", argument="model"
+            )
 
 
-# Each builds the players from (C, H, W), the latent size k and options of its own.
+# Each builds the players from (C, H, W), the latent size k, images seen at once by the discriminator and options of
+# its own.
 MODELS: dict[str, Callable[..., Players]] = {
     "dcgan": _dcgan,
     "mlp": _mlp,
+    "metz": _metz,
 }

@@ -1,6 +1,8 @@
 """Two-player training: the discriminator several times, the generator once. Knows data, models and losses."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from genprior.training.processes import Processes, checked_share
 from genprior.training.saturation import saturation
 from genprior.training.schedule import constant
 from genprior.training.state import grouped, joined
+from genprior.training.unrolling import ahead
 
 
 class GAN:
@@ -34,6 +37,8 @@ class GAN:
         discriminator_updates: At least 1.
         generator_adam, discriminator_adam: Settings of the two optimisers.
         penalties: Added to the discriminator's loss.
+        unroll: Steps by which the generator sees the discriminator ahead (`unrolling.ahead`), on the last batch and
+            without penalties; 0: as it is.
         schedule: Share of the learning rates that is left after a share of the budget, from [0, 1] to [0, 1].
         average_half_life: Of the generator's moving average, in images.
         dtype: Arithmetic of the networks: bfloat16, float32 or float64. Losses are at least float32.
@@ -42,7 +47,7 @@ class GAN:
         compared: Losses by name; the record tells what each would make of the generator's gradient.
 
     Raises:
-        GenpriorError: The batch cannot be shared evenly among the processes.
+        GenpriorError: The batch cannot be shared evenly among the processes, or several of them unroll.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class GAN:
         generator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008 - frozen
         discriminator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008
         penalties: Sequence[SlopePenalty] = (),
+        unroll: int = 0,
         schedule: Callable[[float], float] = constant,
         average_half_life: float = 10_000,
         dtype: torch.dtype = torch.float32,
@@ -72,10 +78,16 @@ class GAN:
         self.batch_size, self.discriminator_updates = batch_size, discriminator_updates
         self.images_per_update = batch_size * discriminator_updates
         self.used, self.schedule = 0.0, schedule
-        self.compared, self.penalties = compared or {}, penalties
+        self.compared, self.penalties, self.unroll = compared or {}, penalties, _checked_unroll(unroll, self.processes)
         self.turns = 0  # of the discriminator
         self._generator_descent = Descent(self.generator, generator_adam, self.processes)
         self._discriminator_descent = Descent(self.discriminator, discriminator_adam, self.processes)
+
+    @property
+    def pack(self) -> int:
+        """Images that the discriminator sees at once."""
+        count: int = getattr(self.discriminator, "pack", 1)
+        return count
 
     def snapshot(self) -> dict[str, Tensor]:
         """Returns both players as they are, without averaging."""
@@ -93,13 +105,15 @@ class GAN:
         """Raises `GenpriorError` where shapes or value ranges of networks and data do not match."""
         check_batch(self.batch_size, data)
         # Far latents show all that the generator reaches; near 0 an untrained tanh may pass for a sigmoid.
-        fakes = self.sample(100 * self.latents(16, torch.Generator().manual_seed(0)))
+        fakes = self.sample(100 * self.latents(16 * self.pack, torch.Generator().manual_seed(0)))
         if tuple(fakes.shape[1:]) != data.image_shape:
             raise GenpriorError(
                 f"the generator makes images of shape {tuple(fakes.shape[1:])}, {data.name} has {data.image_shape}",
                 argument="data",
             )
         _check_ranges(value_range(fakes), output_range_of(self.generator), data)
+        for penalty in self.penalties:
+            _check_penalty(penalty, self.discriminator, fakes.to(self.device, self.dtype))
 
     def latents(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, k), standard normal, drawn on the CPU so that every device gets the same."""
@@ -119,8 +133,8 @@ class GAN:
         for turn in range(last + 1):
             with torch.set_grad_enabled(turn == last):
                 fake = self.generator(self._local(z[turn]))
-            record = self._update_discriminator(self._local(real[turn]), fake.detach())
-        own = self._update_generator(fake, record.pop("real_logits"))
+            record = self._update_discriminator(self._local(real[turn]), fake.detach(), generator)
+        own = self._update_generator(fake, self._local(real[last]), record.pop("real_logits"))
         own["non_finite_gradients"] += record["non_finite_gradients"]
         return record | own
 
@@ -132,41 +146,66 @@ class GAN:
         """This process's share, on the device and in the dtype of the arithmetic."""
         return self.processes.share(rows).to(self.device, self.dtype)
 
-    def _update_discriminator(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _mix(self, generator: torch.Generator) -> Tensor:
+        """Uniform numbers, one for each real image, the same for images that the discriminator sees at once."""
+        mix = torch.rand(self.batch_size // self.pack, generator=generator).repeat_interleave(self.pack)
+        return self._local(mix)
+
+    def _discriminator_loss(self, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        logits = discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
+        return self.loss.discriminator(*logits.chunk(2)).mean()
+
+    def _update_discriminator(self, real: Tensor, fake: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         both = self.discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
         real_logits, fake_logits = both.chunk(2)
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
         for penalty in self.penalties:
             if penalty.is_due(self.turns):
-                loss = loss + penalty(self.discriminator, real, fake).mean()
+                loss = loss + penalty(self.discriminator, real, fake, self._mix(generator)).mean()
         self.turns += 1
         norm, bad = self._discriminator_descent.step(loss, self.schedule(self.used))
         gather = self.processes.gather
         real_all, fake_all = gather(real_logits.detach()), gather(fake_logits.detach())
+        real_opinion, fake_opinion = self.loss.opinions(real_all, fake_all)
         return {
             "real_logits": real_logits.detach(),
             "discriminator_loss": self.loss.discriminator(real_all, fake_all).mean(),
             **_logit_record("real", real_all),
             **_logit_record("fake", fake_all),
-            "accuracy_real": (real_all > self.loss.equilibrium_logit).to(self.wide).mean(),
-            "accuracy_fake": (fake_all <= self.loss.equilibrium_logit).to(self.wide).mean(),
+            "d_real": torch.sigmoid(real_opinion).mean(),
+            "d_fake": torch.sigmoid(fake_opinion).mean(),
+            "accuracy_real": (real_opinion > self.loss.equilibrium_logit).to(self.wide).mean(),
+            "accuracy_fake": (fake_opinion <= self.loss.equilibrium_logit).to(self.wide).mean(),
             "discriminator_gradient_norm": norm,
             "non_finite_logits": (~torch.isfinite(torch.cat([real_all, fake_all]))).sum(),
             "non_finite_gradients": bad,
         }
 
-    def _update_generator(self, fake: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
+    def _seen_ahead(self, real: Tensor, fake: Tensor) -> Callable[..., Tensor]:
+        """The discriminator as the generator sees it."""
+        if not self.unroll:
+            return self.discriminator
+        descent = self._discriminator_descent
+        state, share = descent.state_dict(), self.schedule(self.used)
+        loss = partial(self._discriminator_loss, real=real, fake=fake)
+        return ahead(self.discriminator, loss, self.unroll, descent.settings, state, share)
+
+    def _update_generator(self, fake: Tensor, real: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
         # Gradients for the discriminator's weights would cost a third of this pass and be thrown away.
         self.discriminator.requires_grad_(False)
         fake.retain_grad()
-        fake_logits = self.discriminator(fake).to(self.wide)
+        discriminator = self._seen_ahead(real, fake)
+        fake_logits = discriminator(fake).to(self.wide)
+        if self.loss.is_relative or self.unroll:  # to be told from what the same discriminator says of real images
+            with torch.no_grad():
+                real_logits = discriminator(real).to(self.wide)
         loss = self.loss.generator(real_logits, fake_logits).mean()
         norm, bad = self._generator_descent.step(loss, self.schedule(self.used))
         self.discriminator.requires_grad_(True)
         gather = self.processes.gather
         real_all, fake_all = gather(real_logits), gather(fake_logits.detach())
         assert fake.grad is not None
-        arrived = (len(fake) * fake.grad.double()).norm()  # the loss is a mean over this process's fakes
+        arrived = (len(fake_logits) * fake.grad.double()).norm()  # the loss is a mean over this process's logits
         image_gradient = gather(arrived[None]).norm()
         return {
             "generator_loss": self.loss.generator(real_all, fake_all).mean(),
@@ -206,8 +245,28 @@ def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
     return {
         f"{who}_logit_mean": logits.mean(),
         f"{who}_logit_std": logits.std(),
-        f"d_{who}": torch.sigmoid(logits).mean(),
     }
+
+
+def _checked_unroll(unroll: int, processes: Processes) -> int:
+    """Each process would see another discriminator ahead, by its own share of the batch."""
+    if unroll and processes.count > 1:
+        raise GenpriorError("several processes cannot unroll; train in one, or with --unroll 0", argument="unroll")
+    return unroll
+
+
+def _check_penalty(penalty: SlopePenalty, discriminator: nn.Module, x: Tensor) -> None:
+    """A slope that cannot be differentiated again would end training at its first step, or be no penalty at all."""
+    probe = copy.deepcopy(discriminator)  # running statistics stay as they are
+    try:
+        torch.autograd.backward(penalty(probe, x, x, x.new_ones(len(x))).sum())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise GenpriorError(
+            f"the discriminator cannot be differentiated twice, which a penalty on its slope needs ({reason}); "
+            "take --penalty none, or layers that can",
+            argument="penalty",
+        ) from error
 
 
 def _check_ranges(fakes: tuple[float, float], reach: tuple[float, float], data: Dataset) -> None:

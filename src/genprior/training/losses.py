@@ -26,15 +26,24 @@ class AdversarialLoss:
 
     Attributes:
         discriminator: The discriminator's loss, real and fake terms summed.
-        generator: The generator's loss. It also sees the real logits, so that relativistic losses fit; they are those
-            of the last discriminator update, from before it.
+        generator: The generator's loss. It also sees the real logits, so that relativistic losses fit.
         equilibrium_logit: The logit that the best discriminator returns everywhere once fakes equal the data, and
             above which it takes an image for real.
+        is_relative: Whether only differences of logits count: a constant added to all of them changes no loss.
     """
 
     discriminator: LogitLoss
     generator: LogitLoss
     equilibrium_logit: float = 0.0
+    is_relative: bool = False
+
+    def opinions(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns logits (B,) of real images and of fakes being real, against `equilibrium_logit`.
+
+        Where only differences count, the logits of an image say nothing alone: its opinion is then how far it lies
+        above the other of its pair (Jolicoeur-Martineau 2019, https://arxiv.org/abs/1807.00734, section 3.4).
+        """
+        return (real - fake, fake - real) if self.is_relative else (real, fake)
 
     def at_equilibrium(self) -> tuple[float, float]:
         """Returns both players' losses (discriminator, generator) once fakes equal the data.
@@ -88,9 +97,24 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return F.relu(1 - real) + F.relu(1 + fake)
 
 
-def hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """-fake, derivative -1 everywhere. Lim & Ye 2017."""
+def linear_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """-fake, derivative -1 everywhere. Lim & Ye 2017; Arjovsky et al. 2017."""
     return -fake
+
+
+def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """fake - real. Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875, equation 2."""
+    return fake - real
+
+
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """-log s(real - fake). Jolicoeur-Martineau 2019, https://arxiv.org/abs/1807.00734, section 4.1."""
+    return F.softplus(fake - real)
+
+
+def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """-log s(fake - real), derivative -s(real - fake)."""
+    return F.softplus(real - fake)
 
 
 def saturating() -> AdversarialLoss:
@@ -115,7 +139,17 @@ def least_squares_logit() -> AdversarialLoss:
 
 def hinge() -> AdversarialLoss:
     """The hinge loss."""
-    return AdversarialLoss(hinge_discriminator, hinge_generator)
+    return AdversarialLoss(hinge_discriminator, linear_generator)
+
+
+def wasserstein() -> AdversarialLoss:
+    """The critic's mean difference; it needs a bounded slope, such as `--penalty wgan-gp` gives."""
+    return AdversarialLoss(wasserstein_discriminator, linear_generator, is_relative=True)
+
+
+def relativistic() -> AdversarialLoss:
+    """Each fake against one real image; with R1 and R2 the loss of R3GAN (Huang et al. 2024, arXiv 2501.05441)."""
+    return AdversarialLoss(relativistic_discriminator, relativistic_generator, is_relative=True)
 
 
 LOSSES: dict[str, Callable[..., AdversarialLoss]] = {
@@ -124,4 +158,6 @@ LOSSES: dict[str, Callable[..., AdversarialLoss]] = {
     "least-squares": least_squares,
     "least-squares-logit": least_squares_logit,
     "hinge": hinge,
+    "wasserstein": wasserstein,
+    "relativistic": relativistic,
 }

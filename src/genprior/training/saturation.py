@@ -71,8 +71,25 @@ def saturation(
         "discriminator_slope": image_gradient / factor_norm.clamp_min(tiny),
         "generator_jacobian": gradient_norm.double() * count**0.5 / image_gradient.clamp_min(tiny),
         "effective_share": effective_share(factors),
-        **{
-            f"loss_factor_{name}": loss_factors(other, real, fake).square().mean().sqrt()
-            for name, other in others.items()
-        },
+        **_compared(loss, others, real, fake),
     }
+
+
+def _compared(
+    loss: AdversarialLoss, others: Mapping[str, AdversarialLoss], real: Tensor, fake: Tensor
+) -> dict[str, Tensor]:
+    """The loss factors of other losses, found in one pass."""
+    if not others:
+        return {}
+    pair = torch.stack([real, fake]).detach().double()
+    opinions = torch.stack(loss.opinions(*pair))
+    with torch.enable_grad():
+        logits = torch.stack([pair[1] if other.is_relative else opinions[1] for other in others.values()])
+        logits.requires_grad_(True)
+        sums = [
+            other.generator(pair[0] if other.is_relative else opinions[0], row).sum()
+            for other, row in zip(others.values(), logits.unbind(), strict=True)
+        ]
+        (factors,) = torch.autograd.grad(torch.stack(sums).sum(), logits)
+    sizes = factors.square().mean(1).sqrt()
+    return {f"loss_factor_{name}": size for name, size in zip(others, sizes, strict=True)}
