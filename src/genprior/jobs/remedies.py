@@ -49,25 +49,80 @@ class Base:
 PLAIN = "non-saturating"  # in units of whose speed others are told
 LOSS_OF_GAN = "Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661"
 PENALTY = "Mescheder et al. 2018, https://arxiv.org/abs/1801.04406"
+PACKING = "Lin et al. 2018, https://arxiv.org/abs/1712.04086"
 # Batch normalisation makes the slope at one image depend on the others.
 NO_NORM = {"norm": "none"}
 
 ROWS: dict[str, Row] = {
+    # Losses alone.
     "saturating": Row("saturating", LOSS_OF_GAN, {"loss": "saturating"}),
     PLAIN: Row("non-saturating", LOSS_OF_GAN),
     "least-squares-logit": Row(
         "least squares", "Mao et al. 2017, https://arxiv.org/abs/1611.04076", {"loss": "least-squares-logit"}
     ),
     "hinge": Row("hinge", "Lim & Ye 2017, https://arxiv.org/abs/1705.02894", {"loss": "hinge"}),
+    "wasserstein": Row(
+        "Wasserstein, unbounded slope",
+        "Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875",
+        {"loss": "wasserstein"},
+    ),
+    "relativistic": Row(
+        "relativistic", "Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734", {"loss": "relativistic"}
+    ),
+    # Remedies, on the plain row where nothing else is said.
+    "packing-2": Row("packs of 2", PACKING, {"pack": 2}),
+    "packing-4": Row("packs of 4", PACKING, {"pack": 4}),
+    "unrolling-5": Row(
+        "unrolled by 5 steps", "Metz et al. 2016, https://arxiv.org/abs/1611.02163", {"unroll": 5}, cost=8
+    ),
+    "minibatch-deviation": Row(
+        "minibatch deviation", "Karras et al. 2018, https://arxiv.org/abs/1710.10196", model={"deviation": 4}, cost=1.2
+    ),
+    "spectral-norm": Row(
+        "spectral norm", "Miyato et al. 2018, https://arxiv.org/abs/1802.05957", model={"norm": "spectral"}, cost=1.3
+    ),
     "r1": Row("R1", PENALTY, {"penalty": ("r1:gamma=0.5",)}, NO_NORM, cost=1.6),
     "r1+r2": Row("R1 + R2", PENALTY, {"penalty": ("r1:gamma=0.5", "r2:gamma=0.5")}, NO_NORM, cost=2.2),
+    "wgan-gp": Row(
+        "WGAN-GP",
+        "Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028",
+        {"loss": "wasserstein", "penalty": ("wgan-gp:weight=10",)},
+        NO_NORM,
+        cost=1.6,
+    ),
+    "relativistic+r1+r2": Row(
+        "R3GAN's loss",
+        "Huang et al. 2024, https://arxiv.org/abs/2501.05441",
+        {"loss": "relativistic", "penalty": ("r1:gamma=0.5", "r2:gamma=0.5")},
+        NO_NORM,
+        cost=2.2,
+    ),
 }
 
+# First values, the same for every row but for what makes it a row.
 BASES: dict[str, Base] = {
-    "ring": Base({"preset": "points", "data": "ring", "batch_size": 128, "images_seen": 6000 * 128}, 2500, 20),
-    "grid": Base({"preset": "points", "data": "grid", "batch_size": 128, "images_seen": 6000 * 128}, 2500, 20),
+    "ring": Base({"preset": "points", "data": "ring", "batch_size": 128, "images_seen": 5000 * 128}, 2500, 20),
+    "grid": Base({"preset": "points", "data": "grid", "batch_size": 128, "images_seen": 5000 * 128}, 2500, 20),
     "mnist": Base(
         {"preset": "dcgan-28", "data": "mnist", "discriminator_updates": 1, "images_seen": 30_000}, 10_000, 25
+    ),
+    # Unrolled GAN's setting, with a discriminator of a quarter of the generator's width (Metz et al. 2016, appendix).
+    "stacked-mnist": Base(
+        {
+            "preset": "dcgan-28",
+            "data": "stacked-mnist",
+            "model": "metz:discriminator_width=2,norm=batch",
+            "latent_size": 256,
+            "batch_size": 128,
+            "discriminator_updates": 1,
+            "generator_learning_rate": 1e-4,
+            "discriminator_learning_rate": 2e-4,
+            "beta1": 0.5,
+            "beta2": 0.99,
+            "images_seen": 25_000 * 128,
+        },
+        26_000,
+        300,
     ),
 }
 SUITE = ("ring", "grid", "mnist")
