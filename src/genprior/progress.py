@@ -22,6 +22,7 @@ class Advancing(Protocol):
 P = TypeVar("P", bound=Advancing)
 
 PLAIN_SECONDS = 10  # between lines where the output is a file
+LEAST_SHARE = 0.01  # from which on the remaining time can be told
 SHOWN = {  # of a step's row, where they are in it
     "D(x)": "d_real",
     "D(G(z))": "d_fake",
@@ -111,8 +112,10 @@ def _job_line(progress: "JobProgress") -> str:
 
 
 def _stage_line(stage: "Stage", seconds: float) -> str:
+    if not LEAST_SHARE <= stage.fraction < 1:
+        return stage.what
     left = seconds * (1 - stage.fraction) / stage.fraction
-    return f"{stage.what}  {_clock(left)} left" if stage.fraction < 1 else stage.what
+    return f"{stage.what}  {_clock(left)} left"
 
 
 def _number(value: float | None) -> str:

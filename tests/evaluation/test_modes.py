@@ -72,7 +72,7 @@ def _classes(probabilities: Tensor, real: Tensor, least: float) -> ModeCount:
 
 
 def test_a_class_counts_from_a_tenth_of_its_share_on() -> None:
-    samples = [0] * 991 + [1] * 10 + [2] * 9  # a share of a tenth is 101, a tenth of that 10.1 or fewer
+    samples = [0] * 991 + [1] * 10 + [2] * 9  # a tenth of their share of 101 is 10.1
     found = _classes(_certain(samples), torch.ones(10), 0.1)
     assert found.counts.tolist()[:3] == [991, 10, 9]
     assert found.found == 1

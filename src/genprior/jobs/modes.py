@@ -20,7 +20,6 @@ from genprior.runs.folder import CONFIG, Run, locked
 
 MOST_SEEDS = 1000
 SHOWN = 3  # processes in the live line
-LEAST_SHARE = 0.001  # done, when nothing is: the remaining time is told from it
 
 
 @dataclass
@@ -102,7 +101,7 @@ class ModeBenchmark:
                     return
                 share = 1 - sum(_left_of(cell, workers) for cell in left) / total
                 what = f"{len(self.cells) - len(left)} of {len(self.cells)} cells; {_doing(workers)}"
-                yield Stage(min(1 - LEAST_SHARE, max(LEAST_SHARE, share)), what)
+                yield Stage(min(0.999, share), what)
         if not left:
             yield Stage(1.0, f"{len(self.cells)} cells")
 
@@ -163,7 +162,7 @@ def _with_stages(work: Generator[float, None, Finder], data: str) -> Generator[S
             finder: Finder = done.value
             return finder
         if share < 1:
-            yield Stage(LEAST_SHARE, f"classifier for {data}: {share:.0%}")
+            yield Stage(0.0, f"classifier for {data}: {share:.0%}")
 
 
 def _left_of(cell: Cell, workers: Sequence[Worker]) -> float:

@@ -1,0 +1,112 @@
+"""The benchmark in processes of its own: a few seconds for each test that starts any."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from genprior.errors import GenpriorError
+from genprior.jobs.cells import measure_cell
+from genprior.jobs.modes import ModeBenchmark
+from genprior.jobs.workers import work_on
+from genprior.runs.folder import Run, locked
+from tiny_modes import Ends, Fills, ring_cell, ring_finder, shrink
+
+SOME = {"data": ["ring"], "rows": ["non-saturating", "hinge"], "seeds": 1, "workers": 1}
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink(monkeypatch)
+
+
+def test_a_benchmark_that_was_ended_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+    out = tmp_path / "modes"
+    first = ModeBenchmark(out, **SOME)
+    stages = [stage.fraction for stage in first.measure(lambda: first.cells[0].measured() is not None)]
+    assert stages == sorted(stages)
+    assert stages[-1] < 1
+    assert [cell.measured() is not None for cell in first.cells] == [True, False]
+    assert (out / "table.csv").exists()  # of what is known
+
+    second = ModeBenchmark(out, **SOME)
+    assert "2 cells, 1 of them are measured" in second.notes[0]
+    kept = (first.cells[0].path / "modes.json").read_bytes()
+    *_, last = second.measure()
+    assert last.fraction == 1
+    assert (first.cells[0].path / "modes.json").read_bytes() == kept
+    (table,) = second.tables()
+    assert [row.modes is not None for row in table.rows] == [True, True]
+
+    alone = ring_cell(tmp_path / "alone", "hinge")
+    list(measure_cell(alone, ring_finder()))
+    here, there = (cell.measured() for cell in (alone, second.cells[1]))
+    assert here is not None
+    assert there is not None
+    assert here["modes"] == there["modes"]
+    assert list(ModeBenchmark(out, **SOME).measure())[-1].what == "2 cells"  # nothing is done twice
+
+
+def test_a_process_that_ends_by_itself_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        GenpriorError, match=r"non-saturating/0 ended by itself \(exit code 7\).*goes on"
+    ):
+        list(work_on([ring_cell(tmp_path)], {"ring": Ends()}, 2))
+
+
+def test_what_goes_wrong_in_a_process_is_told_here(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device"):
+        list(work_on([ring_cell(tmp_path)], {"ring": Fills()}, 1))
+    assert ring_cell(tmp_path).measured() is None
+
+
+def test_a_second_benchmark_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    benchmark = ModeBenchmark(tmp_path, **SOME)
+    with locked(Run(tmp_path, benchmark.cells[0].config)), pytest.raises(GenpriorError, match="another process works"):
+        list(benchmark.measure())
+
+
+def test_settings_that_no_run_can_have_are_found_before_any_is_trained(tmp_path: Path) -> None:
+    benchmark = ModeBenchmark(tmp_path / "modes", **SOME)
+    bad = benchmark.cells[1].config.model_copy(update={"model": "mlp:size=3"})
+    benchmark.cells[1] = replace(benchmark.cells[1], config=bad)
+    with pytest.raises(GenpriorError, match="unknown option 'size'"):
+        list(benchmark.measure())
+    assert not (tmp_path / "modes" / "ring").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, "seeds: expected at least 1, got 0"),
+        ({"workers": 0}, "workers: expected at least 1, got 0"),
+        ({"threads": 0}, "threads: expected at least 1, got 0"),
+        ({"seeds": 1001}, "seeds: expected at most 1000, got 1001"),
+        ({"rows": ["hing"]}, "row: unknown row 'hing', did you mean 'hinge'"),
+        ({"data": ["rings"]}, "data: unknown data 'rings', did you mean 'ring'"),
+    ],
+)
+def test_bad_input_is_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(GenpriorError, match=message):
+        ModeBenchmark(tmp_path / "modes", **{**SOME, **changes})
+    assert not (tmp_path / "modes").exists()
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "config.json").write_text("{}")
+    for out in (tmp_path / "file", tmp_path):
+        with pytest.raises(GenpriorError, match="is no folder of a benchmark"):
+            ModeBenchmark(out, **SOME)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GenpriorError, match="out: cannot write to"):
+        list(ModeBenchmark(tmp_path / "file" / "modes", **SOME).measure())
+
+
+def test_other_settings_in_the_folder_are_refused(tmp_path: Path) -> None:
+    list(measure_cell(ring_cell(tmp_path, images_seen=64), ring_finder()))
+    with pytest.raises(GenpriorError, match=r"ring/non-saturating/0 was made with other settings \(images_seen\)"):
+        ModeBenchmark(tmp_path, **SOME)
