@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -39,11 +39,10 @@ def write_points(panels: Sequence[Samples], centres: Tensor, path: Path) -> None
     figure, axes = _panels(len(panels), 3.0)
     reach = 1.35 * float(centres.abs().max())
     for axis, panel in zip(axes, panels, strict=True):
-        axis.scatter(centres[:, 0], centres[:, 1], s=90, facecolors="none", edgecolors=GREY, linewidths=0.8)
+        _scatter(axis, centres, s=90, facecolors="none", edgecolors=GREY, linewidths=0.8)
         assert panel.is_good is not None
         for chosen, colour in ((~panel.is_good, RED), (panel.is_good, BLUE)):
-            x = panel.x[chosen]
-            axis.scatter(x[:, 0, 0, 0], x[:, 1, 0, 0], s=3, alpha=0.5, color=colour, linewidths=0)
+            _scatter(axis, panel.x[chosen].flatten(1), s=3, alpha=0.5, color=colour, linewidths=0)
         outside = int((~(panel.x.flatten(1).abs() <= reach).all(1)).sum())
         axis.set(title=panel.title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         if outside:
@@ -58,9 +57,14 @@ def write_digits(panels: Sequence[Samples], path: Path) -> None:
     for axis, panel in zip(axes, panels, strict=True):
         axis.set_title(panel.title)
         if len(panel.x):
-            grid = image_grid(panel.x.clamp(0, 1)[: SIDE * SIDE], SIDE, padding=1).permute(1, 2, 0)
-            axis.imshow(grid.squeeze(2) if grid.shape[2] == 1 else grid, cmap="gray", vmin=0, vmax=255)
+            grid = image_grid(panel.x.clamp(0, 1)[: SIDE * SIDE], SIDE, padding=1).permute(1, 2, 0).numpy()
+            axis.imshow(grid if grid.shape[2] == 3 else grid[:, :, 0], cmap="gray", vmin=0, vmax=255)
     _save(figure, path)
+
+
+def _scatter(axis: "Axes", points: Tensor, **style: Any) -> None:  # noqa: ANN401 - passed through to matplotlib
+    x, y = points.T.numpy()
+    axis.scatter(x, y, **style)
 
 
 def _panels(count: int, side: float) -> tuple["Figure", list["Axes"]]:

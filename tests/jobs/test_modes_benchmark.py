@@ -1,6 +1,7 @@
 """The benchmark in processes of its own: a few seconds for each test that starts any."""
 
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from genprior.errors import GenpriorError
 from genprior.jobs.cells import measure_cell
 from genprior.jobs.modes import ModeBenchmark
-from genprior.jobs.workers import work_on
+from genprior.jobs.workers import _serve, work_on
+from genprior.runs import open_run
+from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.folder import Run, locked
 from tiny_modes import Ends, Fills, ring_cell, ring_finder, shrink
 
@@ -48,16 +51,32 @@ def test_a_benchmark_that_was_ended_goes_on_to_the_same_numbers(tmp_path: Path) 
 
 
 def test_a_process_that_ends_by_itself_is_told(tmp_path: Path) -> None:
-    with pytest.raises(
-        GenpriorError, match=r"non-saturating/0 ended by itself \(exit code 7\).*goes on"
-    ):
+    with pytest.raises(GenpriorError, match=r"non-saturating/0 ended by itself \(exit code 7\).*goes on"):
         list(work_on([ring_cell(tmp_path)], {"ring": Ends()}, 2))
 
 
-def test_what_goes_wrong_in_a_process_is_told_here(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space left on device"):
-        list(work_on([ring_cell(tmp_path)], {"ring": Fills()}, 1))
+def test_what_goes_wrong_in_a_process_is_sent_to_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # it serves in this process
+    ours, theirs = Pipe()
+    ours.send(ring_cell(tmp_path))
+    _serve(theirs, {"ring": Fills()})
+    while (told := ours.recv())[2] is None:
+        assert told[0] < 1
+    assert "No space left on device" in str(told[2])
     assert ring_cell(tmp_path).measured() is None
+
+
+def test_a_process_whose_caller_has_ended_saves_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    ours, theirs = Pipe()
+    ours.send(ring_cell(tmp_path))
+    ours.close()
+    _serve(theirs, {"ring": ring_finder()})
+    cell = ring_cell(tmp_path)
+    assert cell.measured() is None
+    checkpoint, _ = load_checkpoint(open_run(cell.path).checkpoints)
+    assert checkpoint is not None
+    assert checkpoint.step == 1  # it asks after each step
 
 
 def test_a_second_benchmark_in_the_same_folder_is_refused(tmp_path: Path) -> None:
