@@ -76,7 +76,6 @@ def _panels(count: int, side: float) -> tuple["Figure", list["Axes"]]:
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes:
         axis.set(xticks=[], yticks=[])
-        axis.title.set_fontsize(9)
     for axis in axes[count:]:
         axis.set_axis_off()
     return figure, axes[:count]

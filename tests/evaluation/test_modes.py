@@ -33,6 +33,7 @@ def test_exact_samples_reach_the_ceiling_all_modes_and_the_floor(centres: Tensor
     assert uniform is not None
     assert abs(uniform.raw - uniform.floor) < 4 * uniform.floor_spread
     assert abs(uniform.debiased) < 4 * uniform.floor_spread
+    assert found.perfect == pytest.approx((len(centres) - 1) / (2 * 0.989 * 2500), rel=0.1)
     assert found.note is None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from genprior.evaluation.divergence import Divergence, divergence
+from genprior.evaluation.divergence import Divergence, divergence, kl_floor
 from genprior.evaluation.histogram import class_counts, expected_counts
 
 WITHIN = 3.0  # standard deviations around a centre
@@ -35,6 +35,7 @@ class ModeCount:
         ceiling: The share that a perfect model reaches.
         divergences: Of the frequencies of modes, by what they are compared with: "uniform", and for classes "data".
             Points count where they are of high quality, images always. None where no sample counts.
+        perfect: Divergence to the uniform distribution that a perfect model gets at as many samples, on average.
         counts: Samples on each mode (modes,), those that count.
         note: What must stand beside the numbers, where there is something to say.
     """
@@ -46,6 +47,7 @@ class ModeCount:
     high_quality: float
     ceiling: float
     divergences: dict[str, Divergence | None]
+    perfect: float
     counts: Tensor = field(repr=False)
     note: str | None = None
 
@@ -64,8 +66,9 @@ def count_gaussian_modes(x: Tensor, centres: Tensor, sigma: float, generator: to
     found, even = int((counts > 0).sum()), torch.ones(len(centres))
     divergences = {UNIFORM: divergence(counts, even, even, generator)}
     share = float(is_good.double().mean())
+    perfect, _ = kl_floor(max(1, round(GAUSSIAN_CEILING * len(x))), even, even, generator)
     note = None if counts.any() else "no point lies within three standard deviations of a centre"
-    return ModeCount(len(x), found, len(centres), found, share, GAUSSIAN_CEILING, divergences, counts, note)
+    return ModeCount(len(x), found, len(centres), found, share, GAUSSIAN_CEILING, divergences, perfect, counts, note)
 
 
 def near_centres(x: Tensor, centres: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
@@ -96,11 +99,12 @@ def count_class_modes(
     counts, sure_counts = (class_counts(each, len(real)) for each in (mode, mode[sure]))
     share = float(sure.double().mean())
     found, found_surely = (_reached(each, real, least) for each in (counts, sure_counts))
-    even = torch.ones(len(real))
-    divergences = {UNIFORM: divergence(counts, even, real, generator), DATA: divergence(counts, real, real, generator)}
-    of = int((real > 0).sum())
+    even, of = torch.ones(len(real)), int((real > 0).sum())
+    uniform = divergence(counts, even, real, generator)
+    assert uniform is not None, "every image is given a class"
+    divergences = {UNIFORM: uniform, DATA: divergence(counts, real, real, generator)}
     note = None if share >= 0.5 else _unsure(share, ceiling, found, found_surely)
-    return ModeCount(len(mode), found, of, found_surely, share, ceiling, divergences, counts, note)
+    return ModeCount(len(mode), found, of, found_surely, share, ceiling, divergences, uniform.floor, counts, note)
 
 
 def modes_of(probabilities: Tensor) -> tuple[Tensor, Tensor]:

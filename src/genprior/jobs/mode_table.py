@@ -75,7 +75,7 @@ class Table:
         of: Modes that there are; None while nothing is measured.
         samples: Of each seed.
         ceiling: Share of high quality that a perfect model reaches.
-        floor: Divergence of a perfect model at as many samples, of high quality where only those count.
+        perfect: Divergence to the uniform distribution that a perfect model gets at as many samples.
         rows: Ours.
         published: Others', from papers.
     """
@@ -84,7 +84,7 @@ class Table:
     of: int | None
     samples: int | None
     ceiling: float | None
-    floor: float | None
+    perfect: float | None
     rows: tuple[Summary, ...]
     published: tuple[Published, ...]
 
@@ -105,14 +105,13 @@ def table_of(data: str, rows: Sequence[str], found: Sequence[dict[str, Any]]) ->
     plain = _spread([each for each in found if each["row"] == PLAIN], _rate)
     summaries = tuple(_summary(row, [each for each in found if each["row"] == row], plain) for row in rows)
     counted = [each["modes"] for each in found if each["modes"] is not None]
-    floors = [each["divergences"][UNIFORM]["floor"] for each in counted if each["divergences"][UNIFORM]]
     first = counted[0] if counted else None
     return Table(
         data,
         None if first is None else first["of"],
         None if first is None else first["samples"],
         None if first is None else first["ceiling"],
-        min(floors, default=None),
+        None if first is None else first["perfect"],
         summaries,
         PUBLISHED.get(data, ()),
     )
@@ -176,7 +175,7 @@ def lines_of(table: Table) -> tuple[list[list[str]], list[str]]:
     told = "sure" if is_classes else "high quality"
     head = [table.data, f"modes of {table.of}", "of these sure", told, "KL to uniform", "floor", "KL to data", "speed"]
     cells = [[*head, ""], *([*_row(each), _failures(each)] for each in table.rows)]
-    cells.append(["perfect model", str(table.of), str(table.of), _percent(table.ceiling), NONE, _nats(table.floor)])
+    cells.append(["perfect model", str(table.of), str(table.of), _percent(table.ceiling), _nats(table.perfect)])
     cells += [[each.name, *_published(each), marks[each.source]] for each in table.published]
     width = len(head) + 1
     cells = [row + [NONE] * (width - 1 - len(row)) + [""] if len(row) < width else row for row in cells]
