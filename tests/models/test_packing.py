@@ -1,0 +1,146 @@
+"""Discriminators that see several images at once, and how much images differ."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genprior.config import GANConfig, parse_config
+from genprior.data import load_data
+from genprior.errors import GenpriorError
+from genprior.models.deviation import MinibatchDeviation
+from genprior.models.packing import Packed, packed
+from genprior.models.players import MODELS
+from genprior.seeding import initialised
+from genprior.training.loop import train
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def _images(count: int, *shape: int) -> Tensor:
+    return torch.rand(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+class Channels(nn.Module):
+    """Logit: the sum over channels of (place of the channel + 1) * its mean."""
+
+    def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        return (x.mean((2, 3)) * torch.arange(1, x.shape[1] + 1)).sum(1)
+
+
+def test_consecutive_images_become_the_channels_of_one() -> None:
+    x = _images(6, 2, 3, 3)
+    means = x.mean((2, 3))  # (6, 2)
+    expected = torch.stack([means[3 * i : 3 * i + 3].flatten() @ torch.arange(1.0, 7).double() for i in range(2)])
+    torch.testing.assert_close(Packed(Channels(), 3)(x), expected)
+
+
+def test_real_and_fake_never_share_a_pack() -> None:
+    x = _images(8, 1, 3, 3)
+    together = Packed(Channels(), 2)(x, parts=2)
+    apart = torch.cat([Packed(Channels(), 2)(half) for half in x.chunk(2)])
+    torch.testing.assert_close(together, apart)
+
+
+@pytest.mark.parametrize(("count", "parts"), [(5, 1), (6, 2), (1, 1)])
+def test_images_that_do_not_fill_packs_are_refused(count: int, parts: int) -> None:
+    with pytest.raises(GenpriorError, match=r"pack: \d images do not fill packs of 2"):
+        Packed(Channels(), 2)(_images(count, 1, 3, 3), parts=parts)
+
+
+def test_a_pack_of_one_is_the_discriminator_itself() -> None:
+    assert isinstance(packed(lambda shape: nn.Identity(), (1, 8, 8), 1), nn.Identity)
+
+
+@every_model
+def test_every_model_can_be_packed(name: str) -> None:
+    players = initialised(lambda: MODELS[name](image_shape=(1, 28, 28), latent_size=4, pack=2), 0)
+    x = players.generator(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)))
+    assert x.shape == (8, 1, 28, 28)
+    logits = players.discriminator(torch.cat([x, x]), parts=2)
+    assert logits.shape == (8,)
+    logits.sum().backward()
+    assert all(p.grad is not None for p in players.generator.parameters())
+
+
+@pytest.mark.parametrize("penalty", ["r1", "r2", "wgan-gp"])
+@pytest.mark.parametrize("loss", ["non-saturating", "relativistic", "wasserstein"])
+def test_a_packed_gan_trains_with_each_penalty(loss: str, penalty: str) -> None:
+    data = load_data("digits[:64]", size=8)
+    settings = {"model": "dcgan:generator_width=4,discriminator_width=4,norm=none", "size": 8, "latent_size": 4}
+    config = GANConfig(data="digits", pack=4, batch_size=8, loss=loss, penalty=[penalty], **settings)
+    for step in train(config.build(data), data, limit=64):
+        r = step.record
+        assert all(bool(torch.isfinite(v)) for v in r.values())
+        product = r["loss_factor"] * r["discriminator_slope"] * r["generator_jacobian"]
+        torch.testing.assert_close(product, r["generator_gradient_norm"].double(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("pack", "batch_size"), [(3, 8), (16, 8), (5, 128)])
+def test_packs_that_do_not_fill_a_batch_are_refused(pack: int, batch_size: int) -> None:
+    with pytest.raises(GenpriorError, match=f"pack: batches of {batch_size} images do not fill packs of {pack}"):
+        parse_config({"family": "gan", "pack": pack, "batch_size": batch_size})
+
+
+# Minibatch deviation.
+
+
+def test_the_deviation_of_known_groups() -> None:
+    """Pairs that differ by 2 d in each feature have a standard deviation of d."""
+    base, d = _images(2, 3, 2, 2), torch.tensor([0.5, 2.0], dtype=torch.float64).view(2, 1, 1, 1)
+    x = torch.stack([base - d, base + d], 1).flatten(0, 1)  # pairs side by side
+    out = MinibatchDeviation(2)(x)
+    assert out.shape == (4, 4, 2, 2)
+    torch.testing.assert_close(out[:, :3], x)
+    expected = torch.tensor([0.5, 0.5, 2.0, 2.0], dtype=torch.float64).view(4, 1, 1, 1).expand(4, 1, 2, 2)
+    torch.testing.assert_close(out[:, 3:], expected, rtol=1e-6, atol=0)
+
+
+def test_it_works_on_rows_of_features_too() -> None:
+    x = _images(6, 5)
+    expected = x.view(2, 3, 5).std(1, unbiased=False).mean(1).repeat_interleave(3)
+    torch.testing.assert_close(MinibatchDeviation(3)(x)[:, 5], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "group", "size"), [(6, 4, 3), (4, 4, 4), (2, 4, 2), (5, 3, 1), (7, 7, 7)])
+def test_a_group_that_does_not_divide_the_batch_is_made_smaller(count: int, group: int, size: int) -> None:
+    x = _images(count, 3)
+    expected = x.view(-1, size, 3).std(1, unbiased=False).mean(1).repeat_interleave(size)
+    torch.testing.assert_close(MinibatchDeviation(group)(x)[:, 3], expected, rtol=1e-6, atol=2e-4)
+
+
+def test_no_group_spans_real_images_and_fakes() -> None:
+    x = _images(6, 3)
+    together = MinibatchDeviation(4)(x, parts=2)
+    torch.testing.assert_close(together, torch.cat([MinibatchDeviation(4)(half) for half in x.chunk(2)]))
+
+
+def test_equal_images_have_a_finite_gradient() -> None:
+    x = torch.ones(4, 3, requires_grad=True)
+    MinibatchDeviation(4)(x).sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+@every_model
+def test_every_discriminator_sees_the_deviation(name: str) -> None:
+    """Copies of one image are told from the image among others, which no discriminator of single images can."""
+    plain, seeing = (
+        initialised(
+            lambda deviation=deviation: MODELS[name](
+                image_shape=(1, 28, 28), latent_size=4, norm="none", deviation=deviation
+            ),
+            0,
+        ).discriminator.double()
+        for deviation in (0, 4)
+    )
+    x = _images(4, 1, 28, 28)
+    copies = x[:1].expand(4, 1, 28, 28)
+    torch.testing.assert_close(plain(copies)[0], plain(x)[0])
+    assert abs(float(seeing(copies)[0] - seeing(x)[0])) > 1e-4
+
+
+@every_model
+def test_bad_options_are_refused(name: str) -> None:
+    with pytest.raises(GenpriorError, match=r"option 'deviation' must be an integer from 0 to 4096, got 1\.5"):
+        MODELS[name](image_shape=(1, 28, 28), latent_size=4, deviation=1.5)
+    with pytest.raises(GenpriorError, match="unknown norm 'bach'"):
+        MODELS[name](image_shape=(1, 28, 28), latent_size=4, norm="bach")
