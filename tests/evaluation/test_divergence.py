@@ -38,6 +38,12 @@ def test_the_floor_is_that_of_a_chi_square(modes: int, samples: int) -> None:
     assert spread == pytest.approx(math.sqrt(2 * (modes - 1)) / (2 * samples), rel=0.3)
 
 
+def test_the_floor_holds_how_far_the_data_are_from_the_reference() -> None:
+    truth, even = torch.tensor([9.0, 1.0]), torch.ones(2)
+    floor, spread = kl_floor(500, even, truth, derived_generator(0, "floor"))
+    assert floor == pytest.approx(1 / 1000 + float(kl_divergence(truth, even)), abs=4 * spread / 200**0.5)
+
+
 @pytest.mark.internet
 def test_the_floor_of_triples_of_mnist_is_known() -> None:
     labels = load_data("mnist:all").labels
