@@ -39,11 +39,14 @@ class Base:
         settings: Fields of `GANConfig`; the budget is a number of images.
         samples: Drawn from each trained model, as many as published tables use.
         seconds: About how long the plain row trains on one core: for the live line alone.
+        own: Fields of `GANConfig` that a row takes on this data set, by the row's name; a penalty's weight has the
+            units of the data.
     """
 
     settings: Mapping[str, Any]
     samples: int
     seconds: float
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 PLAIN = "non-saturating"  # in units of whose speed others are told
@@ -143,7 +146,8 @@ def known(names: tuple[str, ...], table: Mapping[str, object], argument: str) ->
 def config_of(data: str, row: str, seed: int, threads: int, data_root: Path | None) -> GANConfig:
     """Returns the settings of a cell: of a data set, a row and a seed."""
     chosen, base = ROWS[row], BASES[data]
-    settings = {**base.settings, **chosen.settings, "seed": seed, "threads": threads, "device": "cpu"}
+    own = base.own.get(row, {})
+    settings = {**base.settings, **chosen.settings, **own, "seed": seed, "threads": threads, "device": "cpu"}
     if data_root is not None:
         settings["data_root"] = str(data_root)
     plain = parse_config({"family": "gan", **settings})
