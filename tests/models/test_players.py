@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from genprior.errors import GenpriorError
+from genprior.models import mlp
 from genprior.models.players import (
     MODELS,
     Players,
@@ -116,3 +117,18 @@ def test_a_generator_must_tell_its_latent_size(size: object) -> None:
     network.latent_size = size
     with pytest.raises(GenpriorError, match="must have an integer attribute latent_size"):
         latent_size_of(network)
+
+
+def test_waves_are_the_sines_and_cosines_of_fixed_directions() -> None:
+    waves = initialised(lambda: mlp.Waves(2, 300, 1.5), 0)
+    x = torch.tensor([[0.3, -0.2]])
+    phases = x @ waves.directions
+    torch.testing.assert_close(waves(x), torch.cat([x, phases.sin(), phases.cos()], 1))
+    assert float(waves.directions.std()) == pytest.approx(2 * math.pi * 1.5, rel=0.1)
+    assert not list(waves.parameters())
+
+
+@pytest.mark.parametrize("frequency", [0, -1, 1e7])
+def test_a_frequency_out_of_range_is_refused(frequency: float) -> None:
+    with pytest.raises(GenpriorError, match="option 'frequency' must be above 0"):
+        MODELS["mlp"](image_shape=(2, 1, 1), latent_size=2, waves=4, frequency=frequency)

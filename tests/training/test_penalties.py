@@ -15,7 +15,7 @@ from genprior.models import dcgan
 from genprior.models.packing import Packed
 from genprior.models.players import Players
 from genprior.training.gan import GAN
-from genprior.training.loop import train
+from genprior.training.loop import Batch, train
 from genprior.training.losses import non_saturating
 from genprior.training.penalties import PENALTIES, SlopePenalty, r1, r2, wgan_gp
 
@@ -60,6 +60,25 @@ def test_the_gradient_penalty_of_a_known_slope_between_real_and_fake(every: int)
     value.sum().backward()
     expected = weight * every * 2 * (abs(c) * norms - 1) * norms * -1  # c is negative
     torch.testing.assert_close(discriminator.c.grad, expected.sum())
+
+
+@every_penalty
+def test_a_fading_penalty_falls_by_equal_factors(make: Callable[..., SlopePenalty]) -> None:
+    assert [make(fade=0.01).share(used) for used in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.1, 0.01])
+    assert make().share(0.7) == 1
+
+
+def test_a_penalty_fades_while_training_goes_on() -> None:
+    data = load_data("digits[:64]", size=8)
+    batch = Batch(data.take(torch.arange(16)), torch.arange(16))
+    norms = {}
+    for options in ("gamma=50,fade=0.01", "gamma=0.5", "gamma=50"):
+        gan = _gan(data, f"r1:{options}")
+        gan.used = 1.0
+        norms[options] = float(gan.update(batch, torch.Generator().manual_seed(0))["discriminator_gradient_norm"])
+    faded, weak, strong = norms.values()
+    assert faded == pytest.approx(weak)
+    assert faded != pytest.approx(strong)
 
 
 def test_a_slope_of_zero_has_a_finite_gradient() -> None:
@@ -130,7 +149,9 @@ def test_checking_a_penalty_leaves_the_discriminator_as_it_is() -> None:
     assert all(torch.equal(value, before[name]) for name, value in gan.state_dict().items())
 
 
-@pytest.mark.parametrize("options", [{"gamma": 0}, {"gamma": -1}, {"gamma": 1e7}, {"every": 0}, {"every": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"gamma": 0}, {"gamma": -1}, {"gamma": 1e7}, {"every": 0}, {"every": 1.5}, {"fade": 0}]
+)
 def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(GenpriorError, match=f"penalty: expected {next(iter(options))} .*got"):
         r1(**options)

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
@@ -46,24 +47,57 @@ class Discriminator(nn.Module):
         depth: Number of hidden layers.
         norm: "none" or "spectral": the largest singular value of every layer's weight matrix is kept at 1.
         group: Images in a group of `MinibatchDeviation`, which stands before the last hidden layer; 0: none.
+        waves: Fourier features beside the values themselves; 0: none. Without them a network of this kind learns what
+            is small beside the whole, such as the width of a mode, very late (Tancik et al. 2020,
+            https://arxiv.org/abs/2006.10739, section 4).
+        frequency: Standard deviation of their frequencies, in cycles a unit of the data, above 0.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int], width: int, depth: int, norm: str = "none", group: int = 0
+        self,
+        image_shape: tuple[int, int, int],
+        width: int,
+        depth: int,
+        norm: str = "none",
+        group: int = 0,
+        waves: int = 0,
+        frequency: float = 1.0,
     ) -> None:
         super().__init__()
         if norm == "batch":
             raise GenpriorError("mlp has no batch normalisation: expected norm=none or norm=spectral", argument="model")
-        sizes = [math.prod(image_shape)] + (depth - 1) * [width]
+        values = math.prod(image_shape)
+        self.waves = Waves(values, waves, frequency) if waves else nn.Identity()
+        sizes = [values + 2 * waves] + (depth - 1) * [width]
         self.deviation, more = deviation(group)
         last = _hidden([sizes[-1] + more, width], norm)
         self.layers = nn.Sequential(*_hidden(sizes, norm), *last, bounded(Linear(width, 1), norm))
 
     def forward(self, x: Tensor, parts: int = 1) -> Tensor:
-        x, last_hidden = x.flatten(1), len(self.layers) - 3
+        x, last_hidden = self.waves(x.flatten(1)), len(self.layers) - 3
         for place, layer in enumerate(self.layers):
             x = layer(self.deviation(x, parts) if place == last_hidden else x)
         return x[:, 0]
+
+
+class Waves(nn.Module):
+    """(B, n) -> (B, n + 2 * count): the values, and sine and cosine of random directions through them.
+
+    Arguments:
+        values: n.
+        count: Directions, drawn once and not learned.
+        frequency: Standard deviation of each of their components, in cycles a unit.
+    """
+
+    directions: Tensor
+
+    def __init__(self, values: int, count: int, frequency: float) -> None:
+        super().__init__()
+        self.register_buffer("directions", 2 * math.pi * frequency * torch.randn(values, count))
+
+    def forward(self, x: Tensor) -> Tensor:
+        phases = x @ self.directions.to(x.dtype)
+        return torch.cat([x, phases.sin(), phases.cos()], 1)
 
 
 def _hidden(sizes: list[int], norm: str = "none") -> list[nn.Module]:

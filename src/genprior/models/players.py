@@ -76,13 +76,18 @@ def _mlp(
     depth: int = 3,
     norm: str = "none",
     deviation: int = 0,
+    waves: int = 0,
+    frequency: float = 1.0,
 ) -> Players:
     _checked(1, width=width, depth=depth)
-    _checked(0, deviation=deviation)
-    return Players(
-        mlp.Generator(image_shape, latent_size, width, depth),
-        packed(lambda shape: mlp.Discriminator(shape, width, depth, norm, deviation), image_shape, pack),
-    )
+    _checked(0, deviation=deviation, waves=waves)
+    if not 0 < frequency <= 1e6:
+        raise GenpriorError(f"option 'frequency' must be above 0 and at most 1e6, got {frequency}", argument="model")
+
+    def discriminator(shape: tuple[int, int, int]) -> nn.Module:
+        return mlp.Discriminator(shape, width, depth, norm, deviation, waves, frequency)
+
+    return Players(mlp.Generator(image_shape, latent_size, width, depth), packed(discriminator, image_shape, pack))
 
 
 def _metz(

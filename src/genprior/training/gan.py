@@ -161,7 +161,8 @@ class GAN:
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
         for penalty in self.penalties:
             if penalty.is_due(self.turns):
-                loss = loss + penalty(self.discriminator, real, fake, self._mix(generator)).mean()
+                share = penalty.share(self.used)
+                loss = loss + share * penalty(self.discriminator, real, fake, self._mix(generator)).mean()
         self.turns += 1
         norm, bad = self._discriminator_descent.step(loss, self.schedule(self.used))
         gather = self.processes.gather
