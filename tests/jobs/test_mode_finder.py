@@ -63,7 +63,7 @@ def test_stacks_are_judged_channel_by_channel(root: Path, monkeypatch: pytest.Mo
     finder = made(mode_finder(data, data_root=root))
     assert isinstance(finder, ClassFinder)
     assert finder.apart
-    assert float(finder.real.sum()) == pytest.approx(1)
+    assert float(finder.spread.sum()) == pytest.approx(1)
     x = data.take(torch.arange(3000))
     found = finder(x)
     assert found.of == 1000

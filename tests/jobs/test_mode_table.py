@@ -9,12 +9,15 @@ import pytest
 
 from genprior.jobs.mode_table import Spread, Table, lines_of, table_of, write_tables
 
+FEW = {"samples": 100, "collisions": 0, "size": None, "low": 1652.4, "high": None}  # a bound
+MANY = {"samples": 100, "collisions": 2, "size": 2475.0, "low": 685.1, "high": 20437.0}
 DIVERGENCE = {"raw": 0.5, "floor": 0.01, "floor_spread": 0.001, "debiased": 0.49}
 
 
 def _found(row: str, seed: int, modes: int | None, rate: float | None = 100.0, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
     counted = {"samples": 200, "found": modes, "of": 8, "found_surely": modes, "high_quality": 0.5, "ceiling": 0.989}
-    counted |= {"divergences": {"uniform": DIVERGENCE}, "note": None, "perfect": 0.0014, **changes}
+    counted |= {"divergences": {"uniform": DIVERGENCE}, "note": None, "perfect": 0.0014}
+    counted |= {"support": {"generated": FEW, "real": MANY}, **changes}
     failed = "not finite at 320 images" if modes is None else None
     about = {"data": "ring", "row": row, "seed": seed, "samples": 200, "images_per_core_second": rate, "notes": []}
     return {**about, "failed": failed, "modes": None if modes is None else counted}
@@ -31,6 +34,14 @@ def test_rows_are_means_and_deviations_over_seeds() -> None:
     assert [each["seed"] for each in hinge.seeds] == [0, 1, 2]
     assert (table.of, table.samples, table.ceiling, table.perfect) == (8, 200, 0.989, 0.0014)
     assert plain.modes is None  # not measured yet
+
+
+def test_support_is_a_size_or_where_nothing_collides_a_bound() -> None:
+    one = _found("hinge", 0, 6)
+    two = _found("hinge", 1, 6, support={"generated": {**FEW, "collisions": 99, "size": 50.0}, "real": MANY})
+    table = _table(one, two)
+    assert table.rows[1].support == Spread(pytest.approx(851.2), pytest.approx(1133.07))
+    assert table.support == 2475
 
 
 def test_one_seed_has_no_deviation() -> None:
@@ -60,9 +71,9 @@ def test_without_any_point_of_high_quality_there_is_no_divergence() -> None:
 def test_published_rows_stand_below_with_their_sources() -> None:
     cells, notes = lines_of(_table(_found("hinge", 0, 6)))
     assert len({len(row) for row in cells}) == 1
-    assert ["GAN", "6.3 +- 0.5", "98.2 +- 0.2 %", "0.45 +- 0.09", "-", "-", "[2]"] in cells
+    assert ["GAN", "6.3 +- 0.5", "98.2 +- 0.2 %", "0.45 +- 0.09", "-", "-", "-", "[2]"] in cells
     assert any(note.startswith("[2] PacGAN (Lin et al. 2018), table 1") for note in notes)
-    assert ["perfect model", "8", "98.9 %", "0.0014", "-", "-", ""] in cells
+    assert ["perfect model", "8", "98.9 %", "0.0014", "-", "2.5e+03", "-", ""] in cells
 
 
 def test_classes_show_what_the_classifier_is_sure_of() -> None:

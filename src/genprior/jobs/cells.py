@@ -12,6 +12,7 @@ import torch
 
 from genprior.config import GANConfig
 from genprior.errors import GenpriorError
+from genprior.evaluation.birthday import birthday
 from genprior.jobs.mode_finder import Finder
 from genprior.jobs.probed import strict
 from genprior.runs import PreparedRun, Run, execute, load_prior, new_run, open_run, resumed_run
@@ -160,9 +161,8 @@ def _count(cell: Cell, finder: Finder) -> dict[str, Any] | None:
     if not bool(torch.isfinite(x).all()):
         return None
     found = finder(x)
-    return {name: value for name, value in asdict(found).items() if name != "counts"} | {
-        "counts": found.counts.tolist()
-    }
+    support = birthday(finder.features(x[: len(finder.real)]), finder.real)
+    return {**asdict(found), "counts": found.counts.tolist(), "support": asdict(support)}
 
 
 def _images_seen(run: Run) -> int:

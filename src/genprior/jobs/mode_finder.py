@@ -1,8 +1,9 @@
 """What counts the modes of samples, made for the data that they are to resemble."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,25 +21,42 @@ from genprior.seeding import derived_generator
 
 FLOOR = "floor of a divergence"
 STACKED, DIGITS = "stacked-mnist", "mnist"
+REAL = 2000  # real samples that others are near to, or not
 
-Finder = Callable[[Tensor], ModeCount]
-"""Samples x (N, C, H, W), at least one -> their modes."""
+
+class Finder(Protocol):
+    """Counts the modes of samples."""
+
+    @property
+    def real(self) -> Tensor:
+        """Features of real samples (M, F)."""
+
+    def __call__(self, x: Tensor) -> ModeCount:
+        """Returns the modes of samples x (N, C, H, W), at least one."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """Returns features (N, F), in which samples that look alike are near each other."""
 
 
 @dataclass(frozen=True)
 class GaussianFinder:
-    """Counts the modes of points.
+    """Counts the modes of points; their features are they themselves.
 
     Attributes:
         centres: (modes, 2).
         sigma: Standard deviation around each.
+        real: Points of the data (M, 2).
     """
 
     centres: Tensor
     sigma: float
+    real: Tensor
 
     def __call__(self, x: Tensor) -> ModeCount:
         return count_gaussian_modes(x, self.centres, self.sigma, derived_generator(0, FLOOR))
+
+    def features(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
 
 
 @dataclass(frozen=True)
@@ -48,20 +66,25 @@ class ClassFinder:
     Attributes:
         classifier: In evaluation mode.
         apart: Whether it judges channel by channel.
-        real: How the data are spread over the modes (modes,).
+        spread: How the data are spread over the modes (modes,).
         ceiling: Share of real images of which it is sure.
         least: Share of its expected samples from which on a mode counts; 0: one sample is enough.
+        real: Features of real images (M, F); of images that are judged apart, those of their channels side by side.
     """
 
     classifier: Classifier
     apart: bool
-    real: Tensor
+    spread: Tensor
     ceiling: float
     least: float
+    real: Tensor
 
     def __call__(self, x: Tensor) -> ModeCount:
         found = probabilities(self.classifier, x, self.apart)
-        return count_class_modes(found, self.real, self.ceiling, self.least, derived_generator(0, FLOOR))
+        return count_class_modes(found, self.spread, self.ceiling, self.least, derived_generator(0, FLOOR))
+
+    def features(self, x: Tensor) -> Tensor:
+        return class_features(self.classifier, x, self.apart)
 
 
 def mode_finder(
@@ -84,7 +107,7 @@ def mode_finder(
     if data.modes is not None and data.modes.centres is not None:
         assert data.modes.sigma is not None
         yield 1.0
-        return GaussianFinder(data.modes.centres, data.modes.sigma)
+        return GaussianFinder(data.modes.centres, data.modes.sigma, data.some(REAL).flatten(1))
     is_stacked = judge is None and parse_spec(data.name).source == STACKED
     if judge is None and data.labels is None:
         raise GenpriorError(
@@ -103,9 +126,11 @@ def mode_finder(
     sure = sure_share(found.classifier, test)
     if is_stacked:
         assert data.labels is not None
-        return ClassFinder(found.classifier, True, _of_triples(data.labels, classes), sure**channels, 0.0)
+        real = class_features(found.classifier, data.some(REAL), apart=True)
+        return ClassFinder(found.classifier, True, _of_triples(data.labels, classes), sure**channels, 0.0, real)
     judged = seen(found.classifier, data)[1] if judge is not None or data.labels is None else data.labels
-    return ClassFinder(found.classifier, False, class_counts(judged, classes), sure, SHARE_OF_A_MODE)
+    real = class_features(found.classifier, data.some(REAL), apart=False)
+    return ClassFinder(found.classifier, False, class_counts(judged, classes), sure, SHARE_OF_A_MODE, real)
 
 
 def run_finder(
@@ -124,6 +149,17 @@ def probabilities(classifier: Classifier, x: Tensor, apart: bool) -> Tensor:
         shown = part.float().clamp(0, 1)
         logits = classifier(shown.flatten(0, 1)[:, None] if apart else shown)
         parts.append(logits.softmax(1).unflatten(0, part.shape[:2]) if apart else logits.softmax(1))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def class_features(classifier: Classifier, x: Tensor, apart: bool) -> Tensor:
+    """Returns a classifier's features of x (N, C, H, W) as (N, F); apart: those of each channel, side by side."""
+    parts = []
+    for part in torch.split(x, IMAGES_AT_ONCE):
+        shown = part.float().clamp(0, 1)
+        features = classifier.features(shown.flatten(0, 1)[:, None] if apart else shown)
+        parts.append(features.view(len(part), -1))
     return torch.cat(parts)
 
 

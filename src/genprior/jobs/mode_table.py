@@ -44,6 +44,7 @@ class Summary:
         high_quality: Share of samples, in [0, 1].
         divergence, divergence_floor, divergence_debiased: To the uniform distribution, in nats.
         divergence_to_data: To the frequencies of the data; None for points, where that is the same.
+        support: Number of different samples, by the birthday paradox.
         images_per_core_second: Images in training for each second of a core.
         speed: That, in units of the plain row's.
         notes: What must stand beside the numbers.
@@ -61,6 +62,7 @@ class Summary:
     divergence_floor: Spread | None
     divergence_debiased: Spread | None
     divergence_to_data: Spread | None
+    support: Spread | None
     images_per_core_second: Spread | None
     speed: float | None
     notes: tuple[str, ...]
@@ -76,6 +78,7 @@ class Table:
         samples: Of each seed.
         ceiling: Share of high quality that a perfect model reaches.
         perfect: Divergence to the uniform distribution that a perfect model gets at as many samples.
+        support: Number of different real samples, by the birthday paradox.
         rows: Ours.
         published: Others', from papers.
     """
@@ -85,6 +88,7 @@ class Table:
     samples: int | None
     ceiling: float | None
     perfect: float | None
+    support: float | None
     rows: tuple[Summary, ...]
     published: tuple[Published, ...]
 
@@ -112,6 +116,7 @@ def table_of(data: str, rows: Sequence[str], found: Sequence[dict[str, Any]]) ->
         None if first is None else first["samples"],
         None if first is None else first["ceiling"],
         None if first is None else first["perfect"],
+        None if first is None else _size(first["support"]["real"]),
         summaries,
         PUBLISHED.get(data, ()),
     )
@@ -135,6 +140,7 @@ def _summary(row: str, found: Sequence[dict[str, Any]], plain: Spread | None) ->
         divergence_floor=_spread(ended, _of_divergence(UNIFORM, "floor")),
         divergence_debiased=_spread(ended, _of_divergence(UNIFORM, "debiased")),
         divergence_to_data=_spread(ended, _of_divergence(DATA, "raw")),
+        support=_spread(ended, lambda each: _size(each["modes"]["support"]["generated"])),
         images_per_core_second=rate,
         speed=None if rate is None or plain is None else rate.mean / plain.mean,
         notes=tuple(dict.fromkeys(note for note in notes if note)),
@@ -147,6 +153,11 @@ Reading = Callable[[dict[str, Any]], float | None]
 def _rate(each: dict[str, Any]) -> float | None:
     rate: float | None = each["images_per_core_second"]
     return rate
+
+
+def _size(support: dict[str, Any]) -> float:
+    """Where no two samples are near duplicates, the smallest size that this leaves probable."""
+    return float(support["low"] if support["size"] is None else support["size"])
 
 
 def _of_divergence(reference: str, name: str) -> Reading:
@@ -173,9 +184,11 @@ def lines_of(table: Table) -> tuple[list[list[str]], list[str]]:
     marks = {source: f"[{number}]" for number, source in enumerate(sources, 1)}
     is_classes = any(each.divergence_to_data is not None for each in table.rows)
     told = "sure" if is_classes else "high quality"
-    head = [table.data, f"modes of {table.of}", "of these sure", told, "KL to uniform", "floor", "KL to data", "speed"]
+    head = [table.data, f"modes of {table.of}", "of these sure", told, "KL to uniform", "floor", "KL to data"]
+    head += ["support", "speed"]
     cells = [[*head, ""], *([*_row(each), _failures(each)] for each in table.rows)]
-    cells.append(["perfect model", str(table.of), str(table.of), _percent(table.ceiling), _nats(table.perfect)])
+    perfect = [str(table.of), str(table.of), _percent(table.ceiling), _nats(table.perfect), NONE, NONE]
+    cells.append(["perfect model", *perfect, NONE if table.support is None else f"{table.support:.2g}"])
     cells += [[each.name, *_published(each), marks[each.source]] for each in table.published]
     width = len(head) + 1
     cells = [row + [NONE] * (width - 1 - len(row)) + [""] if len(row) < width else row for row in cells]
@@ -194,6 +207,7 @@ def _row(each: Summary) -> list[str]:
         _told(each.divergence, "{:.3g}"),
         _nats(None if each.divergence_floor is None else each.divergence_floor.mean),
         _told(each.divergence_to_data, "{:.3g}"),
+        _told(each.support, "{:.2g}"),
         NONE if each.speed is None else f"{each.speed:.2f}",
     ]
 
@@ -201,7 +215,7 @@ def _row(each: Summary) -> list[str]:
 def _published(each: Published) -> list[str]:
     modes, divergence = (_with_error(*pair, 1, "") for pair in _pairs(each))
     quality = _with_error(each.high_quality, each.high_quality_error, 100, " %")
-    return [modes, NONE, quality, divergence, NONE, NONE, NONE]
+    return [modes, NONE, quality, divergence, NONE, NONE, NONE, NONE]
 
 
 def _pairs(each: Published) -> tuple[tuple[float | None, float | None], tuple[float | None, float | None]]:
