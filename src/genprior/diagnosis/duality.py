@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from genprior.training.optimiser import AdamSettings
 MOMENTS = 20  # measurements on the way, evenly spread; the last fifth of the way holds four
 STILL = 0.05  # an inner problem has converged once the last fifth of the steps brings less than this share of all gain
 NOISE = 2.0  # standard errors; a gain below them is none
+LITTLE = 1e-3  # nats; nor is one below this
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Terms:
     def standard_error(self) -> float:
         """Of the value, from the spread of either term; nan where one of them has a single sample."""
         return math.sqrt(sum(_variance_of_mean(values) for values in (self.real, self.fake)))
+
+    def __add__(self, other: "Terms") -> "Terms":
+        """Returns the sum sample by sample."""
+        return Terms(self.real + other.real, self.fake + other.fake)
 
     def __sub__(self, other: "Terms") -> "Terms":
         """Returns the difference sample by sample, which is less noisy where both were taken over the same ones."""
@@ -140,9 +144,9 @@ class Response:
 
     @property
     def has_converged(self) -> bool:
-        """Whether the late gain is a small share of all gain, or no more than noise."""
+        """Whether the late gain is a small share of all gain, or no more than noise or than `LITTLE`."""
         noise = (self.best.validation - self._best_early.validation).standard_error
-        return self.late_gain <= max(STILL * self.gain, NOISE * noise if math.isfinite(noise) else 0.0)
+        return self.late_gain <= max(LITTLE, STILL * self.gain, NOISE * noise if math.isfinite(noise) else 0.0)
 
     @property
     def _best_early(self) -> Moment:
@@ -213,9 +217,9 @@ def _respond(
 
 
 def _meter(game: ZeroSumGame, discriminator: nn.Module, generator: nn.Module) -> Callable[[int], Moment]:
-    @torch.no_grad()
     def measure(step: int) -> Moment:
-        players = copy.deepcopy(discriminator), copy.deepcopy(generator)  # batch normalisation keeps running statistics
+        # Copies, for batch normalisation keeps running statistics; frozen, so that only penalties need a graph.
+        players = copy.deepcopy(discriminator).requires_grad_(False), copy.deepcopy(generator).requires_grad_(False)
         return Moment(step, game.fit(*players), game.validation(*players), game.judged(*players))
 
     return measure

@@ -23,7 +23,9 @@ ALPHAS = tuple((i - 2) / 20 for i in range(25))  # -0.1 to 1.1; 0, 0.9, 1 and 1.
 NEAR = 0.1  # distance from 1 at which both sides are compared
 
 
-def adversarial_losses(loss: AdversarialLoss, real: Tensor, z: Tensor, penalties: Sequence[SlopePenalty] = ()) -> Losses:
+def adversarial_losses(
+    loss: AdversarialLoss, real: Tensor, z: Tensor, penalties: Sequence[SlopePenalty] = ()
+) -> Losses:
     """Returns both players' losses on one batch, as they are in training, as functions of the players.
 
     A penalty that acts in every k-th turn, k times as strong, counts by its mean over turns.
@@ -71,19 +73,39 @@ class PathAngle:
     length: float
 
     @property
-    def attraction(self) -> float:
-        """Half the rise of the cosine from alpha = 0.9 to 1.1, in [-1, 1]; 1: a pure potential with its minimum at w'."""
-        return (self._at(1 + NEAR) - self._at(1 - NEAR)) / 2
+    def is_whole(self) -> bool:
+        """Whether the places on both sides of the end are measured."""
+        return self.alphas[-1] >= 1 + NEAR
 
     @property
-    def rotation(self) -> float:
-        """The mean of the cosine at alpha = 0.9 and 1.1, in [-1, 1]: what changes no sign; 0: a pure potential."""
-        return (self._at(1 + NEAR) + self._at(1 - NEAR)) / 2
+    def before(self) -> float:
+        """The cosine at alpha = 0.9."""
+        return self._at(1 - NEAR)
+
+    @property
+    def end(self) -> float:
+        """The cosine at alpha = 1."""
+        return self._at(1)
+
+    @property
+    def beyond(self) -> float:
+        """The cosine at alpha = 1.1."""
+        return self._at(1 + NEAR)
+
+    @property
+    def attraction(self) -> float:
+        """Half the rise of the cosine from alpha = 0.9 to 1.1, in [-1, 1]; 1: a pure potential, lowest at w'."""
+        return (self.beyond - self.before) / 2
+
+    @property
+    def bump(self) -> float:
+        """The cosine at the end less its mean at alpha = 0.9 and 1.1; 0: nothing turns around a point near by."""
+        return self.end - (self.beyond + self.before) / 2
 
     @property
     def switches(self) -> bool:
         """Whether the cosine is below 0 just before the end of the path, and above it just beyond."""
-        return self._at(1 - NEAR) < 0 < self._at(1 + NEAR)
+        return self.before < 0 < self.beyond
 
     def _at(self, alpha: float) -> float:
         return next(c for a, c in zip(self.alphas, self.cosines, strict=True) if math.isclose(a, alpha))
@@ -155,7 +177,7 @@ def gradient_norms(batches: Iterable[Losses], discriminator: nn.Module, generato
 
 
 def flow_eigenvalues(losses: Losses, discriminator: nn.Module, generator: nn.Module) -> Tensor:
-    """Returns the eigenvalues (P,), complex128, of the Jacobian of -v, the direction of training, largest real part first.
+    """Returns the eigenvalues (P,), complex128, of the Jacobian of -v, those of the largest real part first.
 
     Training by small steps is drawn to a point where v = 0 if all real parts are below 0, and turns around it where
     there are imaginary parts (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406, section 2). It costs as many
@@ -192,5 +214,5 @@ def _weights(pair: Pair) -> Tensor:
 @torch.no_grad()
 def _set_weights(pair: Pair, flat: Tensor) -> None:
     weights = [weight for player in pair for weight in player.parameters()]
-    for weight, values in zip(weights, flat.split([weight.numel() for weight in weights]), strict=True):
+    for weight, values in zip(weights, torch.split(flat, [weight.numel() for weight in weights]), strict=True):
         weight.copy_(values.view_as(weight))

@@ -1,9 +1,10 @@
 """The zero-sum game of a GAN, whatever its loss: V(D, G) = E log s(D(x)) + E log(1 - s(D(G(z)))), on split data.
 
-Goodfellow et al. 2014, equation 1. Knows data, networks and losses.
+Goodfellow et al. 2014, equation 1. A run may play with penalties on D's slope; then its own game has the value
+V(D, G) - R(D). Knows data, networks, losses and penalties.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from genprior.diagnosis.duality import Terms, cross_entropy_terms
 from genprior.models.players import latent_size_of
 from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import shuffled_indices
+from genprior.training.penalties import SlopePenalty
 
 BATCH = 120  # of all that is measured; discriminators that see several images at once divide it
 
@@ -32,7 +34,7 @@ class Sample:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields x and z of one batch after another."""
-        yield from zip(self.real.split(BATCH), self.z.split(BATCH), strict=True)
+        yield from zip(torch.split(self.real, BATCH), torch.split(self.z, BATCH), strict=True)
 
 
 def whole_batches(count: int) -> int:
@@ -45,20 +47,37 @@ def whole_batches(count: int) -> int:
     return next((count // size * size for size in (BATCH, 12) if count >= size), count)
 
 
-@torch.no_grad()
-def measured(discriminator: nn.Module, generator: nn.Module, sample: Sample) -> Terms:
-    """Returns the terms of V on a sample, float64, batch by batch, as the players are: their mode decides.
+def measured(
+    discriminator: nn.Module, generator: nn.Module, sample: Sample, penalties: Sequence[SlopePenalty] = ()
+) -> Terms:
+    """Returns the terms of V - R on a sample, float64, batch by batch, as the players are: their mode decides.
 
     Running statistics of players in training mode move.
+
+    Arguments:
+        discriminator, generator: The players.
+        sample: What the means are taken over.
+        penalties: R, by their mean over turns.
     """
-    found = [drawn_terms(discriminator, generator, real, z) for real, z in sample.batches()]
-    return Terms(torch.cat([each.real.double() for each in found]), torch.cat([each.fake.double() for each in found]))
+    found = []
+    for real, z in sample.batches():
+        terms = drawn_terms(discriminator, generator, real, z, penalties)
+        found.append((terms.real.detach().double(), terms.fake.detach().double()))
+    real_terms, fake_terms = zip(*found, strict=True)
+    return Terms(torch.cat(real_terms), torch.cat(fake_terms))
 
 
-def drawn_terms(discriminator: nn.Module, generator: nn.Module, real: Tensor, z: Tensor) -> Terms:
-    """Returns the terms of V on one batch, with their graph."""
-    real_logits, fake_logits = discriminator(torch.cat([real, generator(z)]), parts=2).chunk(2)
-    return cross_entropy_terms(real_logits, fake_logits)
+def drawn_terms(
+    discriminator: nn.Module, generator: nn.Module, real: Tensor, z: Tensor, penalties: Sequence[SlopePenalty] = ()
+) -> Terms:
+    """Returns the terms of V - R on one batch, with their graph; arguments as for `measured`."""
+    fake = generator(z)
+    terms = cross_entropy_terms(*discriminator(torch.cat([real, fake]), parts=2).chunk(2))
+    for penalty in penalties:
+        with torch.enable_grad():  # it is made of gradients
+            cost = penalty(discriminator, real, fake).mean() / penalty.every
+        terms = Terms(terms.real - cost, terms.fake)
+    return terms
 
 
 def sample_of(data: Dataset, generator: nn.Module, count: int, seed: int, purpose: str) -> Sample:
@@ -86,6 +105,7 @@ class GANGame:
         withheld: Others, by which the best step is chosen.
         reported: Yet others.
         seed: Of all draws.
+        penalties: On the discriminator's slope, which are taken from the value.
     """
 
     data: Dataset
@@ -93,25 +113,32 @@ class GANGame:
     withheld: Sample
     reported: Sample
     seed: int
+    penalties: Sequence[SlopePenalty] = ()
 
     def drawn(self, discriminator: nn.Module, generator: nn.Module, step: int) -> Terms:
         """Returns the value on a batch of its own for each step."""
         size = whole_batches(min(BATCH, len(self.data)))
         order = derived_seed(self.seed, "adversary order")
         real = self.data.take(shuffled_indices(size * step, size, len(self.data), order))
-        return drawn_terms(discriminator, generator, real, _latents(generator, size, self.seed, "adversary", step))
+        z = _latents(generator, size, self.seed, "adversary", step)
+        terms = drawn_terms(discriminator, generator, real, z)
+        for penalty in self.penalties:
+            if penalty.is_due(step):  # as in training: seldom, and as much stronger
+                cost = penalty(discriminator, real, generator(z)).mean()
+                terms = Terms(terms.real - cost, terms.fake)
+        return terms
 
     def fit(self, discriminator: nn.Module, generator: nn.Module) -> Terms:
         """Returns the value on images that are learned from."""
-        return measured(discriminator, generator, self.known)
+        return measured(discriminator, generator, self.known, self.penalties)
 
     def validation(self, discriminator: nn.Module, generator: nn.Module) -> Terms:
         """Returns the value on the withheld images."""
-        return measured(discriminator, generator, self.withheld)
+        return measured(discriminator, generator, self.withheld, self.penalties)
 
     def judged(self, discriminator: nn.Module, generator: nn.Module) -> Terms:
         """Returns the value on the images that are reported."""
-        return measured(discriminator, generator, self.reported)
+        return measured(discriminator, generator, self.reported, self.penalties)
 
 
 def _latents(generator: nn.Module, count: int, seed: int, purpose: str, index: int = 0) -> Tensor:

@@ -31,9 +31,9 @@ def held_out_of(config: RunConfig, data: Dataset, seed: int) -> Dataset | None:
     specs = None if _saw_test(config.data) else split_specs(config.data)
     if specs is None:
         return None
-    settings = {"size": config.size, "channels": config.channels, "fit": config.fit}
+    root = None if config.data_root is None else Path(config.data_root)
     try:
-        return load_data(specs[1], root=None if config.data_root is None else Path(config.data_root), **settings)
+        return load_data(specs[1], root=root, size=config.size, channels=config.channels, fit=config.fit)
     except GenpriorError:  # a source without such a split
         return None
 
