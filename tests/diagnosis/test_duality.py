@@ -1,6 +1,7 @@
 """The duality gap: against closed forms, by quadrature, without peeking, and what convergence means."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from genprior.diagnosis.gan_game import GANGame, measured, sample_of, whole_batc
 from genprior.models.mlp import Discriminator
 from genprior.seeding import initialised
 from genprior.training.optimiser import AdamSettings
+from genprior.training.penalties import r1
 
 LOG_4 = math.log(4)
 
@@ -256,6 +258,36 @@ def test_the_verdict_follows_from_bounds(up: list[float], down: list[float], exp
     found = Equilibrium(_response(up), _response(down, rises=False))
     assert found.verdict == expected
     assert found.sentences()[0].startswith(f"Verdict: {expected}")
+
+
+def test_a_penalised_run_is_judged_by_adversaries_that_pay() -> None:
+    free = _response([LEVEL, -0.1, -0.1, -0.1, -0.1, -0.1])
+    paying = _response([LEVEL - 0.2, LEVEL - 0.1, LEVEL - 0.1, LEVEL - 0.1, LEVEL - 0.1, LEVEL - 0.1])
+    down = _response([LEVEL, -2, -2, -2, -2, -2], rises=False)
+    assert Equilibrium(free, down).verdict == NOT_CLOSE
+    found = Equilibrium(free, down, paying)
+    assert found.verdict == CLOSE
+    assert found.gap.value == pytest.approx(1.9)
+    assert found.played_gap.value == pytest.approx(LEVEL - 0.1 + 2 + 0.2)  # D' pays 0.1 less than D, or gains it
+    assert found.played_divergence.value == pytest.approx(-0.05)
+    assert any("its duality gap is 0.714" in sentence for sentence in found.sentences())
+
+
+def test_penalties_are_taken_from_the_value_by_their_mean_over_turns() -> None:
+    """Of D(x) = w x + b the slope is w wherever it is taken: R = gamma / 2 w^2."""
+    generator, discriminator = Shifted(0.0), _linear_discriminator()
+    with torch.no_grad():
+        next(discriminator.parameters()).fill_(0.5)
+    free = _game(generator)
+    game = replace(free, penalties=[r1(3.0, every=4)])
+    expected = 3.0 / 2 * 0.25
+    for value in ("fit", "validation", "judged"):
+        without, paid = (getattr(each, value)(discriminator, generator).value for each in (free, game))
+        assert without - paid == pytest.approx(expected, rel=1e-5)
+    costs = [
+        (free.drawn(discriminator, generator, i) - game.drawn(discriminator, generator, i)).value for i in range(5)
+    ]
+    assert costs == pytest.approx([4 * expected, 0, 0, 0, 4 * expected], rel=1e-5, abs=1e-6)
 
 
 def test_what_has_not_converged_is_said() -> None:

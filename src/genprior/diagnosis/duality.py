@@ -44,7 +44,7 @@ class Terms:
     @property
     def value(self) -> float:
         """The same as a number."""
-        return float(self.mean)
+        return float(self.mean.detach())
 
     @property
     def standard_error(self) -> float:
