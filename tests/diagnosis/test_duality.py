@@ -139,8 +139,8 @@ def test_the_best_discriminator_of_two_gaussians_shows_their_divergence(shift: f
 def test_fakes_that_are_the_data_have_no_gap() -> None:
     generator, discriminator = Shifted(0.0), _linear_discriminator()
     game = _game(generator)
-    up = Response(True, list(best_discriminator(game, discriminator, generator, AdamSettings(0.001), 40)))
-    down = Response(False, list(best_generator(game, discriminator, generator, AdamSettings(0.001), 40)))
+    up = Response(True, list(best_discriminator(game, discriminator, generator, AdamSettings(0.001), 100)))
+    down = Response(False, list(best_generator(game, discriminator, generator, AdamSettings(0.001), 100)))
     found = Equilibrium(up, down)
     assert -up.moments[0].judged.value == pytest.approx(1.3863, abs=1e-4)
     assert found.gap.value == pytest.approx(0, abs=2e-3)
@@ -180,18 +180,18 @@ def _moment(step: int, validation: float, judged: float, count: int = 2) -> Mome
 
 def _response(values: list[float], rises: bool = True, judged: list[float] | None = None) -> Response:
     pairs = zip(values, judged or values, strict=True)
-    return Response(rises, [_moment(10 * step, *pair) for step, pair in enumerate(pairs)])
+    return Response(rises, [_moment(100 * step, *pair) for step, pair in enumerate(pairs)])
 
 
 def test_the_best_step_is_chosen_without_looking_at_judged_samples() -> None:
     found = _response([0.0, 2.0, 1.0], judged=[5.0, 3.0, 9.0])
-    assert found.best.step == 10
+    assert found.best.step == 100
     assert found.best.judged.value == 3.0
-    assert _response([0.0, 2.0, -1.0], rises=False).best.step == 20
+    assert _response([0.0, 2.0, -1.0], rises=False).best.step == 200
 
 
 def test_values_that_are_not_finite_are_never_the_best() -> None:
-    assert _response([0.0, math.nan, 1.0, math.inf]).best.step == 20
+    assert _response([0.0, math.nan, 1.0, math.inf]).best.step == 200
     assert _response([0.0, math.nan], rises=False).best.step == 0
 
 
@@ -295,7 +295,7 @@ def test_what_has_not_converged_is_said() -> None:
     text = " ".join(found.sentences())
     assert "(the inner problem of D' has not converged: try more --steps)" in text
     assert "it was still rising, the last fifth of the steps brought 0.06" in text
-    assert "a generator lowered V from -1.386 to -1.386 in 0 of 50 steps; it has converged" in text
+    assert "a generator lowered V from -1.386 to -1.386 in 0 of 500 steps; no step bettered the player" in text
 
 
 def test_a_gap_below_zero_is_kept_and_said_to_be_a_failure() -> None:
@@ -305,8 +305,24 @@ def test_a_gap_below_zero_is_kept_and_said_to_be_a_failure() -> None:
     assert "It cannot be below 0: the adversaries are worse than the players" in " ".join(found.sentences())
 
 
+def test_an_adversary_that_was_lost_proves_nothing() -> None:
+    lost = _response([LEVEL, -2.0, -3.0])
+    found = Equilibrium(lost, _response([LEVEL] * 3, rises=False))
+    assert lost.has_failed
+    assert not lost.has_converged
+    assert found.verdict == NOT_KNOWN
+    assert "it ended worse than it began, the optimisation failed" in " ".join(found.sentences())
+    assert not _response([LEVEL, LEVEL - 0.01]).has_failed
+
+
+def test_few_steps_prove_nothing() -> None:
+    few = [Response(rises, [_moment(0, LEVEL, LEVEL), _moment(99, LEVEL, LEVEL)]) for rises in (True, False)]
+    assert Equilibrium(*few).verdict == NOT_KNOWN
+    assert "(fewer than 100 steps prove nothing: try more --steps)" in Equilibrium(*few).sentences()[0]
+
+
 def test_without_a_standard_error_nothing_is_known() -> None:
-    one = [Response(rises, [_moment(0, LEVEL, LEVEL, 1), _moment(10, LEVEL, LEVEL, 1)]) for rises in (True, False)]
+    one = [Response(rises, [_moment(0, LEVEL, LEVEL, 1), _moment(100, LEVEL, LEVEL, 1)]) for rises in (True, False)]
     found = Equilibrium(*one)
     assert found.verdict == NOT_KNOWN
     assert "within chance" in found.sentences()[0]

@@ -22,6 +22,7 @@ MOMENTS = 20  # measurements on the way, evenly spread; the last fifth of the wa
 STILL = 0.05  # an inner problem has converged once the last fifth of the steps brings less than this share of all gain
 NOISE = 2.0  # standard errors; a gain below them is none
 LITTLE = 1e-3  # nats; nor is one below this
+SLIPPED = 0.05  # nats; an adversary that ends worse than it began by more than this was not optimised
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,16 @@ class Response:
 
     @property
     def has_converged(self) -> bool:
-        """Whether the late gain is a small share of all gain, or no more than noise or than `LITTLE`."""
+        """Whether the late gain is a small share of all gain, or no more than noise or `LITTLE`; never if it failed."""
         noise = (self.best.validation - self._best_early.validation).standard_error
-        return self.late_gain <= max(LITTLE, STILL * self.gain, NOISE * noise if math.isfinite(noise) else 0.0)
+        return not self.has_failed and self.late_gain <= max(
+            LITTLE, STILL * self.gain, NOISE * noise if math.isfinite(noise) else 0.0
+        )
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ends worse than the player itself, by more than `SLIPPED`: the optimiser lost it."""
+        return self._merit(self.moments[-1]) < self._merit(self.moments[0]) - SLIPPED
 
     @property
     def _best_early(self) -> Moment:

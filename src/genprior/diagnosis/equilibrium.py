@@ -19,6 +19,7 @@ CLOSE_GAP = math.log(4)
 # Nats, of at most log 2. Two normal distributions a standard deviation apart have 0.11; the best D is right on 69 %.
 CLOSE_DIVERGENCE = 0.1
 AHEAD = 5.0  # late gains, each of a fifth of the steps: twice the steps at the pace of the last ones
+LEAST_STEPS = 100  # of an adversary; that fewer find nothing proves nothing
 CLOSE, NOT_CLOSE, NOT_KNOWN = "close to equilibrium", "not close", "not known"
 
 
@@ -95,7 +96,12 @@ class Equilibrium:
         rules = ((self.played_gap, CLOSE_GAP), (self.played_divergence, CLOSE_DIVERGENCE))
         if any(bound.is_above(most) for bound, most in rules):
             return NOT_CLOSE
-        return CLOSE if all(bound.stays_below(most) for bound, most in rules) else NOT_KNOWN
+        is_close = self._tried and all(bound.stays_below(most) for bound, most in rules)
+        return CLOSE if is_close else NOT_KNOWN
+
+    @property
+    def _tried(self) -> bool:
+        return min(response.moments[-1].step for response in (self.paying or self.up, self.down)) >= LEAST_STEPS
 
     def sentences(self) -> list[str]:
         """Returns the verdict and what it stands on, in words."""
@@ -134,6 +140,8 @@ class Equilibrium:
 
 def _why(found: Equilibrium) -> str:
     if found.verdict == NOT_KNOWN:
+        if not found._tried:
+            return f" (fewer than {LEAST_STEPS} steps prove nothing: try more --steps)"
         adversaries = (("D'", found.paying or found.up), ("G'", found.down))
         unfinished = [name for name, each in adversaries if not each.has_converged]
         if unfinished:
@@ -145,7 +153,11 @@ def _why(found: Equilibrium) -> str:
 def _response_sentence(response: Response, who: str, did: str, what: str = "V") -> str:
     start, best = response.moments[0].judged.value, response.best
     tail = "it has converged"
-    if not response.has_converged:
+    if response.best.step == 0 and response.has_converged:
+        tail = "no step bettered the player, so it has converged"
+    elif response.has_failed:
+        tail = "it ended worse than it began, the optimisation failed"
+    elif not response.has_converged:
         still = "rising" if response.rises else "falling"
         tail = f"it was still {still}, the last fifth of the steps brought {response.late_gain:.3g}"
     return (
@@ -160,4 +172,6 @@ def _divergence(response: Response) -> Bound:
 
 
 def _ahead(response: Response) -> float:
+    if response.has_failed:
+        return math.inf
     return 0.0 if response.has_converged else AHEAD * response.late_gain

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from genprior.diagnosis.duality import LITTLE, NOISE, STILL, Moment, Response, Terms
-from genprior.diagnosis.equilibrium import AHEAD, CLOSE_DIVERGENCE, CLOSE_GAP, Bound, Equilibrium
+from genprior.diagnosis.duality import LITTLE, NOISE, SLIPPED, STILL, Moment, Response, Terms
+from genprior.diagnosis.equilibrium import AHEAD, CLOSE_DIVERGENCE, CLOSE_GAP, LEAST_STEPS, Bound, Equilibrium
 from genprior.diagnosis.game_field import GradientNorm, PathAngle
 from genprior.diagnosis.telling import Told
 from genprior.jobs.probed import strict
@@ -16,6 +16,8 @@ RULE = {
     "converged_late_gain": LITTLE,
     "standard_errors": NOISE,
     "late_gains_ahead": AHEAD,
+    "close_steps_at_least": LEAST_STEPS,
+    "failed_if_worse_by": SLIPPED,
 }
 
 
@@ -95,6 +97,7 @@ def _response(response: Response) -> dict[str, Any]:
         "gain": response.gain,
         "late_gain": response.late_gain,
         "converged": response.has_converged,
+        "failed": response.has_failed,
         "moments": [_moment(each) for each in response.moments],
     }
 
