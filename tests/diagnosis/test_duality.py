@@ -270,7 +270,9 @@ def test_a_penalised_run_is_judged_by_adversaries_that_pay() -> None:
     assert found.gap.value == pytest.approx(1.9)
     assert found.played_gap.value == pytest.approx(LEVEL - 0.1 + 2 + 0.2)  # D' pays 0.1 less than D, or gains it
     assert found.played_divergence.value == pytest.approx(-0.05)
+    assert found.without_penalties.verdict == NOT_CLOSE
     assert any("its duality gap is 0.714" in sentence for sentence in found.sentences())
+    assert "Without penalties, of which the rest tells, the verdict is: not close." in found.sentences()
 
 
 def test_penalties_are_taken_from_the_value_by_their_mean_over_turns() -> None:

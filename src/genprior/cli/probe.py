@@ -128,8 +128,9 @@ def _draw_equilibrium(probe: "EquilibriumProbe", path: Path) -> None:
     assert found.up is not None
     assert found.down is not None
     assert found.equilibrium is not None
+    rules = "" if found.paying is None else ", by the rules of its penalties"
     picture = EquilibriumPicture(
-        f"{probe.run}: {found.equilibrium.verdict}; duality gap of V {found.equilibrium.gap.value:.3f} or more, "
+        f"{probe.run}: {found.equilibrium.verdict}{rules}; duality gap of V {found.equilibrium.gap.value:.3f} or more, "
         f"Jensen-Shannon divergence {found.equilibrium.divergence.value:.3f} nats or more",
         _curve(found.up),
         _curve(found.down),

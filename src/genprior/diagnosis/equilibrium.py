@@ -91,6 +91,11 @@ class Equilibrium:
         return _divergence(self.paying or self.up)
 
     @property
+    def without_penalties(self) -> "Equilibrium":
+        """The same for the game of V alone."""
+        return Equilibrium(self.up, self.down)
+
+    @property
     def verdict(self) -> str:
         """One of `CLOSE`, `NOT_CLOSE`, `NOT_KNOWN`."""
         rules = ((self.played_gap, CLOSE_GAP), (self.played_divergence, CLOSE_DIVERGENCE))
@@ -125,7 +130,7 @@ class Equilibrium:
             f"{gap.value:.3f} +- {gap.standard_error:.3f} or more, and its discriminators see a divergence of "
             f"{seen.value:.3f} nats or more.",
             _response_sentence(self.paying, "discriminator that pays", "raised", "V less the penalties"),
-            "What follows is without penalties.",
+            f"Without penalties, of which the rest tells, the verdict is: {self.without_penalties.verdict}.",
         ]
 
     def _gap_sentence(self) -> str:

@@ -56,6 +56,7 @@ def facts(found: Found, no_path: str | None) -> dict[str, Any]:
     whole = found.equilibrium
     table = {
         "verdict": None if whole is None else whole.verdict,
+        "verdict_without_penalties": None if whole is None else whole.without_penalties.verdict,
         "rule": RULE,
         "value": None if found.up is None else _value(found.up.moments[0].judged),
         "duality_gap": None if whole is None else _bound(whole.gap),
