@@ -65,6 +65,7 @@ def cross_entropy_terms(real_logits: Tensor, fake_logits: Tensor) -> Terms:
     """Returns log s(real) and log(1 - s(fake)), whose means add up to V. Goodfellow et al. 2014, equation 1.
 
     Example:
+        >>> import torch
         >>> "%.4f" % cross_entropy_terms(torch.zeros(2), torch.zeros(3)).value
         '-1.3863'
     """
@@ -204,7 +205,7 @@ def measured_steps(steps: int) -> list[int]:
 
     Example:
         >>> measured_steps(1000)[:3], measured_steps(2)
-        ([0, 40, 80], [0, 1, 2])
+        ([0, 50, 100], [0, 1, 2])
     """
     return sorted({round(steps * i / MOMENTS) for i in range(MOMENTS + 1)})
 
