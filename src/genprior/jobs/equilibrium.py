@@ -1,0 +1,228 @@
+"""A trained GAN put to the test: how far from an equilibrium are its two players?"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genprior.data import Dataset
+from genprior.diagnosis.duality import Moment, Response, best_discriminator, best_generator
+from genprior.diagnosis.game_field import ALPHAS, gradient_norms, path_angle
+from genprior.diagnosis.game_field import adversarial_losses as losses_on
+from genprior.diagnosis.gan_game import GANGame, Sample, sample_of
+from genprior.diagnosis.telling import told
+from genprior.errors import GenpriorError
+from genprior.jobs.compare import Stage
+from genprior.jobs.equilibrium_found import Found, facts, paragraph
+from genprior.jobs.held_out import held_out_of
+from genprior.jobs.probed import at_least_one, open_probed
+from genprior.runs.folder import write_json
+from genprior.seeding import derived_generator
+from genprior.training.optimiser import AdamSettings
+from genprior.training.state import grouped
+
+EQUILIBRIUM = "probe-equilibrium"  # name of the file and the figure
+ADVERSARY = AdamSettings(0.001, beta1=0.9)  # the same for all runs, so that their numbers compare
+# How many images: learned from and shown; to choose the best step; reported; that D is asked about; of the path.
+KNOWN, WITHHELD, REPORTED, ASKED, ON_PATH = 480, 960, 960, 4800, 480
+ONE_IN = 5  # images of a run that adversaries do not learn from: to choose the best step, and where none are held out
+SHARES = {
+    "told": 0.03,
+    "D'": 0.22,
+    "paying": 0.27,
+    "G'": 0.3,
+    "gradients": 0.03,
+    "path": 0.15,
+}  # of the time that all takes
+
+
+@dataclass
+class EquilibriumProbe:
+    """Measures how far the players of a run's last checkpoint are from an equilibrium, in float32 on the CPU.
+
+    Both players are in training mode throughout, as in their game: what normalises a batch uses its own statistics.
+
+    Arguments:
+        run: Folder of a trained GAN.
+        steps: Of each adversary, at least 1.
+        age: Images seen by the earlier players, from which the path leads to the last ones; None: the last age before.
+        seed: Of all draws.
+        data_root: Of named data sets.
+
+    Attributes:
+        found: What was measured.
+
+    Raises:
+        GenpriorError: No run, an untrained one, no GAN, other data than the run's, or a number out of range.
+    """
+
+    run: Path
+    steps: int = 300
+    age: int | None = None
+    seed: int = 0
+    data_root: Path | None = None
+    found: Found = field(default_factory=Found, init=False)
+
+    def __post_init__(self) -> None:
+        at_least_one(steps=self.steps)
+        self.probed = open_probed(self.run, self.data_root)
+        self.algorithm = self.probed.config.build(self.probed.data)  # for its loss and its penalties
+        self.earlier = self._earlier()
+        last = self.probed.last
+        self.players = self.probed.discriminator(last), self.probed.generator(last)
+        self.held_out = held_out_of(self.probed.config, self.probed.data, self.seed)
+        self.game = self._game()
+
+    @property
+    def no_path(self) -> str | None:
+        """Why there is no path to measure an angle along; None: there is one."""
+        if self.earlier is None:
+            return "the run has kept no age before its last checkpoint"
+        if not grouped(self.probed.states[self.earlier], "discriminator"):
+            return f"at {self.earlier:,} images the run has kept its generator alone"
+        return None
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines to show before."""
+        held = "none" if self.held_out is None else f"{len(self.held_out):,} of {self.held_out.name}"
+        notes = [
+            f"players at {self.probed.last:,} images seen; steps of each adversary: {self.steps:,}; held out: {held}"
+        ]
+        if self.held_out is None:
+            notes.append("V is reported on images of the run itself that the adversaries do not see, but D did")
+        if self.no_path is not None:
+            notes.append(f"the path angle is not known: {self.no_path}")
+        return notes
+
+    def measure(self) -> Iterator[Stage]:
+        """Measures one thing after another, and yields how far it is."""
+        begun = 0.0
+        parts = {
+            "told": self._tell(),
+            "D'": self._respond_up(),
+            "paying": self._respond_paying(),
+            "G'": self._respond_down(),
+            "gradients": self._norms(),
+            "path": self._path(),
+        }
+        for name, part in parts.items():
+            for share, what in part:
+                yield Stage(min(1.0, begun + SHARES[name] * share), what)
+            begun += SHARES[name]
+        yield Stage(1.0, "all measured")
+
+    def paragraph(self) -> str:
+        """Returns what was found, and what it means, in words."""
+        return paragraph(self.found, self.no_path)
+
+    def save(self) -> Path:
+        """Writes what was measured so far into the run's folder; returns the file."""
+        path = self.run / f"{EQUILIBRIUM}.json"
+        held = None if self.held_out is None else self.held_out.name
+        how = {
+            "run": str(self.run),
+            "images_seen": self.probed.last,
+            "steps": self.steps,
+            "seed": self.seed,
+            "adam": asdict(ADVERSARY),
+            "held_out": held,
+            "judged_images": len(self.game.reported.real),
+            "earlier": self.earlier,
+        }
+        write_json(path, how | facts(self.found, self.no_path))
+        return path
+
+    def _earlier(self) -> int | None:
+        before = sorted(age for age in self.probed.states if age < self.probed.last)
+        if self.age is None:
+            return before[-1] if before else None
+        if self.age not in before:
+            kept = ", ".join(str(age) for age in before) or "none"
+            raise GenpriorError(
+                f"expected an age kept before the last checkpoint ({kept}), got {self.age}", argument="age"
+            )
+        return self.age
+
+    def _game(self) -> GANGame:
+        data, generator = self.probed.data, self.players[1]
+        order = torch.randperm(len(data), generator=derived_generator(self.seed, "parts of the data"))
+        size = max(1, len(data) // ONE_IN)
+        own, withheld, learned = order[:size], order[size : 2 * size], order[2 * size :]
+        if len(learned) < 2:
+            raise GenpriorError(f"{data.name} has {len(data)} images; {ONE_IN} or more are needed", argument="run")
+        parts = {"known": (_part(data, learned), KNOWN), "withheld": (_part(data, withheld), WITHHELD)}
+        parts["reported"] = (self.held_out or _part(data, own), REPORTED)
+        samples = {name: sample_of(part, generator, most, self.seed, name) for name, (part, most) in parts.items()}
+        return GANGame(parts["known"][0], samples["known"], samples["withheld"], samples["reported"], self.seed)
+
+    def _tell(self) -> Iterator[tuple[float, str]]:
+        threshold = self.algorithm.loss.equilibrium_logit
+        kinds = {"training": self.probed.data} | ({} if self.held_out is None else {"held out": self.held_out})
+        samples = {kind: sample_of(data, self.players[1], ASKED, self.seed, kind) for kind, data in kinds.items()}
+        for kind, sample in samples.items():
+            batches = (real for real, _ in sample.batches())
+            self.found.told[kind] = told(self.players[0], batches, True, threshold)
+        self.found.told["fakes"] = told(self.players[0], self._fakes(samples["training"]), False, threshold)
+        yield 1.0, "what the discriminator tells apart"
+
+    @torch.no_grad()
+    def _fakes(self, sample: Sample) -> Iterator[Tensor]:
+        generator = self.probed.generator(self.probed.last)
+        for _, z in sample.batches():
+            yield generator(z)
+
+    def _respond_up(self) -> Iterator[tuple[float, str]]:
+        moments: list[Moment] = []
+        for each in best_discriminator(self.game, *self.players, ADVERSARY, self.steps):
+            moments.append(each)
+            self.found.up = Response(True, moments)
+            yield each.step / self.steps, f"a better discriminator, step {each.step:,}: V = {each.judged.value:.3f}"
+
+    def _respond_paying(self) -> Iterator[tuple[float, str]]:
+        if not self.algorithm.penalties:
+            return
+        moments: list[Moment] = []
+        game = replace(self.game, penalties=self.algorithm.penalties)
+        for each in best_discriminator(game, *self.players, ADVERSARY, self.steps):
+            moments.append(each)
+            self.found.paying = Response(True, moments)
+            yield (
+                each.step / self.steps,
+                f"one that pays penalties, step {each.step:,}: V - R = {each.judged.value:.3f}",
+            )
+
+    def _respond_down(self) -> Iterator[tuple[float, str]]:
+        moments: list[Moment] = []
+        for each in best_generator(self.game, *self.players, ADVERSARY, self.steps):
+            moments.append(each)
+            self.found.down = Response(False, moments)
+            yield each.step / self.steps, f"a better generator, step {each.step:,}: V = {each.judged.value:.3f}"
+
+    def _norms(self) -> Iterator[tuple[float, str]]:
+        algorithm, batches = self.algorithm, list(self.game.reported.batches())
+        if len(batches) > 1:
+            losses = (losses_on(algorithm.loss, real, z, algorithm.penalties) for real, z in batches)
+            norms = gradient_norms(losses, *self.players)
+            self.found.gradients = dict(zip(("discriminator", "generator"), norms, strict=True))
+        yield 1.0, "norms of both gradients"
+
+    def _path(self) -> Iterator[tuple[float, str]]:
+        if self.earlier is None or self.no_path is not None:
+            return
+        algorithm, sample = self.algorithm, self._path_sample()
+        losses = losses_on(algorithm.loss, sample.real, sample.z, algorithm.penalties)
+        earlier = self.probed.discriminator(self.earlier), self.probed.generator(self.earlier)
+        for place, path in enumerate(path_angle(losses, earlier, self.players), start=1):
+            self.found.path = path
+            yield place / len(ALPHAS), f"path angle at {path.alphas[-1]:.2f} of the way"
+
+    def _path_sample(self) -> Sample:
+        return sample_of(self.probed.data, self.players[1], ON_PATH, self.seed, "path")
+
+
+def _part(data: Dataset, chosen: Tensor) -> Dataset:
+    labels = None if data.labels is None else data.labels[chosen]
+    return replace(data, images=data.images[chosen], labels=labels)

@@ -1,0 +1,79 @@
+"""`genprior probe equilibrium`: what it prints, writes and refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genprior.figures_equilibrium import BLUE, ORANGE, TEAL, Curve, EquilibriumPicture, write_equilibrium
+from tiny_run import make_tiny_run
+
+Command = Callable[..., str]
+QUICK = ["--steps", 3, "--threads", 1]
+
+
+def _count(path: Path, colour: str) -> int:
+    """Pixels of about that colour."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    return int((np.abs(pixels - wanted).max(axis=2) < 30).sum())
+
+
+def test_it_tells_a_verdict_and_writes_numbers_and_a_figure(genprior: Command) -> None:
+    make_tiny_run(Path("run"))
+    text = genprior("probe", "equilibrium", "run", *QUICK)
+    saved = json.loads(Path("run/probe-equilibrium.json").read_text())
+    assert f"Verdict: {saved['verdict']}" in text
+    assert "100 %  all measured" in text
+    assert "The duality gap is" in text
+    assert "Path angle: cosine" in text
+    assert "numbers: run/probe-equilibrium.json" in text
+    for colour in (BLUE, ORANGE):
+        assert _count(Path("run/figures/probe-equilibrium.png"), colour) > 500
+
+
+def test_the_same_command_gives_the_same_numbers_and_overwrites_only_when_asked(genprior: Command) -> None:
+    make_tiny_run(Path("run"))
+    words = ["probe", "equilibrium", "run", *QUICK]
+    genprior(*words)
+    first = Path("run/probe-equilibrium.json").read_bytes()
+    assert "exists; replace it with --overwrite" in genprior(*words, code=2)
+    genprior(*words, "--overwrite", "--age", 0)  # the default: the only age before the end
+    assert Path("run/probe-equilibrium.json").read_bytes() == first
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "no run": (["nowhere"], "RUN: nowhere is not a run"),
+    "steps": (["run", "--steps", "0"], "--steps: expected at least 1, got 0"),
+    "age": (["run", "--age", "5"], "--age: expected an age kept before the last checkpoint (0), got 5"),
+    "a word": (["run", "--steps", "many"], "Invalid value for '--steps'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(genprior: Command, case: str) -> None:
+    make_tiny_run(Path("run"))
+    words, expected = BAD[case]
+    text = genprior("probe", "equilibrium", *words, code=2)
+    assert expected in text
+    assert len(text.splitlines()) == 1
+    assert not Path("run/probe-equilibrium.json").exists()
+
+
+CURVE = Curve([0, 1, 2], [-1.4, -1.2, -1.0], [-1.4, -1.1, -0.9], 2)
+
+
+@pytest.mark.parametrize("paying", [None, CURVE])
+@pytest.mark.parametrize("cosines", [[], [-0.1, 0.2]])
+def test_the_figure_shows_what_is_known(tmp_path: Path, paying: Curve | None, cosines: list[float]) -> None:
+    alphas = [0.0, 1.1][: len(cosines)]
+    shares = {"training": 0.6, "fakes": 0.6}
+    path = tmp_path / "new" / "figure.png"
+    picture = EquilibriumPicture("close", CURVE, CURVE, paying, -1.386, alphas, cosines, "no age", shares, shares)
+    write_equilibrium(picture, path)
+    assert _count(path, BLUE) > 1000
+    assert (_count(path, TEAL) > 100) is (paying is not None)
