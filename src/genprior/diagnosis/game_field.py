@@ -13,14 +13,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from genprior.seeding import derived_generator
 from genprior.training.losses import AdversarialLoss
-from genprior.training.penalties import SlopePenalty
+from genprior.training.penalties import SlopePenalty, uniform_mix
 
 Pair = tuple[nn.Module, nn.Module]  # discriminator, generator
 Losses = Callable[[nn.Module, nn.Module], tuple[Tensor, Tensor]]  # of a pair, what each of them descends
 
 ALPHAS = tuple((i - 2) / 20 for i in range(25))  # -0.1 to 1.1; 0, 0.9, 1 and 1.1 are among them
 NEAR = 0.1  # distance from 1 at which both sides are compared
+
+
+def mean_penalty(penalty: SlopePenalty, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Returns a penalty by its mean over turns, between real images and fakes always at the same places."""
+    mix = uniform_mix(discriminator, len(real), derived_generator(0, "penalty mix"))
+    return penalty(discriminator, real, fake, mix.to(real)).mean() / penalty.every
 
 
 def adversarial_losses(
@@ -42,7 +49,7 @@ def adversarial_losses(
         real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).chunk(2)
         own = loss.discriminator(real_logits, fake_logits).mean()
         for penalty in penalties:
-            own = own + penalty(discriminator, real, fake).mean() / penalty.every
+            own = own + mean_penalty(penalty, discriminator, real, fake)
         return own, loss.generator(real_logits, discriminator(fake)).mean()
 
     return losses

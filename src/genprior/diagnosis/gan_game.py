@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.diagnosis.duality import Terms, cross_entropy_terms
+from genprior.diagnosis.game_field import mean_penalty
 from genprior.models.players import latent_size_of
 from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import shuffled_indices
@@ -75,7 +76,7 @@ def drawn_terms(
     terms = cross_entropy_terms(*discriminator(torch.cat([real, fake]), parts=2).chunk(2))
     for penalty in penalties:
         with torch.enable_grad():  # it is made of gradients
-            cost = penalty(discriminator, real, fake).mean() / penalty.every
+            cost = mean_penalty(penalty, discriminator, real, fake)
         terms = Terms(terms.real - cost, terms.fake)
     return terms
 
@@ -124,7 +125,7 @@ class GANGame:
         terms = drawn_terms(discriminator, generator, real, z)
         for penalty in self.penalties:
             if penalty.is_due(step):  # as in training: seldom, and as much stronger
-                cost = penalty(discriminator, real, generator(z)).mean()
+                cost = penalty.every * mean_penalty(penalty, discriminator, real, generator(z))
                 terms = Terms(terms.real - cost, terms.fake)
         return terms
 

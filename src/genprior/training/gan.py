@@ -15,7 +15,7 @@ from genprior.training.descent import Descent
 from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss
 from genprior.training.optimiser import AdamSettings
-from genprior.training.penalties import SlopePenalty
+from genprior.training.penalties import SlopePenalty, uniform_mix
 from genprior.training.processes import Processes, checked_share
 from genprior.training.saturation import saturation
 from genprior.training.schedule import constant
@@ -146,11 +146,6 @@ class GAN:
         """This process's share, on the device and in the dtype of the arithmetic."""
         return self.processes.share(rows).to(self.device, self.dtype)
 
-    def _mix(self, generator: torch.Generator) -> Tensor:
-        """Uniform numbers, one for each real image, the same for images that the discriminator sees at once."""
-        mix = torch.rand(self.batch_size // self.pack, generator=generator).repeat_interleave(self.pack)
-        return self._local(mix)
-
     def _discriminator_loss(self, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor) -> Tensor:
         logits = discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
         return self.loss.discriminator(*logits.chunk(2)).mean()
@@ -162,7 +157,8 @@ class GAN:
         for penalty in self.penalties:
             if penalty.is_due(self.turns):
                 share = penalty.share(self.used)
-                loss = loss + share * penalty(self.discriminator, real, fake, self._mix(generator)).mean()
+                mix = self._local(uniform_mix(self.discriminator, self.batch_size, generator))
+                loss = loss + share * penalty(self.discriminator, real, fake, mix).mean()
         self.turns += 1
         norm, bad = self._discriminator_descent.step(loss, self.schedule(self.used))
         gather = self.processes.gather

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,12 @@ def between(real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """Returns points on the lines from fakes to real images, mix * real + (1 - mix) * fake, for mix (B,) in [0, 1]."""
     share = mix.to(real.dtype).view(-1, 1, 1, 1)
     return share * real + (1 - share) * fake
+
+
+def uniform_mix(discriminator: nn.Module, count: int, generator: torch.Generator) -> Tensor:
+    """Returns uniform numbers (B,) for `between`, the same for images that the discriminator sees at once."""
+    pack: int = getattr(discriminator, "pack", 1)
+    return torch.rand(count // pack, generator=generator).repeat_interleave(pack)
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,10 @@ class SlopePenalty:
         """Returns what is left of the weight once that share of training, in [0, 1], is over: fade^used."""
         return float(self.fade**used)
 
+    def at_the_end(self) -> "SlopePenalty":
+        """Returns it with the weight that it has at the end of training."""
+        return replace(self, weight=self.weight * self.share(1.0), fade=1.0)
+
     def __call__(self, discriminator: nn.Module, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         """Returns the penalty of each logit (L,), at least float32.
 
@@ -73,7 +83,7 @@ class SlopePenalty:
         Arguments:
             discriminator: x (B, C, H, W) -> logits (L,).
             real, fake: (B, C, H, W).
-            mix: Uniform in [0, 1] (B,), the same for images that are seen at once.
+            mix: Uniform numbers (B,), see `uniform_mix`.
         """
         x = self.points(real, fake, mix).detach().requires_grad_(True)
         logits = discriminator(x)
