@@ -27,8 +27,11 @@ class Generator(nn.Module):
         self.image_shape, self.latent_size = image_shape, latent_size
         points = image_shape == (2, 1, 1)
         self.output_range = (-math.inf, math.inf) if points else (0.0, 1.0)
-        sizes = [latent_size] + depth * [width]
-        self.layers = nn.Sequential(*_hidden(sizes), Linear(width, math.prod(image_shape)))
+        sizes = [latent_size] + depth * [width] + [math.prod(image_shape)]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            layers += [Linear(before, after), nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers[:-1])
         self.squash = nn.Identity() if points else nn.Sigmoid()
 
     def forward(self, z: Tensor) -> Tensor:
@@ -68,15 +71,19 @@ class Discriminator(nn.Module):
             raise GenpriorError("mlp has no batch normalisation: expected norm=none or norm=spectral", argument="model")
         values = math.prod(image_shape)
         self.waves = Waves(values, waves, frequency) if waves else nn.Identity()
-        sizes = [values + 2 * waves] + (depth - 1) * [width]
         self.deviation, more = deviation(group)
-        last = _hidden([sizes[-1] + more, width], norm)
-        self.layers = nn.Sequential(*_hidden(sizes, norm), *last, bounded(Linear(width, 1), norm))
+        sizes = [values + 2 * waves] + depth * [width] + [1]
+        self.seen_at = max(0, depth - 1)  # the last hidden layer
+        layers: list[nn.Module] = []
+        for place, (before, after) in enumerate(pairwise(sizes)):
+            layers += [bounded(Linear(before + more * (place == self.seen_at), after), norm)]
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor, parts: int = 1) -> Tensor:
-        x, last_hidden = self.waves(x.flatten(1)), len(self.layers) - 3
+        x = self.waves(x.flatten(1))
         for place, layer in enumerate(self.layers):
-            x = layer(self.deviation(x, parts) if place == last_hidden else x)
+            x = layer(self.deviation(x, parts) if place == 2 * self.seen_at else x)
         return x[:, 0]
 
 
@@ -98,11 +105,3 @@ class Waves(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         phases = x @ self.directions.to(x.dtype)
         return torch.cat([x, phases.sin(), phases.cos()], 1)
-
-
-def _hidden(sizes: list[int], norm: str = "none") -> list[nn.Module]:
-    """Layers from each size to the next."""
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [bounded(Linear(before, after), norm), nn.LeakyReLU(0.2, inplace=True)]
-    return layers
