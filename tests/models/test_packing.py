@@ -135,7 +135,7 @@ def test_every_discriminator_sees_the_deviation(name: str) -> None:
     x = _images(4, 1, 28, 28)
     copies = x[:1].expand(4, 1, 28, 28)
     torch.testing.assert_close(plain(copies)[0], plain(x)[0])
-    assert abs(float(seeing(copies)[0] - seeing(x)[0])) > 1e-4
+    assert abs(float((seeing(copies)[0] - seeing(x)[0]).detach())) > 1e-4
 
 
 @every_model
