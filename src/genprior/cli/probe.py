@@ -10,6 +10,7 @@ from genprior.cli.common import Root, RunFolder
 from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
+    from genprior.jobs.collapse import CollapseProbe
     from genprior.jobs.compare import Stage
     from genprior.jobs.probe import SaturationProbe
 
@@ -78,3 +79,47 @@ def _draw(probe: "SaturationProbe", path: Path) -> None:
         for same_age in by_age(probe.found)
     ]
     write_saturation(panels, path)
+
+
+@probe_app.command()
+def collapse(
+    run: RunFolder,
+    ages: Annotated[int, typer.Option(help="Ages of D, spread over those kept, the last included.")] = 3,
+    steps: Annotated[int, typer.Option(help="Of each G and each D.")] = 150,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    judge: Annotated[str | None, typer.Option(help="Labelled images whose classifier counts modes.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
+    data_root: Root = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the probe that is there.")] = False,
+) -> None:
+    """Train G alone, then D alone: does min-max collapse, and what does a weak D miss? (Goodfellow et al. 2014)."""
+    import torch
+
+    from genprior.jobs.collapse import COLLAPSE, CollapseProbe
+    from genprior.progress import show_stages
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    probe = CollapseProbe(run, ages, steps, seed, judge, data_root)
+    numbers = run / f"{COLLAPSE}.json"
+    if numbers.exists() and not overwrite:
+        raise GenpriorError(f"{numbers} exists; replace it with --overwrite", argument="run")
+    said = list(probe.notes)
+    show_stages(probe.saving(), said)
+    for line in [*probe.notes[len(said) :], *probe.paragraphs()]:
+        typer.echo(line)
+    typer.echo(f"numbers: {numbers}")
+    for figure in _draw_collapse(probe):
+        typer.echo(f"figure: {figure}")
+
+
+def _draw_collapse(probe: "CollapseProbe") -> "list[Path]":
+    from genprior.figures_collapse import write_angle, write_inner, write_outer
+    from genprior.jobs.collapse import COLLAPSE
+
+    names = ("inner", "outer", "angle")
+    paths = [probe.probed.run.figures / f"{COLLAPSE}-{name}.png" for name in names]
+    write_inner(probe.inner, paths[0])
+    write_outer(probe.outer[-1], paths[1])
+    write_angle(probe.outer, paths[2])
+    return paths
