@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from genprior.diagnosis.collapse import Descended
 
 REAL, FAKE, MODES = "#2166ac", "#d95f02", "#777777"
-SIZES = ("#9ecae1", "#4292c6", "#08306b", "#d95f02")  # narrow to wide; the last: the wide one again
-DEGREES = (0, 30, 60, 90, 120)
+SIZES = ("#9ecae1", "#4292c6", "#08306b", "#777777")  # narrow to wide; the last: the wide one again
+DEGREES = (0, 45, 60, 90, 120, 135, 180)
 
 
 def write_inner(found: "Sequence[Descended]", path: Path) -> None:
@@ -23,6 +23,7 @@ def write_inner(found: "Sequence[Descended]", path: Path) -> None:
     for column, each in enumerate(found):
         _draw_loss_of_variety(axes[0][column], each, is_first=column == 0)
         _draw_logits(axes[1][column], each, is_first=column == 0)
+    _legend(figure, axes[1][0])
     _save(figure, path)
 
 
@@ -40,7 +41,7 @@ def write_outer(each: "Opposed", path: Path) -> None:
         axis.axhline(most, color="black", linewidth=0.6)
     axes[0][0].set_ylabel("accuracy on held-out images and new fakes")
     axes[0][1].set_ylabel("(V + log 4) / 2, nats (at most log 2)")
-    _bound_below(axes[0][1], [t.divergence for moment in each.moments for t in moment.told.values()])
+    _bound(axes[0][1], [t.divergence for moment in each.moments for t in moment.told.values()])
     functions: Any = (_value_of, _divergence_of)
     value = axes[0][1].secondary_yaxis("right", functions=functions)
     value.set_ylabel("V(D, G)")
@@ -61,7 +62,13 @@ def write_angle(found: "Sequence[Opposed]", path: Path) -> None:
 
 def _draw_loss_of_variety(axis: "Axes", each: "Descended", is_first: bool) -> None:
     steps, first = [moment.step for moment in each.moments], each.moments[0].modes
-    axis.plot(steps, [moment.diversity for moment in each.moments], color=FAKE, marker=".", label="diversity")
+    axis.plot(
+        steps,
+        [moment.diversity for moment in each.moments],
+        color=FAKE,
+        marker=".",
+        label="variance over that of real images",
+    )
     if first:
         left = [math.nan if moment.modes is None else moment.modes / first for moment in each.moments]
         axis.plot(steps, left, color=MODES, marker=".", linestyle="--", label=f"modes, of the first {first}")
@@ -70,7 +77,7 @@ def _draw_loss_of_variety(axis: "Axes", each: "Descended", is_first: bool) -> No
     axis.set_title(f"D and G of {each.images_seen:,} images", fontsize=10)
     axis.legend(fontsize=8, frameon=False)
     if is_first:
-        axis.set_ylabel("share of real images' variance, of modes")
+        axis.set_ylabel("share")
 
 
 def _draw_logits(axis: "Axes", each: "Descended", is_first: bool) -> None:
@@ -79,7 +86,6 @@ def _draw_logits(axis: "Axes", each: "Descended", is_first: bool) -> None:
     axis.axhline(each.real_logit, color=REAL, label="real images, mean")
     axis.axhline(each.best_real_logit, color=REAL, linestyle="--", label="the real image that D likes most")
     _decorate(axis, "steps of G; D stands still", steps[-1])
-    axis.legend(fontsize=8, frameon=False)
     if is_first:
         axis.set_ylabel("logit")
 
@@ -92,11 +98,11 @@ def _draw_angles(axis: "Axes", each: "Opposed", what: str) -> None:
         axis.plot(steps, cosines, **_style(name, each.strong, colour))
     axis.axhline(0, color="black", linewidth=1, linestyle=":")
     _decorate(axis, "steps of fresh discriminators", steps[-1])
-    axis.set_ylim(-0.55, 1.05)
+    axis.set_ylim(-1.05, 1.05)
     axis.set_ylabel(f"cosine with {each.strong}")
     axis.set_title(f"G of {each.images_seen:,} images: gradient of its {what}", fontsize=10)
     right = axis.twinx()
-    right.set_ylim(-0.55, 1.05)
+    right.set_ylim(-1.05, 1.05)
     right.set_yticks([math.cos(math.radians(degrees)) for degrees in DEGREES], [f"{degrees}°" for degrees in DEGREES])
 
 
@@ -114,10 +120,11 @@ def _divergence_of(value: float) -> float:
     return (value + math.log(4)) / 2
 
 
-def _bound_below(axis: "Axes", values: Sequence[float]) -> None:
+def _bound(axis: "Axes", values: Sequence[float]) -> None:
     """A discriminator that is confidently wrong for a moment does not flatten all other curves."""
     known = [value for value in values if math.isfinite(value)]
-    axis.set_ylim(max(-0.3, min([0.0, *known]) - 0.03), 0.73)
+    most = max([0.1, *known])
+    axis.set_ylim(max(-most / 2, 1.2 * min([-0.02, *known])), min(0.73, 1.2 * most))
 
 
 def _decorate(axis: "Axes", below: str, last: int) -> None:

@@ -140,8 +140,8 @@ def _outer_told(each: Opposed, sizes: Sizes) -> str:
     parts = [f"{name} {100 * t.accuracy:.1f} % right, {t.divergence:.3f} nats" for name, t in told.items()]
     return (
         f"Against the averaged G at {each.images_seen:,} images, at the best of {each.moments[-1].step:,} steps, on "
-        f"held-out images and new fakes (divergence of at least, log 2 = {math.log(2):.3f} being most): {'; '.join(parts)}; the run's own is "
-        f"{sizes.own}."
+        f"held-out images and new fakes (divergence of at least, log 2 = {math.log(2):.3f} being most): "
+        f"{'; '.join(parts)}; the run's own is {sizes.own}."
     )
 
 
