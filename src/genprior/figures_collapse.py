@@ -69,7 +69,7 @@ def _draw_loss_of_variety(axis: "Axes", each: "Descended", is_first: bool) -> No
         marker=".",
         label="variance over that of real images",
     )
-    if first:
+    if first is not None and first > 1:  # else there is nothing to lose
         left = [math.nan if moment.modes is None else moment.modes / first for moment in each.moments]
         axis.plot(steps, left, color=MODES, marker=".", linestyle="--", label=f"modes, of the first {first}")
     _decorate(axis, "", steps[-1])

@@ -134,6 +134,17 @@ def test_the_generator_stays_as_it_was_in_either_mode() -> None:
     assert all(weight.grad is None for weight in generator.parameters())
 
 
+def test_looking_does_not_change_a_discriminator_and_normalises_real_images_and_fakes_alike() -> None:
+    discriminator = initialised(lambda: dcgan.Discriminator((1, 8, 8), 4), 0)
+    before = {name: value.clone() for name, value in discriminator.state_dict().items()}
+    real = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    told = tell(discriminator, real, 0.5 * real)
+    assert all(torch.equal(value, before[name]) for name, value in discriminator.state_dict().items())
+    logits = discriminator(torch.cat([real, 0.5 * real])).detach()
+    expected = nn.functional.logsigmoid(torch.cat([logits[:8], -logits[8:]])).mean() * 2
+    assert told.value == pytest.approx(float(expected), rel=1e-5)
+
+
 # Angles.
 
 

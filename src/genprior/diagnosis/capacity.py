@@ -131,8 +131,9 @@ def oppose(
     """Trains discriminators in place, side by side, against a generator that stays as it is; yields what is measured.
 
     They learn by cross entropy from the same batches, without penalties and at a constant learning rate. Real images
-    and fakes come in one batch, so that a discriminator with batch normalisation normalises both alike: in evaluation
-    mode, in which it is measured, it is then a function of one image, as theory wants.
+    and fakes come in one batch, here and where they are measured, so that a discriminator with batch normalisation
+    treats both alike: up to the noise of these statistics it is then a function of one image, as theory wants. (Apart,
+    statistics would tell real from fake by themselves; running ones lag behind weights that move fast.)
 
     Arguments:
         generator: z (B, k) -> x (B, C, H, W), float32 or wider, in the mode in which it is to be met.
@@ -144,12 +145,15 @@ def oppose(
         adam: Of each discriminator.
         steps: Of each discriminator, at least 1.
         batch_size: Real images, and fakes, in a step; at least 2.
-        samples: How many new fakes, always the same, discriminators are judged on; at least 2.
+        samples: How many new fakes, always the same, discriminators are judged on; at least 2, best as many as N.
         latents: How many z, always the same, gradients are taken over; at least 2.
         seed: Of all draws.
     """
     generator = copy.deepcopy(generator).requires_grad_(True)
-    descents, measured = {name: Descent(d, adam) for name, d in discriminators.items()}, set(measured_steps(steps))
+    descents, measured = (
+        {name: Descent(d.train(), adam) for name, d in discriminators.items()},
+        set(measured_steps(steps)),
+    )
     z, real = draw_latents(generator, latents, seed, "outer probe"), evenly(held_out, latents)
     with torch.no_grad():
         fakes = generator(draw_latents(generator, samples, seed, "outer samples"))
@@ -164,15 +168,15 @@ def oppose(
 
 @torch.no_grad()
 def tell(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Told:
-    """Returns how well a discriminator, put in evaluation mode, tells real images (N, C, H, W) from fakes (M, C, H, W).
+    """Returns how well a discriminator tells real images (N, C, H, W) from fakes (M, C, H, W), without changing it.
 
     Example:
         >>> told = tell(nn.Sequential(nn.Flatten(0)), torch.full((3, 1), 9.0), torch.full((2, 1), -9.0))
         >>> f"{told.accuracy:.0%}, {told.divergence:.3f}"
         '100%, 0.693'
     """
-    discriminator.eval()
-    on_real, on_fakes = discriminator(real).double(), discriminator(fake).double()
+    logits = copy.deepcopy(discriminator).train()(torch.cat([real, fake])).double()
+    on_real, on_fakes = logits.tensor_split([len(logits) * len(real) // (len(real) + len(fake))])
     accuracy = ((on_real > 0).double().mean() + (on_fakes <= 0).double().mean()) / 2
     return Told(float(accuracy), -float(F.softplus(-on_real).mean() + F.softplus(on_fakes).mean()))
 
@@ -180,20 +184,19 @@ def tell(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Told:
 def gradients(
     generator: nn.Module, discriminator: nn.Module, loss: AdversarialLoss, z: Tensor, real: Tensor
 ) -> Gradients:
-    """Returns the gradients of the generator's mean loss that a discriminator, put in evaluation mode, gives.
+    """Returns the gradients of the generator's mean loss that a discriminator gives, without changing it.
 
     Arguments:
         generator: In the mode in which it is.
         discriminator: x -> logits.
         loss: Of the generator.
         z: Latents (N, k).
-        real: Images (N, C, H, W), for losses that look at them.
+        real: Images (N, C, H, W), for the discriminator's batch and for losses that look at them.
     """
-    discriminator.eval()
-    with torch.no_grad():
-        real_logits = discriminator(real)
+    frozen = copy.deepcopy(discriminator).train().requires_grad_(False)
     x = generator(z)
-    value = loss.generator(real_logits, discriminator(x)).mean()
+    real_logits, fake_logits = frozen(torch.cat([real, x])).chunk(2)
+    value = loss.generator(real_logits.detach(), fake_logits).mean()
     *found, images = torch.autograd.grad(value, [*generator.parameters(), x])
     return Gradients(torch.cat([each.double().flatten() for each in found]), images.double().flatten(1))
 
@@ -225,6 +228,5 @@ def _train_all(
         fake = generator(draw_latents(generator, batch_size, seed, "outer latents", step))
     both = torch.cat([data.take(indices).to(fake.dtype), fake])
     for descent in descents.values():
-        descent.network.train()
         real_logits, fake_logits = descent.network(both).chunk(2)
         descent.step(cross_entropy_discriminator(real_logits, fake_logits).mean())

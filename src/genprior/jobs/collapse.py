@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genprior.config import build
 from genprior.data import Dataset
@@ -145,7 +145,9 @@ class CollapseProbe:
         settings: dict[str, Any] = {"adam": self._adam(config.discriminator_learning_rate), "steps": self.steps}
         settings |= {"batch_size": config.batch_size, "seed": self.seed}
         moments: list[OuterMoment] = []
-        given = (self._met(age), fresh, strong, self.fitted, self._judged_on(), self.loss)
+        judged_on = self.held_out.some(in_packs(len(self.held_out)))
+        settings["samples"] = len(judged_on)
+        given = (self._met(age), fresh, strong, self.fitted, judged_on, self.loss)
         for moment in oppose(*given, **settings):
             moments.append(moment)
             if moment.step == self.steps:
@@ -184,9 +186,6 @@ class CollapseProbe:
         return (
             self.probed.generator(age, average=True).eval() if age == self.probed.last else self.probed.generator(age)
         )
-
-    def _judged_on(self) -> Tensor:
-        return self.held_out.some(in_packs(len(self.held_out)))
 
     def _split(self) -> tuple[Dataset, Dataset]:
         """Images that discriminators learn from, and others: the test images, else every fifth."""
