@@ -29,7 +29,13 @@ def _make_points(path: Path) -> None:
 def test_a_probe_tells_three_things_and_draws_them(genprior: Command) -> None:
     _make_points(Path("run"))
     text = genprior("probe", "collapse", "run", *QUICK)
-    for words in ("inner problem: G alone against D at", "100 %", "Inner problem.", "Outer problem.", "Direction."):
+    for words in (
+        "inner problem: G alone, non-saturating, against D at",
+        "100 %",
+        "Inner problem.",
+        "Outer problem.",
+        "Direction.",
+    ):
         assert words in text
     saved = json.loads(Path("run/probe-collapse.json").read_text())
     assert saved["inner"]["told"] in text
@@ -48,6 +54,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "ages": (["run", "--ages", "0"], "--ages: expected at least 1, got 0"),
     "steps": (["run", "--steps", "0"], "--steps: expected at least 1, got 0"),
     "a word": (["run", "--steps", "many"], "Invalid value for '--steps'"),
+    "loss": (["run", "--loss", "hinges"], "--loss: unknown loss 'hinges', did you mean 'hinge'?"),
     "judge": (["run", "--judge", "nothing", "--steps", "1"], "--judge: unknown data set"),
 }
 

@@ -73,6 +73,15 @@ def test_the_same_command_gives_the_same_numbers_and_another_seed_others(run: Pa
     assert first.outer != other.outer
 
 
+def test_another_loss_than_the_runs_can_be_descended(run: Path, root: Path) -> None:
+    own, other = (
+        _measured(CollapseProbe(run, ages=1, steps=1, data_root=root, loss=loss)) for loss in (None, "saturating")
+    )
+    assert own.inner != other.inner
+    assert json.loads(own.save().read_text())["loss"] == "non-saturating"
+    assert json.loads(other.save().read_text())["loss"] == "saturating"
+
+
 def test_no_image_is_both_learned_from_and_judged_on(run: Path) -> None:
     probe = CollapseProbe(run)
     assert (len(probe.fitted), len(probe.held_out)) == (52, 12)

@@ -88,6 +88,7 @@ def collapse(
     steps: Annotated[int, typer.Option(help="Of each G and each D.")] = 150,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     judge: Annotated[str | None, typer.Option(help="Labelled images whose classifier counts modes.")] = None,
+    loss: Annotated[str | None, typer.Option(help="G's; saturating is V itself; default the run's.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
     data_root: Root = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the probe that is there.")] = False,
@@ -100,7 +101,7 @@ def collapse(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    probe = CollapseProbe(run, ages, steps, seed, judge, data_root)
+    probe = CollapseProbe(run, ages, steps, seed, judge, data_root, loss)
     numbers = run / f"{COLLAPSE}.json"
     if numbers.exists() and not overwrite:
         raise GenpriorError(f"{numbers} exists; replace it with --overwrite", argument="run")

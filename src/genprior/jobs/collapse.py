@@ -34,7 +34,7 @@ COSTS = {"judge": 1, "inner": 2, "outer": 6}  # about; for the live line alone
 class CollapseProbe:
     """Trains a generator alone against D of several ages, and discriminators of several sizes alone against G.
 
-    Everything is done in float32 on the CPU, with the run's loss, batch size and optimiser settings.
+    Everything is done in float32 on the CPU, with the run's batch size and optimiser settings.
 
     Arguments:
         run: Folder of a trained GAN.
@@ -44,6 +44,7 @@ class CollapseProbe:
         seed: Of all draws and of the fresh discriminators.
         judge: Spec of labelled images whose classifier counts modes; None: the run's data set.
         data_root: Of named data sets, and of the classifier's cache.
+        loss: Whose generator's half is descended and whose gradients are compared; None: the run's.
 
     Attributes:
         inner: What was found of the inner problem, age after age.
@@ -51,7 +52,8 @@ class CollapseProbe:
         notes: Lines to show before; what could not be done is added later.
 
     Raises:
-        GenpriorError: No run, an untrained one, no GAN, other data than the run's, or a number out of range.
+        GenpriorError: No run, an untrained one, no GAN, other data than the run's, an unknown loss, or a number out of
+            range.
     """
 
     run: Path
@@ -60,6 +62,7 @@ class CollapseProbe:
     seed: int = 0
     judge: str | None = None
     data_root: Path | None = None
+    loss: str | None = None
     inner: list[Descended] = field(default_factory=list, init=False)
     outer: list[Opposed] = field(default_factory=list, init=False)
 
@@ -67,7 +70,7 @@ class CollapseProbe:
         at_least_one(ages=self.ages, steps=self.steps)
         self.probed = open_probed(self.run, self.data_root)
         config = self.probed.config
-        self.loss = build(LOSSES, config.loss, "loss")
+        self.adversarial = build(LOSSES, self.loss or config.loss, "loss")
         with_both = [age for age, state in sorted(self.probed.states.items()) if grouped(state, "discriminator")]
         self.inner_ages = spread(with_both, self.ages)
         grown = [age for age in sorted(self.probed.states) if age > 0]
@@ -79,7 +82,8 @@ class CollapseProbe:
     def _first_notes(self, kept: int) -> list[str]:
         told, met = (", ".join(f"{age:,}" for age in ages) for ages in (self.inner_ages, self.outer_ages))
         notes = [
-            f"inner problem: G alone against D at {told} images seen; steps: {self.steps:,}",
+            f"inner problem: G alone, {self.loss or self.probed.config.loss}, against D at {told} images seen; steps: "
+            f"{self.steps:,}",
             f"outer problem: fresh D, {', '.join(self.sizes.models)}, against G at {met} images; judged on "
             f"{len(self.held_out):,} images of {self.held_out.name}",
         ]
@@ -133,7 +137,7 @@ class CollapseProbe:
         settings: dict[str, Any] = {"adam": self._adam(config.generator_learning_rate), "steps": self.steps}
         settings |= {"batch_size": config.batch_size, "count_modes": self.count_modes, "seed": self.seed}
         moments: list[InnerMoment] = []
-        for moment in descend(generator, discriminator, self.loss, self.real, **settings):
+        for moment in descend(generator, discriminator, self.adversarial, self.real, **settings):
             moments.append(moment)
             if moment.step == self.steps:
                 self.inner.append(Descended(age, *logits_of_real(discriminator, self.real), moments))
@@ -147,7 +151,7 @@ class CollapseProbe:
         moments: list[OuterMoment] = []
         judged_on = self.held_out.some(in_packs(len(self.held_out)))
         settings["samples"] = len(judged_on)
-        given = (self._met(age), fresh, strong, self.fitted, judged_on, self.loss)
+        given = (self._met(age), fresh, strong, self.fitted, judged_on, self.adversarial)
         for moment in oppose(*given, **settings):
             moments.append(moment)
             if moment.step == self.steps:
@@ -162,7 +166,7 @@ class CollapseProbe:
         """Writes what was measured so far into the run's folder; returns the file."""
         path, config = self.run / f"{COLLAPSE}.json", self.probed.config
         told = {"run": str(self.run), "steps": self.steps, "seed": self.seed, "batch_size": config.batch_size}
-        told |= {"loss": config.loss, "held_out": self.held_out.name, "notes": self.notes}
+        told |= {"loss": self.loss or config.loss, "held_out": self.held_out.name, "notes": self.notes}
         write_json(path, told | as_table(self.inner, self.outer, self.sizes))
         return path
 
