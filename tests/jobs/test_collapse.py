@@ -248,6 +248,7 @@ def test_the_inner_paragraph_tells_modes_diversity_and_logits() -> None:
         ([WIDE], "is confirmed on this run", "is confirmed on this run"),
         ([EVEN], "is not confirmed on this run", "is not confirmed on this run"),
         ([WIDE, EVEN], "is not confirmed on this run", "depends on G's age: it does at 4 images, not at 48."),
+        ([_outer(4, -1.2, -0.8, 0.3, 0.4)], "is confirmed on this run", "is not confirmed on this run"),
         ([_outer(4, -1.2, math.nan, math.nan, 0.8)], "is not confirmed on this run", "is not confirmed on this run"),
     ],
 )
