@@ -46,12 +46,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "figures_probe": set(),
     "figures_modes": {"images"},
     "figures_equilibrium": set(),
+    "figures_collapse": {"diagnosis"},
     "progress": {"jobs", "runs"},
     "pictures": ANYTHING | {"config", "runs", "figures"},
     "report": ANYTHING | {"config", "runs", "figures"},
     "cli": ANYTHING
     | {"config", "runs", "jobs", "figures", "figures_restoration", "figures_comparison", "pictures", "progress"}
-    | {"report", "figures_probe", "figures_modes", "figures_equilibrium"},
+    | {"report", "figures_probe", "figures_modes", "figures_equilibrium", "figures_collapse"},
     "__main__": {"cli"},
 }
 # Tables of names are read by these alone; everything below them gets objects.

@@ -30,6 +30,22 @@ Epochs = Annotated[float | None, typer.Option(help="Budget in passes over the da
 ImagesSeen = Annotated[int | None, typer.Option(help="Budget in images.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
 Minutes = Annotated[float | None, typer.Option(help="Budget in minutes.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the probe that is there.")]
+
+
+def set_threads(count: int | None) -> None:
+    """Makes torch use that many threads; None: as many as it would."""
+    import torch
+
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def refuse_kept(numbers: Path, overwrite: bool) -> None:
+    """Raises `GenpriorError` where a run already has these numbers."""
+    if numbers.exists() and not overwrite:
+        raise GenpriorError(f"{numbers} exists; replace it with --overwrite", argument="run")
 
 
 def refuse_existing(path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genprior.cli.common import Root, print_columns
+from genprior.cli.common import Root, Threads, print_columns, set_threads
 from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def compare(
     ] = None,
     count: Annotated[int, typer.Option(help="How many of them, at least 2.")] = 100,
     seed: Annotated[int, typer.Option(help="Of damage and samples.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
+    threads: Threads = None,
     data_root: Root = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the comparison that is there.")] = False,
 ) -> None:
@@ -35,13 +35,10 @@ def compare(
         raise GenpriorError(f"{out} exists; replace it with --overwrite", argument="out")
     if len(runs) > MOST_RUNS:
         raise GenpriorError(f"expected at most {MOST_RUNS} runs, got {len(runs)}", argument="run")
-    import torch
-
     from genprior.jobs.compare import Comparison, save, table_of
     from genprior.progress import show_stages
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     comparison = Comparison(runs, held_out, count, seed, data_root)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from genprior.cli.common import ILL, Root
+from genprior.cli.common import ILL, Root, Threads, set_threads
 
 
 def diagnose(
@@ -14,17 +14,14 @@ def diagnose(
     judge: Annotated[
         str | None, typer.Option(help="Labelled images whose classifier looks at samples; default the run's data.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
+    threads: Threads = None,
     data_root: Root = None,
 ) -> None:
     """Say whether a run is healthy, with evidence and a remedy; exit code 1 where one is ill."""
-    import torch
-
     from genprior.jobs.diagnose import Examination
     from genprior.progress import show_stages
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     examinations = [Examination(run, judge, data_root) for run in runs]  # bad input is found before work is done
     is_ill = False
     for examination in examinations:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genprior.cli.common import Root, print_columns
+from genprior.cli.common import Root, Threads, print_columns, set_threads
 
 
 def evaluate(
@@ -19,18 +19,15 @@ def evaluate(
     ] = None,
     inversions: Annotated[int, typer.Option(help="Held-out and training images to invert; 0 for none.")] = 100,
     seed: Annotated[int, typer.Option(help="Of samples and intervals.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
+    threads: Threads = None,
     data_root: Root = None,
 ) -> None:
     """Score samples of trained runs, beside the scores of real images, into metrics.json of each."""
-    import torch
-
     from genprior.jobs.evaluate import Evaluation
     from genprior.progress import show_stages
     from genprior.runs.metrics import METRICS
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     # What is wrong with the last run is found before minutes are spent on the others.
     evaluations = [Evaluation(run, count, held_out, judge, seed, data_root, inversions) for run in runs]
     for evaluation in evaluations:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genprior.cli.common import Root, RunFolder
-from genprior.errors import GenpriorError
+from genprior.cli.common import Overwrite, Root, RunFolder, Threads, refuse_kept, set_threads
+from genprior.cli.probe_collapse import collapse
+from genprior.cli.probe_equilibrium import equilibrium
 
 if TYPE_CHECKING:
-    from genprior.diagnosis.duality import Response
-    from genprior.figures_equilibrium import Curve
     from genprior.jobs.compare import Stage
-    from genprior.jobs.equilibrium import EquilibriumProbe
     from genprior.jobs.probe import SaturationProbe
 
 probe_app = typer.Typer(help="Put a trained run to the test by an experiment.", rich_markup_mode=None)
@@ -31,22 +29,18 @@ def saturation(
     steps: Annotated[int, typer.Option(help="Of each discriminator.")] = 2000,
     seeds: Annotated[int, typer.Option(help="Fresh discriminators at each age.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the first of them; the others follow.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
+    threads: Threads = None,
     data_root: Root = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the probe that is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Retrain D against a frozen G: which loss's gradient vanishes? (Arjovsky & Bottou 2017)."""
-    import torch
-
     from genprior.jobs.probe import SATURATION, SaturationProbe
     from genprior.progress import show_stages
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     probe = SaturationProbe(run, ages, steps, seeds, seed, data_root)
     numbers, figure = run / f"{SATURATION}.json", probe.probed.run.figures / f"{SATURATION}.png"
-    if numbers.exists() and not overwrite:
-        raise GenpriorError(f"{numbers} exists; replace it with --overwrite", argument="run")
+    refuse_kept(numbers, overwrite)
 
     def saving() -> "Iterator[Stage]":
         saved = 0
@@ -83,72 +77,5 @@ def _draw(probe: "SaturationProbe", path: Path) -> None:
     write_saturation(panels, path)
 
 
-@probe_app.command()
-def equilibrium(
-    run: RunFolder,
-    steps: Annotated[int, typer.Option(help="Of each adversary.")] = 300,
-    age: Annotated[
-        int | None, typer.Option(help="Images seen by the earlier players of the path; default: the last kept age.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
-    data_root: Root = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the probe that is there.")] = False,
-) -> None:
-    """Is this GAN close to an equilibrium? Duality gap, path angle, gradients, D on held-out images."""
-    import torch
-
-    from genprior.jobs.equilibrium import EQUILIBRIUM, EquilibriumProbe
-    from genprior.progress import show_stages
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    probe = EquilibriumProbe(run, steps, age, seed, data_root)
-    numbers, figure = run / f"{EQUILIBRIUM}.json", probe.probed.run.figures / f"{EQUILIBRIUM}.png"
-    if numbers.exists() and not overwrite:
-        raise GenpriorError(f"{numbers} exists; replace it with --overwrite", argument="run")
-
-    def saving() -> "Iterator[Stage]":
-        for stage in probe.measure():
-            probe.save()  # what ends the command loses nothing that was measured
-            yield stage
-
-    show_stages(saving(), probe.notes)
-    _draw_equilibrium(probe, figure)
-    typer.echo(probe.paragraph())
-    typer.echo(f"numbers: {numbers}")
-    typer.echo(f"figure: {figure}")
-
-
-def _draw_equilibrium(probe: "EquilibriumProbe", path: Path) -> None:
-    from genprior.diagnosis.equilibrium import LEVEL
-    from genprior.figures_equilibrium import EquilibriumPicture, write_equilibrium
-
-    found = probe.found
-    assert found.up is not None
-    assert found.down is not None
-    assert found.equilibrium is not None
-    rules = "" if found.paying is None else ", by the rules of its penalties"
-    picture = EquilibriumPicture(
-        f"{probe.run}: {found.equilibrium.verdict}{rules}; duality gap of V {found.equilibrium.gap.value:.3f} or more, "
-        f"Jensen-Shannon divergence {found.equilibrium.divergence.value:.3f} nats or more",
-        _curve(found.up),
-        _curve(found.down),
-        None if found.paying is None else _curve(found.paying),
-        LEVEL,
-        [] if found.path is None else found.path.alphas,
-        [] if found.path is None else found.path.cosines,
-        probe.no_path,
-        {kind: told.accuracy for kind, told in found.told.items()},
-        {kind: told.accuracy_error for kind, told in found.told.items()},
-    )
-    write_equilibrium(picture, path)
-
-
-def _curve(response: "Response") -> "Curve":
-    from genprior.figures_equilibrium import Curve
-
-    moments = list(response.moments)
-    values = [moment.judged.value for moment in moments], [moment.fit.value for moment in moments]
-    steps = [moment.step for moment in moments]
-    return Curve(steps, *values, best=steps.index(response.best.step))
+probe_app.command()(collapse)
+probe_app.command()(equilibrium)

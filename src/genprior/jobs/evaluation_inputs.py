@@ -54,7 +54,7 @@ def load_inputs(
             f"{path} models points, which no classifier sees; runs of images are evaluated", argument="run"
         )
     prior, training, real = load_prior(path), training_images(run, config), _held_out(config, shape, held_out)
-    judged_by = judge_data(judge or config.data, lambda spec: _load(config, shape, spec))
+    judged_by = judge_data(judge or config.data, lambda spec: load_images(config, shape, spec))
     size = _checked_size(count, real, training)
     inversions = _checked_inversions(inversions, real, training)
     return Inputs(run, config, prior, training, real, judged_by, size, inversions)
@@ -88,7 +88,8 @@ def _with_root(config: RunConfig, data_root: Path | None) -> RunConfig:
     return config if data_root is None else config.model_copy(update={"data_root": str(data_root)})
 
 
-def _load(config: RunConfig, shape: Shape, spec: str) -> Dataset:
+def load_images(config: RunConfig, shape: Shape, spec: str) -> Dataset:
+    """Returns the images of a spec in the shape of a run's; raises `GenpriorError` where they have another."""
     data = load_data(spec, root=config.data_root, size=shape[1], channels=shape[0], fit=config.fit)
     if data.image_shape != shape:
         expected, got = ("x".join(map(str, each)) for each in (shape, data.image_shape))
@@ -114,7 +115,7 @@ def _held_out(config: RunConfig, shape: Shape, asked: str | None) -> Dataset:
             argument="held_out",
         )
     try:
-        return _load(config, shape, spec)
+        return load_images(config, shape, spec)
     except GenpriorError as error:
         raise GenpriorError(error.message, argument="held_out") from error
 

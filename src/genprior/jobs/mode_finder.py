@@ -15,7 +15,7 @@ from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import IMAGES_AT_ONCE, Classifier, seen
 from genprior.evaluation.histogram import SHARE_OF_A_MODE, class_counts
-from genprior.evaluation.modes import ModeCount, count_class_modes, count_gaussian_modes, modes_of
+from genprior.evaluation.modes import ModeCount, count_class_modes, count_gaussian_modes, modes_of, near_centres
 from genprior.jobs.judge import FOLDER, judge_data, judge_of
 from genprior.seeding import derived_generator
 
@@ -30,6 +30,13 @@ class Finder(Protocol):
     @property
     def real(self) -> Tensor:
         """Features of real samples (M, F)."""
+
+    @property
+    def spread(self) -> Tensor:
+        """How the data are spread over the modes (modes,)."""
+
+    def modes(self, x: Tensor) -> Tensor:
+        """Returns the mode of each sample (N,), the nearest one where it is of none."""
 
     def __call__(self, x: Tensor) -> ModeCount:
         """Returns the modes of samples x (N, C, H, W), at least one."""
@@ -54,6 +61,13 @@ class GaussianFinder:
 
     def __call__(self, x: Tensor) -> ModeCount:
         return count_gaussian_modes(x, self.centres, self.sigma, derived_generator(0, FLOOR))
+
+    @property
+    def spread(self) -> Tensor:
+        return torch.ones(len(self.centres))
+
+    def modes(self, x: Tensor) -> Tensor:
+        return near_centres(x, self.centres, self.sigma)[1]
 
     def features(self, x: Tensor) -> Tensor:
         return x.flatten(1)
@@ -82,6 +96,9 @@ class ClassFinder:
     def __call__(self, x: Tensor) -> ModeCount:
         found = probabilities(self.classifier, x, self.apart)
         return count_class_modes(found, self.spread, self.ceiling, self.least, derived_generator(0, FLOOR))
+
+    def modes(self, x: Tensor) -> Tensor:
+        return modes_of(probabilities(self.classifier, x, self.apart))[1]
 
     def features(self, x: Tensor) -> Tensor:
         return class_features(self.classifier, x, self.apart)

@@ -1,0 +1,195 @@
+"""The outer problem where its answer is known: closed forms of value and divergence, and of angles."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genprior.data import Dataset
+from genprior.diagnosis.capacity import (
+    Agreement,
+    Gradients,
+    Opposed,
+    OuterMoment,
+    Told,
+    agreement_of,
+    gradients,
+    oppose,
+    tell,
+)
+from genprior.models import dcgan, mlp
+from genprior.seeding import initialised
+from genprior.training.losses import AdversarialLoss, non_saturating, saturating
+from genprior.training.optimiser import AdamSettings
+
+POINT = (2, 1, 1)
+
+
+class Shift(nn.Module):
+    """z (B, 2) -> z + shift, points (B, 2, 1, 1)."""
+
+    latent_size = 2
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.tensor([shift, 0.0]))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (z + self.shift)[:, :, None, None]
+
+
+class Linear(nn.Module):
+    """x -> sign * w x for each `pack` points that follow one another."""
+
+    def __init__(self, w: tuple[float, float], sign: float = 1.0, pack: int = 1) -> None:
+        super().__init__()
+        self.w, self.sign, self.pack = nn.Parameter(torch.tensor(w)), sign, pack
+
+    def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        return self.sign * (x.flatten(1) @ self.w).view(-1, self.pack).sum(1)
+
+
+def _normal(count: int, seed: int) -> Tensor:
+    return torch.randn(count, *POINT, generator=torch.Generator().manual_seed(seed))
+
+
+def _gradients(discriminator: nn.Module, loss: AdversarialLoss, count: int = 12) -> Gradients:
+    z = _normal(count, 1).flatten(1)
+    return gradients(Shift(0.0), discriminator, loss, z, _normal(count, 2))
+
+
+def _divergence_of_shifted_normals(shift: float) -> float:
+    """JSD of N(0, 1) and N(shift, 1) in nats, by the trapezium rule."""
+    x = torch.linspace(-12, 12 + shift, 20_001, dtype=torch.float64)
+    p, q = (torch.exp(-((x - mean) ** 2) / 2) / math.sqrt(2 * math.pi) for mean in (0.0, shift))
+    terms = [torch.trapezoid(each * torch.log(2 * each / (p + q)).nan_to_num(), x) for each in (p, q)]
+    return float(sum(terms)) / 2
+
+
+def test_a_discriminator_that_is_certain_and_right_estimates_log_2() -> None:
+    told = tell(Linear((50.0, 0.0)), torch.ones(6, *POINT), -torch.ones(3, *POINT))
+    assert (told.accuracy, told.value) == (1.0, pytest.approx(0.0, abs=1e-9))
+    assert told.divergence == pytest.approx(math.log(2))
+
+
+def test_a_discriminator_that_knows_nothing_estimates_0() -> None:
+    told = tell(Linear((0.0, 0.0)), _normal(6, 0), _normal(6, 1))
+    assert told.accuracy == 0.5
+    assert told.value == pytest.approx(-math.log(4))
+    assert told.divergence == pytest.approx(0.0, abs=1e-7)
+
+
+def test_the_best_discriminator_of_two_normals_estimates_their_divergence() -> None:
+    """log p/q of N(0, 1) and N(2, 1) in the first coordinate is 2 - 2 x."""
+
+    class Best(nn.Module):
+        def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+            return 2 - 2 * x[:, 0, 0, 0]
+
+    told = tell(Best(), _normal(20_000, 0), Shift(2.0)(_normal(20_000, 1).flatten(1)))
+    assert told.divergence == pytest.approx(_divergence_of_shifted_normals(2.0), abs=0.01)
+    assert told.accuracy == pytest.approx(0.8413, abs=0.01)
+
+
+def _moments(shift: float, steps: int = 150, **changes: object) -> list[OuterMoment]:
+    def fresh(width: int, seed: int) -> nn.Module:
+        return initialised(lambda: mlp.Discriminator(POINT, width, 2), seed)
+
+    fresh_ones = {"small": fresh(4, 0), "strong": fresh(32, 0), "again": fresh(32, 1)}
+    data = Dataset("normal", _normal(2000, 0))
+    settings = {"adam": AdamSettings(0.01), "steps": steps, "batch_size": 60, "samples": 1200} | changes
+    return list(oppose(Shift(shift), fresh_ones, "strong", data, _normal(1200, 5), non_saturating(), **settings))
+
+
+def test_trained_discriminators_come_near_the_divergence_of_two_normals_and_agree() -> None:
+    found = Opposed(0, "strong", _moments(2.0))
+    assert found.best("strong").divergence == pytest.approx(_divergence_of_shifted_normals(2.0), abs=0.03)
+    assert found.best("strong").accuracy == pytest.approx(0.84, abs=0.03)
+    assert found.settled("again").weights > 0.99
+    assert set(found.moments[0].agreement) == {"small", "again"}
+
+
+def test_nothing_is_told_of_a_generator_that_is_perfect() -> None:
+    assert Opposed(0, "strong", _moments(0.0, 40)).best("strong").divergence == pytest.approx(0, abs=0.02)
+
+
+def test_the_same_seed_gives_the_same_numbers_and_looking_changes_none() -> None:
+    short, long = _moments(1.0, 4, samples=12), _moments(1.0, 16, samples=12)
+    later = {each.step: each for each in long}
+    assert [later[each.step] for each in short if each.step in (0, 1, 2, 4)] == [
+        each for each in short if each.step in (0, 1, 2, 4)
+    ]
+    assert _moments(1.0, 4, samples=12, seed=1) != short
+
+
+def test_the_generator_stays_as_it_was_in_either_mode() -> None:
+    generator = initialised(lambda: dcgan.Generator((1, 8, 8), 4, 4), 0)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    data = Dataset("noise", torch.randint(256, (24, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
+    fresh = {"one": dcgan.Discriminator((1, 8, 8), 4)}
+    settings = {"adam": AdamSettings(0.01), "steps": 2, "batch_size": 4, "samples": 8, "latents": 4}
+    list(oppose(generator, fresh, "one", data, data.some(8), saturating(), **settings))
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+    assert all(weight.grad is None for weight in generator.parameters())
+
+
+def test_looking_does_not_change_a_discriminator_and_normalises_real_images_and_fakes_alike() -> None:
+    discriminator = initialised(lambda: dcgan.Discriminator((1, 8, 8), 4), 0)
+    before = {name: value.clone() for name, value in discriminator.state_dict().items()}
+    real = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    told = tell(discriminator, real, 0.5 * real)
+    assert all(torch.equal(value, before[name]) for name, value in discriminator.state_dict().items())
+    logits = discriminator(torch.cat([real, 0.5 * real])).detach()
+    expected = nn.functional.logsigmoid(torch.cat([logits[:8], -logits[8:]])).mean() * 2
+    assert told.value == pytest.approx(float(expected), rel=1e-5)
+
+
+# Angles.
+
+
+@pytest.mark.parametrize("loss", [saturating(), non_saturating()])
+def test_the_same_discriminator_agrees_and_its_opposite_does_not(loss: AdversarialLoss) -> None:
+    one, opposite = (_gradients(Linear((1.0, 2.0), sign), loss) for sign in (1.0, -1.0))
+    assert agreement_of(one, one) == Agreement(pytest.approx(1), pytest.approx(1))
+    assert agreement_of(one, opposite) == Agreement(pytest.approx(-1), pytest.approx(-1))
+
+
+def test_orthogonal_slopes_have_cosine_0() -> None:
+    found = agreement_of(*(_gradients(Linear(w), non_saturating()) for w in ((1.0, 0.0), (0.0, 3.0))))
+    assert found == Agreement(pytest.approx(0, abs=1e-7), pytest.approx(0, abs=1e-7))
+
+
+def test_gradients_equal_those_in_closed_form() -> None:
+    """Of the mean of -log s(w z): with respect to the shift, the mean of (s - 1) w."""
+    z = _normal(12, 1).flatten(1)
+    w = torch.tensor([1.0, -2.0])
+    found = _gradients(Linear((1.0, -2.0)), non_saturating())
+    factors = torch.sigmoid(z @ w) - 1
+    torch.testing.assert_close(found.weights, (factors.mean() * w).double())
+    torch.testing.assert_close(found.images, (factors[:, None] * w / 12).double())
+
+
+def test_a_logit_of_several_images_gives_each_its_gradient() -> None:
+    one, same = (_gradients(Linear((1.0, 2.0), pack=pack), non_saturating()) for pack in (3, 1))
+    assert one.images.shape == (12, 2)
+    assert agreement_of(one, same).images == pytest.approx(1)
+
+
+def test_tiny_gradients_keep_their_direction_and_none_has_no_direction() -> None:
+    rows = torch.tensor([[3e-300, 4e-300]], dtype=torch.float64)
+    tiny, nothing = Gradients(rows[0], rows), Gradients(0 * rows[0], 0 * rows)
+    assert agreement_of(tiny, Gradients(rows[0] * 1e300, rows * 1e300)).weights == pytest.approx(1)
+    found = agreement_of(tiny, nothing)
+    assert math.isnan(found.weights)
+    assert math.isnan(found.images)
+
+
+def test_agreement_settles_over_the_second_half_and_the_best_value_counts() -> None:
+    moments = [
+        OuterMoment(step, {"s": Told(0.5, value)}, {"s": Agreement(cosine, -cosine)})
+        for step, value, cosine in ((0, -1.4, 1.0), (1, -0.2, 0.8), (2, -0.9, 0.2), (4, -0.5, 0.4))
+    ]
+    found = Opposed(0, "t", moments)
+    assert found.settled("s") == Agreement(pytest.approx(0.3), pytest.approx(-0.3))
+    assert found.best("s").value == -0.2
