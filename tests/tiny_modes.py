@@ -31,12 +31,12 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ring_finder() -> GaussianFinder:
-    data = load_data("ring:count=100")
+    data = load_data("ring:count=500")  # as the cells
     modes = data.modes
     assert modes is not None
     assert modes.centres is not None
     assert modes.sigma is not None
-    return GaussianFinder(modes.centres, modes.sigma, data.some(100).flatten(1))
+    return GaussianFinder(modes.centres, modes.sigma, data.some(500).flatten(1))
 
 
 def ring_cell(out: Path, row: str = "non-saturating", seed: int = 0, **changes: object) -> Cell:
