@@ -45,6 +45,14 @@ def test_what_lasts_to_the_end_decides() -> None:
         (Sampled(0.9, (5, 10), 0.3, 0.01), "collapsed", "5 of 10 classes"),
         (Sampled(0.9, (10, 10), 1.0, 0.6), "memorising", "60 % of the samples"),
         (Sampled(0.001, (1, 10), 1.0, 1.0), "collapsed", "vary 0.1 %"),
+        (
+            Sampled(0.001, (1, 8), mode="mode"),
+            "collapsed",
+            "vary 0.1 % as much as real images, and the samples hold 1 of 8",
+        ),
+        (Sampled(0.9, (3, 25), mode="mode"), "collapsed", "3 of 25 modes"),
+        (Sampled(0.9, (989, 1000), mode="mode"), "collapsed", "989 of 1000 modes"),
+        (Sampled(0.9, (990, 1000), mode="mode"), HEALTHY, ""),
         (Sampled(0.9), HEALTHY, ""),
         (Sampled(0.9, (10, 10), 1.0, 0.15), HEALTHY, ""),
     ],
@@ -53,6 +61,13 @@ def test_samples_decide_where_the_record_is_well(sampled: Sampled, verdict: str,
     found = decide([], 1000, sampled)
     assert found.verdict == verdict
     assert told in " ".join(found.evidence)
+
+
+def test_a_sign_that_lasts_does_not_hide_a_collapse() -> None:
+    swings = Episode("oscillating", "it swings", 0, 1000)
+    found = decide([swings], 1000, Sampled(0.9, (3, 10), 1.0))
+    assert (found.verdict, found.evidence) == ("oscillating", ["it swings", "the samples hold 3 of 10 classes"])
+    assert decide([swings], 1000, WELL).evidence == ["it swings"]
 
 
 def test_values_that_are_not_finite_come_first() -> None:

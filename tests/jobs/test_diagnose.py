@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from genprior.config import GANConfig
+from genprior.data import load_data
 from genprior.diagnosis.verdict import Sampled
 from genprior.errors import GenpriorError
+from genprior.jobs import diagnose
 from genprior.jobs.diagnose import FILE, Examination, _with_scores
 from genprior.runs import execute, new_run, open_run, resumed_run
 from genprior.runs.checkpoint import load_checkpoint
@@ -138,6 +142,39 @@ def test_points_are_judged_by_their_record_and_spread(
     found = _examined(tmp_path / "run", root).found
     assert found is not None
     assert found.verdict == "healthy"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A prior of which these points are drawn."""
+
+    x: Tensor
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        return self.x[:count]
+
+
+@pytest.mark.parametrize(
+    ("modes", "verdict", "told"), [(8, "healthy", []), (3, "collapsed", ["the samples hold 3 of 8 modes"])]
+)
+def test_points_that_miss_modes_are_called_collapsed(
+    modes: int,
+    verdict: str,
+    told: list[str],
+    make_run: Callable[..., object],
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_run(images_seen=4000)
+    data = load_data("ring")
+    assert data.labels is not None
+    x = data.take((data.labels < modes).nonzero()[:2000, 0])
+    monkeypatch.setattr(diagnose, "load_prior", lambda path: Drawn(x))
+    monkeypatch.setattr(diagnose.Examination, "_is_young", lambda self, images: False)
+    found = _examined(tmp_path / "run", root).found
+    assert found is not None
+    assert (found.verdict, found.evidence) == (verdict, told)
 
 
 @pytest.mark.parametrize("what", ["untrained", "nothing"])

@@ -5,14 +5,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from genprior.diagnosis.episodes import Episode
 
-HEALTHY = "healthy"
+HEALTHY, COLLAPSED = "healthy", "collapsed"
 LEAST_DIVERSITY, MOST_COPIES = 0.2, 0.2
+MAY_MISS = 0.01  # of many modes some are missed by chance
+PLURAL = {"class": "classes", "mode": "modes"}
 GOOD = 0.5  # a precision from which on a missing class is missing, rather than not learned yet
 
 
@@ -22,10 +25,11 @@ class Sampled:
 
     Attributes:
         diversity: See `diversity`.
-        modes: How many classes they hold, and how many there are; None where no classifier looked.
+        modes: How many modes they hold, and how many there are; None where nothing could count them.
         precision: Share of them that lies among real images, over the same share of real images; None: not known.
         copies: Share of samples that are near copies of training images, 0.01 where there are none; None: not known.
         is_finite: Whether all of their values are finite.
+        mode: What a mode is called.
         is_young: Whether training has only begun, so that poor samples are no illness.
     """
 
@@ -35,6 +39,7 @@ class Sampled:
     copies: float | None = None
     is_finite: bool = True
     is_young: bool = False
+    mode: Literal["class", "mode"] = "class"
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,10 @@ def _decided(
     """The verdict, its evidence, and since when it holds."""
     if stopped is not None or not sampled.is_finite:
         return "non-finite", [stopped or "samples have values that are not finite"], None
+    verdict, told = _by_samples(sampled)
     for episode in found:
         if episode.last >= last_images:
-            return episode.name, [episode.text], episode.first
-    verdict, told = _by_samples(sampled)
+            return episode.name, [episode.text, *([told] if verdict == COLLAPSED else [])], episode.first
     return verdict, [told] if told else [], None
 
 
@@ -110,19 +115,20 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
     held, of = sampled.modes or (0, 0)
     precision = sampled.precision if sampled.precision is not None else 1.0
     varies = f"the samples vary {100 * sampled.diversity:.1f} % as much as real images"
-    holds = f"the samples hold {held} of {of} classes"
+    holds = f"the samples hold {held} of {of} {PLURAL[sampled.mode]}"
+    are_missing = of - held > MAY_MISS * of
     if sampled.is_young:
-        poor = varies if sampled.diversity < LEAST_DIVERSITY else holds if held < of else ""
+        poor = varies if sampled.diversity < LEAST_DIVERSITY else holds if are_missing else ""
         return HEALTHY, poor and f"{poor}: too early to tell"
     if sampled.diversity < LEAST_DIVERSITY:
-        return "collapsed", varies
+        return COLLAPSED, f"{varies}, and {holds}" if of else varies
     if sampled.copies is not None and sampled.copies > MOST_COPIES:
         share = f"{100 * sampled.copies:.0f} % of the samples"
         return "memorising", f"{share} are nearer to a training image than 99 % of new real images"
-    if held <= of // 2 < of or (held < of and precision >= GOOD):
-        return "collapsed", holds
+    if held <= of // 2 < of or (are_missing and precision >= GOOD):
+        return COLLAPSED, holds
     good = f"{100 * precision:.0f} % as many of them as of real images lie among real ones"
-    return HEALTHY, f"{holds}, and {good}: not learned yet" if held < of else ""
+    return HEALTHY, f"{holds}, and {good}: not learned yet" if are_missing else ""
 
 
 BOUND = (
@@ -139,8 +145,8 @@ VERDICTS: dict[str, str] = {
     "discriminator wins": f"{BOUND}; fewer --discriminator-updates or a higher --generator-learning-rate help less",
     "generator wins": "raise --discriminator-learning-rate or --discriminator-updates, or take a wider discriminator",
     "oscillating": f"{BOUND}; lower --beta1 and the learning rates; --schedule linear lets the circle shrink",
-    "collapsed": f"{BOUND}; a higher --discriminator-learning-rate or a wider discriminator where it is weak",
+    COLLAPSED: f"{BOUND}; a higher --discriminator-learning-rate or a wider discriminator where it is weak",
     "memorising": "train on more images, or for fewer; a set this small has little to say beyond itself",
     HEALTHY: "none needed",
 }
-WITHOUT_PLAYERS = {"collapsed": "train for longer or at a lower learning rate, and look at the curves of the run"}
+WITHOUT_PLAYERS = {COLLAPSED: "train for longer or at a lower learning rate, and look at the curves of the run"}

@@ -7,13 +7,17 @@ from typing import Any
 
 import torch
 
+from genprior.config import RunConfig
+from genprior.data import Dataset
 from genprior.diagnosis.episodes import STRETCH, episodes
 from genprior.diagnosis.verdict import Diagnosis, Sampled, decide, diversity
 from genprior.errors import GenpriorError
+from genprior.evaluation.histogram import class_counts, modes_found
 from genprior.jobs.compare import Stage
 from genprior.jobs.evaluate import Evaluation
 from genprior.jobs.evaluation_inputs import training_images
 from genprior.jobs.judge import split_specs
+from genprior.jobs.mode_finder import Finder, run_finder
 from genprior.runs import Run, load_prior, open_run
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.folder import write_json
@@ -24,6 +28,7 @@ FILE = "diagnosis.json"
 SAMPLES = 2000
 LEAST_KEPT = 500  # samples behind scores that are used again
 LEAST_PER_CLASS = 20
+PER_MODE = 10  # samples: of 1,000 modes a perfect model then misses one in twenty times
 LEAST_STEPS = 150  # and one epoch: before that samples say nothing
 
 
@@ -82,6 +87,8 @@ class Examination:
         if self.data_root is not None:
             config = config.model_copy(update={"data_root": str(self.data_root)})
         data = training_images(self.opened, config)
+        if data.modes is not None:
+            return (yield from self._counted(config, data))
         real = data.some(SAMPLES)
         x = load_prior(self.run).sample(max(2, len(real)), 0)
         spread = diversity(x, real) if len(real) > 1 else 1.0
@@ -91,6 +98,23 @@ class Examination:
         if metrics is None and sampled.is_finite:
             metrics = yield from self._measured()
         return sampled if metrics is None else _with_scores(sampled, metrics, self._has_held_out(metrics))
+
+    def _counted(self, config: RunConfig, data: Dataset) -> Generator[Stage, None, Sampled]:
+        """What samples show where the modes of the data are known by construction."""
+        assert data.modes is not None
+        x = load_prior(self.run).sample(max(SAMPLES, PER_MODE * data.modes.count), 0)
+        sampled = Sampled(diversity(x, data.some(SAMPLES)), mode="mode", is_young=self._is_young(len(data)))
+        if not bool(torch.isfinite(x).all()):
+            return replace(sampled, is_finite=False)
+        finding = run_finder(config, data, self.judge)
+        try:
+            while True:
+                yield Stage(0.1 + 0.8 * next(finding), "modes")
+        except StopIteration as found:
+            finder: Finder = found.value
+        held = modes_found(class_counts(finder.modes(x), len(finder.spread)), finder.spread)
+        count = finder(x)
+        return replace(sampled, modes=held, precision=count.high_quality / max(count.ceiling, 1e-9))
 
     def _measured(self) -> Generator[Stage, None, dict[str, Any] | None]:
         """A few scores, or None where no classifier can judge."""
