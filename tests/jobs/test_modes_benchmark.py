@@ -40,6 +40,9 @@ def test_a_benchmark_that_was_ended_goes_on_to_the_same_numbers(tmp_path: Path) 
     assert (first.cells[0].path / "modes.json").read_bytes() == kept
     (table,) = second.tables()
     assert [row.modes is not None for row in table.rows] == [True, True]
+    (wide,) = ModeBenchmark(out, **{**SOME, "rows": ("r1",)}).tables()  # a later command keeps what was found
+    assert [row.row for row in wide.rows] == [*(row.row for row in table.rows), "r1"]
+    assert wide.rows[:2] == table.rows
 
     alone = ring_cell(tmp_path / "alone", "hinge")
     list(measure_cell(alone, ring_finder()))

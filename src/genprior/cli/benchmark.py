@@ -24,7 +24,9 @@ def modes(
     out: Annotated[Path, typer.Option(help="Folder of runs, tables and figures.")] = Path("runs/modes"),
     data: Annotated[
         list[str] | None,
-        typer.Option(help="ring, grid, mnist or stacked-mnist; repeatable; default ring, grid and mnist."),
+        typer.Option(
+            help="ring, grid, mnist, stacked-mnist or stacked-mnist-dcgan; repeatable; default the first three."
+        ),
     ] = None,
     row: Annotated[
         list[str] | None, typer.Option(help="A loss or a remedy, such as hinge or r1; repeatable; default all.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from genprior.config import RunConfig
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
-from genprior.jobs.cells import Cell
+from genprior.jobs.cells import MODES, Cell
 from genprior.jobs.compare import Stage
 from genprior.jobs.mode_finder import Finder, run_finder
 from genprior.jobs.mode_table import Table, table_of, write_tables
@@ -106,12 +106,18 @@ class ModeBenchmark:
             yield Stage(1.0, f"{len(self.cells)} cells")
 
     def tables(self) -> list[Table]:
-        """Returns what is known so far, a table for each data set."""
-        found = [(cell, cell.measured()) for cell in self.cells]
-        return [
-            table_of(data, self.rows, [table for cell, table in found if cell.data == data and table is not None])
-            for data in self.data
-        ]
+        """Returns what is known so far, a table for each data set; rows and seeds of earlier commands stand there too."""
+        return [self._table(data) for data in self.data]
+
+    def _table(self, data: str) -> Table:
+        rows = [row for row in ROWS if row in self.rows or self._measured_seeds(data, row)]
+        cells = [self._cell(data, row, seed) for row in rows for seed in self._measured_seeds(data, row)]
+        found = [table for table in (cell.measured() for cell in cells) if table is not None]
+        return table_of(data, rows, found)
+
+    def _measured_seeds(self, data: str, row: str) -> list[int]:
+        paths = (self.out / data / row).glob(f"*/{MODES}")
+        return sorted(int(path.parent.name) for path in paths if path.parent.name.isdecimal())
 
     def _find_finders(self) -> Iterator[Stage]:
         """Loads the data and makes what counts modes: what is wrong is found before anything is trained."""
