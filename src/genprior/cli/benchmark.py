@@ -24,9 +24,7 @@ def modes(
     out: Annotated[Path, typer.Option(help="Folder of runs, tables and figures.")] = Path("runs/modes"),
     data: Annotated[
         list[str] | None,
-        typer.Option(
-            help="ring, grid, mnist, stacked-mnist or stacked-mnist-dcgan; repeatable; default the first three."
-        ),
+        typer.Option(help="ring, grid, mnist, stacked-mnist, stacked-mnist-dcgan; repeatable; default first three."),
     ] = None,
     row: Annotated[
         list[str] | None, typer.Option(help="A loss or a remedy, such as hinge or r1; repeatable; default all.")

@@ -106,7 +106,7 @@ class ModeBenchmark:
             yield Stage(1.0, f"{len(self.cells)} cells")
 
     def tables(self) -> list[Table]:
-        """Returns what is known so far, a table for each data set; rows and seeds of earlier commands stand there too."""
+        """Returns what is known so far, that of earlier commands included, a table for each data set."""
         return [self._table(data) for data in self.data]
 
     def _table(self, data: str) -> Table:
