@@ -46,6 +46,12 @@ def test_the_same_command_gives_the_same_numbers_and_overwrites_only_when_asked(
     assert Path("run/probe-saturation.json").read_bytes() == first
 
 
+def test_a_packed_discriminator_is_probed_in_whole_packs(genprior: Command) -> None:
+    make_tiny_run(Path("run"), pack=3, batch_size=6)
+    genprior("probe", "saturation", "run", *QUICK)
+    assert json.loads(Path("run/probe-saturation.json").read_text())["latents"] == 510
+
+
 BAD: dict[str, tuple[list[str], str]] = {
     "no run": (["nowhere"], "RUN: nowhere is not a run"),
     "ages": (["run", "--ages", "0"], "--ages: expected at least 1, got 0"),

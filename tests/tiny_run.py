@@ -9,19 +9,20 @@ SHAPE = (1, 8, 8)
 QUICK = {"starts": 2, "iterations": 4}
 
 
-def make_tiny_run(path: Path, seed: int = 0) -> Path:
+def make_tiny_run(path: Path, seed: int = 0, **changes: object) -> Path:
     """Trains the run, at `path`."""
-    config = GANConfig(
-        data="digits[:64]",
-        size=8,
-        latent_size=4,
-        model="dcgan:generator_width=4,discriminator_width=4,norm=none",
-        batch_size=8,
-        images_seen=48,
-        threads=1,
-        seed=seed,
-        precision="float32",
-    )
+    settings = {
+        "data": "digits[:64]",
+        "size": 8,
+        "latent_size": 4,
+        "model": "dcgan:generator_width=4,discriminator_width=4,norm=none",
+        "batch_size": 8,
+        "images_seen": 48,
+        "threads": 1,
+        "seed": seed,
+        "precision": "float32",
+    }
+    config = GANConfig.model_validate({**settings, **changes})
     prepared = new_run(path, config)
     for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass

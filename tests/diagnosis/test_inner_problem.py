@@ -11,10 +11,10 @@ from genprior.diagnosis.collapse import (
     Descended,
     InnerMoment,
     descend,
-    draw_latents,
     evenly,
     logits_of_real,
 )
+from genprior.diagnosis.latents import draw_latents
 from genprior.evaluation.modes import near_centres
 from genprior.models import dcgan, mlp
 from genprior.seeding import initialised

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.collapse import SAMPLES, draw_latents, evenly
+from genprior.diagnosis.collapse import SAMPLES, evenly
+from genprior.diagnosis.latents import draw_latents
 from genprior.diagnosis.retraining import measured_steps
 from genprior.seeding import derived_seed
 from genprior.training.descent import Descent

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from genprior.diagnosis.latents import draw_latents
 from genprior.diagnosis.retraining import measured_steps
 from genprior.diagnosis.verdict import LEAST_DIVERSITY, diversity
-from genprior.models.players import latent_size_of
-from genprior.seeding import derived_generator
 from genprior.training.descent import Descent
 from genprior.training.losses import AdversarialLoss
 from genprior.training.optimiser import AdamSettings
@@ -145,13 +144,6 @@ def logits_of_real(discriminator: nn.Module, real: Tensor) -> tuple[float, float
     """Returns the mean and the largest logit of real images (N, C, H, W), in evaluation mode."""
     logits = copy.deepcopy(discriminator).eval()(real)
     return float(logits.mean()), float(logits.max())
-
-
-def draw_latents(generator: nn.Module, count: int, seed: int, purpose: str, index: int = 0) -> Tensor:
-    """Returns standard normal z (count, k) for a network, in its arithmetic."""
-    dtype = next(generator.parameters()).dtype
-    draws = derived_generator(seed, purpose, index)
-    return torch.randn(count, latent_size_of(generator), generator=draws, dtype=dtype)
 
 
 def evenly(x: Tensor, count: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genprior.data import Dataset
 from genprior.diagnosis.duality import Terms, cross_entropy_terms
 from genprior.diagnosis.game_field import mean_penalty
-from genprior.models.players import latent_size_of
+from genprior.diagnosis.latents import draw_latents
 from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import shuffled_indices
 from genprior.training.penalties import SlopePenalty
@@ -93,7 +93,7 @@ def sample_of(data: Dataset, generator: nn.Module, count: int, seed: int, purpos
     """
     size = whole_batches(min(count, len(data)))
     order = torch.randperm(len(data), generator=derived_generator(seed, f"{purpose} order"))
-    return Sample(data.take(order[:size]), _latents(generator, size, seed, purpose))
+    return Sample(data.take(order[:size]), draw_latents(generator, size, seed, f"{purpose} latents"))
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class GANGame:
         size = whole_batches(min(BATCH, len(self.data)))
         order = derived_seed(self.seed, "adversary order")
         real = self.data.take(shuffled_indices(size * step, size, len(self.data), order))
-        z = _latents(generator, size, self.seed, "adversary", step)
+        z = draw_latents(generator, size, self.seed, "adversary latents", step)
         terms = drawn_terms(discriminator, generator, real, z)
         for penalty in self.penalties:
             if penalty.is_due(step):  # as in training: seldom, and as much stronger
@@ -140,7 +140,3 @@ class GANGame:
     def judged(self, discriminator: nn.Module, generator: nn.Module) -> Terms:
         """Returns the value on the images that are reported."""
         return measured(discriminator, generator, self.reported, self.penalties)
-
-
-def _latents(generator: nn.Module, count: int, seed: int, purpose: str, index: int = 0) -> Tensor:
-    return torch.randn(count, latent_size_of(generator), generator=derived_generator(seed, f"{purpose} latents", index))

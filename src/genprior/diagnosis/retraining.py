@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.models.players import latent_size_of
-from genprior.seeding import derived_generator, derived_seed
+from genprior.diagnosis.latents import arithmetic, draw_latents
+from genprior.seeding import derived_seed
 from genprior.training.descent import Descent
 from genprior.training.loop import shuffled_indices
 from genprior.training.losses import AdversarialLoss, cross_entropy_discriminator, non_saturating, saturating
@@ -130,7 +130,7 @@ def retrain(
     """
     generator = copy.deepcopy(generator).train().requires_grad_(True)
     descent, measured = Descent(discriminator.train(), adam), set(measured_steps(steps))
-    z, real = _latents(generator, latents, seed, "probe latents"), data.some(latents).to(_dtype(generator))
+    z, real = draw_latents(generator, latents, seed, "probe latents"), data.some(latents).to(arithmetic(generator))
     for step in range(steps + 1):
         if step in measured:
             yield moment(step, generator, discriminator, z, real)
@@ -213,17 +213,8 @@ def _train_once(
     seed: int,
 ) -> None:
     indices = shuffled_indices(batch_size * step, batch_size, len(data), derived_seed(seed, "retraining order"))
-    real = data.take(indices).to(_dtype(generator))
+    real = data.take(indices).to(arithmetic(generator))
     with torch.no_grad():
-        fake = generator(_latents(generator, batch_size, seed, "retraining latents", step))
+        fake = generator(draw_latents(generator, batch_size, seed, "retraining latents", step))
     real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).chunk(2)
     descent.step(cross_entropy_discriminator(real_logits, fake_logits).mean())
-
-
-def _latents(generator: nn.Module, count: int, seed: int, purpose: str, index: int = 0) -> Tensor:
-    draws = derived_generator(seed, purpose, index)
-    return torch.randn(count, latent_size_of(generator), generator=draws, dtype=_dtype(generator))
-
-
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next(network.parameters()).dtype

@@ -77,12 +77,23 @@ class SaturationProbe:
                 share = (done + (each.step + 1) / (self.steps + 1)) / len(jobs)
                 yield Stage(share, f"{age:,} images: step {each.step:,}")
 
+    @property
+    def latents(self) -> int:
+        """How many fakes gradients are taken over: whole packs."""
+        return LATENTS - LATENTS % self.probed.config.pack
+
     def _retrain(self, age: int, seed: int) -> Iterator[Moment]:
         config = self.probed.config.model_copy(update={"seed": derived_seed(seed, "fresh discriminator")})
         adam = AdamSettings(config.discriminator_learning_rate, config.beta1, config.beta2, config.weight_decay)
         discriminator = config.build(self.probed.data).discriminator
         generator = self.probed.generator(age)
-        settings: dict[str, Any] = {"adam": adam, "steps": self.steps, "batch_size": config.batch_size, "seed": seed}
+        settings: dict[str, Any] = {
+            "latents": self.latents,
+            "adam": adam,
+            "steps": self.steps,
+            "batch_size": config.batch_size,
+            "seed": seed,
+        }
         return retrain(generator, discriminator, self.probed.data, **settings)
 
     def paragraph(self) -> str:
@@ -95,7 +106,7 @@ class SaturationProbe:
         told = {
             "run": str(self.run),
             "steps": self.steps,
-            "latents": LATENTS,
+            "latents": self.latents,
             "batch_size": self.probed.config.batch_size,
         }
         rule = {"saturating_at_least": VANISHES, "non_saturating_below": STAYS}
