@@ -130,7 +130,10 @@ def retrain(
     """
     generator = copy.deepcopy(generator).train().requires_grad_(True)
     descent, measured = Descent(discriminator.train(), adam), set(measured_steps(steps))
-    z, real = draw_latents(generator, latents, seed, "probe latents"), data.some(latents).to(arithmetic(generator))
+    z = draw_latents(generator, latents, seed, "probe latents")
+    shown = min(latents, len(data))
+    pack: int = getattr(discriminator, "pack", 1)
+    real = data.some(shown - shown % pack).to(arithmetic(generator))
     for step in range(steps + 1):
         if step in measured:
             yield moment(step, generator, discriminator, z, real)
