@@ -162,7 +162,7 @@ BASES: dict[str, Base] = {
             "beta2": 0.99,
             "schedule": "linear",
             "average_half_life": 20_000,
-            "images_seen": 12_000 * 128,
+            "images_seen": 8000 * 128,
         },
         26_000,
         600,
