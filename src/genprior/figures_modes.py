@@ -44,7 +44,8 @@ def write_points(panels: Sequence[Samples], centres: Tensor, path: Path) -> None
         for chosen, colour in ((~panel.is_good, RED), (panel.is_good, BLUE)):
             _scatter(axis, panel.x[chosen].flatten(1), s=3, alpha=0.5, color=colour, linewidths=0)
         outside = int((~(panel.x.flatten(1).abs() <= reach).all(1)).sum())
-        axis.set(title=panel.title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axis.set_title(panel.title, fontsize=10)
+        axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         if outside:
             axis.annotate(f"{outside} outside", (0.02, 0.02), xycoords="axes fraction", color=RED, fontsize=8)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
@@ -55,7 +56,7 @@ def write_digits(panels: Sequence[Samples], path: Path) -> None:
     """Writes grids of images, one panel a model."""
     figure, axes = _panels(len(panels), 3.2)
     for axis, panel in zip(axes, panels, strict=True):
-        axis.set_title(panel.title)
+        axis.set_title(panel.title, fontsize=10)
         if len(panel.x):
             grid = image_grid(panel.x.clamp(0, 1)[: SIDE * SIDE], SIDE, padding=1).permute(1, 2, 0).numpy()
             axis.imshow(grid if grid.shape[2] == 3 else grid[:, :, 0], cmap="gray", vmin=0, vmax=255)
@@ -93,4 +94,4 @@ def _legend() -> list["Line2D"]:
 
 def _save(figure: "Figure", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=110, bbox_inches="tight")  # equal axes may push titles out of the layout
