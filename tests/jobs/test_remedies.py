@@ -8,7 +8,7 @@ from genprior.errors import GenpriorError
 from genprior.jobs.published import PUBLISHED
 from genprior.jobs.remedies import BASES, PLAIN, ROWS, SUITE, config_of, known, with_options
 
-SMALL = {"ring": "ring:count=200", "grid": "grid:count=200"}
+SMALL = {"ring": "ring:count=300", "grid": "grid:count=300"}
 
 
 @pytest.mark.parametrize("row", ROWS)

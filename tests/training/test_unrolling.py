@@ -21,7 +21,7 @@ from genprior.training.processes import Processes
 from genprior.training.unrolling import ahead
 
 LOSS = non_saturating()
-ADAM = AdamSettings(0.05, beta1=0.5, beta2=0.9, weight_decay=0.0)
+ADAM = AdamSettings(0.05, beta1=0.5, beta2=0.9, weight_decay=0.3)
 SHAPE = (2, 1, 1)
 
 
@@ -101,21 +101,48 @@ def _gan(unroll: int, processes: Processes | None = None, norm: str = "batch") -
     return GAN(players, LOSS, unroll=unroll, processes=processes, **options)
 
 
-@pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
-def test_only_the_generator_notices(norm: str) -> None:
-    """The discriminator, its optimiser and its running statistics move as without; the generator moves otherwise."""
+def _after(gan: GAN, steps: int) -> Batch:
+    """Trains it, and returns another batch."""
     data = load_data("digits[:64]", size=8)
-    batch = Batch(data.take(torch.arange(8)), torch.arange(8))
+    for _ in train(gan, data, limit=8 * steps) if steps else ():
+        pass
+    return Batch(data.take(torch.arange(8)).double(), torch.arange(8))
+
+
+@pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
+def test_the_weights_of_the_discriminator_move_as_without(norm: str) -> None:
     plain, unrolled = _gan(0, norm=norm), _gan(3, norm=norm)
     for gan in (plain, unrolled):
-        gan.update(batch, torch.Generator().manual_seed(0))
-    moved = dict(unrolled.state_dict().items())
-    kept = [name for name in moved if name.startswith("discriminator_adam/") or name.endswith(("weight", "bias"))]
-    for name in kept:
-        is_same = torch.equal(moved[name], plain.state_dict()[name])
-        if name.startswith("discriminator"):
-            assert is_same, name
-    assert not torch.equal(moved["generator/layers.0.weight"], plain.state_dict()["generator/layers.0.weight"])
+        gan.update(_after(gan, 0), torch.Generator().manual_seed(0))
+    expected, found = plain.state_dict(), unrolled.state_dict()
+    learned = {f"discriminator/{name}" for name, _ in plain.discriminator.named_parameters()}
+    assert learned
+    assert all(torch.equal(found[name], expected[name]) for name in learned)
+    assert not torch.equal(found["generator/layers.0.weight"], expected["generator/layers.0.weight"])
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_the_generator_follows_the_discriminator_ahead(norm: str) -> None:
+    """Its gradient is that of its loss under `ahead`: with the state of Adam, the last batch, the schedule, its fakes."""
+    gan = _gan(3, norm=norm)
+    batch = _after(gan, 4)
+    gan.used, gan.schedule = 0.5, lambda used: 1 - used
+    twin = copy.deepcopy(gan)
+    norm_found = gan.update(batch, torch.Generator().manual_seed(0))["generator_gradient_norm"]
+    fake = twin.generator(twin.latents(8, torch.Generator().manual_seed(0)))
+    twin._update_discriminator(batch.images, fake.detach(), torch.Generator())
+    descent = twin._discriminator_descent
+    seen = ahead(
+        twin.discriminator,
+        lambda discriminator: _loss(discriminator, batch.images, fake),
+        3,
+        descent.settings,
+        descent.state_dict(),
+        share=0.5,
+    )
+    logits = seen(fake)
+    gradients = torch.autograd.grad(LOSS.generator(logits, logits).mean(), list(twin.generator.parameters()))
+    torch.testing.assert_close(norm_found, torch.stack([gradient.norm() for gradient in gradients]).norm())
 
 
 def test_it_trains() -> None:

@@ -160,6 +160,7 @@ class GANConfig(RunConfig):
             GenpriorError: Unknown model or loss, or a shape that the model cannot make.
         """
         from genprior.config.hardware import placement
+        from genprior.models.deviation import MinibatchDeviation
         from genprior.models.layers import BatchNorm2d
         from genprior.training.gan import GAN
         from genprior.training.losses import LOSSES
@@ -168,10 +169,11 @@ class GANConfig(RunConfig):
         from genprior.training.schedule import SCHEDULES
 
         players = self._players(data.image_shape, self.seed)
-        if self.penalty and any(isinstance(m, BatchNorm2d) for m in players.discriminator.modules()):
+        mixing = (BatchNorm2d, MinibatchDeviation)
+        if self.penalty and any(isinstance(module, mixing) for module in players.discriminator.modules()):
             warnings.warn(
-                "the penalty acts on a discriminator with batch normalisation, where the slope of one image depends on "
-                f"the others: add norm=none to --model {self.model}",
+                "the penalty acts on a discriminator with batch normalisation or minibatch deviation, where the slope "
+                f"of one image depends on the others: add norm=none,deviation=0 to --model {self.model}",
                 stacklevel=2,
             )
         adam = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": self.weight_decay}

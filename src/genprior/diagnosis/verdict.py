@@ -127,8 +127,10 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
         return "memorising", f"{share} are nearer to a training image than 99 % of new real images"
     if held <= of // 2 < of or (are_missing and precision >= GOOD):
         return COLLAPSED, holds
-    good = f"{100 * precision:.0f} % as many of them as of real images lie among real ones"
-    return HEALTHY, f"{holds}, and {good}: not learned yet" if are_missing else ""
+    good = f"{100 * precision:.0f} % as many of them as of real ones lie among real ones"
+    if are_missing:
+        return HEALTHY, f"{holds}, and {good}: not learned yet"
+    return HEALTHY, f"{good}: not learned yet" if precision < GOOD else ""
 
 
 BOUND = (

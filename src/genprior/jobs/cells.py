@@ -60,19 +60,33 @@ class Cell:
 
     def check(self) -> None:
         """Raises `GenpriorError` where the folder holds a run of other settings, or something else."""
-        if not (self.path / CONFIG).is_file():
-            return
-        then, now = open_run(self.path).config.model_dump(), self.config.model_dump()
-        changed = [key for key in now if key not in FREE and now[key] not in (then.get(key), "auto")]
-        found = self.measured()
-        if found is not None and found["samples"] != self.samples:
-            changed.append("samples")
+        try:
+            changed = self._changed()
+        except GenpriorError as error:
+            raise GenpriorError(error.message, argument="out") from error
         if changed:
             raise GenpriorError(
                 f"{self.path} was made with other settings ({', '.join(changed)}); choose another folder, such as "
                 f"--out {self.path.parents[2]}-2",
                 argument="out",
             )
+
+    @property
+    def is_of_today(self) -> bool:
+        """Whether the folder holds a run of these settings, or none."""
+        try:
+            return not self._changed()
+        except GenpriorError:
+            return False
+
+    def _changed(self) -> list[str]:
+        """Settings in which a run in the folder differs."""
+        if not (self.path / CONFIG).is_file():
+            return []
+        then, now = open_run(self.path).config.model_dump(), self.config.model_dump()
+        changed = [key for key in now if key not in FREE and now[key] not in (then.get(key), "auto")]
+        found = self.measured()
+        return [*changed, *(["samples"] if found is not None and found["samples"] != self.samples else [])]
 
 
 @dataclass(frozen=True)

@@ -106,15 +106,27 @@ class Examination:
         sampled = Sampled(diversity(x, data.some(SAMPLES)), mode="mode", is_young=self._is_young(len(data)))
         if not bool(torch.isfinite(x).all()):
             return replace(sampled, is_finite=False)
+        finder = yield from self._finder(config, data)
+        if finder is None:
+            return sampled
+        held = modes_found(class_counts(finder.modes(x), len(finder.spread)), finder.spread)
+        count = finder(x)
+        return replace(sampled, modes=held, precision=count.high_quality / max(count.ceiling, 1e-9))
+
+    def _finder(self, config: RunConfig, data: Dataset) -> Generator[Stage, None, Finder | None]:
+        """What counts modes, or None where it cannot be had."""
         finding = run_finder(config, data, self.judge)
         try:
             while True:
                 yield Stage(0.1 + 0.8 * next(finding), "modes")
         except StopIteration as found:
             finder: Finder = found.value
-        held = modes_found(class_counts(finder.modes(x), len(finder.spread)), finder.spread)
-        count = finder(x)
-        return replace(sampled, modes=held, precision=count.high_quality / max(count.ceiling, 1e-9))
+            return finder
+        except GenpriorError as error:
+            if self.judge is not None:
+                raise
+            self.notes.append(f"modes were not counted: {error.message}")
+            return None
 
     def _measured(self) -> Generator[Stage, None, dict[str, Any] | None]:
         """A few scores, or None where no classifier can judge."""

@@ -184,7 +184,8 @@ def lines_of(table: Table) -> tuple[list[list[str]], list[str]]:
     marks = {source: f"[{number}]" for number, source in enumerate(sources, 1)}
     is_classes = any(each.divergence_to_data is not None for each in table.rows)
     told = "sure" if is_classes else "high quality"
-    head = [table.data, f"modes of {table.of}", "of these sure", told, "KL to uniform", "floor", "KL to data"]
+    modes = "modes" if table.of is None else f"modes of {table.of}"
+    head = [table.data, modes, "of these sure", told, "KL to uniform", "floor", "KL to data"]
     head += ["support", "speed"]
     cells = [[*head, ""], *([*_row(each), _failures(each)] for each in table.rows)]
     perfect = [str(table.of), str(table.of), _percent(table.ceiling), _nats(table.perfect), NONE, NONE]

@@ -110,14 +110,16 @@ class ModeBenchmark:
         return [self._table(data) for data in self.data]
 
     def _table(self, data: str) -> Table:
-        rows = [row for row in ROWS if row in self.rows or self._measured_seeds(data, row)]
-        cells = [self._cell(data, row, seed) for row in rows for seed in self._measured_seeds(data, row)]
+        rows = [row for row in ROWS if row in self.rows or self._measured_cells(data, row)]
+        cells = [cell for row in rows for cell in self._measured_cells(data, row)]
         found = [table for table in (cell.measured() for cell in cells) if table is not None]
         return table_of(data, rows, found)
 
-    def _measured_seeds(self, data: str, row: str) -> list[int]:
+    def _measured_cells(self, data: str, row: str) -> list[Cell]:
+        """Those of earlier commands too, where they were made with the settings of today."""
         paths = (self.out / data / row).glob(f"*/{MODES}")
-        return sorted(int(path.parent.name) for path in paths if path.parent.name.isdecimal())
+        seeds = sorted(int(path.parent.name) for path in paths if path.parent.name.isdecimal())
+        return [cell for cell in (self._cell(data, row, seed) for seed in seeds) if cell.is_of_today]
 
     def _find_finders(self) -> Iterator[Stage]:
         """Loads the data and makes what counts modes: what is wrong is found before anything is trained."""

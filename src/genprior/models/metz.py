@@ -81,7 +81,7 @@ def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     channels, height, width = image_shape
     if (height, width) != (SIDE, SIDE):
         raise GenpriorError(
-            f"metz builds images of {SIDE}x{SIDE} pixels, got {height}x{width}; take dcgan, or --size {SIDE}",
+            f"metz builds images of {SIDE}x{SIDE}, got {height}x{width}; take --size {SIDE}, dcgan, or mlp for points",
             argument="model",
         )
     return channels, height, width

@@ -61,7 +61,7 @@ def _dcgan(
     deviation: int = 0,
 ) -> Players:
     _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
-    _checked(0, deviation=deviation)
+    _check_group(deviation)
     return Players(
         dcgan.Generator(image_shape, latent_size, generator_width),
         packed(lambda shape: dcgan.Discriminator(shape, discriminator_width, norm, deviation), image_shape, pack),
@@ -80,7 +80,8 @@ def _mlp(
     frequency: float = 1.0,
 ) -> Players:
     _checked(1, width=width, depth=depth)
-    _checked(0, deviation=deviation, waves=waves)
+    _check_group(deviation)
+    _checked(0, waves=waves)
     if not 0 < frequency <= 1e6:
         raise GenpriorError(f"option 'frequency' must be above 0 and at most 1e6, got {frequency}", argument="model")
 
@@ -100,11 +101,19 @@ def _metz(
     deviation: int = 0,
 ) -> Players:
     _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
-    _checked(0, deviation=deviation)
+    _check_group(deviation)
     return Players(
         metz.Generator(image_shape, latent_size, generator_width),
         packed(lambda shape: metz.Discriminator(shape, discriminator_width, norm, deviation), image_shape, pack),
     )
+
+
+def _check_group(deviation: int) -> None:
+    _checked(0, deviation=deviation)
+    if deviation == 1:
+        raise GenpriorError(
+            "option 'deviation' must be 2 or more, or 0 for none: one image does not differ", argument="model"
+        )
 
 
 def _checked(least: int, **options: float) -> None:

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +68,7 @@ class GAN:
         compared: Mapping[str, AdversarialLoss] | None = None,
     ) -> None:
         self.processes = checked_share(processes, batch_size)
+        _check_packs(batch_size // self.processes.count, players.discriminator)
         wide = torch.promote_types(dtype, torch.float32)  # of weights, losses and records
         self.generator = _placed(players.generator, device, wide)
         self.discriminator = _placed(players.discriminator, device, wide)
@@ -146,13 +146,13 @@ class GAN:
         """This process's share, on the device and in the dtype of the arithmetic."""
         return self.processes.share(rows).to(self.device, self.dtype)
 
-    def _discriminator_loss(self, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor) -> Tensor:
-        logits = discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
-        return self.loss.discriminator(*logits.chunk(2)).mean()
+    def _logits(self, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Of real images and of fakes, seen in one pass."""
+        real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).to(self.wide).chunk(2)
+        return real_logits, fake_logits
 
     def _update_discriminator(self, real: Tensor, fake: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        both = self.discriminator(torch.cat([real, fake]), parts=2).to(self.wide)
-        real_logits, fake_logits = both.chunk(2)
+        real_logits, fake_logits = self._logits(self.discriminator, real, fake)
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
         for penalty in self.penalties:
             if penalty.is_due(self.turns):
@@ -184,7 +184,10 @@ class GAN:
             return self.discriminator
         descent = self._discriminator_descent
         state, share = descent.state_dict(), self.schedule(self.used)
-        loss = partial(self._discriminator_loss, real=real, fake=fake)
+
+        def loss(discriminator: Callable[..., Tensor]) -> Tensor:
+            return self.loss.discriminator(*self._logits(discriminator, real, fake)).mean()
+
         return ahead(self.discriminator, loss, self.unroll, descent.settings, state, share)
 
     def _update_generator(self, fake: Tensor, real: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
@@ -245,6 +248,12 @@ def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
     }
 
 
+def _check_packs(share: int, discriminator: nn.Module) -> None:
+    pack: int = getattr(discriminator, "pack", 1)
+    if share % pack:
+        raise GenpriorError(f"{share} images of a process do not fill packs of {pack}", argument="pack")
+
+
 def _checked_unroll(unroll: int, processes: Processes) -> int:
     """Each process would see another discriminator ahead, by its own share of the batch."""
     if unroll and processes.count > 1:
@@ -255,8 +264,11 @@ def _checked_unroll(unroll: int, processes: Processes) -> int:
 def _check_penalty(penalty: SlopePenalty, discriminator: nn.Module, x: Tensor) -> None:
     """A slope that cannot be differentiated again would end training at its first step, or be no penalty at all."""
     probe = copy.deepcopy(discriminator)  # running statistics stay as they are
+    probe(x)  # what is wrong with it alone is not the penalty's fault
     try:
         torch.autograd.backward(penalty(probe, x, x, x.new_ones(len(x))).sum())
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise GenpriorError(

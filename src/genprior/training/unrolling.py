@@ -42,7 +42,7 @@ def ahead(
     second = {name: state.get(f"{name}/exp_avg_sq", torch.zeros_like(value)) for name, value in weights.items()}
     done = max((int(value) for name, value in state.items() if name.endswith("/step")), default=0)
     for step in range(done + 1, done + steps + 1):
-        gradients = _gradients(network, weights, buffers, loss)
+        gradients = _gradients(network, weights, buffers, loss, settings.weight_decay)
         first = {n: settings.beta1 * m + (1 - settings.beta1) * gradients[n] for n, m in first.items()}
         second = {n: settings.beta2 * v + (1 - settings.beta2) * gradients[n].square() for n, v in second.items()}
         rate = share * settings.learning_rate / (1 - settings.beta1**step)
@@ -51,11 +51,15 @@ def ahead(
 
 
 def _gradients(
-    network: nn.Module, weights: Weights, buffers: Weights, loss: Callable[[Callable[..., Tensor]], Tensor]
+    network: nn.Module,
+    weights: Weights,
+    buffers: Weights,
+    loss: Callable[[Callable[..., Tensor]], Tensor],
+    weight_decay: float,
 ) -> Weights:
     value = loss(_standing_for(network, weights, buffers))
     gradients = torch.autograd.grad(value, list(weights.values()), create_graph=True)
-    return dict(zip(weights, gradients, strict=True))
+    return {n: gradient + weight_decay * weights[n] for n, gradient in zip(weights, gradients, strict=True)}
 
 
 def _scale(second: Tensor, beta2: float, step: int) -> Tensor:
