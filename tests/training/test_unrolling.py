@@ -123,7 +123,7 @@ def test_the_weights_of_the_discriminator_move_as_without(norm: str) -> None:
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_the_generator_follows_the_discriminator_ahead(norm: str) -> None:
-    """Its gradient is that of its loss under `ahead`: with the state of Adam, the last batch, the schedule, its fakes."""
+    """Its gradient is that of its loss under `ahead`: with Adam and its state, the last batch, the schedule."""
     gan = _gan(3, norm=norm)
     batch = _after(gan, 4)
     gan.used, gan.schedule = 0.5, lambda used: 1 - used
