@@ -1,12 +1,17 @@
 """Every row can be trained on every base, and differs from the plain one by what makes it a row."""
 
+import re
+
 import pytest
 import torch
 
+from genprior.config import build
 from genprior.data import load_data
+from genprior.diagnosis.verdict import COLLAPSED, VERDICTS
 from genprior.errors import GenpriorError
 from genprior.jobs.published import PUBLISHED
 from genprior.jobs.remedies import BASES, PLAIN, ROWS, SUITE, config_of, known, with_options
+from genprior.training.penalties import PENALTIES
 
 SMALL = {"ring": "ring:count=300", "grid": "grid:count=300"}
 
@@ -44,6 +49,16 @@ def test_every_row_differs_from_the_plain_one_by_its_own_settings(row: str) -> N
     own = BASES["ring"].own.get(row, {})
     assert changed <= set(ROWS[row].settings) | set(own) | ({"model"} if ROWS[row].model else set())
     assert changed
+
+
+def test_the_remedy_of_a_collapse_is_the_recipe_of_our_table() -> None:
+    told = re.findall(r"--(loss|penalty|pack) ([\w:=.-]+)", VERDICTS[COLLAPSED])
+    recipe = config_of("stacked-mnist", "recipe", 0, 1, None)
+    assert dict(told)["loss"] == recipe.loss
+    assert int(dict(told)["pack"]) == recipe.pack
+    penalties = [build(PENALTIES, value, "penalty") for name, value in told if name == "penalty"]
+    assert penalties == [build(PENALTIES, penalty, "penalty") for penalty in recipe.penalty]
+    assert "norm=none" in recipe.model
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -147,7 +147,11 @@ VERDICTS: dict[str, str] = {
     "discriminator wins": f"{BOUND}; fewer --discriminator-updates or a higher --generator-learning-rate help less",
     "generator wins": "raise --discriminator-learning-rate or --discriminator-updates, or take a wider discriminator",
     "oscillating": f"{BOUND}; lower --beta1 and the learning rates; --schedule linear lets the circle shrink",
-    COLLAPSED: f"{BOUND}; a higher --discriminator-learning-rate or a wider discriminator where it is weak",
+    COLLAPSED: (
+        "take what reaches most modes in docs/benchmarks.md, Mode counts: --loss relativistic --penalty r1:gamma=0.2 "
+        "--penalty r2:gamma=0.2 --pack 4 on a discriminator without batch normalisation (norm=none); a higher "
+        "--discriminator-learning-rate or a wider discriminator where it is weak"
+    ),
     "memorising": "train on more images, or for fewer; a set this small has little to say beyond itself",
     HEALTHY: "none needed",
 }
