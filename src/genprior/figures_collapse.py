@@ -74,7 +74,7 @@ def _draw_loss_of_variety(axis: "Axes", each: "Descended", is_first: bool) -> No
     left = [math.nan if moment.modes is None or not first else moment.modes / first for moment in each.moments]
     axis.plot(steps, left, color=MODES, marker=".", linestyle="--", label="modes, over those of the first step")
     _decorate(axis, "", steps[-1])
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
     modes = "modes not known" if first is None else f"{first} modes at first"
     axis.set_title(f"D and G of {each.images_seen:,} images\n{modes}", fontsize=10)
     if is_first:
@@ -137,7 +137,7 @@ def _decorate(axis: "Axes", below: str, last: int) -> None:
 
 def _legend(figure: "Figure", *axes: "Axes") -> None:
     handles = [each for axis in axes for each in axis.get_legend_handles_labels()[0]]
-    columns = 4 if len(axes) == 1 or figure.get_figwidth() > 10 else 2
+    columns = len(handles) if len(axes) == 1 or figure.get_figwidth() > 10 else 2
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
