@@ -23,7 +23,7 @@ def write_inner(found: "Sequence[Descended]", path: Path) -> None:
     for column, each in enumerate(found):
         _draw_loss_of_variety(axes[0][column], each, is_first=column == 0)
         _draw_logits(axes[1][column], each, is_first=column == 0)
-    _legend(figure, *axes[:, 0])
+    _legend(figure, *axes.flat)
     _save(figure, path)
 
 
@@ -71,11 +71,12 @@ def _draw_loss_of_variety(axis: "Axes", each: "Descended", is_first: bool) -> No
         marker=".",
         label="variance over that of real images",
     )
-    left = [math.nan if moment.modes is None or not first else moment.modes / first for moment in each.moments]
-    axis.plot(steps, left, color=MODES, marker=".", linestyle="--", label="modes, over those of the first step")
+    if first is not None and first > 1:  # else there is none to lose
+        left = [math.nan if moment.modes is None else moment.modes / first for moment in each.moments]
+        axis.plot(steps, left, color=MODES, marker=".", linestyle="--", label="modes, over those of the first step")
     _decorate(axis, "", steps[-1])
     axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
-    modes = "modes not known" if first is None else f"{first} modes at first"
+    modes = "modes not known" if first is None else f"{first} mode{'s' * (first != 1)} at first"
     axis.set_title(f"D and G of {each.images_seen:,} images\n{modes}", fontsize=10)
     if is_first:
         axis.set_ylabel("share")
@@ -136,7 +137,8 @@ def _decorate(axis: "Axes", below: str, last: int) -> None:
 
 
 def _legend(figure: "Figure", *axes: "Axes") -> None:
-    handles = [each for axis in axes for each in axis.get_legend_handles_labels()[0]]
+    found = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
+    handles = list({label: handle for each in found for handle, label in each}.values())
     columns = len(handles) if len(axes) == 1 or figure.get_figwidth() > 10 else 2
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
