@@ -23,7 +23,7 @@ def write_inner(found: "Sequence[Descended]", path: Path) -> None:
     for column, each in enumerate(found):
         _draw_loss_of_variety(axes[0][column], each, is_first=column == 0)
         _draw_logits(axes[1][column], each, is_first=column == 0)
-    _legend(figure, axes[1][0])
+    _legend(figure, *axes.flat)
     _save(figure, path)
 
 
@@ -40,7 +40,9 @@ def write_outer(each: "Opposed", path: Path) -> None:
         axis.axhline(none, color="black", linewidth=1, linestyle=":")
         axis.axhline(most, color="black", linewidth=0.6)
     axes[0][0].set_ylabel("accuracy on held-out images and new fakes")
-    axes[0][1].set_ylabel("(V + log 4) / 2, nats (at most log 2)")
+    together = each.moments[0].told[each.strong].together
+    of_packs = f", of packs of {together}" if together > 1 else ""
+    axes[0][1].set_ylabel(f"(V + log 4) / 2, nats (at most log 2){of_packs}")
     _bound(axes[0][1], [t.divergence for moment in each.moments for t in moment.told.values()])
     functions: Any = (_value_of, _divergence_of)
     value = axes[0][1].secondary_yaxis("right", functions=functions)
@@ -69,13 +71,13 @@ def _draw_loss_of_variety(axis: "Axes", each: "Descended", is_first: bool) -> No
         marker=".",
         label="variance over that of real images",
     )
-    if first is not None and first > 1:  # else there is nothing to lose
+    if first is not None and first > 1:  # else there is none to lose
         left = [math.nan if moment.modes is None else moment.modes / first for moment in each.moments]
-        axis.plot(steps, left, color=MODES, marker=".", linestyle="--", label=f"modes, of the first {first}")
+        axis.plot(steps, left, color=MODES, marker=".", linestyle="--", label="modes, over those of the first step")
     _decorate(axis, "", steps[-1])
-    axis.set_ylim(bottom=0)
-    axis.set_title(f"D and G of {each.images_seen:,} images", fontsize=10)
-    axis.legend(fontsize=8, frameon=False)
+    axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
+    modes = "modes not known" if first is None else f"{first} mode{'s' * (first != 1)} at first"
+    axis.set_title(f"D and G of {each.images_seen:,} images\n{modes}", fontsize=10)
     if is_first:
         axis.set_ylabel("share")
 
@@ -134,8 +136,11 @@ def _decorate(axis: "Axes", below: str, last: int) -> None:
     axis.grid(alpha=0.25)
 
 
-def _legend(figure: "Figure", axis: "Axes") -> None:
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+def _legend(figure: "Figure", *axes: "Axes") -> None:
+    found = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
+    handles = list({label: handle for each in found for handle, label in each}.values())
+    columns = len(handles) if len(axes) == 1 or figure.get_figwidth() > 10 else 2
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
 def _grid(rows: int, columns: int, width: float, height: float) -> "tuple[Figure, Any]":

@@ -18,7 +18,7 @@ from genprior.diagnosis.latents import draw_latents
 from genprior.evaluation.modes import near_centres
 from genprior.models import dcgan, mlp
 from genprior.seeding import initialised
-from genprior.training.losses import AdversarialLoss, cross_entropy_discriminator, non_saturating, saturating
+from genprior.training.losses import LOSSES, AdversarialLoss, cross_entropy_discriminator, non_saturating, saturating
 from genprior.training.optimiser import AdamSettings
 
 BEST = torch.tensor([0.6, -0.3])
@@ -142,6 +142,30 @@ def test_logits_of_real_images_are_those_of_evaluation_mode() -> None:
     assert mean == pytest.approx(1 - 2, abs=1e-5)  # the mean squared distance of points on a circle from one of them
 
 
+def test_the_best_image_fills_a_pack_alone() -> None:
+    """A generator that makes that image only shows D packs of it; the best pack of different ones it cannot show."""
+    packed = logits_of_real(Bowl(RING[2].flatten(), pack=4), RING)
+    assert packed == pytest.approx(logits_of_real(Bowl(RING[2].flatten()), RING), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["relativistic", "wasserstein"])
+def test_a_constant_added_to_all_logits_changes_nothing_where_only_differences_count(name: str) -> None:
+    class Raised(Bowl):
+        def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+            return 4 + super().forward(x, parts)
+
+    def met(discriminator: nn.Module) -> Descended:
+        moments = _moments(Plane(), discriminator, 20, loss=LOSSES[name]())
+        return Descended(0, *logits_of_real(discriminator, RING), moments)
+
+    one, other = met(Bowl()), met(Raised())
+    assert other.best_real_logit - other.real_logit == pytest.approx(one.best_real_logit - one.real_logit, abs=1e-5)
+    assert other.beats_best_real == one.beats_best_real
+    assert [each.diversity for each in other.moments] == pytest.approx(
+        [each.diversity for each in one.moments], abs=1e-4
+    )
+
+
 @pytest.mark.parametrize(("count", "expected"), [(2, [0, 2]), (4, [0, 1, 2, 3]), (8, [0, 0, 1, 1, 2, 2, 3, 3])])
 def test_rows_are_spread_evenly(count: int, expected: list[int]) -> None:
     assert evenly(torch.arange(4), count).tolist() == expected
@@ -163,6 +187,8 @@ def _descended(*moments: tuple[int | None, float]) -> Descended:
         ([(8, 1.0), (5, 0.5), (5, 0.1)], False, None),
         ([(8, 1.0), (1, 0.5), (1, 0.3)], False, 1),
         ([(8, 1.0), (1, 0.1), (8, 0.1)], False, 1),
+        ([(8, 0.134), (1, 0.0)], True, 1),
+        ([(8, 0.134), (1, 0.12)], False, 1),
         ([(1, 1.0), (1, 0.1)], True, None),
         ([(None, 1.0), (None, 0.1)], True, None),
         ([(None, 1.0), (None, math.nan)], False, None),
@@ -178,6 +204,18 @@ def test_collapse_needs_images_alike_and_half_of_the_modes_gone(
 def test_images_alike_from_the_start_tell_nothing() -> None:
     assert not _descended((1, 0.1), (1, 0.0)).can_tell
     assert _descended((8, 0.3), (1, 0.0)).can_tell
+    assert _descended((None, 0.3), (None, 0.0)).can_tell
+    assert not _descended((None, 0.1), (None, 0.0)).can_tell
+
+
+def test_a_young_generator_that_holds_modes_has_something_to_lose() -> None:
+    assert _descended((8, 0.134), (1, 0.0)).can_tell
+    assert not _descended((8, 0.001), (1, 0.0)).can_tell
+
+
+def test_images_that_are_not_finite_tell_nothing() -> None:
+    assert not _descended((8, 1.0), (None, math.nan)).can_tell
+    assert not _descended((8, math.nan), (8, 1.0)).can_tell
 
 
 def test_the_optimum_is_far_while_one_real_image_would_be_better() -> None:

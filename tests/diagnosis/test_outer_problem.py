@@ -7,18 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.capacity import (
-    Agreement,
-    Gradients,
-    Opposed,
-    OuterMoment,
-    Told,
-    agreement_of,
-    gradients,
-    oppose,
-    tell,
-)
+from genprior.diagnosis.angles import Agreement, Gradients, agreement_of, gradients
+from genprior.diagnosis.capacity import Opposed, OuterMoment, Told, oppose, tell
+from genprior.diagnosis.collapse import seen_together
 from genprior.models import dcgan, mlp
+from genprior.models.packing import Packed
 from genprior.seeding import initialised
 from genprior.training.losses import AdversarialLoss, non_saturating, saturating
 from genprior.training.optimiser import AdamSettings
@@ -68,7 +61,7 @@ def _divergence_of_shifted_normals(shift: float) -> float:
 
 
 def test_a_discriminator_that_is_certain_and_right_estimates_log_2() -> None:
-    told = tell(Linear((50.0, 0.0)), torch.ones(6, *POINT), -torch.ones(3, *POINT))
+    told = tell(Linear((50.0, 0.0)), torch.ones(6, *POINT), -torch.ones(6, *POINT))
     assert (told.accuracy, told.value) == (1.0, pytest.approx(0.0, abs=1e-9))
     assert told.divergence == pytest.approx(math.log(2))
 
@@ -98,8 +91,9 @@ def _moments(shift: float, steps: int = 150, **changes: object) -> list[OuterMom
 
     fresh_ones = {"small": fresh(4, 0), "strong": fresh(32, 0), "again": fresh(32, 1)}
     data = Dataset("normal", _normal(2000, 0))
-    settings = {"adam": AdamSettings(0.01), "steps": steps, "batch_size": 60, "samples": 1200} | changes
-    return list(oppose(Shift(shift), fresh_ones, "strong", data, _normal(1200, 5), non_saturating(), **settings))
+    held_out = _normal(changes.pop("samples", 1200), 5)
+    settings = {"adam": AdamSettings(0.01), "steps": steps, "batch_size": 60} | changes
+    return list(oppose(Shift(shift), fresh_ones, "strong", data, held_out, non_saturating(), **settings))
 
 
 def test_trained_discriminators_come_near_the_divergence_of_two_normals_and_agree() -> None:
@@ -128,7 +122,7 @@ def test_the_generator_stays_as_it_was_in_either_mode() -> None:
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     data = Dataset("noise", torch.randint(256, (24, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
     fresh = {"one": dcgan.Discriminator((1, 8, 8), 4)}
-    settings = {"adam": AdamSettings(0.01), "steps": 2, "batch_size": 4, "samples": 8, "latents": 4}
+    settings = {"adam": AdamSettings(0.01), "steps": 2, "batch_size": 4, "latents": 4}
     list(oppose(generator, fresh, "one", data, data.some(8), saturating(), **settings))
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
     assert all(weight.grad is None for weight in generator.parameters())
@@ -143,6 +137,47 @@ def test_looking_does_not_change_a_discriminator_and_normalises_real_images_and_
     logits = discriminator(torch.cat([real, 0.5 * real])).detach()
     expected = nn.functional.logsigmoid(torch.cat([logits[:8], -logits[8:]])).mean() * 2
     assert told.value == pytest.approx(float(expected), rel=1e-5)
+
+
+class Sum(nn.Module):
+    """x -> log p/q of a pack of N(0, 1) against N(1, 1) in the first coordinate, which is sum of 1/2 - x."""
+
+    def __init__(self, pack: int) -> None:
+        super().__init__()
+        self.pack = pack
+
+    def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        return (0.5 - x[:, 0, 0, 0]).view(-1, self.pack).sum(1)
+
+
+def test_packs_differ_more_than_images_and_of_images_never_too_much_is_told() -> None:
+    truth = _divergence_of_shifted_normals(1.0)
+    told = {m: tell(Sum(m), _normal(12_000, 0), Shift(1.0)(_normal(12_000, 1).flatten(1)).detach()) for m in (1, 4)}
+    assert told[1].of_images == told[1].divergence == pytest.approx(truth, abs=0.015)
+    of_four = _divergence_of_shifted_normals(2.0)  # of their means, doubled
+    assert (told[4].together, told[4].divergence) == (4, pytest.approx(of_four, abs=0.02))
+    assert told[4].of_images < truth
+
+
+@pytest.mark.parametrize("pack", [1, 4])
+def test_the_standard_error_is_the_spread_over_draws(pack: int) -> None:
+    def drawn(seed: int) -> Told:
+        return tell(Sum(pack), _normal(400, seed), Shift(1.0)(_normal(400, seed + 1000).flatten(1)).detach())
+
+    told = [drawn(seed) for seed in range(200)]
+    spread = float(torch.tensor([each.divergence for each in told]).std())
+    assert sum(each.error for each in told) / 200 == pytest.approx(spread, rel=0.15)
+
+
+def test_images_that_share_a_feature_are_taken_together() -> None:
+    """Else logits of a group, which are nearly the same, would count as so many that are independent."""
+    grouped = initialised(lambda: mlp.Discriminator(POINT, 8, 2, group=4), 0)
+    assert (seen_together(grouped), seen_together(Packed(grouped, 3)), seen_together(Sum(7))) == (4, 12, 7)
+    x = _normal(24, 0).repeat_interleave(4, 0)
+    alone = initialised(lambda: mlp.Discriminator(POINT, 8, 2), 0)
+    assert tell(grouped, x, -x).error > 0
+    assert tell(Packed(grouped, 1), x, -x).together == 4
+    assert tell(alone, x, -x).together == 1
 
 
 # Angles.
@@ -187,9 +222,31 @@ def test_tiny_gradients_keep_their_direction_and_none_has_no_direction() -> None
 
 def test_agreement_settles_over_the_second_half_and_the_best_value_counts() -> None:
     moments = [
-        OuterMoment(step, {"s": Told(0.5, value)}, {"s": Agreement(cosine, -cosine)})
+        OuterMoment(step, {"s": Told(0.5, value, 0.0)}, {"s": Agreement(cosine, -cosine)})
         for step, value, cosine in ((0, -1.4, 1.0), (1, -0.2, 0.8), (2, -0.9, 0.2), (4, -0.5, 0.4))
     ]
     found = Opposed(0, "t", moments)
     assert found.settled("s") == Agreement(pytest.approx(0.3), pytest.approx(-0.3))
     assert found.best("s").value == -0.2
+
+
+@pytest.mark.parametrize(
+    ("values", "rise"),
+    [
+        ([-1.4, -1.2, -1.0, -0.8], 0.1),
+        ([-1.4, -0.8, -1.0, -0.8], 0.0),
+        ([-1.4, -0.8, -1.0, -1.1], 0.0),
+        ([-1.4, -0.8, -1.0, math.nan], 0.0),
+    ],
+)
+def test_a_discriminator_whose_best_is_late_still_rises(values: list[float], rise: float) -> None:
+    moments = [
+        OuterMoment(step, {"s": Told(0.5, value, 0.0)}, {}) for step, value in zip((0, 1, 8, 10), values, strict=True)
+    ]
+    assert Opposed(0, "s", moments).rise("s") == pytest.approx(rise)
+
+
+def test_a_value_that_is_not_a_number_is_never_the_best() -> None:
+    for values in ((math.nan, -1.0), (-1.0, math.nan)):
+        moments = [OuterMoment(step, {"s": Told(0.5, value, 0.0)}, {}) for step, value in enumerate(values)]
+        assert Opposed(0, "s", moments).best("s").value == -1.0

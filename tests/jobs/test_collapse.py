@@ -10,13 +10,11 @@ import pytest
 import torch
 
 from genprior.config import parse_config
-from genprior.diagnosis.capacity import Agreement, Opposed, OuterMoment, Told
-from genprior.diagnosis.collapse import Descended, InnerMoment
 from genprior.errors import GenpriorError
 from genprior.jobs import mode_finder
-from genprior.jobs.collapse import CollapseProbe, in_packs
-from genprior.jobs.collapse_words import AGAIN, as_table, paragraphs
-from genprior.jobs.sizes import Sizes, sized
+from genprior.jobs.collapse import CollapseProbe
+from genprior.jobs.collapse_rules import AGAIN
+from genprior.jobs.sizes import sized
 from genprior.models import players
 from genprior.runs import Run, execute, new_run
 from genprior.runs.history import load_age
@@ -24,7 +22,6 @@ from genprior.runs.tensors import save_tensors
 from genprior.training.state import grouped
 
 VAE = {"family": "vae", "data": "digits[:64]", "size": 8, "latent_size": 3, "model": "dense:width=8", "batch_size": 8}
-WORDS = Sizes({"width 8": "", "width 32": "", "width 64": ""}, "width 32")
 
 
 @pytest.fixture
@@ -196,74 +193,61 @@ def test_a_model_without_a_width_is_used_as_it_is_and_told(
     assert "cannot be told: there is one size only" in probe.paragraphs()[1]
 
 
-@pytest.mark.parametrize(("count", "expected"), [(60_000, 600), (599, 480), (120, 120), (119, 108), (13, 12), (3, 3)])
-def test_whole_packs_are_looked_at(count: int, expected: int) -> None:
-    assert in_packs(count) == expected
+# Packs.
 
 
-# Words.
+def _packed_run(tmp_path: Path, pack: int, data: str = "digits[:200]") -> Path:
+    model = "dcgan:generator_width=2,discriminator_width=2,norm=none"
+    config = {"data": data, "size": 8, "model": model, "pack": pack, "batch_size": 2 * pack, "images_seen": 2 * pack}
+    prepared = new_run(tmp_path / "packed", parse_config({**config, "threads": 1}))
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    return tmp_path / "packed"
 
 
-def _inner(age: int, *moments: tuple[int | None, float]) -> Descended:
-    return Descended(
-        age, 0.5, 2.0, [InnerMoment(i, modes, spread, 3.0 * i) for i, (modes, spread) in enumerate(moments)]
-    )
+@pytest.mark.parametrize("pack", [2, 7, 16])
+def test_packs_of_any_size_are_filled_and_told(tmp_path: Path, root: Path, pack: int) -> None:
+    probe = _measured(CollapseProbe(_packed_run(tmp_path, pack), ages=1, steps=1, data_root=root))
+    saved = json.loads(probe.save().read_text())
+    assert saved["images_of_a_logit"] == pack
+    assert [saved[name] % pack for name in ("samples", "judged_on", "latents_of_gradients")] == [0, 0, 0]
+    assert f"divergence of packs of {pack} images of at least" in probe.paragraphs()[1]
 
 
-def _outer(age: int, small: float, strong: float, cosine: float, reference: float) -> Opposed:
-    told = {"width 8": Told(0.6, small), "width 32": Told(0.7, small), "width 64": Told(0.8, strong)}
-    agreement = {"width 8": Agreement(cosine, 0.1), "width 32": Agreement(0.5, 0.2), AGAIN: Agreement(reference, 0.3)}
-    return Opposed(age, "width 64", [OuterMoment(0, told, agreement), OuterMoment(1, told, agreement)])
+def test_groups_of_a_deviation_are_packs(run: Path) -> None:
+    file = run / "config.json"
+    file.write_text(file.read_text().replace("discriminator_width=4,", "discriminator_width=4,deviation=4,"))
+    assert CollapseProbe(run).together == 4
 
 
-FELL, STAYED, ALIKE = _inner(0, (8, 1.0), (1, 0.1)), _inner(48, (8, 1.0), (8, 0.9)), _inner(9, (1, 0.1), (1, 0.0))
-WIDE, EVEN = _outer(4, -1.2, -0.8, 0.1, 0.8), _outer(48, -1.2, -1.15, 0.7, 0.8)
+def test_too_few_images_for_two_packs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        GenpriorError, match=r"^run: every fifth of the 64 images of digits\[:64\] is kept back.*here 7"
+    ):
+        CollapseProbe(_packed_run(tmp_path, 7, "digits[:64]"))
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        ([FELL], "The statement that the inner optimum collapses is confirmed on this run."),
-        ([STAYED], "is not confirmed on this run. Diversity was still falling at the last step: try more --steps."),
-        ([FELL, STAYED], "depends on D's age: it does at 0 images, not at 48. Diversity was still falling"),
-        ([FELL, ALIKE], "is confirmed on this run."),
-        ([ALIKE], "cannot be told: images were alike before the first step."),
-    ],
-)
-def test_the_inner_verdict_is_by_the_ages_that_had_something_to_lose(found: list[Descended], expected: str) -> None:
-    assert expected in paragraphs(found, [WIDE], WORDS)[0]
+def test_what_is_cut_off_has_no_outcome_and_says_so(run: Path, root: Path) -> None:
+    """In the midst of the outer part the averaged generator of the end has not been met."""
+    probe, seen = CollapseProbe(run, steps=1, data_root=root), {}
+    probe.outer_ages = [0, 48]
+    for stage in probe.saving():
+        if (run / "probe-collapse.json").exists():
+            seen[stage.what] = json.loads((run / "probe-collapse.json").read_text())
+    outcomes = {
+        what: [saved[part]["outcome"] for part in ("inner", "outer", "direction")] for what, saved in seen.items()
+    }
+    assert outcomes["inner problem, 48 images: step 0"] == [None, None, None]
+    assert outcomes["outer problem, 48 images: step 0"][1:] == [None, None]
+    assert None not in outcomes["outer problem, 48 images: step 1"]
+    told = seen["outer problem, 48 images: step 0"]["outer"]["told"]
+    assert told == "Outer problem. Not measured yet."
 
 
-def test_the_inner_paragraph_tells_modes_diversity_and_logits() -> None:
-    text = paragraphs([FELL], [WIDE], WORDS)[0]
-    assert "modes went from 8 to 1, half of them were gone at step 1, diversity went from 1.000 to 0.100" in text
-    assert "rose from 0.00 to 3.00, that of real images is 0.50, the best of them has 2.00." in text
-    far = Descended(0, 0.5, 5.0, FELL.moments)
-    assert "that one image for every z would be better, the optimum was not reached" in paragraphs([far], [], WORDS)[0]
-
-
-@pytest.mark.parametrize(
-    ("found", "tells_more", "points"),
-    [
-        ([WIDE], "is confirmed on this run", "is confirmed on this run"),
-        ([EVEN], "is not confirmed on this run", "is not confirmed on this run"),
-        ([WIDE, EVEN], "is not confirmed on this run", "depends on G's age: it does at 4 images, not at 48."),
-        ([_outer(4, -1.2, -0.8, 0.3, 0.4)], "is confirmed on this run", "is not confirmed on this run"),
-        ([_outer(4, -1.2, math.nan, math.nan, 0.8)], "is not confirmed on this run", "is not confirmed on this run"),
-    ],
-)
-def test_the_outer_verdicts(found: list[Opposed], tells_more: str, points: str) -> None:
-    _, outer, direction = paragraphs([FELL], found, WORDS)
-    assert tells_more in outer
-    assert points in direction
-
-
-def test_numbers_that_are_not_finite_are_null() -> None:
-    table = as_table([_inner(0, (None, math.nan), (None, math.inf))], [_outer(4, math.nan, -1.0, math.nan, 1)], WORDS)
-    saved = json.loads(json.dumps(table, allow_nan=False))
-    assert saved["inner"]["ages"][0]["moments"][0]["diversity"] is None
-    assert saved["generators"][0]["moments"][0]["cosines_with_strong"]["width 8"]["weights"] is None
-    assert saved["inner"]["outcome"] == "cannot be told"
+@pytest.mark.parametrize(("loss", "expected"), [("relativistic", True), ("wasserstein", True), ("hinge", False)])
+def test_that_only_differences_of_logits_count_is_said(run: Path, root: Path, loss: str, expected: bool) -> None:
+    probe = _measured(CollapseProbe(run, ages=1, steps=1, data_root=root, loss=loss))
+    assert ("Only differences of logits count in this loss." in probe.paragraphs()[0]) is expected
 
 
 # Bad input.

@@ -2,7 +2,9 @@
 
 For a fixed G the best D is p_data / (p_data + p_G), and max over D of V(D, G) is -log 4 + 2 JSD(p_data, p_G)
 (Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661, proposition 1 and theorem 1). What a trained D reaches on
-images that it has not seen is therefore an estimate of the divergence from below. Knows data, networks and losses.
+images that it has not seen is therefore an estimate of the divergence from below. Where D looks at m images at once it
+is that of p_data^m and p_G^m, which is at most m times that of images: images share one bit, real or fake, with
+their pack at most as much as with each of its images in sum. Knows data, networks and losses.
 """
 
 import copy
@@ -15,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.collapse import SAMPLES, evenly
+from genprior.diagnosis.angles import Agreement, agreement_of, gradients
+from genprior.diagnosis.collapse import SAMPLES, evenly, seen_together, whole_packs
 from genprior.diagnosis.latents import draw_latents
 from genprior.diagnosis.retraining import measured_steps
 from genprior.seeding import derived_seed
@@ -34,44 +37,27 @@ class Told:
     Attributes:
         accuracy: Share of its logits that have the right sign, real images and fakes counting alike, in [0, 1].
         value: V(D, G) = E log D(x) + E log(1 - D(G(z))), in nats.
+        error: Standard error of `divergence`, over packs of images.
+        together: How many images a logit is of, m.
     """
 
     accuracy: float
     value: float
+    error: float
+    together: int = 1
 
     @property
     def divergence(self) -> float:
-        """Estimate from below of the Jensen-Shannon divergence, (V + log 4) / 2, in nats: at most log 2.
+        """Estimate from below of the Jensen-Shannon divergence of packs of m images, (V + log 4) / 2, in nats.
 
-        It is negative where D is worse than one that returns 1/2 everywhere.
+        It is at most log 2, and negative where D is worse than one that returns 1/2 everywhere.
         """
         return (self.value + math.log(4)) / 2
 
-
-@dataclass(frozen=True)
-class Gradients:
-    """What a discriminator tells the generator to do.
-
-    Attributes:
-        weights: Gradient of the mean loss with respect to all weights of the generator, float64 (P,).
-        images: With respect to its images, float64 (N, C * H * W).
-    """
-
-    weights: Tensor
-    images: Tensor
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Cosines between the gradients of two discriminators: 1: the same direction, 0: orthogonal; nan: one is 0.
-
-    Attributes:
-        weights: Of the gradients with respect to the generator's weights.
-        images: Of those with respect to an image, mean over images.
-    """
-
-    weights: float
-    images: float
+    @property
+    def of_images(self) -> float:
+        """Estimate from below of the divergence of images, in nats."""
+        return self.divergence / self.together
 
 
 @dataclass(frozen=True)
@@ -105,7 +91,15 @@ class Opposed:
 
     def best(self, name: str) -> Told:
         """Returns what a discriminator told at the step at which its value was largest."""
-        return max((moment.told[name] for moment in self.moments), key=lambda told: told.value)
+        return max((moment.told[name] for moment in self.moments), key=_finite_value)
+
+    def rise(self, name: str) -> float:
+        """Returns by how much a discriminator's best of the last fifth of the steps exceeds that before, in nats."""
+        parts: tuple[list[Told], list[Told]] = ([], [])
+        for moment in self.moments:
+            parts[5 * moment.step > 4 * self.moments[-1].step].append(moment.told[name])
+        before, late = (max((_finite_value(told) for told in part), default=-math.inf) for part in parts)
+        return max(0.0, late - before) / 2
 
     def settled(self, name: str) -> Agreement:
         """Returns the mean agreement of a discriminator with the strong one over the second half of the steps."""
@@ -125,7 +119,6 @@ def oppose(
     adam: AdamSettings,
     steps: int,
     batch_size: int = 128,
-    samples: int = SAMPLES,
     latents: int = LATENTS,
     seed: int = 0,
 ) -> Iterator[OuterMoment]:
@@ -141,13 +134,13 @@ def oppose(
         discriminators: x -> logits, untrained, in the same arithmetic, by name.
         strong: Name of the one whose gradients the others' are compared with.
         data: Real images to learn from.
-        held_out: Others, x (N, C, H, W), N at least 1.
+        held_out: Others, x (N, C, H, W), whole packs, at least two. With N new fakes, always the same, discriminators
+            are judged on them.
         loss: Whose generator's gradients are compared.
         adam: Of each discriminator.
         steps: Of each discriminator, at least 1.
         batch_size: Real images, and fakes, in a step; at least 2.
-        samples: How many new fakes, always the same, discriminators are judged on; at least 2, best as many as N.
-        latents: How many z, always the same, gradients are taken over; at least 2.
+        latents: How many z, always the same, gradients are taken over; whole packs, at least 2.
         seed: Of all draws.
     """
     generator = copy.deepcopy(generator).requires_grad_(True)
@@ -157,7 +150,7 @@ def oppose(
     )
     z, real = draw_latents(generator, latents, seed, "outer probe"), evenly(held_out, latents)
     with torch.no_grad():
-        fakes = generator(draw_latents(generator, samples, seed, "outer samples"))
+        fakes = generator(draw_latents(generator, len(held_out), seed, "outer samples"))
     for step in range(steps + 1):
         if step in measured:
             found = {name: gradients(generator, d, loss, z, real) for name, d in discriminators.items()}
@@ -169,56 +162,34 @@ def oppose(
 
 @torch.no_grad()
 def tell(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Told:
-    """Returns how well a discriminator tells real images (N, C, H, W) from fakes (M, C, H, W), without changing it.
+    """Returns how well a discriminator tells real images (N, C, H, W) from as many fakes, without changing it.
+
+    N is a multiple of the number of images that a logit is of, at least twice that. Both kinds come in one batch, or in
+    a few where there are many.
 
     Example:
-        >>> told = tell(nn.Sequential(nn.Flatten(0)), torch.full((3, 1), 9.0), torch.full((2, 1), -9.0))
+        >>> told = tell(nn.Sequential(nn.Flatten(0)), torch.full((2, 1), 9.0), torch.full((2, 1), -9.0))
         >>> f"{told.accuracy:.0%}, {told.divergence:.3f}"
         '100%, 0.693'
     """
-    logits = copy.deepcopy(discriminator).train()(torch.cat([real, fake])).double()
-    on_real, on_fakes = logits.tensor_split([len(logits) * len(real) // (len(real) + len(fake))])
+    looking, together = copy.deepcopy(discriminator).train(), seen_together(discriminator)
+    most = whole_packs(SAMPLES, together)
+    pairs = zip(torch.split(real, most), torch.split(fake, most), strict=True)
+    found = [looking(torch.cat(pair)).double().chunk(2) for pair in pairs]
+    on_real, on_fakes = (torch.cat(logits) for logits in zip(*found, strict=True))
     accuracy = ((on_real > 0).double().mean() + (on_fakes <= 0).double().mean()) / 2
-    return Told(float(accuracy), -float(F.softplus(-on_real).mean() + F.softplus(on_fakes).mean()))
+    terms = [-F.softplus(-on_real), -F.softplus(on_fakes)]
+    error = math.hypot(*(_error(each, len(real) // together) for each in terms)) / 2
+    return Told(float(accuracy), sum(float(each.mean()) for each in terms), error, together)
 
 
-def gradients(
-    generator: nn.Module, discriminator: nn.Module, loss: AdversarialLoss, z: Tensor, real: Tensor
-) -> Gradients:
-    """Returns the gradients of the generator's mean loss that a discriminator gives, without changing it.
-
-    Arguments:
-        generator: In the mode in which it is.
-        discriminator: x -> logits.
-        loss: Of the generator.
-        z: Latents (N, k).
-        real: Images (N, C, H, W), for the discriminator's batch and for losses that look at them.
-    """
-    frozen = copy.deepcopy(discriminator).train().requires_grad_(False)
-    x = generator(z)
-    real_logits, fake_logits = frozen(torch.cat([real, x])).chunk(2)
-    value = loss.generator(real_logits.detach(), fake_logits).mean()
-    *found, images = torch.autograd.grad(value, [*generator.parameters(), x])
-    return Gradients(torch.cat([each.double().flatten() for each in found]), images.double().flatten(1))
+def _error(terms: Tensor, packs: int) -> float:
+    """Standard error of the mean of terms (L,), those of a pack being taken together."""
+    return float(terms.view(packs, -1).mean(1).std()) / math.sqrt(packs)
 
 
-def agreement_of(one: Gradients, other: Gradients) -> Agreement:
-    """Returns the cosines between the gradients of two discriminators on the same latents."""
-    return Agreement(
-        float(_cosines(one.weights[None], other.weights[None])), float(_cosines(one.images, other.images).nanmean())
-    )
-
-
-def _cosines(one: Tensor, other: Tensor) -> Tensor:
-    """Cosines (N,) between rows (N, P); nan where a row is 0. Rows are brought to length 1 first: none is too small."""
-    return (_directions(one) * _directions(other)).sum(1)
-
-
-def _directions(rows: Tensor) -> Tensor:
-    largest = rows.abs().amax(1, keepdim=True)
-    scaled: Tensor = rows / largest
-    length: Tensor = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
-    return scaled / length
+def _finite_value(told: Told) -> float:
+    return told.value if math.isfinite(told.value) else -math.inf
 
 
 def _train_all(

@@ -7,6 +7,7 @@ section 2.4). Knows networks and losses.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +17,14 @@ from torch import Tensor, nn
 from genprior.diagnosis.latents import draw_latents
 from genprior.diagnosis.retraining import measured_steps
 from genprior.diagnosis.verdict import LEAST_DIVERSITY, diversity
+from genprior.models.deviation import MinibatchDeviation
 from genprior.training.descent import Descent
 from genprior.training.losses import AdversarialLoss
 from genprior.training.optimiser import AdamSettings
 
 SAMPLES = 600
-HALF = 0.5  # of the modes: gone where no more are left
+HALF = 0.5  # of the modes, or of the first diversity: gone where no more is left
+SOME = 0.02  # of the diversity of real images: below it the modes that are counted are no variety worth the name
 
 CountModes = Callable[[Tensor], int]
 
@@ -49,7 +52,9 @@ class Descended:
 
     Attributes:
         images_seen: Age of both.
-        real_logit, best_real_logit: Mean, and largest, over real images.
+        real_logit: Mean over real images.
+        best_real_logit: Of the real image that D likes most, alone; where a logit is of several images, of as many
+            copies of that image, which is what a generator that makes nothing else shows to D.
         moments: In the order of the generator's steps.
     """
 
@@ -68,14 +73,25 @@ class Descended:
 
     @property
     def can_tell(self) -> bool:
-        """Whether there was anything to lose: images that were alike before the first step cannot collapse."""
-        return self.moments[0].diversity >= LEAST_DIVERSITY
+        """Whether there was anything to lose, and its loss could be seen.
+
+        Images that were alike before the first step cannot collapse. A young generator's may hold modes, each counted
+        by the nearest one, and yet vary much less than real images.
+        """
+        first = self.moments[0]
+        varied = first.diversity >= LEAST_DIVERSITY or ((first.modes or 0) > 1 and first.diversity >= SOME)
+        return varied and math.isfinite(self.moments[-1].diversity)
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether images are alike at the last step, and half of the modes gone where there were two or more."""
-        last, first = self.moments[-1], self.moments[0].modes
-        return last.diversity < LEAST_DIVERSITY and (first is None or first < 2 or self._is_halved(last))
+        """Whether images are alike at the last step, and half of the modes gone where there were two or more.
+
+        They are alike where they vary less than `LEAST_DIVERSITY` times as much as real ones, and no more than half as
+        much as at first.
+        """
+        last, first = self.moments[-1], self.moments[0]
+        is_alike = last.diversity < LEAST_DIVERSITY and last.diversity <= HALF * first.diversity
+        return is_alike and (first.modes is None or first.modes < 2 or self._is_halved(last))
 
     @property
     def is_falling(self) -> bool:
@@ -124,7 +140,7 @@ def descend(
         steps: Of the generator, at least 1.
         batch_size: Fakes in a step; at least 2.
         count_modes: How many modes images (N, C, H, W) hold; None: not known.
-        samples: How many images, always of the same z, are looked at; at least 2.
+        samples: How many images, always of the same z, are looked at; whole packs, at least 2.
         seed: Of all draws.
     """
     generator = copy.deepcopy(generator).train().requires_grad_(True)
@@ -141,9 +157,31 @@ def descend(
 
 @torch.no_grad()
 def logits_of_real(discriminator: nn.Module, real: Tensor) -> tuple[float, float]:
-    """Returns the mean and the largest logit of real images (N, C, H, W), in evaluation mode."""
-    logits = copy.deepcopy(discriminator).eval()(real)
-    return float(logits.mean()), float(logits.max())
+    """Returns the mean logit of real images (N, C, H, W), and that of the image that D likes most, in evaluation mode.
+
+    Where a logit is of several images the latter is of copies of one.
+    """
+    looking, together = copy.deepcopy(discriminator).eval(), seen_together(discriminator)
+    parts = torch.split(real, max(1, SAMPLES // together))
+    best = max(float(looking(part.repeat_interleave(together, 0)).max()) for part in parts)
+    return float(looking(real).mean()), best
+
+
+def seen_together(discriminator: nn.Module) -> int:
+    """Returns how many images a logit is of: those of a pack, and of a group whose deviation is one of its features."""
+    pack: int = getattr(discriminator, "pack", 1)
+    groups = [each.group for each in discriminator.modules() if isinstance(each, MinibatchDeviation)]
+    return pack * max(groups, default=1)
+
+
+def whole_packs(count: int, together: int) -> int:
+    """Returns the largest multiple of `together` up to `count`, but at least one pack.
+
+    Example:
+        >>> whole_packs(600, 1), whole_packs(600, 7), whole_packs(5, 7)
+        (600, 595, 7)
+    """
+    return max(1, count // together) * together
 
 
 def evenly(x: Tensor, count: int) -> Tensor:

@@ -11,9 +11,20 @@ from torch import nn
 from genprior.config import build
 from genprior.data import Dataset
 from genprior.data.spec import parse_spec
-from genprior.diagnosis.capacity import Opposed, OuterMoment, oppose
-from genprior.diagnosis.collapse import SAMPLES, CountModes, Descended, InnerMoment, descend, logits_of_real
-from genprior.jobs.collapse_words import AGAIN, as_table, paragraphs
+from genprior.diagnosis.capacity import LATENTS, Opposed, OuterMoment, oppose
+from genprior.diagnosis.collapse import (
+    SAMPLES,
+    CountModes,
+    Descended,
+    InnerMoment,
+    descend,
+    logits_of_real,
+    seen_together,
+    whole_packs,
+)
+from genprior.errors import GenpriorError
+from genprior.jobs.collapse_rules import AGAIN, Found
+from genprior.jobs.collapse_words import as_table, paragraphs
 from genprior.jobs.compare import Stage, may_share
 from genprior.jobs.evaluation_inputs import load_images
 from genprior.jobs.judge import ONE_IN, split_specs
@@ -27,6 +38,7 @@ from genprior.training.optimiser import AdamSettings
 from genprior.training.state import grouped
 
 COLLAPSE = "probe-collapse"  # beginning of the names of its files
+JUDGED_ON = 2400  # real images, and fakes, that tell a large discriminator from a small one
 COSTS = {"judge": 1, "inner": 2, "outer": 6}  # about; for the live line alone
 
 
@@ -52,8 +64,8 @@ class CollapseProbe:
         notes: Lines to show before; what could not be done is added later.
 
     Raises:
-        GenpriorError: No run, an untrained one, no GAN, other data than the run's, an unknown loss, or a number out of
-            range.
+        GenpriorError: No run, an untrained one, no GAN, other data than the run's or too few of them, an unknown loss,
+            or a number out of range.
     """
 
     run: Path
@@ -76,6 +88,7 @@ class CollapseProbe:
         grown = [age for age in sorted(self.probed.states) if age > 0]
         self.outer_ages = list(dict.fromkeys([grown[0], grown[-1]])) if grown else [0]
         self.sizes = sized(config.model)
+        self.together = seen_together(self._fresh(config.model))
         self.fitted, self.held_out = self._split()
         self.notes = self._first_notes(len(with_both))
 
@@ -119,7 +132,7 @@ class CollapseProbe:
 
     def _find_judge(self) -> Iterator[tuple[float, str]]:
         data = self.probed.data
-        self.real = data.some(in_packs(len(data)))
+        self.real = data.some(self._in_packs(min(len(data), SAMPLES)))
         finding = mode_counter(self.probed.config, data, self.judge, self.notes)
         try:
             while True:
@@ -136,6 +149,7 @@ class CollapseProbe:
         )
         settings: dict[str, Any] = {"adam": self._adam(config.generator_learning_rate), "steps": self.steps}
         settings |= {"batch_size": config.batch_size, "count_modes": self.count_modes, "seed": self.seed}
+        settings["samples"] = self._in_packs(SAMPLES)
         moments: list[InnerMoment] = []
         for moment in descend(generator, discriminator, self.adversarial, self.real, **settings):
             moments.append(moment)
@@ -147,10 +161,9 @@ class CollapseProbe:
         config, strong, models = self.probed.config, self.sizes.strong, self.sizes.models
         fresh = {name: self._fresh(model) for name, model in models.items()} | {AGAIN: self._fresh(models[strong], 1)}
         settings: dict[str, Any] = {"adam": self._adam(config.discriminator_learning_rate), "steps": self.steps}
-        settings |= {"batch_size": config.batch_size, "seed": self.seed}
+        settings |= {"batch_size": config.batch_size, "seed": self.seed, "latents": self._in_packs(LATENTS)}
         moments: list[OuterMoment] = []
-        judged_on = self.held_out.some(in_packs(len(self.held_out)))
-        settings["samples"] = len(judged_on)
+        judged_on = self.held_out.some(self._judged_on)
         given = (self._met(age), fresh, strong, self.fitted, judged_on, self.adversarial)
         for moment in oppose(*given, **settings):
             moments.append(moment)
@@ -160,15 +173,29 @@ class CollapseProbe:
 
     def paragraphs(self) -> list[str]:
         """Returns what was found in each of the three experiments, and whether its statement holds, in words."""
-        return paragraphs(self.inner, self.outer, self.sizes)
+        return paragraphs(self._found)
 
     def save(self) -> Path:
         """Writes what was measured so far into the run's folder; returns the file."""
         path, config = self.run / f"{COLLAPSE}.json", self.probed.config
         told = {"run": str(self.run), "steps": self.steps, "seed": self.seed, "batch_size": config.batch_size}
         told |= {"loss": self.loss or config.loss, "held_out": self.held_out.name, "notes": self.notes}
-        write_json(path, told | as_table(self.inner, self.outer, self.sizes))
+        told |= {"samples": self._in_packs(SAMPLES), "judged_on": self._judged_on, "images_of_a_logit": self.together}
+        told |= {"latents_of_gradients": self._in_packs(LATENTS)}
+        write_json(path, told | as_table(self._found))
         return path
+
+    @property
+    def _found(self) -> Found:
+        ages, is_relative = (self.inner_ages, self.outer_ages), self.adversarial.is_relative
+        return Found(self.inner, self.outer, self.sizes, *ages, is_relative)
+
+    @property
+    def _judged_on(self) -> int:
+        return self._in_packs(min(len(self.held_out), JUDGED_ON))
+
+    def _in_packs(self, count: int) -> int:
+        return whole_packs(count, self.together)
 
     def _share(self, step: int) -> float:
         return (step + 1) / (self.steps + 1)
@@ -198,17 +225,11 @@ class CollapseProbe:
         if specs is not None and not may_share(parse_spec(config.data), parse_spec(specs[1])):
             return data, load_images(config, data.image_shape, specs[1])
         is_held_out = torch.arange(len(data)) % ONE_IN == ONE_IN - 1
+        if is_held_out.sum() < 2 * self.together:
+            raise GenpriorError(
+                f"every fifth of the {len(data):,} images of {data.name} is kept back, which must be two or more, "
+                f"or two packs of those that a logit is of (here {self.together}); take more images",
+                argument="run",
+            )
         parts = [replace(data, images=data.images[chosen], labels=None) for chosen in (~is_held_out, is_held_out)]
         return parts[0], replace(parts[1], name=f"{data.name}, kept back")
-
-
-def in_packs(count: int, most: int = SAMPLES) -> int:
-    """Returns how many of `count` images are looked at: at most `most`, in whole packs where a logit is of a few.
-
-    Example:
-        >>> in_packs(70_000), in_packs(500), in_packs(100), in_packs(7)
-        (600, 480, 96, 7)
-    """
-    count = min(count, most)
-    unit = next(unit for unit in (120, 12, 1) if unit <= count)
-    return count // unit * unit

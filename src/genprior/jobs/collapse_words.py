@@ -5,120 +5,112 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from genprior.diagnosis.capacity import LATENTS, Opposed
-from genprior.diagnosis.collapse import HALF, SAMPLES, Descended
+from genprior.diagnosis.capacity import Opposed, Told
+from genprior.diagnosis.collapse import HALF, SOME, Descended
 from genprior.diagnosis.verdict import LEAST_DIVERSITY
+from genprior.jobs.collapse_rules import (
+    AGAIN,
+    AGREE,
+    APART,
+    DEPENDS,
+    GOOD,
+    OTHER_WAY,
+    RISING,
+    UNKNOWN,
+    Found,
+    angle_outcome,
+    gain,
+    inner_outcome,
+    outer_outcome,
+    points_away,
+    why_untold,
+)
 from genprior.jobs.probed import strict
 from genprior.jobs.sizes import Sizes
 
-AGAIN = "again, other seed"  # name of the second strong discriminator
-APART = 0.05  # nats: a strong D tells more than a small one where its estimate of the divergence is larger by this
-OTHER_WAY = 0.5  # a gradient points another way where its cosine is below this share of that between two strong D's
-CONFIRMED, REFUTED, DEPENDS, UNKNOWN = "confirmed", "not confirmed", "depends", "cannot be told"
 
-
-def paragraphs(inner: Sequence[Descended], outer: Sequence[Opposed], sizes: Sizes) -> list[str]:
+def paragraphs(found: Found) -> list[str]:
     """Returns a paragraph on each of the three experiments, of those ages that are done."""
+    good, sizes = [] if found.good is None else [found.good], found.sizes
+    only = ["Only differences of logits count in this loss."] if found.is_relative else []
     return [
-        " ".join(["Inner problem.", *(_inner_told(each) for each in inner), inner_verdict(inner)]),
-        " ".join(["Outer problem.", *(_outer_told(each, sizes) for each in outer[-1:]), outer_verdict(outer, sizes)]),
-        " ".join(["Direction.", *(_angle_told(each, sizes) for each in outer), angle_verdict(outer, sizes)]),
+        " ".join(["Inner problem.", *(_inner_told(each) for each in found.inner), *only, inner_verdict(found)]),
+        " ".join(["Outer problem.", *(_outer_told(each, sizes) for each in good), outer_verdict(found)]),
+        " ".join(["Direction.", *(_angle_told(each, sizes) for each in found.outer), angle_verdict(found)]),
     ]
 
 
-def outcome(holds: Sequence[bool]) -> str:
-    """Returns whether a statement holds: confirmed, not confirmed, depends, or cannot be told (of nothing)."""
-    if not holds:
-        return UNKNOWN
-    return CONFIRMED if all(holds) else DEPENDS if any(holds) else REFUTED
-
-
-def inner_outcome(inner: Sequence[Descended]) -> str:
-    """Returns whether the inner optimum collapses, by the ages at which there was something to lose."""
-    return outcome([each.is_collapsed for each in inner if each.can_tell])
-
-
-def outer_outcome(outer: Sequence[Opposed], sizes: Sizes) -> str:
-    """Returns whether a strong discriminator tells a good generator from the data better than a small one."""
-    has_sizes = len(sizes.models) > 1
-    good = [_divergence(each, sizes.strong) - _divergence(each, sizes.small) >= APART for each in outer[-1:]]
-    return outcome(good if has_sizes else [])
-
-
-def angle_outcome(outer: Sequence[Opposed], sizes: Sizes) -> str:
-    """Returns whether the small discriminator's gradients point another way than the strong one's."""
-    return outcome([_points_away(each, sizes) for each in outer] if len(sizes.models) > 1 else [])
-
-
-def inner_verdict(inner: Sequence[Descended]) -> str:
+def inner_verdict(found: Found) -> str:
     """Returns whether the inner optimum collapses, in a sentence."""
-    found = inner_outcome(inner)
-    told = f"The statement that the inner optimum collapses is {found}"
-    hint = " Diversity was still falling at the last step: try more --steps." if _still_falling(inner) else ""
-    if found == UNKNOWN:
-        return "Whether the inner optimum collapses cannot be told: images were alike before the first step."
-    if found != DEPENDS:
-        return f"{told} on this run.{hint}"
-    ages = {does: _ages([e for e in inner if e.can_tell and e.is_collapsed is does]) for does in (True, False)}
+    outcome = inner_outcome(found)
+    if outcome is None:
+        return f"Not all is measured yet: {len(found.inner)} of {len(found.inner_ages)} ages."
+    does, not_, unknown = (
+        [e for e in found.inner if (e.is_collapsed if e.can_tell else None) is it] for it in (True, False, None)
+    )
+    left_out = f" Not counted, images being alike before the first step or not finite: D at {_ages(unknown)}."
+    hint = " Diversity was still falling at the last step: try more --steps."
+    after = (hint if any(each.is_falling for each in not_) else "") + (left_out if unknown else "")
+    if outcome == UNKNOWN:
+        return f"Whether the inner optimum collapses cannot be told.{after}"
+    if outcome == DEPENDS:
+        return (
+            f"Whether the inner optimum collapses depends on D's age: it does at {_ages(does)} images, not at "
+            f"{_ages(not_)}.{after}"
+        )
     return (
-        f"Whether the inner optimum collapses depends on D's age: it does at {ages[True]} images, not at "
-        f"{ages[False]}.{hint}"
+        f"The statement that the inner optimum collapses is {outcome} on this run, D at {_ages(does or not_)}.{after}"
     )
 
 
-def outer_verdict(outer: Sequence[Opposed], sizes: Sizes) -> str:
+def outer_verdict(found: Found) -> str:
     """Returns whether a good generator asks for a large discriminator, in a sentence."""
-    found = outer_outcome(outer, sizes)
-    if found == UNKNOWN:
-        return "Whether a larger D tells more cannot be told: there is one size only."
+    outcome, sizes = outer_outcome(found), found.sizes
+    if found.good is None or outcome is None:
+        return "Not measured yet."
+    why = why_untold(found.good, sizes)
+    told = "" if len(sizes.models) == 1 else _gain_told(found.good, sizes)
+    if why is not None:
+        return f"{told}Whether a good G asks for a large D cannot be told: {why}."
     return (
-        f"The statement that a good G asks for a large D ({sizes.strong} telling at least {APART:g} nats more than "
-        f"{sizes.small}) is {found} on this run."
+        f"{told}The statement that a good G asks for a large D (telling {APART:g} nats more) is {outcome} on this run."
     )
 
 
-def angle_verdict(outer: Sequence[Opposed], sizes: Sizes) -> str:
+def angle_verdict(found: Found) -> str:
     """Returns whether a weak discriminator's gradients point another way, in a sentence."""
-    found = angle_outcome(outer, sizes)
-    if found == UNKNOWN:
+    outcome, sizes = angle_outcome(found), found.sizes
+    if outcome is None:
+        return f"Not all is measured yet: {len(found.outer)} of {len(found.outer_ages)} ages."
+    if len(sizes.models) == 1:
         return "Whether a weak D points another way cannot be told: there is one size only."
-    statement = f"a weak D points another way (cosine below {OTHER_WAY:g} of that between two strong D's)"
-    if found != DEPENDS:
-        return f"The statement that {statement} is {found} on this run."
-    ages = {does: _ages([each for each in outer if _points_away(each, sizes) is does]) for does in (True, False)}
-    return f"Whether {statement} depends on G's age: it does at {ages[True]} images, not at {ages[False]}."
+    does, not_, unknown = ([e for e in found.outer if points_away(e, sizes) is it] for it in (True, False, None))
+    left_out = f" Not counted, two strong D's agreeing by less than {AGREE:g} or a gradient being 0: {_ages(unknown)}."
+    after, statement = left_out if unknown else "", f"a weak D points another way (cosine below {OTHER_WAY:g} of that "
+    statement += "between two strong D's)"
+    if outcome == UNKNOWN:
+        return f"Whether {statement} cannot be told.{after}"
+    if outcome == DEPENDS:
+        return f"Whether {statement} depends on G's age: it does at {_ages(does)} images, not at {_ages(not_)}.{after}"
+    return f"The statement that {statement} is {outcome} on this run, G at {_ages(does or not_)}.{after}"
 
 
-def as_table(inner: Sequence[Descended], outer: Sequence[Opposed], sizes: Sizes) -> dict[str, Any]:
-    """Returns what was found as it is saved."""
-    rules = {"diversity_below": LEAST_DIVERSITY, "modes_left_at_most": HALF, "nats_more": APART}
-    told = paragraphs(inner, outer, sizes)
+def as_table(found: Found) -> dict[str, Any]:
+    """Returns what was found as it is saved; an outcome is null until all that it rests on is measured."""
+    rules = {"diversity_below": LEAST_DIVERSITY, "of_the_first_at_most": HALF, "diversity_to_lose": SOME}
+    rules |= {"nats_more": APART, "good_below_nats": GOOD, "rising_nats": RISING}
+    told, inner, outer = paragraphs(found), found.inner, found.outer
     return {
-        "samples": SAMPLES,
-        "latents_of_gradients": LATENTS,
-        "rules": rules | {"cosine_below_reference_times": OTHER_WAY},
-        "inner": {"outcome": inner_outcome(inner), "told": told[0], "ages": [_inner_facts(each) for each in inner]},
-        "outer": {"outcome": outer_outcome(outer, sizes), "told": told[1], "sizes": list(sizes.models)},
-        "direction": {"outcome": angle_outcome(outer, sizes), "told": told[2]},
+        "rules": rules | {"cosine_below_reference_times": OTHER_WAY, "reference_at_least": AGREE},
+        "inner": {"outcome": inner_outcome(found), "told": told[0], "ages": [_inner_facts(each) for each in inner]},
+        "outer": {"outcome": outer_outcome(found), "told": told[1], "sizes": list(found.sizes.models)},
+        "direction": {"outcome": angle_outcome(found), "told": told[2]},
         "generators": [_outer_facts(each) for each in outer],
     }
 
 
-def _still_falling(inner: Sequence[Descended]) -> bool:
-    return any(each.can_tell and not each.is_collapsed and each.is_falling for each in inner)
-
-
 def _ages(found: Sequence[Descended] | Sequence[Opposed]) -> str:
     return ", ".join(f"{each.images_seen:,}" for each in found)
-
-
-def _divergence(each: Opposed, name: str) -> float:
-    return each.best(name).divergence
-
-
-def _points_away(each: Opposed, sizes: Sizes) -> bool:
-    reference = each.settled(AGAIN).weights
-    return each.settled(sizes.small).weights < OTHER_WAY * max(0.0, reference)
 
 
 def _inner_told(each: Descended) -> str:
@@ -136,13 +128,26 @@ def _inner_told(each: Descended) -> str:
 
 
 def _outer_told(each: Opposed, sizes: Sizes) -> str:
-    told = {name: each.best(name) for name in sizes.models}
-    parts = [f"{name} {100 * t.accuracy:.1f} % right, {t.divergence:.3f} nats" for name, t in told.items()]
+    told = {name: each.best(name) for name in [*sizes.models, AGAIN]}
+    together = told[AGAIN].together
+    what = "divergence" if together == 1 else f"divergence of packs of {together} images"
+    found = "; ".join(_one_told(name, each, sizes) for name, each in told.items())
     return (
         f"Against the averaged G at {each.images_seen:,} images, at the best of {each.moments[-1].step:,} steps, on "
-        f"held-out images and new fakes (divergence of at least, log 2 = {math.log(2):.3f} being most): "
-        f"{'; '.join(parts)}; the run's own is {sizes.own}."
+        f"held-out images and new fakes ({what} of at least, with its standard error; log 2 = {math.log(2):.3f} being "
+        f"most): {found}; the run's own is {sizes.own}."
     )
+
+
+def _one_told(name: str, told: Told, sizes: Sizes) -> str:
+    title = f"{sizes.strong} {name}" if name == AGAIN else name
+    of_images = "" if told.together == 1 else f" (of images at least {told.of_images:.3f})"
+    return f"{title} {100 * told.accuracy:.1f} % right, {told.divergence:.3f} ± {told.error:.3f} nats{of_images}"
+
+
+def _gain_told(good: Opposed, sizes: Sizes) -> str:
+    more, noise = gain(good, sizes)
+    return f"{sizes.strong} tells {more:.3f} nats more than {sizes.small}; chance makes up to {noise:.3f}. "
 
 
 def _angle_told(each: Opposed, sizes: Sizes) -> str:
@@ -177,7 +182,8 @@ def _outer_facts(each: Opposed) -> dict[str, Any]:
             {
                 "step": moment.step,
                 "discriminators": {
-                    name: strict(asdict(told) | {"divergence": told.divergence}) for name, told in moment.told.items()
+                    name: strict(asdict(told) | {"divergence": told.divergence, "of_images": told.of_images})
+                    for name, told in moment.told.items()
                 },
                 "cosines_with_strong": {name: strict(asdict(a)) for name, a in moment.agreement.items()},
             }
