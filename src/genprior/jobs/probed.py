@@ -92,9 +92,9 @@ def open_probed(path: Path, data_root: Path | None) -> Probed:
     data = config.load_data()
     differences(run, config.build(data), data)
     probed = Probed(run, config, data, states)
-    for age, state in states.items():  # what is damaged is told before anything is measured
+    for age in sorted(states, reverse=True):  # the checkpoint first: where that fits, an age that does not is damaged
         probed.generator(age)
-        if grouped(state, "discriminator"):
+        if grouped(states[age], "discriminator"):
             probed.discriminator(age)
     return probed
 
