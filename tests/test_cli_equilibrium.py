@@ -1,14 +1,29 @@
 """`genprior probe equilibrium`: what it prints, writes and refuses."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
-from genprior.figures_equilibrium import BLUE, ORANGE, TEAL, Curve, EquilibriumPicture, write_equilibrium
+from genprior.diagnosis.duality import Moment, Response, cross_entropy_terms
+from genprior.figures_equilibrium import (
+    BLUE,
+    GREY,
+    ORANGE,
+    TEAL,
+    Curve,
+    EquilibriumPicture,
+    _draw_accuracy,
+    _draw_adversaries,
+    write_equilibrium,
+)
+from genprior.jobs.equilibrium import EquilibriumProbe
+from genprior.jobs.equilibrium_found import Found, title
 from tiny_run import make_tiny_run
 
 Command = Callable[..., str]
@@ -29,7 +44,7 @@ def test_it_tells_a_verdict_and_writes_numbers_and_a_figure(genprior: Command) -
     saved = json.loads(Path("run/probe-equilibrium.json").read_text())
     assert f"Verdict: {saved['verdict']}" in text
     assert "100 %  all measured" in text
-    assert "The duality gap is" in text
+    assert "the duality gap is" in text.lower()
     assert "Path angle: cosine" in text
     assert "numbers: run/probe-equilibrium.json" in text
     for colour in (BLUE, ORANGE):
@@ -44,6 +59,40 @@ def test_the_same_command_gives_the_same_numbers_and_overwrites_only_when_asked(
     assert "exists; replace it with --overwrite" in genprior(*words, code=2)
     genprior(*words, "--overwrite", "--age", 0)  # the default: the only age before the end
     assert Path("run/probe-equilibrium.json").read_bytes() == first
+
+
+def test_an_interrupted_command_leaves_no_figure_of_other_numbers(
+    genprior: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tiny_run(Path("run"))
+    words = ["probe", "equilibrium", "run", *QUICK]
+    genprior(*words)
+
+    def stopped(self: EquilibriumProbe) -> Iterator[tuple[float, str]]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(EquilibriumProbe, "_respond_down", stopped)
+    genprior(*words, "--overwrite", code=130)
+    saved = json.loads(Path("run/probe-equilibrium.json").read_text())
+    assert saved["complete"] is False
+    assert saved["verdict"] is None
+    assert not Path("run/figures/probe-equilibrium.png").exists()
+
+
+def test_the_title_has_the_name_of_the_run_and_no_path(tmp_path: Path) -> None:
+    up, down = (Response(rises, [_moment(0), _moment(100)]) for rises in (True, False))
+    found = Found(up=up, down=down, at_once=4, finished=["D'", "G'"])
+    lines = title(found, "r1-0").splitlines()
+    assert lines[0] == "r1-0: close to equilibrium"
+    assert lines[1] == (
+        "duality gap of V 0.000 or more, Jensen-Shannon divergence of sets of 4 images 0.000 nats or more"
+    )
+
+
+def _moment(step: int) -> Moment:
+    terms = cross_entropy_terms(torch.zeros(2), torch.zeros(2))
+    return Moment(step, terms, terms, terms)
 
 
 BAD: dict[str, tuple[list[str], str]] = {
@@ -77,3 +126,21 @@ def test_the_figure_shows_what_is_known(tmp_path: Path, paying: Curve | None, co
     write_equilibrium(picture, path)
     assert _count(path, BLUE) > 1000
     assert (_count(path, TEAL) > 100) is (paying is not None)
+
+
+def test_a_share_of_nothing_can_be_read_beside_its_bar() -> None:
+    axis = Figure().subplots()
+    shares = {"training": 0.0, "fakes": 0.9}
+    _draw_accuracy(
+        axis, EquilibriumPicture("", CURVE, None, None, -1.386, [], [], None, shares, dict.fromkeys(shares, 0.01))
+    )
+    colours = {text.get_text(): text.get_color() for text in axis.texts}
+    assert colours == {"0.0 %": GREY, "90.0 %": "white"}
+
+
+def test_each_adversary_has_a_circle_at_what_is_reported() -> None:
+    axis = Figure().subplots()
+    shares = {"fakes": 0.9}
+    _draw_adversaries(axis, EquilibriumPicture("", CURVE, CURVE, CURVE, -1.386, [], [], None, shares, shares))
+    circles = [line.get_color() for line in axis.lines if line.get_marker() == "o"]
+    assert circles == [BLUE, ORANGE, TEAL]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LABEL = 12  # percent; a bar lower than this has no place for its number
 BLUE, ORANGE, GREY, TEAL = "#2166ac", "#d6604d", "#777777", "#1b9e9e"  # discriminator or real; generator or fakes; else
 
 
@@ -34,7 +35,7 @@ class EquilibriumPicture:
 
     Attributes:
         title: The verdict.
-        up, down: Better discriminators and better generators.
+        up, down: Better discriminators and better generators; down None: there are none.
         paying: Better discriminators that pay the run's penalties, on V - R; None: there are none.
         level: Value at equilibrium.
         alphas, cosines: Of the path angle; empty: not known.
@@ -45,7 +46,7 @@ class EquilibriumPicture:
 
     title: str
     up: Curve
-    down: Curve
+    down: Curve | None
     paying: Curve | None
     level: float
     alphas: Sequence[float]
@@ -70,12 +71,17 @@ def write_equilibrium(picture: EquilibriumPicture, path: Path) -> None:
 
 
 def _draw_adversaries(axis: "Axes", picture: EquilibriumPicture) -> None:
-    for name, colour, curve in (("D'", BLUE, picture.up), ("G'", ORANGE, picture.down)):
-        axis.plot(curve.steps, curve.judged, color=colour, marker=".", label=f"better {name}, judged images")
-        axis.plot(curve.steps, curve.fit, color=colour, linewidth=0.8, alpha=0.6, linestyle="--", label="fit images")
-        axis.plot(curve.steps[curve.best], curve.judged[curve.best], "o", color=colour, markersize=9, fillstyle="none")
-    if picture.paying is not None:
-        axis.plot(picture.paying.steps, picture.paying.judged, color=TEAL, marker=".", label="D' with penalties, V - R")
+    kinds = {"better D'": (BLUE, picture.up), "better G'": (ORANGE, picture.down)}
+    kinds["D' with penalties, V - R"] = TEAL, picture.paying
+    for name, (colour, curve) in kinds.items():
+        if curve is not None:
+            axis.plot(curve.steps, curve.judged, color=colour, marker=".", label=f"{name}, judged images")
+            axis.plot(
+                curve.steps, curve.fit, color=colour, linewidth=0.8, alpha=0.6, linestyle="--", label="fit images"
+            )
+            axis.plot(
+                curve.steps[curve.best], curve.judged[curve.best], "o", color=colour, markersize=9, fillstyle="none"
+            )
     axis.axhline(picture.level, color=GREY, linestyle=":", label="at equilibrium, -log 4")
     axis.set_title("value V of the game (circles: reported)", fontsize=10)
     axis.set_xlabel("steps of the adversary")
@@ -106,7 +112,8 @@ def _draw_accuracy(axis: "Axes", picture: EquilibriumPicture) -> None:
     colours = [ORANGE if kind == "fakes" else BLUE for kind in kinds]
     axis.bar(kinds, values, yerr=errors, color=colours, width=0.6, capsize=4)
     for place, value in enumerate(values):
-        axis.text(place, 3, f"{value:.1f} %", ha="center", color="white", fontsize=9)
+        colour, size = ("white", 3) if value > LABEL else (GREY, value + errors[place] + 3)
+        axis.text(place, size, f"{value:.1f} %", ha="center", color=colour, fontsize=9)
     axis.axhline(50, color=GREY, linestyle=":")
     axis.set_ylim(0, 105)
     axis.set_title("what D tells right, % (bars: 2 standard errors)", fontsize=10)

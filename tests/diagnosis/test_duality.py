@@ -21,11 +21,20 @@ from genprior.diagnosis.duality import (
     duality_gap,
 )
 from genprior.diagnosis.equilibrium import CLOSE, NOT_CLOSE, NOT_KNOWN, Equilibrium
-from genprior.diagnosis.gan_game import GANGame, measured, sample_of, whole_batches
+from genprior.diagnosis.gan_game import (
+    GANGame,
+    Offset,
+    best_offset,
+    measured,
+    sample_of,
+    seen_at_once,
+    whole_batches,
+)
+from genprior.errors import GenpriorError
 from genprior.models.mlp import Discriminator
 from genprior.seeding import initialised
 from genprior.training.optimiser import AdamSettings
-from genprior.training.penalties import r1
+from genprior.training.penalties import r1, r2
 
 LOG_4 = math.log(4)
 
@@ -171,16 +180,18 @@ def test_samples_hold_whole_batches_of_images_that_are_drawn_by_chance() -> None
 # Choice of the best step, and convergence.
 
 
-def _moment(step: int, validation: float, judged: float, count: int = 2) -> Moment:
+def _moment(step: int, validation: float, judged: float, count: int = 2, fit: float | None = None) -> Moment:
     def terms(value: float) -> Terms:
         return Terms(torch.full((count,), float(value)), torch.zeros(count))
 
-    return Moment(step, terms(0.0), terms(validation), terms(judged))
+    return Moment(step, terms(validation if fit is None else fit), terms(validation), terms(judged))
 
 
-def _response(values: list[float], rises: bool = True, judged: list[float] | None = None) -> Response:
-    pairs = zip(values, judged or values, strict=True)
-    return Response(rises, [_moment(100 * step, *pair) for step, pair in enumerate(pairs)])
+def _response(
+    values: list[float], rises: bool = True, judged: list[float] | None = None, fit: list[float] | None = None
+) -> Response:
+    rows = zip(values, judged or values, fit or values, strict=True)
+    return Response(rises, [_moment(100 * step, *row[:2], fit=row[2]) for step, row in enumerate(rows)])
 
 
 def test_the_best_step_is_chosen_without_looking_at_judged_samples() -> None:
@@ -196,7 +207,7 @@ def test_values_that_are_not_finite_are_never_the_best() -> None:
 
 
 RISING = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-SETTLED = [0.0, 2.0, 3.0, 4.0, 5.0, 5.001]
+SETTLED = [0.0, 2.0, 3.0, 4.0, 5.0, 5.0005]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +215,7 @@ SETTLED = [0.0, 2.0, 3.0, 4.0, 5.0, 5.001]
     [
         (RISING, False),
         (SETTLED, True),
+        ([-14.2, -3.0, -2.0, -1.8, -1.75, -1.61], False),  # 1 % of all gain, and yet 0.14 nats
         ([0.0] * 6, True),
         ([0.0, 0.0, 0.0, 0.0, 0.0, LITTLE / 2], True),
         ([0.0, 1.0], False),
@@ -269,10 +281,14 @@ def test_a_penalised_run_is_judged_by_adversaries_that_pay() -> None:
     assert found.verdict == CLOSE
     assert found.gap.value == pytest.approx(1.9)
     assert found.played_gap.value == pytest.approx(LEVEL - 0.1 + 2 + 0.2)  # D' pays 0.1 less than D, or gains it
-    assert found.played_divergence.value == pytest.approx(-0.05)
+    assert found.played_divergence.value == 0
     assert found.without_penalties.verdict == NOT_CLOSE
-    assert any("its duality gap is 0.714" in sentence for sentence in found.sentences())
-    assert "Without penalties, of which the rest tells, the verdict is: not close." in found.sentences()
+    assert any("the duality gap is 0.714" in sentence for sentence in found.sentences())
+    assert found.headline == "close to equilibrium in the game with its penalties; not close in Goodfellow's"
+    reasons = "not close (duality gap 1.900 or more, close: below 1.39; divergence 0.643 or more, close: below 0.1)"
+    assert found.sentences()[0] == (
+        f"Verdict: close to equilibrium in the game with its penalties; {reasons} in Goodfellow's."
+    )
 
 
 def test_penalties_are_taken_from_the_value_by_their_mean_over_turns() -> None:
@@ -290,6 +306,79 @@ def test_penalties_are_taken_from_the_value_by_their_mean_over_turns() -> None:
         (free.drawn(discriminator, generator, i) - game.drawn(discriminator, generator, i)).value for i in range(5)
     ]
     assert costs == pytest.approx([4 * expected, 0, 0, 0, 4 * expected], rel=1e-5, abs=1e-6)
+
+
+def test_the_error_of_v_less_penalties_is_the_spread_over_draws() -> None:
+    """A penalty has a spread of its own among images, which a mean over them would hide."""
+    generator = Shifted(1.0)
+    discriminator = initialised(lambda: Discriminator((1, 1, 1), 16, 2), 3)
+    with torch.no_grad():
+        for weight in discriminator.parameters():
+            weight.mul_(2)
+    for penalty in (r1(20.0), r2(20.0)):
+        draws = [
+            measured(discriminator, generator, sample_of(_normal(240, i), generator, 240, i, "draw"), [penalty])
+            for i in range(60)
+        ]
+        spread = float(torch.tensor([draw.value for draw in draws]).std())
+        told = sum(draw.standard_error for draw in draws) / len(draws)
+        assert told == pytest.approx(spread, rel=0.3)
+
+
+class Pack(nn.Module):
+    """One logit for several images."""
+
+    def __init__(self, pack: int) -> None:
+        super().__init__()
+        self.pack, self.weight = pack, nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        if len(x) % (self.pack * parts):
+            raise ValueError("no whole packs")
+        return self.weight * x.view(-1, self.pack).sum(1)
+
+
+@pytest.mark.parametrize("pack", [1, 7, 16, 32, 200])
+@pytest.mark.parametrize("count", [201, 640])
+def test_samples_fill_packs_of_any_size(pack: int, count: int) -> None:
+    generator, data = Shifted(0.0), _normal(count, 0)
+    samples = [sample_of(data, generator, most, 0, name, pack) for most, name in ((120, "a"), (480, "b"), (4, "c"))]
+    game = GANGame(data, *samples, seed=0)
+    for value in (game.fit, game.validation, game.judged):
+        assert math.isfinite(value(Pack(pack), generator).value)
+    assert math.isfinite(game.drawn(Pack(pack), generator, 3).value)
+
+
+def test_fewer_images_than_a_pack_are_refused() -> None:
+    with pytest.raises(GenpriorError, match=r"^run: expected 8 images or more of normal, got 7$"):
+        sample_of(_normal(7, 0), Shifted(0.0), 100, 0, "known", 8)
+
+
+class Compared(Pack):
+    """Each logit tells an image from the mean of all."""
+
+    def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        return torch.cat([self.weight * (part - part.mean(0)).flatten() for part in x.chunk(parts)])
+
+
+def test_how_many_images_a_logit_depends_on_is_found() -> None:
+    x = _normal(24, 0).images
+    assert seen_at_once(_linear_discriminator(), x) == 1  # its weights are 0
+    assert seen_at_once(Pack(1), x) == 1
+    assert seen_at_once(Pack(4), x) == 4
+    assert seen_at_once(Compared(1), x) == 24
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_an_offset_makes_v_highest_whatever_the_level_of_the_logits(scale: float) -> None:
+    generator, discriminator = Shifted(1.0), Pack(1)
+    sample = sample_of(_normal(600, 0), generator, 600, 0, "known")
+    with torch.no_grad():
+        discriminator.weight.fill_(-scale)
+    offsets = [best_offset(Offset(discriminator, by), generator, sample) for by in (0.0, 4.0)]
+    assert offsets[0] - offsets[1] == pytest.approx(4.0, abs=1e-6 * scale)
+    values = [measured(Offset(discriminator, offsets[0] + by), generator, sample).value for by in (0, 0.1, -0.1)]
+    assert values[0] == max(values)
 
 
 def test_what_has_not_converged_is_said() -> None:
@@ -313,8 +402,66 @@ def test_an_adversary_that_was_lost_proves_nothing() -> None:
     assert lost.has_failed
     assert not lost.has_converged
     assert found.verdict == NOT_KNOWN
-    assert "it ended worse than it began, the optimisation failed" in " ".join(found.sentences())
+    assert "it ended worse than it began on what it learned from: the optimisation failed" in " ".join(
+        found.sentences()
+    )
+    assert "(the optimisation of D' failed)" in found.sentences()[0]
     assert not _response([LEVEL, LEVEL - 0.01]).has_failed
+
+
+def test_an_adversary_that_knows_its_images_by_heart_has_not_failed() -> None:
+    up = _response([LEVEL, -1.30, -1.29, -1.40, -1.6, -2.0], fit=[LEVEL, -1.2, -1.1, -0.9, -0.7, -0.5])
+    found = Equilibrium(up, _response([LEVEL] * 6, rises=False))
+    assert up.has_overfitted
+    assert not up.has_failed
+    text = " ".join(found.sentences())
+    assert "to -1.290 in 200 of 500 steps; from there on it learned its own images by heart" in text
+    assert "try more --steps" not in text
+    assert found.verdict == CLOSE
+
+
+def test_a_value_that_still_rises_is_not_close_by_its_share_of_all_gain() -> None:
+    up = _response([-2.3, -1.9, -1.5, -1.4, -1.27, -1.22])
+    found = Equilibrium(up, _response([-2.3] * 6, rises=False))
+    assert found.divergence.ahead == pytest.approx(0.125, abs=1e-5)
+    assert found.verdict == NOT_KNOWN
+
+
+def test_a_divergence_is_never_below_that_of_a_discriminator_that_says_nothing() -> None:
+    found = Equilibrium(_response([-1.61] * 6), _response([-1.61] * 6, rises=False))
+    assert found.divergence.value == 0
+    assert "divergence at 0.000 nats or more" in found.sentences()[-1]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_values_that_are_not_finite_have_sentences_of_their_own(bad: float) -> None:
+    found = Equilibrium(_response([bad] * 3), _response([bad] * 3, rises=False))
+    text = " ".join(found.sentences())
+    assert "Verdict: not known (the value of the game is not finite)." in text
+    assert "The divergence is not known: V is not finite." in text
+    assert not {"nan", "inf"} & set(text.split())
+
+
+def test_the_reason_for_not_close_is_said() -> None:
+    found = Equilibrium(_response([LEVEL] + [-0.5] * 5), _response([LEVEL] * 6, rises=False))
+    assert found.sentences()[0] == "Verdict: not close (divergence 0.443 or more, close: below 0.1)."
+
+
+def test_sets_of_images_bound_the_divergence_of_single_ones_on_both_sides() -> None:
+    up, down = _response([-1.186] * 6), _response([-1.186] * 6, rises=False)  # 0.1003: not close, if of single images
+    assert Equilibrium(up, down).verdict == NOT_CLOSE
+    packed = Equilibrium(up, down, at_once=4)
+    assert packed.verdict == NOT_KNOWN
+    assert "D sees 4 images at once" in packed.sentences()[0]
+    assert "of sets of 4 images, which D sees at once, at 0.100 nats or more, so that of single images at 0.025" in (
+        packed.sentences()[-1].replace("  ", " ")
+    )
+    assert Equilibrium(_response([-0.1] * 6), down, at_once=4).verdict == NOT_CLOSE  # 0.643 / 4
+
+
+def test_a_verdict_on_images_of_the_run_says_so() -> None:
+    found = Equilibrium(_response([LEVEL] * 6), _response([LEVEL] * 6, rises=False), is_unseen=False)
+    assert found.sentences()[0].endswith("; judged by images that the players were trained on, for none are held out.")
 
 
 def test_few_steps_prove_nothing() -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,14 @@ from genprior.config import GANConfig, parse_config
 from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.jobs.equilibrium import EquilibriumProbe
-from genprior.jobs.equilibrium_found import Found, facts, paragraph
+from genprior.jobs.equilibrium_found import Found, facts, paragraph, title
 from genprior.jobs.held_out import held_out_of
 from genprior.runs import Run, new_run, open_run
+from genprior.runs.checkpoint import load_checkpoint, save_checkpoint
 from genprior.runs.history import ages, load_age
 from genprior.runs.tensors import save_tensors
 from genprior.training.state import grouped
+from tiny_run import make_tiny_run
 
 VAE = {"family": "vae", "data": "digits[:64]", "size": 8, "latent_size": 3, "model": "dense:width=8", "batch_size": 8}
 
@@ -46,7 +49,9 @@ def test_everything_is_measured_and_saved_as_strict_json(run: Path) -> None:
     assert saved["duality_gap"]["value"] == pytest.approx(
         saved["best_discriminator"]["value"] - saved["best_generator"]["value"]
     )
-    assert saved["divergence"]["value"] == pytest.approx((saved["best_discriminator"]["value"] + math.log(4)) / 2)
+    seen = (saved["best_discriminator"]["value"] + math.log(4)) / 2
+    assert saved["divergence"]["value"] == pytest.approx(max(0, seen))
+    assert saved["complete"] is True
     starts = [saved[who]["moments"][0] for who in ("best_discriminator", "best_generator")]
     assert starts[0]["judged"]["value"] == pytest.approx(starts[1]["judged"]["value"])  # that of the run's players
     assert saved["value"]["value"] == starts[0]["judged"]["value"]
@@ -89,7 +94,9 @@ def test_a_run_that_held_nothing_out_says_so(run: Path) -> None:
     probe = EquilibriumProbe(run, steps=1)
     assert probe.held_out is None
     assert any("images of the run itself that the adversaries do not see, but D did" in note for note in probe.notes)
-    assert "No images were held out, so whether D knows" in _measured(probe).paragraph()
+    text = _measured(probe).paragraph()
+    assert "No images were held out, so whether D knows" in text
+    assert "judged by images that the players were trained on" in text.splitlines()[0]
 
 
 @pytest.mark.parametrize("keep", ["generator", "nothing"])
@@ -182,7 +189,98 @@ def test_an_untrained_run_is_refused(run: Path) -> None:
         EquilibriumProbe(run)
 
 
-def test_a_run_on_too_few_images_is_refused(make_run: Callable[..., Run]) -> None:
-    run = make_run(data="ring:count=3", batch_size=2, images_seen=4)
-    with pytest.raises(GenpriorError, match=r"^run: .*has 3 images; 5 or more are needed$"):
-        EquilibriumProbe(run.path)
+def test_a_run_on_too_few_images_is_refused(tmp_path: Path) -> None:
+    run = make_tiny_run(tmp_path / "few", data="digits[:4]", batch_size=2, images_seen=4)
+    with pytest.raises(GenpriorError, match=r"^run: .*has 4 images; 5 or more are needed$"):
+        EquilibriumProbe(run)
+
+
+def test_a_damaged_age_is_told_by_its_file_before_anything_is_measured(run: Path) -> None:
+    save_tensors({"generator/layer.weight": torch.zeros(2)}, run / "history" / "16.safetensors")
+    with pytest.raises(GenpriorError, match=r"^run: .*history/16\.safetensors does not hold the networks of .*config"):
+        EquilibriumProbe(run)
+
+
+# What an interrupted probe says, and what it is measured on.
+
+
+def test_a_verdict_is_given_only_when_all_adversaries_have_taken_their_steps(run: Path) -> None:
+    probe = EquilibriumProbe(run, steps=3)
+    for stage in probe.measure():
+        saved = json.loads(probe.save().read_text())
+        assert saved["complete"] is (stage.what == "all measured")
+        if stage.what.startswith("a better generator, step 3"):
+            assert saved["verdict"] is saved["duality_gap"] is None
+            assert "Verdict" not in probe.paragraph()
+    assert saved["verdict"] is not None
+
+
+def test_held_out_images_choose_the_best_step_and_others_of_them_are_reported(make_run: Callable[..., Run]) -> None:
+    probe = EquilibriumProbe(make_run().path)
+    game, held_out = probe.game, probe.held_out
+    assert held_out is not None
+    assert len(game.data) == len(probe.probed.data) == 500
+    unseen = {x.numpy().tobytes() for x in held_out.images}
+    withheld, reported = ({x.numpy().tobytes() for x in part.real} for part in (game.withheld, game.reported))
+    assert withheld <= unseen
+    assert reported <= unseen
+    assert not withheld & reported
+
+
+@pytest.mark.parametrize(
+    ("budget", "share"), [({"images_seen": 96}, 0.1**0.5), ({"epochs": 0.75}, 0.1), ({"minutes": 60}, 1.0)]
+)
+def test_a_fading_penalty_has_the_weight_that_it_had_at_the_checkpoint(
+    run: Path, budget: dict[str, float], share: float
+) -> None:
+    """The run has seen 48 of 64 images, in about a second."""
+    path = run / "config.json"
+    config = json.loads(path.read_text()) | {"images_seen": None} | budget
+    path.write_text(json.dumps(config | {"penalty": ["r1:gamma=2,fade=0.1"]}))
+    ((penalty,),) = [EquilibriumProbe(run).penalties]
+    assert penalty.weight == pytest.approx(share, rel=0.01)
+    assert penalty.fade == 1
+
+
+# Losses of differences of logits.
+
+
+def _raised(run: Path, by: float) -> None:
+    """Adds a number to all logits of the discriminator at the last checkpoint."""
+    probed = EquilibriumProbe(run).probed
+    checkpoint, _ = load_checkpoint(probed.run.checkpoints)
+    assert checkpoint is not None
+    name = [name for name in probed.discriminator(probed.last).state_dict() if name.endswith("bias")][-1]
+    tensors = checkpoint.tensors | {f"discriminator/{name}": checkpoint.tensors[f"discriminator/{name}"] + by}
+    save_checkpoint(probed.run.checkpoints, replace(checkpoint, tensors=tensors))
+
+
+@pytest.mark.parametrize("loss", ["relativistic", "wasserstein"])
+def test_a_number_added_to_all_logits_changes_nothing(make_run: Callable[..., Run], loss: str) -> None:
+    run = make_run(loss=loss, penalty=["r1:gamma=0.1"]).path
+    before = json.loads(_measured(EquilibriumProbe(run, steps=2)).save().read_text())
+    _raised(run, 4.0)
+    after = json.loads(_measured(EquilibriumProbe(run, steps=2)).save().read_text())
+    assert before["told"]["training"]["accuracy"] == after["told"]["training"]["accuracy"] not in (0, 1)
+    for name in ("value", "divergence", "duality_gap", "played_duality_gap"):
+        if before[name] is not None:
+            assert after[name]["value"] == pytest.approx(before[name]["value"], abs=1e-4)
+    assert before["verdict"] == after["verdict"]
+
+
+def test_logits_without_a_scale_give_no_verdict_but_a_divergence(make_run: Callable[..., Run]) -> None:
+    probe = _measured(EquilibriumProbe(make_run(loss="wasserstein", penalty=["wgan-gp"]).path, steps=2))
+    saved = json.loads(probe.save().read_text())
+    assert saved["complete"] is True
+    assert saved["verdict"] is saved["duality_gap"] is saved["value"] is saved["best_generator"] is None
+    assert "wasserstein leaves the scale of D's logits open" in saved["verdict_not_known"]
+    assert saved["divergence"]["value"] >= 0
+    assert probe.paragraph().startswith("Verdict: not known (the loss wasserstein leaves")
+    assert title(probe.found, "run").splitlines()[0] == "run: not known"
+
+
+@pytest.mark.parametrize("pack", [7, 16])
+def test_discriminators_of_packs_are_probed(make_run: Callable[..., Run], pack: int) -> None:
+    probe = _measured(EquilibriumProbe(make_run(pack=pack, batch_size=112).path, steps=2))
+    assert probe.found.at_once == pack
+    assert f"of sets of {pack} images" in probe.paragraph()

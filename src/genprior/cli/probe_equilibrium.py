@@ -34,6 +34,7 @@ def equilibrium(
     probe = EquilibriumProbe(run, steps, age, seed, data_root)
     numbers, figure = run / f"{EQUILIBRIUM}.json", probe.probed.run.figures / f"{EQUILIBRIUM}.png"
     refuse_kept(numbers, overwrite)
+    figure.unlink(missing_ok=True)  # an interrupted command leaves no figure of other numbers
 
     def saving() -> "Iterator[Stage]":
         for stage in probe.measure():
@@ -50,17 +51,14 @@ def equilibrium(
 def _draw_equilibrium(probe: "EquilibriumProbe", path: Path) -> None:
     from genprior.diagnosis.equilibrium import LEVEL
     from genprior.figures_equilibrium import EquilibriumPicture, write_equilibrium
+    from genprior.jobs.equilibrium_found import title
 
     found = probe.found
     assert found.up is not None
-    assert found.down is not None
-    assert found.equilibrium is not None
-    rules = "" if found.paying is None else ", by the rules of its penalties"
     picture = EquilibriumPicture(
-        f"{probe.run}: {found.equilibrium.verdict}{rules}; duality gap of V {found.equilibrium.gap.value:.3f} or more, "
-        f"Jensen-Shannon divergence {found.equilibrium.divergence.value:.3f} nats or more",
+        title(probe.found, probe.run.resolve().name),
         _curve(found.up),
-        _curve(found.down),
+        None if found.down is None else _curve(found.down),
         None if found.paying is None else _curve(found.paying),
         LEVEL,
         [] if found.path is None else found.path.alphas,

@@ -19,10 +19,9 @@ from genprior.training.descent import Descent
 from genprior.training.optimiser import AdamSettings
 
 MOMENTS = 20  # measurements on the way, evenly spread; the last fifth of the way holds four
-STILL = 0.05  # an inner problem has converged once the last fifth of the steps brings less than this share of all gain
 NOISE = 2.0  # standard errors; a gain below them is none
 LITTLE = 1e-3  # nats; nor is one below this
-SLIPPED = 0.05  # nats; an adversary that ends worse than it began by more than this was not optimised
+SLIPPED = 0.05  # nats; what has become worse by more than this has become worse
 
 
 @dataclass(frozen=True)
@@ -146,16 +145,21 @@ class Response:
 
     @property
     def has_converged(self) -> bool:
-        """Whether the late gain is a small share of all gain, or no more than noise or `LITTLE`; never if it failed."""
-        noise = (self.best.validation - self._best_early.validation).standard_error
-        return not self.has_failed and self.late_gain <= max(
-            LITTLE, STILL * self.gain, NOISE * noise if math.isfinite(noise) else 0.0
-        )
+        """Whether the late gain is no more than noise or `LITTLE`; never if it failed."""
+        noise = NOISE * (self.best.validation - self._best_early.validation).standard_error
+        return not self.has_failed and self.late_gain <= max(LITTLE, noise if math.isfinite(noise) else 0.0)
 
     @property
     def has_failed(self) -> bool:
-        """Whether it ends worse than the player itself, by more than `SLIPPED`: the optimiser lost it."""
-        return self._merit(self.moments[-1]) < self._merit(self.moments[0]) - SLIPPED
+        """Whether it ends worse than the player itself on what it learns from, by `SLIPPED`: the optimiser lost it."""
+        return self._fit_merit(self.moments[-1]) < self._fit_merit(self.moments[0]) - SLIPPED
+
+    @property
+    def has_overfitted(self) -> bool:
+        """Whether it ends worse than its best step by more than `SLIPPED`, and on what it learns from better."""
+        last, best = self.moments[-1], self.best
+        is_worse = self._merit(last) < self._merit(best) - SLIPPED
+        return is_worse and self._fit_merit(last) > self._fit_merit(best)
 
     @property
     def _best_early(self) -> Moment:
@@ -163,8 +167,13 @@ class Response:
         return max(early, key=self._merit)
 
     def _merit(self, moment: Moment) -> float:
-        value = moment.validation.value if self.rises else -moment.validation.value
-        return value if math.isfinite(value) else -math.inf
+        return self._good(moment.validation.value)
+
+    def _fit_merit(self, moment: Moment) -> float:
+        return self._good(moment.fit.value)
+
+    def _good(self, value: float) -> float:
+        return (value if self.rises else -value) if math.isfinite(value) else -math.inf
 
 
 def duality_gap(up: Response, down: Response) -> Terms:

@@ -9,7 +9,7 @@ close" needs no convergence, "close" does: or that more steps at the pace of the
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genprior.diagnosis.duality import NOISE, Response, divergence, duality_gap
 
@@ -28,7 +28,7 @@ class Bound:
     """A number that adversaries found, and how much more there may be.
 
     Attributes:
-        value: What they reached.
+        value: What they reached; nan: it is not finite.
         standard_error: Of it; nan: not known.
         ahead: What twice the steps might add; 0 where they have converged.
     """
@@ -59,11 +59,16 @@ class Equilibrium:
         up: Discriminators against the generator.
         down: Generators against the discriminator.
         paying: Discriminators against the generator that pay the run's penalties, on V - R; None: it has none.
+        at_once: Images that one logit depends on. The divergence is then that of sets of m images, which lies between
+            that of single ones and m times it.
+        is_unseen: Whether the players were not trained on the images that decide.
     """
 
     up: Response
     down: Response
     paying: Response | None = None
+    at_once: int = 1
+    is_unseen: bool = True
 
     @property
     def gap(self) -> Bound:
@@ -73,8 +78,8 @@ class Equilibrium:
 
     @property
     def divergence(self) -> Bound:
-        """Jensen-Shannon divergence of fakes and data, in nats."""
-        return _divergence(self.up)
+        """Jensen-Shannon divergence of fakes and data, in nats, of as many images as are seen at once."""
+        return seen_divergence(self.up)
 
     @property
     def played_gap(self) -> Bound:
@@ -88,92 +93,144 @@ class Equilibrium:
     @property
     def played_divergence(self) -> Bound:
         """(max_D (V - R) + log 4) / 2: what the discriminators that the run allows can see of the divergence."""
-        return _divergence(self.paying or self.up)
+        return seen_divergence(self.paying or self.up)
 
     @property
     def without_penalties(self) -> "Equilibrium":
         """The same for the game of V alone."""
-        return Equilibrium(self.up, self.down)
+        return replace(self, paying=None)
 
     @property
     def verdict(self) -> str:
         """One of `CLOSE`, `NOT_CLOSE`, `NOT_KNOWN`."""
-        rules = ((self.played_gap, CLOSE_GAP), (self.played_divergence, CLOSE_DIVERGENCE))
-        if any(bound.is_above(most) for bound, most in rules):
+        if self._broken():
             return NOT_CLOSE
-        is_close = self._tried and all(bound.stays_below(most) for bound, most in rules)
-        return CLOSE if is_close else NOT_KNOWN
+        gap, seen = self.played_gap, self.played_divergence
+        is_close = gap.stays_below(CLOSE_GAP) and seen.stays_below(CLOSE_DIVERGENCE)
+        return CLOSE if is_close and self._tried else NOT_KNOWN
+
+    @property
+    def headline(self) -> str:
+        """The verdict; both, where that on the game without penalties is another."""
+        return self._headline(with_reasons=False)
+
+    def sentences(self) -> list[str]:
+        """Returns the verdict and what it stands on, in words."""
+        seen = "" if self.is_unseen else "; judged by images that the players were trained on, for none are held out"
+        return [
+            f"Verdict: {self._headline(with_reasons=True)}{seen}.",
+            *self._played_sentences(),
+            self._gap_sentence(),
+            response_sentence(self.up, "discriminator", "raised"),
+            response_sentence(self.down, "generator", "lowered"),
+            divergence_sentence(self.divergence, self.at_once),
+        ]
 
     @property
     def _tried(self) -> bool:
         return min(response.moments[-1].step for response in (self.paying or self.up, self.down)) >= LEAST_STEPS
 
-    def sentences(self) -> list[str]:
-        """Returns the verdict and what it stands on, in words."""
+    def _headline(self, with_reasons: bool) -> str:
+        free = self.without_penalties
+        own, other = (f"{each.verdict}{each._why() if with_reasons else ''}" for each in (self, free))
+        if self.verdict == free.verdict:
+            return own
+        return f"{own} in the game with its penalties; {other} in Goodfellow's"
+
+    def _broken(self) -> list[str]:
+        """Bounds above what is close, in words; the divergence is that of single images."""
+        seen = self.played_divergence
+        single = Bound(*(number / self.at_once for number in (seen.value, seen.standard_error, seen.ahead)))
+        rules = {"duality gap": (self.played_gap, CLOSE_GAP), "divergence": (single, CLOSE_DIVERGENCE)}
         return [
-            f"Verdict: {self.verdict}{_why(self)}.",
-            *self._played_sentences(),
-            self._gap_sentence(),
-            _response_sentence(self.up, "discriminator", "raised"),
-            _response_sentence(self.down, "generator", "lowered"),
-            f"The best discriminator found puts the Jensen-Shannon divergence at {self.divergence.value:.3f} nats or "
-            f"more (0: fakes are like the data, {math.log(2):.3f}: they share nothing; close: below "
-            f"{CLOSE_DIVERGENCE:g}).",
+            f"{name} {bound.value:.3f} or more, close: below {most:.3g}"
+            for name, (bound, most) in rules.items()
+            if bound.is_above(most)
         ]
+
+    def _why(self) -> str:
+        broken = self._broken()
+        if broken:
+            return f" ({'; '.join(broken)})"
+        return f" ({self._why_not_known()})" if self.verdict == NOT_KNOWN else ""
+
+    def _why_not_known(self) -> str:
+        adversaries = {"D'": self.paying or self.up, "G'": self.down}
+        failed = [name for name, each in adversaries.items() if each.has_failed]
+        unfinished = [name for name, each in adversaries.items() if not each.has_converged]
+        if not all(math.isfinite(bound.value) for bound in (self.played_gap, self.played_divergence)):
+            return "the value of the game is not finite"
+        if not self._tried:
+            return f"fewer than {LEAST_STEPS} steps prove nothing: try more --steps"
+        if failed:
+            return f"the optimisation of {' and of '.join(failed)} failed"
+        if unfinished:
+            return f"the inner problem of {' and of '.join(unfinished)} has not converged: try more --steps"
+        if self.at_once > 1 and not self.played_divergence.stays_below(CLOSE_DIVERGENCE):
+            return f"D sees {self.at_once} images at once; what it tells of them may be little for a single one"
+        return "the bounds lie on the edge of the rule, within chance"
 
     def _played_sentences(self) -> list[str]:
         if self.paying is None:
             return []
         gap, seen = self.played_gap, self.played_divergence
         return [
-            "The verdict is on the game with the run's penalties, which adversaries pay too: its duality gap is "
-            f"{gap.value:.3f} +- {gap.standard_error:.3f} or more, and its discriminators see a divergence of "
-            f"{seen.value:.3f} nats or more.",
-            _response_sentence(self.paying, "discriminator that pays", "raised", "V less the penalties"),
-            f"Without penalties, of which the rest tells, the verdict is: {self.without_penalties.verdict}.",
+            "In the game with its penalties, which adversaries pay too, the duality gap is "
+            f"{gap.value:.3f} +- {gap.standard_error:.3f} or more, and discriminators see a divergence of "
+            f"{seen.value:.3f} +- {seen.standard_error:.3f} nats or more.",
+            response_sentence(self.paying, "discriminator that pays", "raised", "V less the penalties"),
         ]
 
     def _gap_sentence(self) -> str:
+        what = "The duality gap" if self.paying is None else "Without penalties, as in what follows, the duality gap"
         gap = self.gap
-        found = (
-            f"The duality gap is {gap.value:.3f} +- {gap.standard_error:.3f} or more (close: below {CLOSE_GAP:.3f})."
-        )
+        if not math.isfinite(gap.value):
+            return f"{what} is not known: V is not finite."
+        found = f"{what} is {gap.value:.3f} +- {gap.standard_error:.3f} or more (close: below {CLOSE_GAP:.3f})."
         if gap.value >= 0:
             return found
         return f"{found} It cannot be below 0: the adversaries are worse than the players on the judged images."
 
 
-def _why(found: Equilibrium) -> str:
-    if found.verdict == NOT_KNOWN:
-        if not found._tried:
-            return f" (fewer than {LEAST_STEPS} steps prove nothing: try more --steps)"
-        adversaries = (("D'", found.paying or found.up), ("G'", found.down))
-        unfinished = [name for name, each in adversaries if not each.has_converged]
-        if unfinished:
-            return f" (the inner problem of {' and of '.join(unfinished)} has not converged: try more --steps)"
-        return " (the bounds lie on the edge of the rule, within chance)"
-    return ""
+def seen_divergence(response: Response) -> Bound:
+    """Returns the divergence that discriminators found, at least the 0 that one that says nothing finds."""
+    best = response.best.judged
+    found = divergence(best.value)
+    value = max(0.0, found) if math.isfinite(found) else math.nan
+    return Bound(value, best.standard_error / 2, _ahead(response) / 2)
 
 
-def _response_sentence(response: Response, who: str, did: str, what: str = "V") -> str:
+def divergence_sentence(found: Bound, at_once: int) -> str:
+    """Returns what a divergence says; `at_once` as for `Equilibrium`."""
+    if not math.isfinite(found.value):
+        return "The divergence is not known: V is not finite."
+    of = "" if at_once == 1 else f" of sets of {at_once} images, which D sees at once,"
+    single = "" if at_once == 1 else f", so that of single images at {found.value / at_once:.3g} or more"
+    scale = f"0: fakes are like the data, {math.log(2):.3f}: they share nothing; close: below {CLOSE_DIVERGENCE:g}"
+    number = f"{found.value:.3f} nats or more{single}"
+    return f"The best discriminator found puts the Jensen-Shannon divergence{of} at {number} ({scale})."
+
+
+def response_sentence(response: Response, who: str, did: str, what: str = "V") -> str:
+    """Returns what an adversary reached, and whether more steps would reach more."""
     start, best = response.moments[0].judged.value, response.best
-    tail = "it has converged"
-    if response.best.step == 0 and response.has_converged:
-        tail = "no step bettered the player, so it has converged"
-    elif response.has_failed:
-        tail = "it ended worse than it began, the optimisation failed"
-    elif not response.has_converged:
-        still = "rising" if response.rises else "falling"
-        tail = f"it was still {still}, the last fifth of the steps brought {response.late_gain:.3g}"
+    if not (math.isfinite(start) and math.isfinite(best.judged.value)):
+        return f"Against the player that stood still, a {who} met values that are not finite."
     return (
         f"Against the player that stood still, a {who} {did} {what} from {start:.3f} to {best.judged.value:.3f} in "
-        f"{best.step:,} of {response.moments[-1].step:,} steps; {tail}."
+        f"{best.step:,} of {response.moments[-1].step:,} steps; {_how_it_went(response)}."
     )
 
 
-def _divergence(response: Response) -> Bound:
-    best = response.best.judged
-    return Bound(divergence(best.value), best.standard_error / 2, _ahead(response) / 2)
+def _how_it_went(response: Response) -> str:
+    if response.has_failed:
+        return "it ended worse than it began on what it learned from: the optimisation failed"
+    if response.has_overfitted:
+        return "from there on it learned its own images by heart and became worse on others"
+    if not response.has_converged:
+        still = "rising" if response.rises else "falling"
+        return f"it was still {still}, the last fifth of the steps brought {response.late_gain:.3g}"
+    return "no step bettered the player, so it has converged" if response.best.step == 0 else "it has converged"
 
 
 def _ahead(response: Response) -> float:

@@ -25,9 +25,9 @@ NEAR = 0.1  # distance from 1 at which both sides are compared
 
 
 def mean_penalty(penalty: SlopePenalty, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Returns a penalty by its mean over turns, between real images and fakes always at the same places."""
+    """Returns a penalty of each logit (L,) by its mean over turns; between real and fake always at the same places."""
     mix = uniform_mix(discriminator, len(real), derived_generator(0, "penalty mix"))
-    return penalty(discriminator, real, fake, mix.to(real)).mean() / penalty.every
+    return penalty(discriminator, real, fake, mix.to(real)) / penalty.every
 
 
 def adversarial_losses(
@@ -49,7 +49,7 @@ def adversarial_losses(
         real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).chunk(2)
         own = loss.discriminator(real_logits, fake_logits).mean()
         for penalty in penalties:
-            own = own + mean_penalty(penalty, discriminator, real, fake)
+            own = own + mean_penalty(penalty, discriminator, real, fake).mean()
         return own, loss.generator(real_logits, discriminator(fake)).mean()
 
     return losses

@@ -4,21 +4,27 @@ Goodfellow et al. 2014, equation 1. A run may play with penalties on D's slope; 
 V(D, G) - R(D). Knows data, networks, losses and penalties.
 """
 
+import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.diagnosis.duality import Terms, cross_entropy_terms
 from genprior.diagnosis.game_field import mean_penalty
 from genprior.diagnosis.latents import draw_latents
+from genprior.errors import GenpriorError
 from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import shuffled_indices
-from genprior.training.penalties import SlopePenalty
+from genprior.training.penalties import SlopePenalty, at_fake
 
-BATCH = 120  # of all that is measured; discriminators that see several images at once divide it
+BATCH = 120  # of all that is measured
+FEW = 3  # logits whose slopes tell what they depend on
+BISECTIONS = 60  # more than a double has bits
 
 
 @dataclass(frozen=True)
@@ -28,24 +34,92 @@ class Sample:
     Attributes:
         real: x (n, C, H, W).
         z: (n, k).
+        batch: Images in a batch.
     """
 
     real: Tensor
     z: Tensor
+    batch: int = BATCH
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields x and z of one batch after another."""
-        yield from zip(torch.split(self.real, BATCH), torch.split(self.z, BATCH), strict=True)
+        yield from zip(torch.split(self.real, self.batch), torch.split(self.z, self.batch), strict=True)
 
 
-def whole_batches(count: int) -> int:
-    """Returns the largest number up to `count` that is one of whole batches; of dozens, or itself, where it is less.
+def batch_size(pack: int = 1) -> int:
+    """Returns the images in a batch: about `BATCH` of them, in whole packs.
 
     Example:
-        >>> whole_batches(250), whole_batches(50), whole_batches(7)
-        (240, 48, 7)
+        >>> batch_size(), batch_size(7), batch_size(200)
+        (120, 119, 200)
     """
-    return next((count // size * size for size in (BATCH, 12) if count >= size), count)
+    return max(BATCH // pack, 1) * pack
+
+
+def whole_batches(count: int, pack: int = 1) -> int:
+    """Returns the largest number up to `count` of whole batches; of dozens, or of packs, where it is less; or 0.
+
+    Example:
+        >>> whole_batches(250), whole_batches(50), whole_batches(7), whole_batches(7, pack=2)
+        (240, 48, 7, 6)
+    """
+    sizes = (batch_size(pack), math.lcm(12, pack), pack)
+    return next((count // size * size for size in sizes if count >= size), 0)
+
+
+def pack_of(discriminator: nn.Module) -> int:
+    """Returns how many images one logit is about; 1 unless it is `Packed`."""
+    pack: int = getattr(discriminator, "pack", 1)
+    return pack
+
+
+def seen_at_once(discriminator: nn.Module, real: Tensor) -> int:
+    """Returns how many images of a batch one logit depends on: a pack, or all that are normalised or compared together.
+
+    Found by the gradients of the first logits; 1 where there are none.
+
+    Arguments:
+        discriminator: In its mode; it is not changed.
+        real: x (B, C, H, W).
+    """
+    x = real.clone().requires_grad_(True)
+    logits = copy.deepcopy(discriminator)(x)[:FEW]
+    slopes = [torch.autograd.grad(logit, x, retain_graph=True)[0] for logit in logits]
+    return max(1, *(int(slope.flatten(1).any(1).sum()) for slope in slopes))
+
+
+class Offset(nn.Module):
+    """A discriminator with a number added to all its logits, so that 0 stands for "real or fake alike".
+
+    Arguments:
+        discriminator: x (B, C, H, W) -> logits (L,).
+        offset: The number.
+    """
+
+    def __init__(self, discriminator: nn.Module, offset: float) -> None:
+        super().__init__()
+        self.discriminator, self.offset, self.pack = discriminator, offset, pack_of(discriminator)
+
+    def forward(self, x: Tensor, parts: int = 1) -> Tensor:
+        logits: Tensor = self.discriminator(x, parts=parts)
+        return logits + self.offset
+
+
+@torch.no_grad()
+def best_offset(discriminator: nn.Module, generator: nn.Module, sample: Sample) -> float:
+    """Returns the number that, added to all logits, makes V highest: V is concave in it, so its slope is bisected.
+
+    Losses of differences of logits leave it open. There sum s(-a - b) over real images is sum s(a + b) over fakes.
+    """
+    discriminator, generator = copy.deepcopy((discriminator, generator))
+    pairs = [discriminator(torch.cat([real, generator(z)]), parts=2).double().chunk(2) for real, z in sample.batches()]
+    real, fake = (torch.cat(each) for each in zip(*pairs, strict=True))
+    low, high = -float(torch.cat([real, fake]).max()), -float(torch.cat([real, fake]).min())
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2  # logarithms of both sums: the sums themselves are 0 for logits far apart
+        rises = F.logsigmoid(-real - middle).logsumexp(0) > F.logsigmoid(fake + middle).logsumexp(0)
+        low, high = (middle, high) if rises else (low, middle)
+    return (low + high) / 2
 
 
 def measured(
@@ -77,12 +151,19 @@ def drawn_terms(
     for penalty in penalties:
         with torch.enable_grad():  # it is made of gradients
             cost = mean_penalty(penalty, discriminator, real, fake)
-        terms = Terms(terms.real - cost, terms.fake)
+        terms = _less(terms, penalty, cost)
     return terms
 
 
-def sample_of(data: Dataset, generator: nn.Module, count: int, seed: int, purpose: str) -> Sample:
-    """Returns at most `count` images in random order, and as many latents, in whole batches where there are enough.
+def _less(terms: Terms, penalty: SlopePenalty, cost: Tensor) -> Terms:
+    """Each cost (L,) is taken from the term of the images that it is about, so that their spreads add up."""
+    if penalty.points is at_fake:
+        return Terms(terms.real, terms.fake - cost)
+    return Terms(terms.real - cost, terms.fake)
+
+
+def sample_of(data: Dataset, generator: nn.Module, count: int, seed: int, purpose: str, pack: int = 1) -> Sample:
+    """Returns images in random order, about `count` at most, and as many latents, in whole batches where they suffice.
 
     Arguments:
         data: Real images.
@@ -90,10 +171,17 @@ def sample_of(data: Dataset, generator: nn.Module, count: int, seed: int, purpos
         count: At least 1.
         seed: Of order and latents.
         purpose: What the sample is for; other purposes get other latents.
+        pack: Images that one logit is about; there is one pack at least.
+
+    Raises:
+        GenpriorError: Fewer images than a pack has.
     """
-    size = whole_batches(min(count, len(data)))
+    size = whole_batches(min(max(count, pack), len(data)), pack)
+    if size == 0:
+        raise GenpriorError(f"expected {pack} images or more of {data.name}, got {len(data)}", argument="run")
     order = torch.randperm(len(data), generator=derived_generator(seed, f"{purpose} order"))
-    return Sample(data.take(order[:size]), draw_latents(generator, size, seed, f"{purpose} latents"))
+    z = draw_latents(generator, size, seed, f"{purpose} latents")
+    return Sample(data.take(order[:size]), z, batch_size(pack))
 
 
 @dataclass(frozen=True)
@@ -118,7 +206,8 @@ class GANGame:
 
     def drawn(self, discriminator: nn.Module, generator: nn.Module, step: int) -> Terms:
         """Returns the value on a batch of its own for each step."""
-        size = whole_batches(min(BATCH, len(self.data)))
+        pack = pack_of(discriminator)
+        size = whole_batches(min(batch_size(pack), len(self.data)), pack)
         order = derived_seed(self.seed, "adversary order")
         real = self.data.take(shuffled_indices(size * step, size, len(self.data), order))
         z = draw_latents(generator, size, self.seed, "adversary latents", step)
@@ -126,7 +215,7 @@ class GANGame:
         for penalty in self.penalties:
             if penalty.is_due(step):  # as in training: seldom, and as much stronger
                 cost = penalty.every * mean_penalty(penalty, discriminator, real, generator(z))
-                terms = Terms(terms.real - cost, terms.fake)
+                terms = _less(terms, penalty, cost)
         return terms
 
     def fit(self, discriminator: nn.Module, generator: nn.Module) -> Terms:

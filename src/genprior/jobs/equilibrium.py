@@ -11,23 +11,21 @@ from genprior.data import Dataset
 from genprior.diagnosis.duality import Moment, Response, best_discriminator, best_generator
 from genprior.diagnosis.game_field import ALPHAS, gradient_norms, path_angle
 from genprior.diagnosis.game_field import adversarial_losses as losses_on
-from genprior.diagnosis.gan_game import GANGame, Sample, sample_of
+from genprior.diagnosis.gan_game import Offset, Sample, best_offset, pack_of, sample_of, seen_at_once
 from genprior.diagnosis.telling import told
 from genprior.errors import GenpriorError
 from genprior.jobs.compare import Stage
 from genprior.jobs.equilibrium_found import Found, facts, paragraph
+from genprior.jobs.equilibrium_game import game_of, used_share
 from genprior.jobs.held_out import held_out_of
 from genprior.jobs.probed import at_least_one, open_probed
 from genprior.runs.folder import write_json
-from genprior.seeding import derived_generator
 from genprior.training.optimiser import AdamSettings
 from genprior.training.state import grouped
 
 EQUILIBRIUM = "probe-equilibrium"  # name of the file and the figure
 ADVERSARY = AdamSettings(0.001, beta1=0.9)  # the same for all runs, so that their numbers compare
-# How many images: learned from and shown; to choose the best step; reported; that D is asked about; of the path.
-KNOWN, WITHHELD, REPORTED, ASKED, ON_PATH = 480, 960, 960, 4800, 480
-ONE_IN = 5  # images of a run that adversaries do not learn from: to choose the best step, and where none are held out
+ASKED, ON_PATH = 4800, 480  # images: that D is asked about; that the path is measured on
 SHARES = {
     "told": 0.03,
     "D'": 0.22,
@@ -69,12 +67,16 @@ class EquilibriumProbe:
         at_least_one(steps=self.steps)
         self.probed = open_probed(self.run, self.data_root)
         self.algorithm = self.probed.config.build(self.probed.data)  # for its loss and its penalties
-        self.penalties = [penalty.at_the_end() for penalty in self.algorithm.penalties]
+        self.penalties = [penalty.after(used_share(self.probed)) for penalty in self.algorithm.penalties]
         self.earlier = self._earlier()
         last = self.probed.last
         self.players = self.probed.discriminator(last), self.probed.generator(last)
+        self.pack = pack_of(self.players[0])
         self.held_out = held_out_of(self.probed.config, self.probed.data, self.seed)
-        self.game = self._game()
+        self.game = game_of(self.probed.data, self.held_out, self.players, self.seed)
+        self.in_game = Offset(self.players[0], self._offset()), self.players[1]  # players whose value is V
+        self.found.at_once = seen_at_once(self.players[0], next(self.game.known.batches())[0])
+        self.found.is_unseen = self.held_out is not None
 
     @property
     def no_path(self) -> str | None:
@@ -86,6 +88,13 @@ class EquilibriumProbe:
         return None
 
     @property
+    def no_verdict(self) -> str | None:
+        """Why there is no value of D itself, and so no verdict; None: there is one."""
+        if self.algorithm.loss.has_scale:
+            return None
+        return f"the loss {self.probed.config.loss} leaves the scale of D's logits open, so they are no probabilities"
+
+    @property
     def notes(self) -> list[str]:
         """Lines to show before."""
         held = "none" if self.held_out is None else f"{len(self.held_out):,} of {self.held_out.name}"
@@ -94,6 +103,8 @@ class EquilibriumProbe:
         ]
         if self.held_out is None:
             notes.append("V is reported on images of the run itself that the adversaries do not see, but D did")
+        if self.no_verdict is not None:
+            notes.append(f"the verdict is not known: {self.no_verdict}")
         if self.no_path is not None:
             notes.append(f"the path angle is not known: {self.no_path}")
         return notes
@@ -113,11 +124,12 @@ class EquilibriumProbe:
             for share, what in part:
                 yield Stage(min(1.0, begun + SHARES[name] * share), what)
             begun += SHARES[name]
+            self.found.finished.append(name)
         yield Stage(1.0, "all measured")
 
     def paragraph(self) -> str:
         """Returns what was found, and what it means, in words."""
-        return paragraph(self.found, self.no_path)
+        return paragraph(self.found, self.no_path, self.no_verdict)
 
     def save(self) -> Path:
         """Writes what was measured so far into the run's folder; returns the file."""
@@ -133,7 +145,7 @@ class EquilibriumProbe:
             "judged_images": len(self.game.reported.real),
             "earlier": self.earlier,
         }
-        write_json(path, how | facts(self.found, self.no_path))
+        write_json(path, how | facts(self.found, self.no_path, self.no_verdict))
         return path
 
     def _earlier(self) -> int | None:
@@ -147,26 +159,19 @@ class EquilibriumProbe:
             )
         return self.age
 
-    def _game(self) -> GANGame:
-        data, generator = self.probed.data, self.players[1]
-        order = torch.randperm(len(data), generator=derived_generator(self.seed, "parts of the data"))
-        size = max(1, len(data) // ONE_IN)
-        own, withheld, learned = order[:size], order[size : 2 * size], order[2 * size :]
-        if len(learned) < 2:
-            raise GenpriorError(f"{data.name} has {len(data)} images; {ONE_IN} or more are needed", argument="run")
-        parts = {"known": (_part(data, learned), KNOWN), "withheld": (_part(data, withheld), WITHHELD)}
-        parts["reported"] = (self.held_out or _part(data, own), REPORTED)
-        samples = {name: sample_of(part, generator, most, self.seed, name) for name, (part, most) in parts.items()}
-        return GANGame(parts["known"][0], samples["known"], samples["withheld"], samples["reported"], self.seed)
+    def _offset(self) -> float:
+        loss = self.algorithm.loss
+        return best_offset(*self.players, self.game.known) if loss.is_relative else -loss.equilibrium_logit
+
+    def _sample(self, data: Dataset, most: int, purpose: str) -> Sample:
+        return sample_of(data, self.players[1], most, self.seed, purpose, self.pack)
 
     def _tell(self) -> Iterator[tuple[float, str]]:
-        threshold = self.algorithm.loss.equilibrium_logit
         kinds = {"training": self.probed.data} | ({} if self.held_out is None else {"held out": self.held_out})
-        samples = {kind: sample_of(data, self.players[1], ASKED, self.seed, kind) for kind, data in kinds.items()}
+        samples = {kind: self._sample(data, ASKED, kind) for kind, data in kinds.items()}
         for kind, sample in samples.items():
-            batches = (real for real, _ in sample.batches())
-            self.found.told[kind] = told(self.players[0], batches, True, threshold)
-        self.found.told["fakes"] = told(self.players[0], self._fakes(samples["training"]), False, threshold)
+            self.found.told[kind] = told(self.in_game[0], (real for real, _ in sample.batches()), True)
+        self.found.told["fakes"] = told(self.in_game[0], self._fakes(samples["training"]), False)
         yield 1.0, "what the discriminator tells apart"
 
     @torch.no_grad()
@@ -177,17 +182,17 @@ class EquilibriumProbe:
 
     def _respond_up(self) -> Iterator[tuple[float, str]]:
         moments: list[Moment] = []
-        for each in best_discriminator(self.game, *self.players, ADVERSARY, self.steps):
+        for each in best_discriminator(self.game, *self.in_game, ADVERSARY, self.steps):
             moments.append(each)
             self.found.up = Response(True, moments)
             yield each.step / self.steps, f"a better discriminator, step {each.step:,}: V = {each.judged.value:.3f}"
 
     def _respond_paying(self) -> Iterator[tuple[float, str]]:
-        if not self.penalties:
+        if not self.penalties or self.no_verdict is not None:
             return
         moments: list[Moment] = []
         game = replace(self.game, penalties=self.penalties)
-        for each in best_discriminator(game, *self.players, ADVERSARY, self.steps):
+        for each in best_discriminator(game, *self.in_game, ADVERSARY, self.steps):
             moments.append(each)
             self.found.paying = Response(True, moments)
             yield (
@@ -196,8 +201,10 @@ class EquilibriumProbe:
             )
 
     def _respond_down(self) -> Iterator[tuple[float, str]]:
+        if self.no_verdict is not None:
+            return
         moments: list[Moment] = []
-        for each in best_generator(self.game, *self.players, ADVERSARY, self.steps):
+        for each in best_generator(self.game, *self.in_game, ADVERSARY, self.steps):
             moments.append(each)
             self.found.down = Response(False, moments)
             yield each.step / self.steps, f"a better generator, step {each.step:,}: V = {each.judged.value:.3f}"
@@ -221,9 +228,4 @@ class EquilibriumProbe:
             yield place / len(ALPHAS), f"path angle at {path.alphas[-1]:.2f} of the way"
 
     def _path_sample(self) -> Sample:
-        return sample_of(self.probed.data, self.players[1], ON_PATH, self.seed, "path")
-
-
-def _part(data: Dataset, chosen: Tensor) -> Dataset:
-    labels = None if data.labels is None else data.labels[chosen]
-    return replace(data, images=data.images[chosen], labels=labels)
+        return self._sample(self.probed.data, ON_PATH, "path")

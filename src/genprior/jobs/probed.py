@@ -14,7 +14,7 @@ from genprior.errors import GenpriorError
 from genprior.runs import Run, open_run
 from genprior.runs.checkpoint import load_checkpoint, load_state
 from genprior.runs.environment import differences
-from genprior.runs.folder import misfit
+from genprior.runs.folder import CONFIG, misfit
 from genprior.runs.history import ages as kept_ages
 from genprior.runs.history import load_age
 from genprior.training.state import grouped
@@ -68,8 +68,16 @@ class Probed:
         try:
             network.load_state_dict(grouped(self.states[images_seen], part))
         except RuntimeError as error:
-            raise misfit(self.run) from error
+            raise self._misfit(images_seen) from error
         return network
+
+    def _misfit(self, images_seen: int) -> GenpriorError:
+        if images_seen == self.last:
+            return misfit(self.run)
+        path = kept_ages(self.run)[images_seen]
+        return GenpriorError(
+            f"{path} does not hold the networks of {self.run.path / CONFIG}; delete it", argument="run"
+        )
 
 
 def open_probed(path: Path, data_root: Path | None) -> Probed:
@@ -84,7 +92,10 @@ def open_probed(path: Path, data_root: Path | None) -> Probed:
     data = config.load_data()
     differences(run, config.build(data), data)
     probed = Probed(run, config, data, states)
-    probed.generator(min(states))
+    for age in sorted(states, reverse=True):  # the checkpoint first: where that fits, an age that does not is damaged
+        probed.generator(age)
+        if grouped(states[age], "discriminator"):
+            probed.discriminator(age)
     return probed
 
 

@@ -30,12 +30,14 @@ class AdversarialLoss:
         equilibrium_logit: The logit that the best discriminator returns everywhere once fakes equal the data, and
             above which it takes an image for real.
         is_relative: Whether only differences of logits count: a constant added to all of them changes no loss.
+        has_scale: Whether the loss itself sets how large logits become; else a bound on the slope does.
     """
 
     discriminator: LogitLoss
     generator: LogitLoss
     equilibrium_logit: float = 0.0
     is_relative: bool = False
+    has_scale: bool = True
 
     def opinions(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Returns logits (B,) of real images and of fakes being real, against `equilibrium_logit`.
@@ -144,7 +146,7 @@ def hinge() -> AdversarialLoss:
 
 def wasserstein() -> AdversarialLoss:
     """The critic's mean difference; it needs a bounded slope, such as `--penalty wgan-gp` gives."""
-    return AdversarialLoss(wasserstein_discriminator, linear_generator, is_relative=True)
+    return AdversarialLoss(wasserstein_discriminator, linear_generator, is_relative=True, has_scale=False)
 
 
 def relativistic() -> AdversarialLoss:

@@ -71,9 +71,9 @@ class SlopePenalty:
         """Returns what is left of the weight once that share of training, in [0, 1], is over: fade^used."""
         return float(self.fade**used)
 
-    def at_the_end(self) -> "SlopePenalty":
-        """Returns it with the weight that it has at the end of training."""
-        return replace(self, weight=self.weight * self.share(1.0), fade=1.0)
+    def after(self, used: float) -> "SlopePenalty":
+        """Returns it with the weight that it has once that share of training, in [0, 1], is over, for good."""
+        return replace(self, weight=self.weight * self.share(used), fade=1.0)
 
     def __call__(self, discriminator: nn.Module, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         """Returns the penalty of each logit (L,), at least float32.
