@@ -22,6 +22,7 @@ from genprior.runs.tensors import save_tensors
 from genprior.training.state import grouped
 
 VAE = {"family": "vae", "data": "digits[:64]", "size": 8, "latent_size": 3, "model": "dense:width=8", "batch_size": 8}
+from tiny_run import make_tiny_run
 
 
 @pytest.fixture
@@ -214,11 +215,9 @@ def test_packs_of_any_size_are_filled_and_told(tmp_path: Path, root: Path, pack:
     assert f"divergence of packs of {pack} images of at least" in probe.paragraphs()[1]
 
 
-def test_groups_of_a_deviation_are_packs(run: Path) -> None:
-    file = run / "config.json"
-    file.write_text(file.read_text().replace("discriminator_width=4,", "discriminator_width=4,deviation=4,"))
-    with pytest.warns(UserWarning, match="minibatch deviation"):  # the run has a penalty
-        assert CollapseProbe(run).together == 4
+def test_groups_of_a_deviation_are_packs(tmp_path: Path) -> None:
+    model = "dcgan:generator_width=4,discriminator_width=4,deviation=4,norm=none"
+    assert CollapseProbe(make_tiny_run(tmp_path / "grouped", model=model, penalty=["none"])).together == 4
 
 
 def test_too_few_images_for_two_packs_are_refused(tmp_path: Path) -> None:
