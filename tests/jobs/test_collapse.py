@@ -20,9 +20,9 @@ from genprior.runs import Run, execute, new_run
 from genprior.runs.history import load_age
 from genprior.runs.tensors import save_tensors
 from genprior.training.state import grouped
+from tiny_run import make_tiny_run
 
 VAE = {"family": "vae", "data": "digits[:64]", "size": 8, "latent_size": 3, "model": "dense:width=8", "batch_size": 8}
-from tiny_run import make_tiny_run
 
 
 @pytest.fixture
