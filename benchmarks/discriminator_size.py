@@ -26,7 +26,7 @@ from genprior.evaluation.features import features_and_classes, seen
 from genprior.evaluation.fidelity import frechet_distance
 from genprior.evaluation.histogram import class_counts, modes_found
 from genprior.jobs.judge import FOLDER, Judge, judge_of
-from genprior.runs import execute, new_run, resumed_run
+from genprior.runs import execute, new_run, open_run, resumed_run
 from genprior.training.gan import GAN
 
 SAMPLES, CLASSES = 5000, 10
@@ -69,7 +69,10 @@ def followed(folder: Path, config: GANConfig, eyes: Eyes) -> list[Row]:
     """Trains a run to its end, and returns what was seen at each epoch."""
     path = folder / "over_time.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    if config.epochs is not None and len(rows) >= config.epochs:
+    assert config.epochs is not None
+    if (folder / "config.json").exists() and open_run(folder).config.epochs != config.epochs:
+        raise SystemExit(f"{folder} was made for another number of epochs; choose another --out")
+    if len(rows) >= config.epochs:
         return rows
     prepared = resumed_run(folder, {}) if (folder / "config.json").exists() else new_run(folder, config)
     gan = prepared.learner
@@ -92,6 +95,8 @@ def followed(folder: Path, config: GANConfig, eyes: Eyes) -> list[Row]:
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(f"{folder.name}: {images:,} images", row["last"], row["average"], flush=True)
+    if len(rows) < config.epochs:  # values that are not finite, or a kill after the last checkpoint
+        raise SystemExit(f"{folder} ended with {len(rows)} of {config.epochs:g} epochs looked at; delete it and go on")
     return rows
 
 
