@@ -24,6 +24,8 @@ from genprior.figures_equilibrium import (
 )
 from genprior.jobs.equilibrium import EquilibriumProbe
 from genprior.jobs.equilibrium_found import Found, title
+from genprior.runs import execute, new_run
+from small import points_config
 from tiny_run import make_tiny_run
 
 Command = Callable[..., str]
@@ -144,3 +146,12 @@ def test_each_adversary_has_a_circle_at_what_is_reported() -> None:
     _draw_adversaries(axis, EquilibriumPicture("", CURVE, CURVE, CURVE, -1.386, [], [], None, shares, shares))
     circles = [line.get_color() for line in axis.lines if line.get_marker() == "o"]
     assert circles == [BLUE, ORANGE, TEAL]
+
+
+def test_a_loss_without_a_scale_has_a_figure_without_generators(genprior: Command) -> None:
+    prepared = new_run(Path("critic"), points_config(loss="wasserstein", penalty=["wgan-gp"]))
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    text = genprior("probe", "equilibrium", "critic", *QUICK)
+    assert "Verdict: not known (the loss wasserstein leaves the scale of D's logits open" in text
+    assert _count(Path("critic/figures/probe-equilibrium.png"), BLUE) > 500

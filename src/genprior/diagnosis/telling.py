@@ -32,17 +32,16 @@ class Told:
 
 
 @torch.no_grad()
-def told(discriminator: nn.Module, batches: Iterable[Tensor], are_real: bool, threshold: float = 0.0) -> Told:
+def told(discriminator: nn.Module, batches: Iterable[Tensor], are_real: bool) -> Told:
     """Returns what a discriminator says of images, in the mode in which it is; it is not changed.
 
     Arguments:
-        discriminator: x -> logits.
+        discriminator: x -> logits; an image with one above 0 is taken for real.
         batches: x (B, C, H, W), at least one.
         are_real: Which side is the right one.
-        threshold: Logit above which an image is taken for real.
     """
     frozen = copy.deepcopy(discriminator)  # batch normalisation keeps running statistics
     logits = torch.cat([frozen(x).double() for x in batches])
-    right = (logits > threshold) == are_real
+    right = (logits > 0) == are_real
     spread = float(logits.std()) if len(logits) > 1 else math.nan
     return Told(len(logits), float(right.double().mean()), float(logits.mean()), spread / math.sqrt(len(logits)))
