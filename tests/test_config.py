@@ -34,6 +34,8 @@ REFUSED: dict[str, list[Any]] = {
     "strict": ["perhaps"],
     "model": [None, 3],
     "latent_size": [0, -5, 1.5],
+    "pack": [0, -1, 65537, 3, "all"],
+    "unroll": [-1, 101, 1.5, "far"],
     "loss": [None, 3],
     "batch_size": [1, 0, -2, 2.5],
     "discriminator_updates": [0, -1],
