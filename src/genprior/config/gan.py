@@ -91,7 +91,7 @@ class GANConfig(RunConfig):
     ] = ()
     pack: Annotated[
         int,
-        Field(ge=1, le=64, description="Images that the discriminator sees at once (PacGAN)."),
+        Field(ge=1, le=65536, description="Images that the discriminator sees at once (PacGAN)."),
     ] = 1
     unroll: Annotated[
         int, Field(ge=0, le=100, description="Steps by which the generator sees the discriminator ahead; 0: none.")

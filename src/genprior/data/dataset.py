@@ -1,7 +1,7 @@
 """What every data source becomes: all images in memory as uint8, and what is known about their modes."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -59,6 +59,11 @@ class Dataset:
     def take(self, indices: Tensor) -> Tensor:
         """Returns x (B, C, H, W), float in [0, 1] (points: their own units), for indices (B,)."""
         return to_float(self.images[indices])
+
+    def part(self, chosen: Tensor) -> "Dataset":
+        """Returns the images that `chosen` names, indices (B,) or bool (N,), with their labels."""
+        labels = None if self.labels is None else self.labels[chosen]
+        return replace(self, images=self.images[chosen], labels=labels)
 
     def some(self, count: int) -> Tensor:
         """Returns x of at most `count` images, spread evenly over the data set."""

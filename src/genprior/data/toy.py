@@ -46,15 +46,20 @@ def load_points(centres: Tensor, sigma: float, request: Request) -> Dataset:
     _refuse_image_arguments(request)
     count = read_count(request.spec, read_options(request.spec, {"count": ()}), POINTS)
     chosen = request.spec.chosen(count)
-    generator = derived_generator(0, str(request.spec.source))
-    labels = torch.randint(len(centres), (count,), generator=generator)
-    points = centres[labels] + sigma * torch.randn(count, 2, generator=generator)
+    points, labels = draw_points(centres, sigma, count, derived_generator(0, str(request.spec.source)))
     return Dataset(
         name=request.spec.text,
-        images=points[chosen.start : chosen.stop, :, None, None].clone(),
+        images=points[chosen.start : chosen.stop].clone(),
         labels=labels[chosen.start : chosen.stop].clone(),
         modes=Modes(len(centres), centres, sigma),
     )
+
+
+def draw_points(centres: Tensor, sigma: float, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Returns points (count, 2, 1, 1) around equally likely centres (modes, 2), and the indices of these (count,)."""
+    labels = torch.randint(len(centres), (count,), generator=generator)
+    points = centres[labels] + sigma * torch.randn(count, 2, generator=generator)
+    return points[:, :, None, None], labels
 
 
 def load_stacked_mnist(request: Request) -> Dataset:

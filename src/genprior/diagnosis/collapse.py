@@ -18,6 +18,7 @@ from genprior.diagnosis.latents import draw_latents
 from genprior.diagnosis.retraining import measured_steps
 from genprior.diagnosis.verdict import LEAST_DIVERSITY, diversity
 from genprior.models.deviation import MinibatchDeviation
+from genprior.models.packing import pack_of
 from genprior.training.descent import Descent
 from genprior.training.losses import AdversarialLoss
 from genprior.training.optimiser import AdamSettings
@@ -169,7 +170,7 @@ def logits_of_real(discriminator: nn.Module, real: Tensor) -> tuple[float, float
 
 def seen_together(discriminator: nn.Module) -> int:
     """Returns how many images a logit is of: those of a pack, and of a group whose deviation is one of its features."""
-    pack: int = getattr(discriminator, "pack", 1)
+    pack = pack_of(discriminator)
     groups = [each.group for each in discriminator.modules() if isinstance(each, MinibatchDeviation)]
     return pack * max(groups, default=1)
 

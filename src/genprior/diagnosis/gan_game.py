@@ -18,6 +18,7 @@ from genprior.diagnosis.duality import Terms, cross_entropy_terms
 from genprior.diagnosis.game_field import mean_penalty
 from genprior.diagnosis.latents import draw_latents
 from genprior.errors import GenpriorError
+from genprior.models.packing import pack_of
 from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import shuffled_indices
 from genprior.training.penalties import SlopePenalty, at_fake
@@ -65,12 +66,6 @@ def whole_batches(count: int, pack: int = 1) -> int:
     """
     sizes = (batch_size(pack), math.lcm(12, pack), pack)
     return next((count // size * size for size in sizes if count >= size), 0)
-
-
-def pack_of(discriminator: nn.Module) -> int:
-    """Returns how many images one logit is about; 1 unless it is `Packed`."""
-    pack: int = getattr(discriminator, "pack", 1)
-    return pack
 
 
 def seen_at_once(discriminator: nn.Module, real: Tensor) -> int:

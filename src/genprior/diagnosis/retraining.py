@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.diagnosis.latents import arithmetic, draw_latents
+from genprior.models.packing import pack_of
 from genprior.seeding import derived_seed
 from genprior.training.descent import Descent
 from genprior.training.loop import shuffled_indices
@@ -132,8 +133,7 @@ def retrain(
     descent, measured = Descent(discriminator.train(), adam), set(measured_steps(steps))
     z = draw_latents(generator, latents, seed, "probe latents")
     shown = min(latents, len(data))
-    pack: int = getattr(discriminator, "pack", 1)
-    real = data.some(shown - shown % pack).to(arithmetic(generator))
+    real = data.some(shown - shown % pack_of(discriminator)).to(arithmetic(generator))
     for step in range(steps + 1):
         if step in measured:
             yield moment(step, generator, discriminator, z, real)

@@ -231,5 +231,5 @@ class CollapseProbe:
                 f"or two packs of those that a logit is of (here {self.together}); take more images",
                 argument="run",
             )
-        parts = [replace(data, images=data.images[chosen], labels=None) for chosen in (~is_held_out, is_held_out)]
+        parts = [data.part(chosen) for chosen in (~is_held_out, is_held_out)]
         return parts[0], replace(parts[1], name=f"{data.name}, kept back")

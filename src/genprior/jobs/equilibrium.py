@@ -11,7 +11,7 @@ from genprior.data import Dataset
 from genprior.diagnosis.duality import Moment, Response, best_discriminator, best_generator
 from genprior.diagnosis.game_field import ALPHAS, gradient_norms, path_angle
 from genprior.diagnosis.game_field import adversarial_losses as losses_on
-from genprior.diagnosis.gan_game import Offset, Sample, best_offset, pack_of, sample_of, seen_at_once
+from genprior.diagnosis.gan_game import Offset, Sample, best_offset, sample_of, seen_at_once
 from genprior.diagnosis.telling import told
 from genprior.errors import GenpriorError
 from genprior.jobs.compare import Stage
@@ -19,6 +19,7 @@ from genprior.jobs.equilibrium_found import Found, facts, paragraph
 from genprior.jobs.equilibrium_game import game_of, used_share
 from genprior.jobs.held_out import held_out_of
 from genprior.jobs.probed import at_least_one, open_probed
+from genprior.models.packing import pack_of
 from genprior.runs.folder import write_json
 from genprior.training.optimiser import AdamSettings
 from genprior.training.state import grouped

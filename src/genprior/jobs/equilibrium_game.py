@@ -1,14 +1,13 @@
 """The images that the probe of equilibrium plays the game of a run on, and how far that run was trained."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.gan_game import GANGame, pack_of, sample_of
+from genprior.diagnosis.gan_game import GANGame, sample_of
 from genprior.errors import GenpriorError
 from genprior.jobs.probed import Probed
+from genprior.models.packing import pack_of
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.seeding import derived_generator
@@ -53,17 +52,12 @@ def used_share(probed: Probed) -> float:
 def _parts(data: Dataset, unseen: Dataset | None, seed: int) -> tuple[Dataset, Dataset, Dataset]:
     if unseen is not None:
         order = _order(unseen, seed, "parts of the held-out images")
-        return data, _part(unseen, order[::2]), _part(unseen, order[1::2])
+        return data, unseen.part(order[::2]), unseen.part(order[1::2])
     if len(data) < ONE_IN:
         raise GenpriorError(f"{data.name} has {len(data)} images; {ONE_IN} or more are needed", argument="run")
     order, size = _order(data, seed, "parts of the data"), len(data) // ONE_IN
-    return _part(data, order[2 * size :]), _part(data, order[size : 2 * size]), _part(data, order[:size])
+    return data.part(order[2 * size :]), data.part(order[size : 2 * size]), data.part(order[:size])
 
 
 def _order(data: Dataset, seed: int, purpose: str) -> Tensor:
     return torch.randperm(len(data), generator=derived_generator(seed, purpose))
-
-
-def _part(data: Dataset, chosen: Tensor) -> Dataset:
-    labels = None if data.labels is None else data.labels[chosen]
-    return replace(data, images=data.images[chosen], labels=labels)

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from genprior.config import RunConfig
 from genprior.data import Dataset, load_data
 from genprior.data.spec import parse_spec
+from genprior.data.toy import draw_points
 from genprior.errors import GenpriorError
 from genprior.jobs.judge import split_specs
 from genprior.seeding import derived_generator
@@ -46,7 +45,6 @@ def _saw_test(spec: str) -> bool:
 def _new_points(data: Dataset, seed: int) -> Dataset | None:
     if data.modes is None or data.modes.centres is None or data.modes.sigma is None:
         return None
-    generator = derived_generator(seed, "new points")
-    labels = torch.randint(data.modes.count, (POINTS,), generator=generator)
-    points = data.modes.centres[labels] + data.modes.sigma * torch.randn(POINTS, 2, generator=generator)
-    return replace(data, name=f"new points like {data.name}", images=points[:, :, None, None], labels=labels)
+    draws = derived_generator(seed, "new points")
+    points, labels = draw_points(data.modes.centres, data.modes.sigma, POINTS, draws)
+    return replace(data, name=f"new points like {data.name}", images=points, labels=labels)

@@ -4,12 +4,11 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from genprior.data import Dataset
 from genprior.data.named import SPLITS
@@ -117,12 +116,7 @@ def _fifth_kept_back(data: Dataset) -> tuple[Dataset, Dataset]:
     is_test = torch.arange(len(data)) % ONE_IN == ONE_IN - 1
     if not bool(is_test.any()):
         raise GenpriorError(f"{data.name} has {len(data)} images, {ONE_IN} or more are needed", argument="data")
-    return _part(data, ~is_test), _part(data, is_test)
-
-
-def _part(data: Dataset, chosen: Tensor) -> Dataset:
-    assert data.labels is not None
-    return replace(data, images=data.images[chosen], labels=data.labels[chosen])
+    return data.part(~is_test), data.part(is_test)
 
 
 def _key(train: Dataset, test: Dataset) -> str:

@@ -107,9 +107,9 @@ POINTS: dict[str, Any] = {"preset": "points", "batch_size": 128, "images_seen": 
 CONVERGENT: dict[str, Any] = {"beta1": 0.0, "beta2": 0.99, "schedule": "linear"}
 
 
-def _penalised(weight: float, fade: float = 1.0) -> tuple[str, str]:
+def _penalised(weight: float, fade: float = 1.0) -> tuple[str, ...]:
     """R1 and R2 of one weight."""
-    return tuple(f"{name}:gamma={weight:g},fade={fade:g}" for name in ("r1", "r2"))  # type: ignore[return-value]
+    return tuple(f"{name}:gamma={weight:g},fade={fade:g}" for name in ("r1", "r2"))
 
 
 def _of_points(weight: float, frequency: float, steps: int) -> dict[str, dict[str, Any]]:

@@ -55,10 +55,10 @@ def work_on(cells: Sequence[Cell], finders: Mapping[str, Finder], count: int) ->
         for worker in workers:
             _give(worker, left)
         while any(worker.cell is not None for worker in workers):
-            busy = {worker.line: worker for worker in workers if worker.cell is not None}
-            for line in wait(list(busy), timeout=TELL_SECONDS):
-                worker = busy[line]  # type: ignore[index]
-                if _hear(worker):
+            busy = [worker for worker in workers if worker.cell is not None]
+            spoke = wait([worker.line for worker in busy], timeout=TELL_SECONDS)
+            for worker in busy:
+                if worker.line in spoke and _hear(worker):
                     _give(worker, left)
             yield workers
     finally:

@@ -41,3 +41,9 @@ def packed(make: MakeDiscriminator, image_shape: tuple[int, int, int], pack: int
     channels, height, width = image_shape
     discriminator = make((pack * channels, height, width))
     return discriminator if pack == 1 else Packed(discriminator, pack)
+
+
+def pack_of(discriminator: nn.Module) -> int:
+    """Returns how many images one logit is about; 1 unless it is `Packed`, or says otherwise by a `pack` of its own."""
+    pack: int = getattr(discriminator, "pack", 1)
+    return pack

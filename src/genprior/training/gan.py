@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
+from genprior.models.packing import pack_of
 from genprior.models.players import Players, latent_size_of, output_range_of, parameter_count, value_range
 from genprior.training.average import WeightAverage
 from genprior.training.descent import Descent
@@ -83,12 +84,6 @@ class GAN:
         self._generator_descent = Descent(self.generator, generator_adam, self.processes)
         self._discriminator_descent = Descent(self.discriminator, discriminator_adam, self.processes)
 
-    @property
-    def pack(self) -> int:
-        """Images that the discriminator sees at once."""
-        count: int = getattr(self.discriminator, "pack", 1)
-        return count
-
     def snapshot(self) -> dict[str, Tensor]:
         """Returns both players as they are, without averaging."""
         players = {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict()}
@@ -105,7 +100,7 @@ class GAN:
         """Raises `GenpriorError` where shapes or value ranges of networks and data do not match."""
         check_batch(self.batch_size, data)
         # Far latents show all that the generator reaches; near 0 an untrained tanh may pass for a sigmoid.
-        fakes = self.sample(100 * self.latents(16 * self.pack, torch.Generator().manual_seed(0)))
+        fakes = self.sample(100 * self.latents(16 * pack_of(self.discriminator), torch.Generator().manual_seed(0)))
         if tuple(fakes.shape[1:]) != data.image_shape:
             raise GenpriorError(
                 f"the generator makes images of shape {tuple(fakes.shape[1:])}, {data.name} has {data.image_shape}",
@@ -249,7 +244,7 @@ def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
 
 
 def _check_packs(share: int, discriminator: nn.Module) -> None:
-    pack: int = getattr(discriminator, "pack", 1)
+    pack = pack_of(discriminator)
     if share % pack:
         raise GenpriorError(f"{share} images of a process do not fill packs of {pack}", argument="pack")
 

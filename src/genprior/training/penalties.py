@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
+from genprior.models.packing import pack_of
 
 Where = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -32,7 +33,7 @@ def between(real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
 
 def uniform_mix(discriminator: nn.Module, count: int, generator: torch.Generator) -> Tensor:
     """Returns uniform numbers (B,) for `between`, the same for images that the discriminator sees at once."""
-    pack: int = getattr(discriminator, "pack", 1)
+    pack = pack_of(discriminator)
     return torch.rand(count // pack, generator=generator).repeat_interleave(pack)
 
 
