@@ -40,8 +40,10 @@ def test_support_is_a_size_or_where_nothing_collides_a_bound() -> None:
     one = _found("hinge", 0, 6)
     two = _found("hinge", 1, 6, support={"generated": {**FEW, "collisions": 99, "size": 50.0}, "real": MANY})
     table = _table(one, two)
-    assert table.rows[1].support == Spread(pytest.approx(851.2), pytest.approx(1133.068))
-    assert table.support == 2475
+    assert table.rows[1].support == Spread(pytest.approx(851.2), pytest.approx(1133.068), is_bound=True)
+    assert table.support == Spread(2475, None)
+    assert [row[-3] for row in lines_of(table)[0][2:4]] == ["> 8.5e+02", "2.5e+03"]
+    assert _table(two).rows[1].support == Spread(50, None)
 
 
 def test_one_seed_has_no_deviation() -> None:
@@ -78,9 +80,18 @@ def test_published_rows_stand_below_with_their_sources() -> None:
 
 def test_classes_show_what_the_classifier_is_sure_of() -> None:
     both = {"divergences": {"uniform": DIVERGENCE, "data": DIVERGENCE}, "note": "the classifier is sure of 2%"}
-    cells, notes = lines_of(_table(_found("hinge", 0, 6, **both)))
+    one, two, three = _found("hinge", 0, 6, **both), _found("hinge", 1, 6, **both), _found("hinge", 2, 6)
+    cells, notes = lines_of(_table(two, three, one))
     assert cells[0][1:7] == ["modes of 8", "of these sure", "sure", "KL to uniform", "floor", "KL to data"]
-    assert "hinge: the classifier is sure of 2%" in notes
+    assert notes[0] == "hinge: 2 of 3 seeds, such as seed 0: the classifier is sure of 2%"
+
+
+def test_a_row_of_another_budget_is_told() -> None:
+    table = table_of("grid", ("hinge", "recipe"), [_found("hinge", 0, 6), _found("recipe", 0, 6)])
+    assert [row.notes for row in table.rows] == [
+        (),
+        ("trained on 3,584,000 images, rows without such a line on 320,000",),
+    ]
 
 
 @pytest.mark.parametrize("found", [[], [_found("hinge", 0, 6)], [_found("hinge", 0, None)]])

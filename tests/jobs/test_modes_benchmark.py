@@ -8,6 +8,7 @@ import pytest
 
 from genprior.errors import GenpriorError
 from genprior.jobs.cells import measure_cell
+from genprior.jobs.mode_table import lines_of
 from genprior.jobs.modes import ModeBenchmark
 from genprior.jobs.workers import _serve, work_on
 from genprior.runs import open_run
@@ -132,3 +133,12 @@ def test_other_settings_in_the_folder_are_refused(tmp_path: Path) -> None:
     list(measure_cell(ring_cell(tmp_path, images_seen=64), ring_finder()))
     with pytest.raises(GenpriorError, match=r"ring/non-saturating/0 was made with other settings \(images_seen\)"):
         ModeBenchmark(tmp_path, **SOME)
+
+
+def test_a_cell_of_other_settings_that_is_not_asked_for_is_named_below_the_table(tmp_path: Path) -> None:
+    list(measure_cell(ring_cell(tmp_path, "hinge", images_seen=64), ring_finder()))
+    (table,) = ModeBenchmark(tmp_path, **{**SOME, "rows": ["non-saturating"]}).tables()
+    assert [row.row for row in table.rows] == ["non-saturating"]
+    assert table.left_out == ("ring/hinge/0",)
+    _, notes = lines_of(table)
+    assert "left out, for they were made with other settings: ring/hinge/0" in notes

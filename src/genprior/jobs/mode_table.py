@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from genprior.evaluation.modes import DATA, UNIFORM
 from genprior.jobs.probed import strict
 from genprior.jobs.published import PUBLISHED, Published
-from genprior.jobs.remedies import PLAIN, ROWS
+from genprior.jobs.remedies import BASES, PLAIN, ROWS
 from genprior.runs.folder import write_json, write_text
 
 NONE = "-"
@@ -24,10 +24,12 @@ class Spread:
     Attributes:
         mean: Over them.
         deviation: Standard deviation from seed to seed; None for one seed.
+        is_bound: Whether some seeds have no more than a lower bound, and so the mean is one.
     """
 
     mean: float
     deviation: float | None
+    is_bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Table:
         support: Number of different real samples, by the birthday paradox.
         rows: Ours.
         published: Others', from papers.
+        left_out: Names of cells in the folder that were made with settings other than those of today.
     """
 
     data: str
@@ -88,9 +91,10 @@ class Table:
     samples: int | None
     ceiling: float | None
     perfect: float | None
-    support: float | None
+    support: Spread | None
     rows: tuple[Summary, ...]
     published: tuple[Published, ...]
+    left_out: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Returns all of it for strict JSON."""
@@ -98,16 +102,19 @@ class Table:
         return values
 
 
-def table_of(data: str, rows: Sequence[str], found: Sequence[dict[str, Any]]) -> Table:
+def table_of(
+    data: str, rows: Sequence[str], found: Sequence[dict[str, Any]], left_out: Sequence[str] = ()
+) -> Table:
     """Returns the table of a data set.
 
     Arguments:
         data: Its name.
         rows: Names of `ROWS`, in the order of the table.
         found: What was found of cells, as in their `modes.json`.
+        left_out: Names of cells that do not belong in it.
     """
     plain = _spread([each for each in found if each["row"] == PLAIN], _rate)
-    summaries = tuple(_summary(row, [each for each in found if each["row"] == row], plain) for row in rows)
+    summaries = tuple(_summary(data, row, [each for each in found if each["row"] == row], plain) for row in rows)
     counted = [each["modes"] for each in found if each["modes"] is not None]
     first = counted[0] if counted else None
     return Table(
@@ -116,16 +123,17 @@ def table_of(data: str, rows: Sequence[str], found: Sequence[dict[str, Any]]) ->
         None if first is None else first["samples"],
         None if first is None else first["ceiling"],
         None if first is None else first["perfect"],
-        None if first is None else _size(first["support"]["real"]),
+        None if first is None else _sizes([first], "real"),
         summaries,
         PUBLISHED.get(data, ()),
+        tuple(left_out),
     )
 
 
-def _summary(row: str, found: Sequence[dict[str, Any]], plain: Spread | None) -> Summary:
+def _summary(data: str, row: str, found: Sequence[dict[str, Any]], plain: Spread | None) -> Summary:
     ended = [each for each in found if each["modes"] is not None]
     rate = _spread(found, _rate)
-    notes = [each["modes"]["note"] for each in ended] + [note for each in found for note in each["notes"]]
+    notes = [note for each in found for note in each["notes"]]
     notes += [f"seed {each['seed']}: {each['failed']}" for each in found if each["failed"] is not None]
     return Summary(
         row=row,
@@ -140,11 +148,26 @@ def _summary(row: str, found: Sequence[dict[str, Any]], plain: Spread | None) ->
         divergence_floor=_spread(ended, _of_divergence(UNIFORM, "floor")),
         divergence_debiased=_spread(ended, _of_divergence(UNIFORM, "debiased")),
         divergence_to_data=_spread(ended, _of_divergence(DATA, "raw")),
-        support=_spread(ended, lambda each: _size(each["modes"]["support"]["generated"])),
+        support=_sizes([each["modes"] for each in ended], "generated"),
         images_per_core_second=rate,
         speed=None if rate is None or plain is None else rate.mean / plain.mean,
-        notes=tuple(dict.fromkeys(note for note in notes if note)),
+        notes=(*_budget(data, row), *_alike(ended), *dict.fromkeys(notes)),
     )
+
+
+def _budget(data: str, row: str) -> list[str]:
+    """What must be known to compare a row that is trained for longer than the others."""
+    usual, own = BASES[data].settings["images_seen"], BASES[data].own.get(row, {}).get("images_seen")
+    return [] if own in (None, usual) else [f"trained on {own:,} images, rows without such a line on {usual:,}"]
+
+
+def _alike(ended: Sequence[dict[str, Any]]) -> list[str]:
+    """What must stand beside the numbers of a row: of one seed, since they differ in figures that the table has."""
+    noted = [each for each in ended if each["modes"]["note"]]
+    if not noted:
+        return []
+    first = min(noted, key=lambda each: int(each["seed"]))
+    return [f"{len(noted)} of {len(ended)} seeds, such as seed {first['seed']}: {first['modes']['note']}"]
 
 
 Reading = Callable[[dict[str, Any]], float | None]
@@ -155,9 +178,11 @@ def _rate(each: dict[str, Any]) -> float | None:
     return rate
 
 
-def _size(support: dict[str, Any]) -> float:
-    """Where no two samples are near duplicates, the smallest size that this leaves probable."""
-    return float(support["low"] if support["size"] is None else support["size"])
+def _sizes(counted: Sequence[dict[str, Any]], of: str) -> Spread | None:
+    """Of supports; where no two samples are near duplicates, the smallest size that this leaves probable."""
+    supports = [each["support"][of] for each in counted]
+    spread = _spread(supports, lambda each: float(each["low"] if each["size"] is None else each["size"]))
+    return spread and replace(spread, is_bound=any(each["size"] is None for each in supports))
 
 
 def _of_divergence(reference: str, name: str) -> Reading:
@@ -189,13 +214,15 @@ def lines_of(table: Table) -> tuple[list[list[str]], list[str]]:
     head += ["support", "speed"]
     cells = [[*head, ""], *([*_row(each), _failures(each)] for each in table.rows)]
     perfect = [str(table.of), str(table.of), _percent(table.ceiling), _nats(table.perfect), NONE, NONE]
-    cells.append(["perfect model", *perfect, NONE if table.support is None else f"{table.support:.2g}"])
+    cells.append(["perfect model", *perfect, _told(table.support, "{:.2g}")])
     cells += [[each.name, *_published(each), marks[each.source]] for each in table.published]
     width = len(head) + 1
     cells = [row + [NONE] * (width - 1 - len(row)) + [""] if len(row) < width else row for row in cells]
     if not is_classes:  # points are of high quality or do not count, and all modes are equally likely
         cells = [[cell for place, cell in enumerate(row) if place not in (2, 6)] for row in cells]
     notes = [f"{each.row}: {note}" for each in table.rows for note in each.notes]
+    if table.left_out:
+        notes.append(f"left out, for they were made with other settings: {', '.join(table.left_out)}")
     return cells, [*notes, *(f"{mark} {source}" for source, mark in marks.items())]
 
 
@@ -236,6 +263,8 @@ def _failures(each: Summary) -> str:
 def _told(spread: Spread | None, form: str, factor: float = 1, unit: str = "") -> str:
     if spread is None:
         return NONE
+    if spread.is_bound:
+        return "> " + form.format(factor * spread.mean) + unit
     deviation = "" if spread.deviation is None else f" +- {form.format(factor * spread.deviation)}"
     return form.format(factor * spread.mean) + deviation + unit
 

@@ -110,16 +110,17 @@ class ModeBenchmark:
         return [self._table(data) for data in self.data]
 
     def _table(self, data: str) -> Table:
-        rows = [row for row in ROWS if row in self.rows or self._measured_cells(data, row)]
-        cells = [cell for row in rows for cell in self._measured_cells(data, row)]
-        found = [table for table in (cell.measured() for cell in cells) if table is not None]
-        return table_of(data, rows, found)
+        cells = [cell for row in ROWS for cell in self._measured_cells(data, row)]
+        of_today = [cell for cell in cells if cell.is_of_today]
+        rows = [row for row in ROWS if row in self.rows or any(cell.row == row for cell in of_today)]
+        found = [table for table in (cell.measured() for cell in of_today) if table is not None]
+        return table_of(data, rows, found, [cell.name for cell in cells if cell not in of_today])
 
     def _measured_cells(self, data: str, row: str) -> list[Cell]:
-        """Those of earlier commands too, where they were made with the settings of today."""
+        """Those of earlier commands too."""
         paths = (self.out / data / row).glob(f"*/{MODES}")
         seeds = sorted(int(path.parent.name) for path in paths if path.parent.name.isdecimal())
-        return [cell for cell in (self._cell(data, row, seed) for seed in seeds) if cell.is_of_today]
+        return [self._cell(data, row, seed) for seed in seeds]
 
     def _find_finders(self) -> Iterator[Stage]:
         """Loads the data and makes what counts modes: what is wrong is found before anything is trained."""
