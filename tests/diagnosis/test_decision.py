@@ -42,8 +42,8 @@ def test_what_lasts_to_the_end_decides() -> None:
         (Sampled(0.9, (3, 10), 1.0, is_young=True), HEALTHY, "3 of 10 classes: too early to tell"),
         (Sampled(0.9, is_young=True), HEALTHY, ""),
         (Sampled(0.9, (9, 10), 0.8, 0.01), "collapsed", "9 of 10 classes"),
-        (Sampled(0.9, (8, 10), 0.3, 0.01), HEALTHY, "8 of 10 classes, and 30 % as many of them as of real ones"),
-        (Sampled(0.9, (5, 10), 0.3, 0.01), "collapsed", "5 of 10 classes"),
+        (Sampled(0.9, (8, 10), 0.3, 0.01), HEALTHY, "8 of 10 classes, poor ones counted with the nearest, and 30 %"),
+        (Sampled(0.9, (5, 10), 0.3, 0.01), "collapsed", "5 of 10 classes, poor ones counted with the nearest"),
         (Sampled(0.9, (10, 10), 1.0, 0.6), "memorising", "60 % of the samples"),
         (Sampled(0.001, (1, 10), 1.0, 1.0), "collapsed", "vary 0.1 %"),
         (

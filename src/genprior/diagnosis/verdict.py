@@ -115,11 +115,12 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
     held, of = sampled.modes or (0, 0)
     precision = sampled.precision if sampled.precision is not None else 1.0
     varies = f"the samples vary {100 * sampled.diversity:.1f} % as much as real images"
-    holds = f"the samples hold {held} of {of} {PLURAL[sampled.mode]}"
+    poor = ", poor ones counted with the nearest" if precision < GOOD else ""
+    holds = f"the samples hold {held} of {of} {PLURAL[sampled.mode]}{poor}"
     are_missing = of - held > MAY_MISS * of
     if sampled.is_young:
-        poor = varies if sampled.diversity < LEAST_DIVERSITY else holds if are_missing else ""
-        return HEALTHY, poor and f"{poor}: too early to tell"
+        early = varies if sampled.diversity < LEAST_DIVERSITY else holds if are_missing else ""
+        return HEALTHY, early and f"{early}: too early to tell"
     if sampled.diversity < LEAST_DIVERSITY:
         return COLLAPSED, f"{varies}, and {holds}" if of else varies
     if sampled.copies is not None and sampled.copies > MOST_COPIES:
@@ -149,8 +150,8 @@ VERDICTS: dict[str, str] = {
     "oscillating": f"{BOUND}; lower --beta1 and the learning rates; --schedule linear lets the circle shrink",
     COLLAPSED: (
         "take what reaches most modes in docs/benchmarks.md, Mode counts: --loss relativistic --penalty r1:gamma=0.2 "
-        "--penalty r2:gamma=0.2 --pack 4 on a discriminator without batch normalisation (norm=none); a higher "
-        "--discriminator-learning-rate or a wider discriminator where it is weak"
+        "--penalty r2:gamma=0.2 --pack 4 on a discriminator without batch normalisation (norm=none; points have a "
+        "recipe of their own there); a higher --discriminator-learning-rate or a wider discriminator where it is weak"
     ),
     "memorising": "train on more images, or for fewer; a set this small has little to say beyond itself",
     HEALTHY: "none needed",

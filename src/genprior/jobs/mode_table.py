@@ -102,9 +102,7 @@ class Table:
         return values
 
 
-def table_of(
-    data: str, rows: Sequence[str], found: Sequence[dict[str, Any]], left_out: Sequence[str] = ()
-) -> Table:
+def table_of(data: str, rows: Sequence[str], found: Sequence[dict[str, Any]], left_out: Sequence[str] = ()) -> Table:
     """Returns the table of a data set.
 
     Arguments:
