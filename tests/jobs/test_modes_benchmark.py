@@ -1,5 +1,6 @@
 """The benchmark in processes of its own: a few seconds for each test that starts any."""
 
+import json
 from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
@@ -142,3 +143,15 @@ def test_a_cell_of_other_settings_that_is_not_asked_for_is_named_below_the_table
     assert table.left_out == ("ring/hinge/0",)
     _, notes = lines_of(table)
     assert "left out, for they were made with other settings: ring/hinge/0" in notes
+
+
+def test_files_keep_the_tables_of_data_that_earlier_commands_asked_for(tmp_path: Path) -> None:
+    list(measure_cell(ring_cell(tmp_path, "hinge"), ring_finder()))
+    grid = ModeBenchmark(tmp_path, **{**SOME, "data": ["grid"]})
+    list(grid.measure(lambda: True))  # written before anything is trained
+    kept = json.loads((tmp_path / "modes.json").read_text())["tables"]
+    assert [(table["data"], [row["row"] for row in table["rows"]]) for table in kept] == [
+        ("ring", ["hinge"]),
+        ("grid", ["non-saturating", "hinge"]),
+    ]
+    assert [table.data for table in grid.tables()] == ["grid"]

@@ -90,13 +90,13 @@ class ModeBenchmark:
         yield from self._find_finders()
         left = self._left(self.cells)
         total = sum(cell.seconds for cell in left)
-        write_tables(self.tables(), self.out)
+        write_tables(self._all_tables(), self.out)
         if left and not should_stop():
             assert self.workers is not None
             for workers in work_on(left, self.finders, self.workers):
                 before, left = left, self._left(left)
                 if len(left) < len(before):
-                    write_tables(self.tables(), self.out)
+                    write_tables(self._all_tables(), self.out)
                 if should_stop():
                     return
                 share = 1 - sum(_left_of(cell, workers) for cell in left) / total
@@ -106,13 +106,19 @@ class ModeBenchmark:
             yield Stage(1.0, f"{len(self.cells)} cells")
 
     def tables(self) -> list[Table]:
-        """Returns what is known so far, that of earlier commands included, a table for each data set."""
+        """Returns what is known so far, that of earlier commands included, a table for each data set asked for."""
         return [self._table(data) for data in self.data]
+
+    def _all_tables(self) -> list[Table]:
+        """With those of data sets that only earlier commands asked for."""
+        tables = [self._table(data) for data in BASES]
+        return [table for table in tables if table.data in self.data or table.rows or table.left_out]
 
     def _table(self, data: str) -> Table:
         cells = [cell for row in ROWS for cell in self._measured_cells(data, row)]
         of_today = [cell for cell in cells if cell.is_of_today]
-        rows = [row for row in ROWS if row in self.rows or any(cell.row == row for cell in of_today)]
+        asked = self.rows if data in self.data else ()
+        rows = [row for row in ROWS if row in asked or any(cell.row == row for cell in of_today)]
         found = [table for table in (cell.measured() for cell in of_today) if table is not None]
         return table_of(data, rows, found, [cell.name for cell in cells if cell not in of_today])
 
