@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from genprior.errors import GenpriorError
+from genprior.jobs import modes
 from genprior.jobs.cells import measure_cell
 from genprior.jobs.mode_table import lines_of
 from genprior.jobs.modes import ModeBenchmark
@@ -155,3 +156,12 @@ def test_files_keep_the_tables_of_data_that_earlier_commands_asked_for(tmp_path:
         ("grid", ["non-saturating", "hinge"]),
     ]
     assert [table.data for table in grid.tables()] == ["grid"]
+
+
+def test_one_data_set_comes_after_another_and_the_longest_cell_of_each_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(modes, "work_on", lambda cells, *_: given.extend(cell.name for cell in cells) or [])
+    list(ModeBenchmark(tmp_path, data=["ring", "grid"], rows=["non-saturating", "unrolling-5"], seeds=1).measure())
+    assert given == [f"{data}/{row}/0" for data in ("ring", "grid") for row in ("unrolling-5", "non-saturating")]

@@ -92,3 +92,11 @@ def test_unknown_names_are_refused_with_a_suggestion() -> None:
 
 def test_names_come_once_and_in_the_order_of_the_table() -> None:
     assert known(("grid", "ring", "grid"), BASES, "data") == ("ring", "grid")
+
+
+def test_a_row_takes_as_long_as_its_images_and_its_cost_say() -> None:
+    grid = BASES["grid"]
+    assert grid.seconds_of(PLAIN) == grid.seconds
+    assert grid.seconds_of("unrolling-5") == 10 * grid.seconds
+    assert grid.images("recipe") / grid.images(PLAIN) == 11.2
+    assert grid.seconds_of("recipe") == pytest.approx(1.6 * 11.2 * grid.seconds)

@@ -155,8 +155,8 @@ def _summary(data: str, row: str, found: Sequence[dict[str, Any]], plain: Spread
 
 def _budget(data: str, row: str) -> list[str]:
     """What must be known to compare a row that is trained for longer than the others."""
-    usual, own = BASES[data].settings["images_seen"], BASES[data].own.get(row, {}).get("images_seen")
-    return [] if own in (None, usual) else [f"trained on {own:,} images, rows without such a line on {usual:,}"]
+    usual, own = BASES[data].images(PLAIN), BASES[data].images(row)
+    return [] if own == usual else [f"trained on {own:,} images, rows without such a line on {usual:,}"]
 
 
 def _alike(ended: Sequence[dict[str, Any]]) -> list[str]:

@@ -93,7 +93,9 @@ class ModeBenchmark:
         write_tables(self._all_tables(), self.out)
         if left and not should_stop():
             assert self.workers is not None
-            for workers in work_on(left, self.finders, self.workers):
+            # One data set after another; the longest first, for the processes to end at about the same time.
+            order = sorted(left, key=lambda cell: (self.data.index(cell.data), -cell.seconds))
+            for workers in work_on(order, self.finders, self.workers):
                 before, left = left, self._left(left)
                 if len(left) < len(before):
                     write_tables(self._all_tables(), self.out)
@@ -140,8 +142,7 @@ class ModeBenchmark:
     def _cell(self, data: str, row: str, seed: int) -> Cell:
         config = config_of(data, row, seed, self.threads, self.data_root)
         base = BASES[data]
-        seconds = base.seconds * ROWS[row].cost
-        return Cell(data, row, seed, self.out / data / row / str(seed), config, base.samples, seconds)
+        return Cell(data, row, seed, self.out / data / row / str(seed), config, base.samples, base.seconds_of(row))
 
     def _left(self, cells: Sequence[Cell]) -> list[Cell]:
         return [cell for cell in cells if cell.measured() is None]
