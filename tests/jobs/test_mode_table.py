@@ -84,6 +84,7 @@ def test_classes_show_what_the_classifier_is_sure_of() -> None:
     cells, notes = lines_of(_table(two, three, one))
     assert cells[0][1:7] == ["modes of 8", "of these sure", "sure", "KL to uniform", "floor", "KL to data"]
     assert notes[0] == "hinge: 2 of 3 seeds, such as seed 0: the classifier is sure of 2%"
+    assert lines_of(_table(one))[1][0] == "hinge: the classifier is sure of 2%"
 
 
 def test_a_row_of_another_budget_is_told() -> None:

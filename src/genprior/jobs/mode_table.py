@@ -165,7 +165,8 @@ def _alike(ended: Sequence[dict[str, Any]]) -> list[str]:
     if not noted:
         return []
     first = min(noted, key=lambda each: int(each["seed"]))
-    return [f"{len(noted)} of {len(ended)} seeds, such as seed {first['seed']}: {first['modes']['note']}"]
+    which = f"{len(noted)} of {len(ended)} seeds, such as seed {first['seed']}: " if len(ended) > 1 else ""
+    return [f"{which}{first['modes']['note']}"]
 
 
 Reading = Callable[[dict[str, Any]], float | None]
