@@ -1,0 +1,90 @@
+"""What the recipes of the mode benchmark owe to their parts, and to their longer training.
+
+    python benchmarks/mode_parts.py [--data ring grid stacked-mnist] [--seeds 3] [--out runs/mode-parts]
+
+On points, other rows with the recipe's number of points and its batch; on stacks, the recipe with one part changed. All
+else is as in `genprior benchmark modes`. Prints the modes, the share of high-quality samples and the divergence from
+the uniform distribution. Goes on where it was ended.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genprior.data.request import data_root
+from genprior.jobs.cells import Cell, measure_cell
+from genprior.jobs.mode_finder import Finder, run_finder
+from genprior.jobs.remedies import BASES, config_of
+
+LONG = {
+    "ring": {"batch_size": 256, "images_seen": BASES["ring"].images("recipe")},
+    "grid": {"batch_size": 256, "images_seen": BASES["grid"].images("recipe")},
+}
+# By data set and name: a row, and what is changed in it.
+PARTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    **{
+        data: {"plain": ("non-saturating", long), "relativistic+r1+r2": ("relativistic+r1+r2", long)}
+        for data, long in LONG.items()
+    },
+    "stacked-mnist": {
+        "non-saturating": ("recipe", {"loss": "non-saturating"}),
+        "no-penalty": ("recipe", {"penalty": ()}),
+        "packs-of-8": ("recipe", {"pack": 8}),
+        "packs-of-2": ("recipe", {"pack": 2}),
+        "no-packs": ("recipe", {"pack": 1}),
+        "three-times-the-steps": ("recipe", {"images_seen": 3 * BASES["stacked-mnist"].images("recipe")}),
+    },
+}
+
+
+def finder_of(data: str) -> Finder:
+    config = config_of(data, "recipe", 0, 1, data_root())
+    finding = run_finder(config, config.load_data())
+    while True:
+        try:
+            next(finding)
+        except StopIteration as found:
+            finder: Finder = found.value
+            return finder
+
+
+def cell_of(data: str, name: str, seed: int, out: Path) -> Cell:
+    row, changes = PARTS[data][name]
+    config = config_of(data, row, seed, 1, data_root()).model_copy(update=changes)
+    cell = Cell(data, row, seed, out / data / name / str(seed), config, BASES[data].samples, BASES[data].seconds)
+    cell.check()
+    return cell
+
+
+def told(cell: Cell) -> str:
+    found = cell.measured()
+    assert found is not None
+    if found["modes"] is None:
+        return str(found["failed"])
+    modes, divergence = found["modes"], found["modes"]["divergences"]["uniform"]
+    nats = "" if divergence is None else f", KL {divergence['raw']:.3f}"
+    return f"{modes['found']} of {modes['of']} modes, {100 * modes['high_quality']:.1f} % of high quality{nats}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=tuple(PARTS), default=list(PARTS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("runs/mode-parts"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for data in arguments.data:
+        finder = finder_of(data)
+        for name in PARTS[data]:
+            for seed in range(arguments.seeds):
+                cell = cell_of(data, name, seed, arguments.out)
+                if cell.measured() is None:
+                    for _ in measure_cell(cell, finder):
+                        pass
+                print(f"{data}, {name}, seed {seed}: {told(cell)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
