@@ -95,9 +95,11 @@ class ModeBenchmark:
             assert self.workers is not None
             # One data set after another; the longest first, for the processes to end at about the same time.
             order = sorted(left, key=lambda cell: (self.data.index(cell.data), -cell.seconds))
+            at_work: list[str] = []
             for workers in work_on(order, self.finders, self.workers):
-                before, left = left, self._left(left)
-                if len(left) < len(before):
+                before, at_work = at_work, [worker.cell.name for worker in workers if worker.cell is not None]
+                if at_work != before:  # one is measured; files are not read a few times a second
+                    left = self._left(left)
                     write_tables(self._all_tables(), self.out)
                 if should_stop():
                     return
@@ -118,7 +120,8 @@ class ModeBenchmark:
 
     def _table(self, data: str) -> Table:
         cells = [cell for row in ROWS for cell in self._measured_cells(data, row)]
-        of_today = [cell for cell in cells if cell.is_of_today]
+        checked = {cell.name for cell in self.cells}
+        of_today = [cell for cell in cells if cell.name in checked or cell.is_of_today]
         asked = self.rows if data in self.data else ()
         rows = [row for row in ROWS if row in asked or any(cell.row == row for cell in of_today)]
         found = [table for table in (cell.measured() for cell in of_today) if table is not None]
