@@ -13,7 +13,7 @@ of the images that runs learn, and draws both over time.
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from genprior.data.request import data_root
 from genprior.evaluation.features import features_and_classes, seen
 from genprior.evaluation.fidelity import frechet_distance
 from genprior.evaluation.histogram import class_counts, modes_found
-from genprior.jobs.judge import FOLDER, Judge, judge_of
+from genprior.jobs.judge import FOLDER, judge_of
+from genprior.progress import result_of
 from genprior.runs import execute, new_run, open_run, resumed_run
 from genprior.training.gan import GAN
 
@@ -38,7 +39,7 @@ class Eyes:
 
     def __init__(self) -> None:
         train, test = genprior.load_data("mnist"), genprior.load_data("mnist:test")
-        self.classifier = _through(judge_of(train, test, data_root() / FOLDER)).classifier
+        self.classifier = result_of(judge_of(train, test, data_root() / FOLDER)).classifier
         features, classes = seen(self.classifier, test)
         self.real, self.counts = features[:SAMPLES], class_counts(classes, CLASSES)
         # The two halves of the test set are by different writers; what runs learn is all of MNIST.
@@ -56,15 +57,6 @@ class Eyes:
             "rarest": float(counts.min()) / SAMPLES,
             "distance": frechet_distance(self.real, features),
         }
-
-
-def _through(training: Generator[float, None, Judge]) -> Judge:
-    """What a generator returns."""
-    while True:
-        try:
-            next(training)
-        except StopIteration as stop:
-            return stop.value
 
 
 def followed(folder: Path, config: GANConfig, eyes: Eyes) -> list[Row]:
@@ -128,7 +120,7 @@ def draw(found: dict[int, list[list[Row]]], floor: float, path: Path) -> None:
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("epochs of 70,000 images")
-        axis.set_xticks(range(0, 21, 5))
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.25)
     axes[0].legend(frameon=False, fontsize=8, loc="lower right")
     figure.savefig(path, dpi=110)
@@ -165,7 +157,7 @@ def main() -> None:
     for width, runs in found.items():
         for which in ("last", "average"):
             least = [float(min(row[which]["modes"] for row in rows)) for rows in runs]
-            rarest = [100 * min(row[which]["rarest"] for row in rows[1:]) for rows in runs]
+            rarest = [100 * min(row[which]["rarest"] for row in rows[1:] or rows) for rows in runs]
             distances = [rows[-1][which]["distance"] for rows in runs]
             best = [min(row[which]["distance"] for row in rows) for rows in runs]
             print(

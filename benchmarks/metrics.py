@@ -22,6 +22,7 @@ from genprior.evaluation.memorisation import closeness
 from genprior.evaluation.neighbours import expected_coverage, neighbours
 from genprior.evaluation.scores import SCORES, Evidence
 from genprior.jobs.judge import FOLDER, judge_data, judge_of
+from genprior.progress import result_of
 from genprior.seeding import derived_generator
 
 PUBLISHED = {"precision": 0.4772, "recall": 0.4705, "density": 1.0555, "coverage": 0.9735}
@@ -45,14 +46,9 @@ def example(count: int) -> None:
 def cost(count: int, root: Path | None) -> None:
     """Prints scores, time and memory of training images in place of samples, beside test images."""
     train, test = judge_data("mnist", lambda spec: genprior.load_data(spec, root=root))
-    training = judge_of(train, test, data_root(root) / FOLDER)
-    while True:
-        try:
-            next(training)
-        except StopIteration as done:
-            classifier = done.value.classifier
-            print(f"accuracy of the classifier: {done.value.accuracy:.4f}", flush=True)
-            break
+    judge = result_of(judge_of(train, test, data_root(root) / FOLDER))
+    print(f"accuracy of the classifier: {judge.accuracy:.4f}", flush=True)
+    classifier = judge.classifier
     features, held_out = seen(classifier, train)[0], seen(classifier, test)[0][:count]
     before, began = _peak(), time.perf_counter()
     near = closeness(held_out, features)

@@ -17,16 +17,19 @@ from genprior.data.request import data_root
 from genprior.jobs.cells import Cell, measure_cell
 from genprior.jobs.mode_finder import Finder, run_finder
 from genprior.jobs.remedies import BASES, config_of
+from genprior.progress import result_of
 
-LONG = {
-    "ring": {"batch_size": 256, "images_seen": BASES["ring"].images("recipe")},
-    "grid": {"batch_size": 256, "images_seen": BASES["grid"].images("recipe")},
-}
+
+def _budget(data: str) -> dict[str, Any]:
+    """Of the recipe."""
+    return {name: BASES[data].own["recipe"][name] for name in ("batch_size", "images_seen")}
+
+
 # By data set and name: a row, and what is changed in it.
 PARTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     **{
-        data: {"plain": ("non-saturating", long), "relativistic+r1+r2": ("relativistic+r1+r2", long)}
-        for data, long in LONG.items()
+        data: {row: (row, _budget(data)) for row in ("non-saturating", "relativistic+r1+r2")}
+        for data in ("ring", "grid")
     },
     "stacked-mnist": {
         "non-saturating": ("recipe", {"loss": "non-saturating"}),
@@ -41,13 +44,7 @@ PARTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
 
 def finder_of(data: str) -> Finder:
     config = config_of(data, "recipe", 0, 1, data_root())
-    finding = run_finder(config, config.load_data())
-    while True:
-        try:
-            next(finding)
-        except StopIteration as found:
-            finder: Finder = found.value
-            return finder
+    return result_of(run_finder(config, config.load_data()))
 
 
 def cell_of(data: str, name: str, seed: int, out: Path) -> Cell:

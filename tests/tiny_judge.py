@@ -4,6 +4,7 @@ from pathlib import Path
 
 from genprior.data import Dataset, load_data
 from genprior.jobs.judge import Judge, judge_data, judge_of
+from genprior.progress import result_of
 
 
 def load_tiny(spec: str) -> Dataset:
@@ -13,10 +14,4 @@ def load_tiny(spec: str) -> Dataset:
 
 def make_tiny_judge(folder: Path) -> Judge:
     """The judge, from the cache in a folder or trained into it."""
-    work = judge_of(*judge_data("digits", load_tiny), folder)
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            judge: Judge = done.value
-            return judge
+    return result_of(judge_of(*judge_data("digits", load_tiny), folder))

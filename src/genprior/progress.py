@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from genprior.jobs.compare import Stage
@@ -20,6 +20,7 @@ class Advancing(Protocol):
 
 
 P = TypeVar("P", bound=Advancing)
+T = TypeVar("T")
 
 PLAIN_SECONDS = 10  # between lines where the output is a file
 LEAST_SHARE = 0.01  # from which on the remaining time can be told
@@ -62,6 +63,16 @@ def show_stages(stages: "Iterable[Stage]", notes: list[str]) -> None:
     began = time.monotonic()
     for _ in _shown(stages, lambda stage: _stage_line(stage, time.monotonic() - began)):
         pass
+
+
+def result_of(task: Generator[Any, None, T]) -> T:
+    """Goes through a task without showing how far it is, and returns what it returns."""
+    while True:
+        try:
+            next(task)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def _shown(steps: Iterable[P], line: Callable[[P], str]) -> Iterator[P]:

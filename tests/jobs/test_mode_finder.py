@@ -1,6 +1,5 @@
 """What counts modes is made for points, labelled images and stacks, and refuses what has neither modes nor labels."""
 
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -10,21 +9,13 @@ from genprior.data import Dataset, load_data
 from genprior.data.dataset import Modes
 from genprior.errors import GenpriorError
 from genprior.jobs import mode_finder as module
-from genprior.jobs.mode_finder import ClassFinder, Finder, GaussianFinder, mode_finder
-
-
-def made(work: Generator[float, None, Finder]) -> Finder:
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            finder: Finder = done.value
-            return finder
+from genprior.jobs.mode_finder import ClassFinder, GaussianFinder, mode_finder
+from genprior.progress import result_of
 
 
 def test_points_are_counted_around_their_centres() -> None:
     data = load_data("grid:count=3000")
-    finder = made(mode_finder(data))
+    finder = result_of(mode_finder(data))
     assert isinstance(finder, GaussianFinder)
     found = finder(data.images)
     assert (found.found, found.of) == (25, 25)
@@ -32,7 +23,7 @@ def test_points_are_counted_around_their_centres() -> None:
 
 def test_labelled_images_are_counted_by_their_classes(root: Path) -> None:
     data = load_data("digits", size=8)
-    finder = made(mode_finder(data, data_root=root))
+    finder = result_of(mode_finder(data, data_root=root))
     assert isinstance(finder, ClassFinder)
     found = finder(data.take(torch.arange(1000)))
     assert (found.found, found.of, found.found_surely) == (10, 10, 10)
@@ -44,7 +35,7 @@ def test_labelled_images_are_counted_by_their_classes(root: Path) -> None:
 
 def test_images_without_labels_are_counted_by_the_judge_that_is_named(root: Path) -> None:
     named = Dataset("photos", load_data("digits[:200]", size=8).images)
-    finder = made(mode_finder(named, judge="digits", data_root=root))
+    finder = result_of(mode_finder(named, judge="digits", data_root=root))
     assert finder(named.take(torch.arange(200))).of == 10
 
 
@@ -60,7 +51,7 @@ def _stacks(count: int) -> Dataset:
 def test_stacks_are_judged_channel_by_channel(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DIGITS", "digits")
     data = _stacks(3000)
-    finder = made(mode_finder(data, data_root=root))
+    finder = result_of(mode_finder(data, data_root=root))
     assert isinstance(finder, ClassFinder)
     assert finder.apart
     assert float(finder.spread.sum()) == pytest.approx(1)
@@ -68,7 +59,7 @@ def test_stacks_are_judged_channel_by_channel(root: Path, monkeypatch: pytest.Mo
     found = finder(x)
     assert found.of == 1000
     assert found.found == pytest.approx(950, abs=30)  # 1000 (1 - e^-3)
-    assert found.ceiling < made(mode_finder(load_data("digits", size=8), data_root=root))(x[:, :1]).ceiling
+    assert found.ceiling < result_of(mode_finder(load_data("digits", size=8), data_root=root))(x[:, :1]).ceiling
     assert data.labels is not None
     same = data.labels == data.labels[0]
     assert finder(x[same]).found <= 2  # one, or another by a mistake
@@ -84,5 +75,5 @@ def test_the_digits_of_stacks_tell_how_they_are_spread() -> None:
 def test_data_without_modes_or_labels_are_refused() -> None:
     photos = Dataset("photos", torch.zeros(10, 1, 8, 8, dtype=torch.uint8))
     with pytest.raises(GenpriorError, match=r"neither known modes nor labels.*ring, grid.*--judge") as told:
-        made(mode_finder(photos))
+        result_of(mode_finder(photos))
     assert told.value.argument == "data"

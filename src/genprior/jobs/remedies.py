@@ -49,12 +49,12 @@ class Base:
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def images(self, row: str) -> int:
-        """Returns on how many a row is trained."""
+        """Returns the number of images that a row, a name of `ROWS`, is trained on."""
         seen: int = {**self.settings, **self.own.get(row, {})}["images_seen"]
         return seen
 
     def seconds_of(self, row: str) -> float:
-        """Returns about how long a row trains on one core."""
+        """Returns about how many seconds a row, a name of `ROWS`, trains on one core."""
         return self.seconds * ROWS[row].cost * self.images(row) / self.images(PLAIN)
 
 
