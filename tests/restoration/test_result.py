@@ -126,3 +126,11 @@ def test_the_spread_is_the_deviation_over_the_candidates_that_there_are() -> Non
         there = found.candidates[i, : int(found.candidate_counts[i])]
         torch.testing.assert_close(spread, there.std(0, unbiased=False))
     assert torch.equal(found.spread()[0], torch.zeros(SHAPE))
+
+
+def test_images_in_any_memory_layout_are_saved(tmp_path: Path) -> None:
+    found = _restoration()
+    found = replace(found, images=found.images.contiguous(memory_format=torch.channels_last))
+    assert not found.images.is_contiguous()
+    found.save(tmp_path / "found.safetensors")
+    _assert_equal(Restoration.load(tmp_path / "found.safetensors"), found)

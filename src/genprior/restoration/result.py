@@ -64,7 +64,12 @@ class Restoration:
         """Writes one safetensors file, whole or not at all."""
         from safetensors.torch import save_file
 
-        tensors = {f.name: getattr(self, f.name).clone() for f in fields(self) if f.name not in TEXTS}
+        # Copies, as safetensors refuses tensors that share memory; row by row, as it refuses channels-last ones.
+        tensors = {
+            f.name: getattr(self, f.name).clone(memory_format=torch.contiguous_format)
+            for f in fields(self)
+            if f.name not in TEXTS
+        }
         texts = json.dumps({name: getattr(self, name) for name in TEXTS})
         temporary = path.with_name(path.name + ".tmp")
         save_file(tensors, temporary, metadata={KEY: texts})
