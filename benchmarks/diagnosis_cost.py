@@ -14,12 +14,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from genprior.config import GANConfig
 from genprior.data import Dataset
 from genprior.diagnosis.episodes import Watch
+from genprior.families import GANConfig
 from genprior.hardware import keep_freed_memory
-from genprior.runs.log import rows_of
-from genprior.training.gan import GAN
+from genprior.runs.step_log import rows_of
+from genprior.training.adversarial import GAN
 from genprior.training.loop import Step, train
 
 

@@ -20,15 +20,17 @@ from typing import Any
 import torch
 
 import genprior
-from genprior.config import GANConfig
 from genprior.data.request import data_root
+from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
-from genprior.evaluation.fidelity import frechet_distance
 from genprior.evaluation.histogram import class_counts, modes_found
-from genprior.jobs.judge import FOLDER, judge_of
+from genprior.families import GANConfig
+from genprior.judges.classifier_judge import FOLDER, judge_of
 from genprior.progress import result_of
-from genprior.runs import execute, new_run, open_run, resumed_run
-from genprior.training.gan import GAN
+from genprior.runs.execute import execute
+from genprior.runs.prepare import new_run, resumed_run
+from genprior.runs.run_folder import open_run
+from genprior.training.adversarial import GAN
 
 SAMPLES, CLASSES = 5000, 10
 Row = dict[str, Any]

@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 
 import genprior
-from genprior.models.flow import bits_per_dim
-from genprior.restoration.flow import FlowPrior
-from genprior.runs import open_run
+from genprior.models.image_flow import bits_per_dim
+from genprior.priors.flow_prior import FlowPrior
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.log import read_rows
+from genprior.runs.run_folder import open_run
+from genprior.runs.step_log import read_rows
 from genprior.seeding import derived_generator
 
 

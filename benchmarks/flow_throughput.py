@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from genprior.config import GlowConfig
 from genprior.data import load_data
+from genprior.families import GlowConfig
 from genprior.hardware import keep_freed_memory
 from genprior.training.loop import train
 

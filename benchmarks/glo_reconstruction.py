@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 import genprior
-from genprior.config import GLOConfig
+from genprior.families import GLOConfig
 from genprior.hardware import keep_freed_memory
-from genprior.training.glo import GLO
+from genprior.training.latent_optimisation import GLO
 
 
 def trained(size: int, epochs: float, start: str, data: genprior.Dataset) -> tuple[GLO, GLOConfig]:

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from train_throughput import student_networks
 
 import genprior
-from genprior.restoration.settings import SEARCHES
-from genprior.runs import open_run
-from genprior.runs.encoder import load_generator
+from genprior.restoration.search_settings import SEARCHES
+from genprior.runs.encoder_training import load_generator
+from genprior.runs.run_folder import open_run
 
 
 def study_generator(run: Path) -> nn.Module:

@@ -21,7 +21,7 @@ from genprior.evaluation.features import seen
 from genprior.evaluation.memorisation import closeness
 from genprior.evaluation.neighbours import expected_coverage, neighbours
 from genprior.evaluation.scores import SCORES, Evidence
-from genprior.jobs.judge import FOLDER, judge_data, judge_of
+from genprior.judges.classifier_judge import FOLDER, judge_data, judge_of
 from genprior.progress import result_of
 from genprior.seeding import derived_generator
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from genprior.data.request import data_root
-from genprior.jobs.cells import Cell, measure_cell
-from genprior.jobs.mode_finder import Finder, run_finder
-from genprior.jobs.remedies import BASES, config_of
+from genprior.judges.mode_finder import Finder, run_finder
+from genprior.modes.mode_run import Cell, measure_cell
+from genprior.modes.remedies import BASES, config_of
 from genprior.progress import result_of
 
 

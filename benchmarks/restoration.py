@@ -23,15 +23,15 @@ import torch
 from torch import Tensor
 
 import genprior
-from genprior.config import build
 from genprior.evaluation.features import features_and_classes, train_classifier
 from genprior.evaluation.image_quality import psnr, ssim
+from genprior.priors.flow_prior import FlowPrior
 from genprior.restoration.degradation import measure, stacked
 from genprior.restoration.fidelity import L1, L2, Fidelity
-from genprior.restoration.flow import FlowPrior
 from genprior.restoration.noise import NOISES
 from genprior.restoration.operators import OPERATORS, Operator
-from genprior.restoration.settings import SEARCHES
+from genprior.restoration.search_settings import SEARCHES
+from genprior.specs import build
 
 SHAPE = (1, 28, 28)
 TUNED_ON = range(5000, 5010)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import genprior
 from genprior.diagnosis.episodes import episodes
-from genprior.diagnosis.verdict import diversity
-from genprior.figures import write_samples
-from genprior.runs import open_run
-from genprior.runs.log import read_rows
+from genprior.diagnosis.health_verdict import diversity
+from genprior.plotting.run_figures import write_samples
+from genprior.runs.run_folder import open_run
+from genprior.runs.step_log import read_rows
 
 STUDY = "--preset dcgan-28"
 SETTINGS = {

@@ -20,13 +20,14 @@ import sys
 from pathlib import Path
 
 import genprior
+from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
-from genprior.evaluation.fidelity import frechet_distance
-from genprior.figures import write_samples
-from genprior.jobs.evaluate import Evaluation
-from genprior.runs import open_run, summary
+from genprior.plotting.run_figures import write_samples
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.log import read_rows
+from genprior.runs.run_folder import open_run
+from genprior.runs.step_log import read_rows
+from genprior.runs.summary import summary
+from genprior.scoring.evaluation_experiment import Evaluation
 
 LAST_STEPS = 100
 SHOWN = (

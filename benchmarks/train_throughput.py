@@ -106,8 +106,9 @@ def student_blocks(in_memory: bool) -> Iterator[None]:
 
 
 def our_blocks(precision: str = "auto", preset: str = "dcgan-28", steps: int = BLOCK) -> Iterator[None]:
-    from genprior.config import GANConfig
-    from genprior.runs import execute, new_run
+    from genprior.families import GANConfig
+    from genprior.runs.execute import execute
+    from genprior.runs.prepare import new_run
 
     with tempfile.TemporaryDirectory() as folder:
         config = GANConfig(preset=preset, data="mnist", epochs=1000, precision=precision)
@@ -116,7 +117,7 @@ def our_blocks(precision: str = "auto", preset: str = "dcgan-28", steps: int = B
 
 
 def our_bare_blocks() -> Iterator[None]:
-    from genprior.config import GANConfig
+    from genprior.families import GANConfig
     from genprior.hardware import keep_freed_memory
     from genprior.training.loop import train
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from genprior.config.glo import GLOConfig
+from genprior.families.glo import GLOConfig
 from genprior.training.loop import train
 
 

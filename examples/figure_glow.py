@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import genprior
-from genprior.models.glow import Level
+from genprior.models.glow_flow import Level
 from genprior.seeding import derived_generator, initialised
 
 

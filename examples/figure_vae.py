@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from genprior.config.vae import VAEConfig
-from genprior.figures import write_samples
+from genprior.families.vae import VAEConfig
+from genprior.plotting.run_figures import write_samples
 from genprior.training.loop import train
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from genprior.config import GANConfig, RunConfig
+from genprior.families import GANConfig, RunConfig
 from genprior.report.collect import Reported
-from genprior.runs import Run
+from genprior.runs.run_folder import Run
 
 Row = dict[str, Any]
 FACTORS = ("loss_factor", "discriminator_slope", "generator_jacobian", "effective_share")

@@ -1,6 +1,6 @@
 """Settings of runs that take milliseconds a step."""
 
-from genprior.config import GANConfig
+from genprior.families import GANConfig
 
 
 def points_config(**changes: object) -> GANConfig:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from genprior.data import Dataset, load_data
-from genprior.jobs.judge import Judge, judge_data, judge_of
+from genprior.judges.classifier_judge import Judge, judge_data, judge_of
 from genprior.progress import result_of
 
 

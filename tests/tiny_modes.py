@@ -8,11 +8,11 @@ import pytest
 from torch import Tensor
 
 from genprior.data import load_data
-from genprior.evaluation.modes import ModeCount
-from genprior.jobs import remedies
-from genprior.jobs.cells import Cell
-from genprior.jobs.mode_finder import GaussianFinder
-from genprior.jobs.remedies import config_of
+from genprior.evaluation.mode_counts import ModeCount
+from genprior.judges.mode_finder import GaussianFinder
+from genprior.modes import remedies
+from genprior.modes.mode_run import Cell
+from genprior.modes.remedies import config_of
 
 STEPS, BATCH = 30, 32
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from genprior.config import GANConfig
-from genprior.runs import execute, new_run
+from genprior.families import GANConfig
+from genprior.runs.execute import execute
+from genprior.runs.prepare import new_run
 
 SHAPE = (1, 8, 8)
 QUICK = {"starts": 2, "iterations": 4}

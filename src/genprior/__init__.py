@@ -7,42 +7,42 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from genprior.config import GANConfig as GANConfig
-    from genprior.config import GLOConfig as GLOConfig
-    from genprior.config import GlowConfig as GlowConfig
-    from genprior.config import VAEConfig as VAEConfig
     from genprior.data import Dataset as Dataset
     from genprior.data import load_data as load_data
     from genprior.errors import GenpriorError as GenpriorError
-    from genprior.restoration.priors import GeneratorPrior as GeneratorPrior
-    from genprior.restoration.priors import Prior as Prior
+    from genprior.families import GANConfig as GANConfig
+    from genprior.families import GLOConfig as GLOConfig
+    from genprior.families import GlowConfig as GlowConfig
+    from genprior.families import VAEConfig as VAEConfig
+    from genprior.priors.generator_prior import GeneratorPrior as GeneratorPrior
+    from genprior.priors.generator_prior import Prior as Prior
     from genprior.restoration.reconstructor import PriorReconstructor as PriorReconstructor
     from genprior.restoration.restore import invert as invert
     from genprior.restoration.restore import restore as restore
     from genprior.restoration.result import Restoration as Restoration
-    from genprior.restoration.settings import SearchSettings as SearchSettings
-    from genprior.runs import load_prior as load_prior
-    from genprior.training.gan import GAN as GAN
+    from genprior.restoration.search_settings import SearchSettings as SearchSettings
+    from genprior.runs.trained_prior import load_prior as load_prior
+    from genprior.training.adversarial import GAN as GAN
     from genprior.training.loop import train as train
     from genprior.training.losses import AdversarialLoss as AdversarialLoss
 
 _HOME = {
     "AdversarialLoss": "genprior.training.losses",
     "Dataset": "genprior.data",
-    "GAN": "genprior.training.gan",
-    "GANConfig": "genprior.config",
-    "GLOConfig": "genprior.config",
-    "GeneratorPrior": "genprior.restoration.priors",
+    "GAN": "genprior.training.adversarial",
+    "GANConfig": "genprior.families",
+    "GLOConfig": "genprior.families",
+    "GeneratorPrior": "genprior.priors.generator_prior",
     "GenpriorError": "genprior.errors",
-    "GlowConfig": "genprior.config",
-    "Prior": "genprior.restoration.priors",
+    "GlowConfig": "genprior.families",
+    "Prior": "genprior.priors.generator_prior",
     "PriorReconstructor": "genprior.restoration.reconstructor",
     "Restoration": "genprior.restoration.result",
-    "SearchSettings": "genprior.restoration.settings",
-    "VAEConfig": "genprior.config",
+    "SearchSettings": "genprior.restoration.search_settings",
+    "VAEConfig": "genprior.families",
     "invert": "genprior.restoration.restore",
     "load_data": "genprior.data",
-    "load_prior": "genprior.runs",
+    "load_prior": "genprior.runs.trained_prior",
     "restore": "genprior.restoration.restore",
     "train": "genprior.training.loop",
 }

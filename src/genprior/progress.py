@@ -1,138 +1,131 @@
-"""The live line of a long task."""
+"""How far a long task is: the one kind of word that every task gives, and the line that shows it.
+
+Imports nothing of ours. A task is a generator that yields `Stage`s and returns what it found.
+"""
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Generator, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from genprior.jobs.compare import Stage
-    from genprior.jobs.parts import JobProgress
-    from genprior.runs import Progress
-
-
-class Advancing(Protocol):
-    """Whatever tells which share of it is done."""
-
-    @property
-    def fraction(self) -> float:
-        """In [0, 1]."""
-
-
-P = TypeVar("P", bound=Advancing)
-T = TypeVar("T")
+R = TypeVar("R")
+Task = Generator["Stage", None, R]
 
 PLAIN_SECONDS = 10  # between lines where the output is a file
 LEAST_SHARE = 0.01  # from which on the remaining time can be told
-SHOWN = {  # of a step's row, where they are in it
-    "D(x)": "d_real",
-    "D(G(z))": "d_fake",
-    "error": "image_error",
-    "reconstruction": "reconstruction_error",
-    "bits/dim": "bits_per_dim",
-    "negative bound": "negative_bound",
-}
 
 
-def show(steps: Iterable["Progress"], notes: list[str], quiet: bool) -> "Iterator[Progress]":
-    """Passes progress on, and shows it: a live line on a terminal, a line every ten seconds elsewhere."""
+@dataclass(frozen=True)
+class Stage:
+    """How far a task is.
+
+    Attributes:
+        fraction: Share that is done, in [0, 1].
+        what: What was done last, in a few words.
+        notes: Lines to show beside the results, on the standard output.
+        alarm: A line that must not be missed, on the standard error.
+        found: What was found so far and may be saved; None: nothing new.
+    """
+
+    fraction: float
+    what: str
+    notes: tuple[str, ...] = ()
+    alarm: str | None = None
+    found: Any = None
+
+
+def show(task: Task[R], quiet: bool = False) -> R:
+    """Goes through a task and returns what it returns; shows how far it is on the way.
+
+    On a terminal that is one live line, elsewhere a line every ten seconds.
+
+    Arguments:
+        task: Yields stages.
+        quiet: Show nothing.
+    """
     if quiet:
-        yield from steps
-        return
-    for note in notes:
-        print(note, flush=True)
-    for progress in _shown(steps, _line):
-        yield progress
-        if progress.message is not None:
-            print(f"genprior: {progress.message}", file=sys.stderr, flush=True)
+        return result_of(task)
+    with _bar() if sys.stdout.isatty() else nullcontext() as bar:
+        line = _Line(bar)
+        while True:
+            try:
+                line.show(next(task))
+            except StopIteration as end:
+                result: R = end.value
+                return result
 
 
-def show_job(steps: "Iterable[JobProgress]", notes: list[str], quiet: bool) -> None:
-    """Works through a job and shows how far it is, as `show` does."""
-    if not quiet:
-        for note in notes:
-            print(note, flush=True)
-    for _ in steps if quiet else _shown(steps, _job_line):
-        pass
-
-
-def show_stages(stages: "Iterable[Stage]", notes: list[str]) -> None:
-    """Goes through the stages of a task and shows how far it is, as `show` does."""
-    for note in notes:
-        print(note, flush=True)
-    began = time.monotonic()
-    for _ in _shown(stages, lambda stage: _stage_line(stage, time.monotonic() - began)):
-        pass
-
-
-def result_of(task: Generator[Any, None, T]) -> T:
+def result_of(task: Task[R]) -> R:
     """Goes through a task without showing how far it is, and returns what it returns."""
     while True:
         try:
             next(task)
         except StopIteration as end:
-            result: T = end.value
+            result: R = end.value
             return result
 
 
-def _shown(steps: Iterable[P], line: Callable[[P], str]) -> Iterator[P]:
-    return _live(steps, line) if sys.stdout.isatty() else _plain(steps, line)
+def within(task: Task[R], begin: float, end: float, prefix: str = "") -> Task[R]:
+    """Returns a task as a part of a larger one: its stages from `begin` to `end` of the whole, both in [0, 1]."""
+    while True:
+        try:
+            stage = next(task)
+        except StopIteration as done:
+            result: R = done.value
+            return result
+        share = begin + (end - begin) * stage.fraction
+        yield Stage(share, prefix + stage.what, stage.notes, stage.alarm, stage.found)
 
 
-def _live(steps: Iterable[P], line: Callable[[P], str]) -> Iterator[P]:
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-    from rich.progress import Progress as Bar
+class _Line:
+    """The line of a task, and when it was last written."""
 
-    with Bar(TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn()) as bar:
-        task = bar.add_task("starting", total=1.0)
-        for progress in steps:
-            bar.update(task, completed=progress.fraction, description=line(progress))
-            yield progress
+    def __init__(self, bar: Any) -> None:  # noqa: ANN401 - rich's Progress, or None
+        self.bar, self.began, self.next_line = bar, time.monotonic(), time.monotonic()
+        self.first: float | None = None
+        self.row = None if bar is None else bar.add_task("starting", total=1.0)
 
+    def show(self, stage: Stage) -> None:
+        self.first = stage.fraction if self.first is None else self.first
+        _print(stage.notes, sys.stdout, self.bar)
+        text = stage.what + self._left(stage.fraction)
+        if self.bar is not None:
+            self.bar.update(self.row, completed=stage.fraction, description=text)
+        elif text and (time.monotonic() >= self.next_line or stage.fraction >= 1):
+            self.next_line = time.monotonic() + PLAIN_SECONDS
+            print(f"{100 * stage.fraction:3.0f} %  {text}", flush=True)
+        _print([] if stage.alarm is None else [f"genprior: {stage.alarm}"], sys.stderr, None)
 
-def _plain(steps: Iterable[P], line: Callable[[P], str]) -> Iterator[P]:
-    next_line = time.monotonic()
-    for progress in steps:
-        is_end = progress.fraction >= 1 or getattr(progress, "outcome", None) is not None
-        if time.monotonic() >= next_line or is_end:
-            next_line = time.monotonic() + PLAIN_SECONDS
-            print(f"{100 * progress.fraction:3.0f} %  {line(progress)}", flush=True)
-        yield progress
-
-
-def _line(progress: "Progress") -> str:
-    row = progress.row
-    parts = [f"{row['images_seen']:,} images"]
-    if "images_per_second" in row:
-        parts.append(f"{row['images_per_second']:,.0f}/s")
-        parts += [f"{name} {_number(row[key])}" for name, key in SHOWN.items() if key in row]
-    if 0 < progress.fraction < 1:
-        left = progress.seconds * (1 - progress.fraction) / progress.fraction
-        parts.append(f"{_clock(left)} left")
-    return "  ".join(parts)
+    def _left(self, fraction: float) -> str:
+        """The time that is left at the rate of what was done since the first stage."""
+        done = fraction - (self.first or 0.0)
+        if done < LEAST_SHARE or fraction >= 1:
+            return ""
+        return f"  {clock((time.monotonic() - self.began) * (1 - fraction) / done)} left"
 
 
-def _job_line(progress: "JobProgress") -> str:
-    parts = [f"{progress.done:,} of {progress.total:,} images"]
-    if progress.per_second is not None:
-        rate = progress.per_second
-        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
-        left = (progress.total - progress.done) / rate
-        parts += [f"{_clock(left)} left"] if left > 0 else []
-    return "  ".join(parts)
+def _bar() -> Any:  # noqa: ANN401 - rich is imported late
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn())
 
 
-def _stage_line(stage: "Stage", seconds: float) -> str:
-    if not LEAST_SHARE <= stage.fraction < 1:
-        return stage.what
-    left = seconds * (1 - stage.fraction) / stage.fraction
-    return f"{stage.what}  {_clock(left)} left"
+def _print(lines: Iterable[str], stream: Any, bar: Any) -> None:  # noqa: ANN401 - files and rich
+    for line in lines:
+        if bar is not None:
+            bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=stream, flush=True)
 
 
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.3f}"
+def clock(seconds: float) -> str:
+    """Returns a time as text.
 
-
-def _clock(seconds: float) -> str:
+    Example:
+        >>> clock(59.6), clock(3723)
+        ('1:00', '1:02:03')
+    """
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

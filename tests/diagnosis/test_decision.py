@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from genprior.diagnosis.episodes import Episode
+from genprior.diagnosis.health_verdict import HEALTHY, VERDICTS, Sampled, decide, diversity
 from genprior.diagnosis.signs import SIGNS
-from genprior.diagnosis.verdict import HEALTHY, VERDICTS, Sampled, decide, diversity
 
 WELL = Sampled(0.9, (10, 10), 1.0, 0.01)
 OVER = Episode("saturated", "it was", 0, 500)

@@ -20,7 +20,7 @@ from genprior.diagnosis.duality import (
     divergence,
     duality_gap,
 )
-from genprior.diagnosis.equilibrium import CLOSE, NOT_CLOSE, NOT_KNOWN, Equilibrium
+from genprior.diagnosis.equilibrium_verdict import CLOSE, NOT_CLOSE, NOT_KNOWN, Equilibrium
 from genprior.diagnosis.gan_game import (
     GANGame,
     Offset,

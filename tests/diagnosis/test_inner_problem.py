@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data.toy import ring_centres
-from genprior.diagnosis.collapse import (
+from genprior.diagnosis.inner_problem import (
     Descended,
     InnerMoment,
     descend,
@@ -15,7 +15,7 @@ from genprior.diagnosis.collapse import (
     logits_of_real,
 )
 from genprior.diagnosis.latents import draw_latents
-from genprior.evaluation.modes import near_centres
+from genprior.evaluation.mode_counts import near_centres
 from genprior.models import dcgan, mlp
 from genprior.seeding import initialised
 from genprior.training.losses import LOSSES, AdversarialLoss, cross_entropy_discriminator, non_saturating, saturating

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.evaluation.bootstrap import half_sampled, resampled
-from genprior.evaluation.fidelity import frechet_distance, frechet_distances, kernel_distances
+from genprior.evaluation.distances import frechet_distance, frechet_distances, kernel_distances
 from genprior.seeding import derived_generator
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from genprior.evaluation import fidelity
-from genprior.evaluation.fidelity import frechet_distance, frechet_distances, kernel_distance, kernel_distances
+from genprior.evaluation import distances as fidelity
+from genprior.evaluation.distances import frechet_distance, frechet_distances, kernel_distance, kernel_distances
 from genprior.seeding import derived_generator
 
 

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from genprior.data.toy import grid_centres, ring_centres
-from genprior.evaluation.modes import GAUSSIAN_CEILING, ModeCount, count_class_modes, count_gaussian_modes, modes_of
+from genprior.evaluation.mode_counts import (
+    GAUSSIAN_CEILING,
+    ModeCount,
+    count_class_modes,
+    count_gaussian_modes,
+    modes_of,
+)
 from genprior.seeding import derived_generator
 
 SIGMA = 0.01

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.encoder import Encoder
+from genprior.models.latent_encoder import Encoder
 
 IMAGE, POINT, TALL = (1, 8, 8), (2, 1, 1), (1, 6, 9)
 SIZES = [8, 9, 15, 28, 31, 32, 64, 65, 128]

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genprior.config import GANConfig, parse_config
 from genprior.data import load_data
 from genprior.errors import GenpriorError
+from genprior.families import GANConfig, parse_config
 from genprior.models import dcgan
 from genprior.models.deviation import MinibatchDeviation
 from genprior.models.packing import Packed, packed
 from genprior.models.players import MODELS, Players
 from genprior.seeding import initialised
-from genprior.training.gan import GAN
+from genprior.training.adversarial import GAN
 from genprior.training.loop import Batch, train
 from genprior.training.losses import LOSSES
 from genprior.training.penalties import uniform_mix

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.config.names import build
 from genprior.errors import GenpriorError
+from genprior.models.autoencoder import LIKELIHOODS, VAES, Autoencoder, Bernoulli, Gaussian, conv, dense
 from genprior.models.folding import folded
-from genprior.models.vae import LIKELIHOODS, VAES, Autoencoder, Bernoulli, Gaussian, conv, dense
+from genprior.specs import build
 
 SHAPE = (1, 8, 8)
 SMALL: dict[str, Callable[[tuple[int, int, int]], Autoencoder]] = {

@@ -9,7 +9,7 @@ from genprior.restoration.beyond import LEAST_NOISE, BeyondPrior
 from genprior.restoration.minimise import Found, minimise
 from genprior.restoration.problem import Problem
 from genprior.restoration.restore import invert, restore
-from genprior.restoration.settings import SearchSettings
+from genprior.restoration.search_settings import SearchSettings
 
 SHAPE, LATENTS = (2, 6, 6), 5
 

@@ -12,7 +12,7 @@ from genprior.restoration.fidelity import L2
 from genprior.restoration.lbfgs import LBFGS
 from genprior.restoration.minimise import BLOCK, REASONS, Found, minimise
 from genprior.restoration.problem import Problem, make_problem
-from genprior.restoration.settings import SearchSettings
+from genprior.restoration.search_settings import SearchSettings
 
 SIDE, LATENTS = 4, 6
 SHAPE = (1, SIDE, SIDE)

@@ -17,11 +17,11 @@ from deepinv.physics import (
 )
 from torch import Tensor
 
-from genprior.config import build
 from genprior.errors import GenpriorError
 from genprior.restoration.degradation import measure, stacked
 from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
 from genprior.restoration.operators import OPERATORS, Operator
+from genprior.specs import build
 
 SHAPE = (1, 8, 8)
 SIDE = 1000

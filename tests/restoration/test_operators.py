@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from genprior.config import build
 from genprior.errors import GenpriorError
 from genprior.restoration.degradation import measure, stacked
 from genprior.restoration.noise import NOISES
 from genprior.restoration.operators import OPERATORS, Operator, Shape, compressed_sensing, inpaint, masked
+from genprior.specs import build
 
 GREY, COLOUR, ODD = (1, 12, 12), (3, 12, 8), (2, 9, 15)
 # Specs that reach every option of every entry.

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.models.dcgan import Generator
+from genprior.priors.generator_prior import GeneratorPrior
 from genprior.restoration import solve as solve_module
 from genprior.restoration.adam import Adam
 from genprior.restoration.fidelity import L1, L2, Poisson
-from genprior.restoration.priors import GeneratorPrior
+from genprior.restoration.fit_verdict import GOOD, OVERFITTED, RANGE, STUCK
 from genprior.restoration.restore import invert, parameters_of, restore, suggested
 from genprior.restoration.result import Restoration
-from genprior.restoration.settings import SEARCHES, SearchSettings
-from genprior.restoration.verdict import GOOD, OVERFITTED, RANGE, STUCK
+from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.seeding import derived_generator
 
 SHAPE, LATENTS = (1, 6, 6), 5

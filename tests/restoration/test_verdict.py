@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.restoration.verdict import (
+from genprior.restoration.fit_verdict import (
     DISAGREEMENT,
     GOOD,
     OVERFITTED,

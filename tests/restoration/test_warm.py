@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.models.encoder import Encoder
+from genprior.models.latent_encoder import Encoder
 from genprior.models.mlp import Generator
+from genprior.priors.generator_prior import EncodedPrior
 from genprior.restoration.operators import OPERATORS
-from genprior.restoration.priors import EncodedPrior
 from genprior.restoration.restore import invert, restore
-from genprior.restoration.settings import SearchSettings
+from genprior.restoration.search_settings import SearchSettings
 from genprior.restoration.warm import warm_start
 
 SHAPE, LATENTS = (1, 4, 4), 16
@@ -154,7 +154,7 @@ def test_where_no_image_can_be_shown_the_search_starts_at_random(name: str) -> N
 
 
 def test_a_prior_without_an_encoder_guesses_nothing() -> None:
-    from genprior.restoration.priors import GeneratorPrior
+    from genprior.priors.generator_prior import GeneratorPrior
 
     prior = GeneratorPrior(Generator(SHAPE, LATENTS, 8, 1), LATENTS, SHAPE)
     assert warm_start(prior, torch.rand(2, *SHAPE), None, {}) is None

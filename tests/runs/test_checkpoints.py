@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from genprior.errors import GenpriorError
-from genprior.runs import Run, execute, load_prior, new_run, resumed_run
 from genprior.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from genprior.runs.execute import execute
+from genprior.runs.prepare import new_run, resumed_run
+from genprior.runs.run_folder import Run
+from genprior.runs.trained_prior import load_prior
 from small import points_config
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from genprior.config import parse_config
 from genprior.errors import GenpriorError
-from genprior.runs import Run, execute, new_run
+from genprior.families import parse_config
 from genprior.runs.checkpoint import load_state
+from genprior.runs.execute import execute
 from genprior.runs.history import ages, is_age, load_age
+from genprior.runs.prepare import new_run
+from genprior.runs.run_folder import Run
 from genprior.runs.tensors import save_tensors
 from genprior.training.state import grouped
 

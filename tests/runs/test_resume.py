@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from genprior.errors import GenpriorError
-from genprior.runs import Run, execute, new_run, open_run, resumed_run
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.log import read_rows
+from genprior.runs.execute import execute
+from genprior.runs.prepare import new_run, resumed_run
+from genprior.runs.run_folder import Run, open_run
+from genprior.runs.step_log import read_rows
 from small import points_config
 
 # Digits, so that convolutions, batch normalisation and bf16 take part; a checkpoint after every step.

@@ -15,9 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from genprior.data import load_data
 from genprior.errors import GenpriorError
-from genprior.restoration.priors import SAMPLES_AT_ONCE, EncodedPrior
-from genprior.runs import Progress, Run, create_run, execute, load_prior, resumed_run
-from genprior.runs.encoder import (
+from genprior.priors.generator_prior import SAMPLES_AT_ONCE, EncodedPrior
+from genprior.runs.encoder_training import (
     TABLE,
     WEIGHTS,
     held_out,
@@ -26,8 +25,11 @@ from genprior.runs.encoder import (
     train_encoder,
     weights_sha256,
 )
-from genprior.runs.folder import locked
+from genprior.runs.execute import Progress, execute
+from genprior.runs.prepare import resumed_run
+from genprior.runs.run_folder import Run, create_run, locked
 from genprior.runs.tensors import save_tensors
+from genprior.runs.trained_prior import load_prior
 from small import points_config
 
 MakeRun = Callable[..., Run]
@@ -140,7 +142,7 @@ def test_no_global_random_numbers_are_used(make_run: MakeRun) -> None:
 
 def test_minutes_end_training_and_anneal_it(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run, ticks = make_run(), count()
-    monkeypatch.setattr("genprior.runs.encoder.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("genprior.runs.encoder_training.time.perf_counter", lambda: float(next(ticks)))
     progress = list(train_encoder(run.path, minutes=1.0))
     assert progress[-1].fraction == 1
     assert 60 <= progress[-1].seconds < 63
@@ -205,9 +207,9 @@ def test_values_that_are_not_finite_end_training_and_are_not_saved(
 ) -> None:
     run = make_run()
     if where == "after":
-        monkeypatch.setattr("genprior.runs.encoder.reconstruction_error", lambda *_: math.nan)
+        monkeypatch.setattr("genprior.runs.encoder_training.reconstruction_error", lambda *_: math.nan)
     else:
-        monkeypatch.setattr("genprior.training.encoder.annealed", lambda _: 1e30)
+        monkeypatch.setattr("genprior.training.distillation.annealed", lambda _: 1e30)
     last = _train(run, 64 * 30)[-1]
     assert last.outcome == "non-finite"
     assert (last.fraction < 1) == (where == "during")
@@ -266,7 +268,7 @@ def test_save_then_load_gives_the_same_latents(make_run: MakeRun, settings: dict
         saved["encoder"] = encoder
         _save(run, encoder, table)
 
-    from genprior.runs import encoder as module
+    from genprior.runs import encoder_training as module
 
     _save = module._save
     with pytest.MonkeyPatch.context() as patch:

@@ -9,8 +9,11 @@ import numpy
 import pytest
 
 from genprior.errors import GenpriorError
-from genprior.runs import Run, create_run, execute, load_prior, new_run, open_run, resumed_run, summary
-from genprior.runs.folder import locked
+from genprior.runs.execute import execute
+from genprior.runs.prepare import new_run, resumed_run
+from genprior.runs.run_folder import Run, create_run, locked, open_run
+from genprior.runs.summary import summary
+from genprior.runs.trained_prior import load_prior
 from small import points_config
 
 

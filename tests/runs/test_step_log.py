@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from genprior.runs import Run, execute, new_run
-from genprior.runs.log import StepLog, read_rows, rows_of
+from genprior.runs.execute import execute
+from genprior.runs.prepare import new_run
+from genprior.runs.run_folder import Run
+from genprior.runs.step_log import StepLog, read_rows, rows_of
 from genprior.training.loop import Step
 from small import points_config
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genprior.config import GANConfig
 from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
+from genprior.families import GANConfig
 from genprior.models import dcgan, mlp
-from genprior.models.encoder import Encoder
-from genprior.training.encoder import MISSING, NOISE, Distillation, damaged
+from genprior.models.latent_encoder import Encoder
+from genprior.training.distillation import MISSING, NOISE, Distillation, damaged
 from genprior.training.loop import Batch, train
 from genprior.training.schedule import annealed
 
@@ -115,7 +115,7 @@ class _Linear(Encoder):
 
 
 def test_the_loss_is_that_of_the_most_probable_latent_plus_that_of_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genprior.training.encoder.damaged", lambda x, _: (x, torch.ones_like(x[:, :1])))
+    monkeypatch.setattr("genprior.training.distillation.damaged", lambda x, _: (x, torch.ones_like(x[:, :1])))
     generator = _generator(IMAGE).eval()
     encoder = _Linear(IMAGE, 5, 4)
     encoder.scale = nn.Parameter(torch.tensor(0.7))

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import genprior
-from genprior.config import parse_config
-from genprior.runs import execute, new_run, resumed_run
+from genprior.families import parse_config
 from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.execute import execute
+from genprior.runs.prepare import new_run, resumed_run
 
 pytestmark = [
     pytest.mark.gpu,

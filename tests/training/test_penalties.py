@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from genprior.config import GANConfig
 from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
+from genprior.families import GANConfig
 from genprior.models import dcgan
 from genprior.models.packing import Packed
 from genprior.models.players import Players
-from genprior.training.gan import GAN
+from genprior.training.adversarial import GAN
 from genprior.training.loop import Batch, train
 from genprior.training.losses import non_saturating
 from genprior.training.penalties import PENALTIES, SlopePenalty, r1, r2, wgan_gp

@@ -12,8 +12,8 @@ from genprior.errors import GenpriorError
 from genprior.models import dcgan, mlp
 from genprior.models.players import Players
 from genprior.seeding import initialised
+from genprior.training.adversarial import GAN
 from genprior.training.descent import Descent
-from genprior.training.gan import GAN
 from genprior.training.loop import Batch, train
 from genprior.training.losses import non_saturating
 from genprior.training.optimiser import AdamSettings

@@ -9,7 +9,7 @@ import typer
 from genprior.cli.common import INTERRUPTED, Root, print_columns, stop_on_signal
 
 if TYPE_CHECKING:
-    from genprior.jobs.modes import ModeBenchmark
+    from genprior.modes.mode_benchmark import ModeBenchmark
 
 benchmark_app = typer.Typer(help="Measure losses and remedies beside published ones.", rich_markup_mode=None)
 
@@ -37,9 +37,9 @@ def modes(
     """Count the modes that GAN losses and remedies against mode collapse reach; goes on where it was ended."""
     import torch
 
-    from genprior.jobs.mode_table import lines_of
-    from genprior.jobs.modes import ModeBenchmark
-    from genprior.progress import show_stages
+    from genprior.cli.legacy_progress import show_stages
+    from genprior.modes.mode_benchmark import ModeBenchmark
+    from genprior.modes.mode_tables import lines_of
 
     torch.set_num_threads(max(1, threads))
     benchmark = ModeBenchmark(out, data or (), row or (), seeds, workers, threads, data_root)
@@ -59,8 +59,8 @@ def modes(
 
 
 def _draw(benchmark: "ModeBenchmark") -> None:
-    from genprior.figures_modes import Samples, write_digits, write_points
-    from genprior.jobs.mode_pictures import pictures_of
+    from genprior.modes.mode_pictures import pictures_of
+    from genprior.plotting.modes_figures import Samples, write_digits, write_points
 
     for table in benchmark.tables():
         path = benchmark.out / "figures" / f"{table.data}.png"

@@ -11,7 +11,8 @@ from genprior.errors import GenpriorError
 
 if TYPE_CHECKING:
     from genprior.data import Dataset
-    from genprior.jobs.compare import Compared, Stage
+    from genprior.progress import Stage
+    from genprior.scoring.comparison_experiment import Compared
 
 MOST_RUNS = 12
 
@@ -35,8 +36,8 @@ def compare(
         raise GenpriorError(f"{out} exists; replace it with --overwrite", argument="out")
     if len(runs) > MOST_RUNS:
         raise GenpriorError(f"expected at most {MOST_RUNS} runs, got {len(runs)}", argument="run")
-    from genprior.jobs.compare import Comparison, save, table_of
-    from genprior.progress import show_stages
+    from genprior.cli.legacy_progress import show_stages
+    from genprior.scoring.comparison_experiment import Comparison, save, table_of
 
     set_threads(threads)
     comparison = Comparison(runs, held_out, count, seed, data_root)
@@ -64,7 +65,7 @@ def compare(
 def _draw(found: Sequence["Compared"], data: "Dataset", path: Path) -> None:
     import torch
 
-    from genprior.figures_comparison import Pictured, write_comparison
+    from genprior.plotting.comparison_figures import Pictured, write_comparison
 
     truth = data.take(torch.arange(len(data)))
     pictured = [

@@ -18,8 +18,8 @@ def diagnose(
     data_root: Root = None,
 ) -> None:
     """Say whether a run is healthy, with evidence and a remedy; exit code 1 where one is ill."""
-    from genprior.jobs.diagnose import Examination
-    from genprior.progress import show_stages
+    from genprior.cli.legacy_progress import show_stages
+    from genprior.scoring.diagnosis_experiment import Examination
 
     set_threads(threads)
     examinations = [Examination(run, judge, data_root) for run in runs]  # bad input is found before work is done

@@ -23,9 +23,9 @@ def evaluate(
     data_root: Root = None,
 ) -> None:
     """Score samples of trained runs, beside the scores of real images, into metrics.json of each."""
-    from genprior.jobs.evaluate import Evaluation
-    from genprior.progress import show_stages
+    from genprior.cli.legacy_progress import show_stages
     from genprior.runs.metrics import METRICS
+    from genprior.scoring.evaluation_experiment import Evaluation
 
     set_threads(threads)
     # What is wrong with the last run is found before minutes are spent on the others.

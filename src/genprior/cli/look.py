@@ -31,9 +31,9 @@ def sample(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
 ) -> None:
     """Write samples of a trained run."""
-    from genprior.figures import write_samples
     from genprior.images import write_array
-    from genprior.runs import load_prior
+    from genprior.plotting.run_figures import write_samples
+    from genprior.runs.trained_prior import load_prior
 
     refuse_existing(out, overwrite, (*PICTURES, ".npy"))
     x = load_prior(run, average=not no_average).sample(count, seed)
@@ -43,7 +43,7 @@ def sample(
 
 def info(run: RunFolder) -> None:
     """Say what a run is, how far it is, and its last numbers."""
-    from genprior.runs import summary
+    from genprior.runs.summary import summary
 
     print_table(summary(run))
 
@@ -60,7 +60,7 @@ def show_data(
 ) -> None:
     """Say how many images there are, of what size and range, and write a picture of some."""
     from genprior.data import load_data
-    from genprior.figures import write_samples
+    from genprior.plotting.run_figures import write_samples
 
     picture = out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
     refuse_existing(picture, overwrite, PICTURES)

@@ -11,8 +11,8 @@ from genprior.cli.probe_collapse import collapse
 from genprior.cli.probe_equilibrium import equilibrium
 
 if TYPE_CHECKING:
-    from genprior.jobs.compare import Stage
-    from genprior.jobs.probe import SaturationProbe
+    from genprior.probes.saturation_probe import SaturationProbe
+    from genprior.progress import Stage
 
 probe_app = typer.Typer(help="Put a trained run to the test by an experiment.", rich_markup_mode=None)
 
@@ -34,8 +34,8 @@ def saturation(
     overwrite: Overwrite = False,
 ) -> None:
     """Retrain D against a frozen G: which loss's gradient vanishes? (Arjovsky & Bottou 2017)."""
-    from genprior.jobs.probe import SATURATION, SaturationProbe
-    from genprior.progress import show_stages
+    from genprior.cli.legacy_progress import show_stages
+    from genprior.probes.saturation_probe import SATURATION, SaturationProbe
 
     set_threads(threads)
     probe = SaturationProbe(run, ages, steps, seeds, seed, data_root)
@@ -58,8 +58,8 @@ def saturation(
 
 
 def _draw(probe: "SaturationProbe", path: Path) -> None:
-    from genprior.figures_probe import Panel, write_saturation
-    from genprior.jobs.probe import by_age, span
+    from genprior.plotting.saturation_figures import Panel, write_saturation
+    from genprior.probes.saturation_probe import by_age, span
 
     panels = [
         Panel(

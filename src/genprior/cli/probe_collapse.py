@@ -8,7 +8,7 @@ import typer
 from genprior.cli.common import Overwrite, Root, RunFolder, Threads, refuse_kept, set_threads
 
 if TYPE_CHECKING:
-    from genprior.jobs.collapse import CollapseProbe
+    from genprior.probes.collapse_probe import CollapseProbe
 
 
 def collapse(
@@ -23,8 +23,8 @@ def collapse(
     overwrite: Overwrite = False,
 ) -> None:
     """Train G alone, then D alone: does min-max collapse, and what does a weak D miss? (Goodfellow et al. 2014)."""
-    from genprior.jobs.collapse import COLLAPSE, CollapseProbe
-    from genprior.progress import show_stages
+    from genprior.cli.legacy_progress import show_stages
+    from genprior.probes.collapse_probe import COLLAPSE, CollapseProbe
 
     set_threads(threads)
     probe = CollapseProbe(run, ages, steps, seed, judge, data_root, loss)
@@ -40,8 +40,8 @@ def collapse(
 
 
 def _draw_collapse(probe: "CollapseProbe") -> "list[Path]":
-    from genprior.figures_collapse import write_angle, write_inner, write_outer
-    from genprior.jobs.collapse import COLLAPSE
+    from genprior.plotting.collapse_figures import write_angle, write_inner, write_outer
+    from genprior.probes.collapse_probe import COLLAPSE
 
     names = ("inner", "outer", "angle")
     paths = [probe.probed.run.figures / f"{COLLAPSE}-{name}.png" for name in names]

@@ -10,9 +10,9 @@ from genprior.cli.common import Overwrite, Root, RunFolder, Threads, refuse_kept
 
 if TYPE_CHECKING:
     from genprior.diagnosis.duality import Response
-    from genprior.figures_equilibrium import Curve
-    from genprior.jobs.compare import Stage
-    from genprior.jobs.equilibrium import EquilibriumProbe
+    from genprior.plotting.equilibrium_figures import Curve
+    from genprior.probes.equilibrium_probe import EquilibriumProbe
+    from genprior.progress import Stage
 
 
 def equilibrium(
@@ -27,8 +27,8 @@ def equilibrium(
     overwrite: Overwrite = False,
 ) -> None:
     """Is this GAN close to an equilibrium? Duality gap, path angle, gradients, D on held-out images."""
-    from genprior.jobs.equilibrium import EQUILIBRIUM, EquilibriumProbe
-    from genprior.progress import show_stages
+    from genprior.cli.legacy_progress import show_stages
+    from genprior.probes.equilibrium_probe import EQUILIBRIUM, EquilibriumProbe
 
     set_threads(threads)
     probe = EquilibriumProbe(run, steps, age, seed, data_root)
@@ -49,9 +49,9 @@ def equilibrium(
 
 
 def _draw_equilibrium(probe: "EquilibriumProbe", path: Path) -> None:
-    from genprior.diagnosis.equilibrium import LEVEL
-    from genprior.figures_equilibrium import EquilibriumPicture, write_equilibrium
-    from genprior.jobs.equilibrium_found import title
+    from genprior.diagnosis.equilibrium_verdict import LEVEL
+    from genprior.plotting.equilibrium_figures import EquilibriumPicture, write_equilibrium
+    from genprior.probes.equilibrium_found import title
 
     found = probe.found
     assert found.up is not None
@@ -71,7 +71,7 @@ def _draw_equilibrium(probe: "EquilibriumProbe", path: Path) -> None:
 
 
 def _curve(response: "Response") -> "Curve":
-    from genprior.figures_equilibrium import Curve
+    from genprior.plotting.equilibrium_figures import Curve
 
     moments = list(response.moments)
     values = [moment.judged.value for moment in moments], [moment.fit.value for moment in moments]

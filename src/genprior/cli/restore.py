@@ -12,8 +12,8 @@ import typer
 from genprior.cli.common import ILL, INTERRUPTED, Root, RunFolder, interrupted_by_signals, print_table
 
 if TYPE_CHECKING:
-    from genprior.jobs.parts import Job
-    from genprior.jobs.shown import Shown
+    from genprior.restoring.first_images import Shown
+    from genprior.restoring.parallel import Job
 
 NAMED = 5  # failures told one by one
 
@@ -129,8 +129,8 @@ def degrade(
 ) -> None:
     """Damage images, to have something to restore."""
     given = locals()
-    from genprior.jobs.degrade import degrade_job, restoring_command
-    from genprior.jobs.settings import DegradeSettings
+    from genprior.restoring.degrading import degrade_job, restoring_command
+    from genprior.restoring.job_settings import DegradeSettings
 
     settings = DegradeSettings(**_chosen(given, DegradeSettings.__dataclass_fields__))
     _set_threads(threads)
@@ -143,8 +143,8 @@ def degrade(
 
 def _restore(run: Path, out: Path, given: dict[str, Any]) -> None:
     """Does the work of `invert` and `restore`; sets the exit code."""
-    from genprior.jobs.restore import restore_job
-    from genprior.jobs.settings import RestoreSettings
+    from genprior.restoring.job_settings import RestoreSettings
+    from genprior.restoring.restore_job import restore_job
 
     values = _chosen(given, RestoreSettings.__dataclass_fields__)
     settings = RestoreSettings(**values, average=not given["no_average"])
@@ -168,7 +168,7 @@ def _set_threads(threads: int | None) -> None:
 
 
 def _draw_pictures(shown: "Shown", folder: Path) -> None:
-    from genprior.figures_restoration import write_candidates, write_pairs
+    from genprior.plotting.restoration_figures import write_candidates, write_pairs
 
     rows, notes = shown.rows()
     write_pairs(rows, notes, shown.names, folder / "pairs.png")
@@ -180,8 +180,8 @@ def _draw_pictures(shown: "Shown", folder: Path) -> None:
 
 def _work(job: "Job") -> None:
     """Works through a job and shows how far it is; ends the process where it is interrupted."""
-    from genprior.jobs.parts import work_through
-    from genprior.progress import show_job
+    from genprior.cli.legacy_progress import show_job
+    from genprior.restoring.parallel import work_through
 
     try:
         with interrupted_by_signals():
@@ -196,7 +196,7 @@ def _work(job: "Job") -> None:
 
 def _end(job: "Job") -> None:
     """Says what was done and what failed; sets the exit code."""
-    from genprior.jobs.tables import facts, failures
+    from genprior.restoring.result_tables import facts, failures
 
     failed, lines = failures(job.output)
     if _is_first():

@@ -19,11 +19,11 @@ from genprior.cli.common import (
     RunFolder,
     stop_on_signal,
 )
-from genprior.config import BUDGETS, FAMILIES, RunConfig, Setting, parse_config
 from genprior.errors import GenpriorError
+from genprior.families import BUDGETS, FAMILIES, RunConfig, Setting, parse_config
 
 if TYPE_CHECKING:
-    from genprior.runs import PreparedRun
+    from genprior.runs.prepare import PreparedRun
 
 train_app = typer.Typer(help="Train a model; each family has its sub-command.")
 
@@ -40,7 +40,7 @@ def _train_command(family: str, config_class: type[RunConfig]) -> Callable[..., 
             return
         if out is None or out == Path():
             raise GenpriorError("name the folder of the new run", argument="out")
-        from genprior.runs import new_run
+        from genprior.runs.prepare import new_run
 
         _train(new_run(out, settings, overwrite=overwrite))
 
@@ -88,9 +88,9 @@ def train_encoder(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder that is there.")] = False,
 ) -> None:
     """Train the way back from images to latents of a trained run, from which inversion and restoration start."""
-    from genprior.progress import show
-    from genprior.runs.encoder import MINUTES, WEIGHTS
-    from genprior.runs.encoder import train_encoder as steps_of
+    from genprior.cli.legacy_progress import show
+    from genprior.runs.encoder_training import MINUTES, WEIGHTS
+    from genprior.runs.encoder_training import train_encoder as steps_of
 
     if minutes is not None and images_seen is not None:
         raise GenpriorError("give one of minutes and images_seen", argument="minutes")
@@ -124,7 +124,7 @@ def resume(
     device: Device = None,
 ) -> None:
     """Go on with a run where its last checkpoint stands; a budget given here replaces the run's."""
-    from genprior.runs import resumed_run
+    from genprior.runs.prepare import resumed_run
 
     changes = {"epochs": epochs, "images_seen": images_seen, "minutes": minutes, "device": device}
     _train(resumed_run(run, changes))
@@ -136,7 +136,7 @@ def _config_file(path: Path | None, flags: dict[str, Any], family: str) -> dict[
         return {}
     if "preset" in flags:
         raise GenpriorError("the config file settles what a preset would; give one of them", argument="preset")
-    from genprior.runs.folder import read_table
+    from genprior.runs.run_folder import read_table
 
     values = read_table(path, "config")
     theirs = values.get("family", family)
@@ -148,9 +148,9 @@ def _config_file(path: Path | None, flags: dict[str, Any], family: str) -> dict[
 
 def _train(prepared: "PreparedRun") -> None:
     """Trains to the end of the budget, showing how far it is, and leaves pictures; sets the exit code."""
-    from genprior.pictures import write_run_pictures
-    from genprior.progress import show
-    from genprior.runs import execute
+    from genprior.cli.legacy_progress import show
+    from genprior.report.run_pictures import write_run_pictures
+    from genprior.runs.execute import execute
 
     quiet = prepared.learner.processes.rank > 0
     run = prepared.run

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from genprior.data.arrays import load_arrays
 from genprior.data.dataset import Dataset
-from genprior.data.folder import load_folder
 from genprior.data.hub import load_hub
+from genprior.data.image_folder import load_folder
 from genprior.data.named import (
     CIFAR10,
     CIFAR100,

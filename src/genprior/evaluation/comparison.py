@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from genprior.evaluation.image_quality import psnr
+from genprior.priors.generator_prior import Prior
 from genprior.restoration.degradation import measure, stacked
 from genprior.restoration.operators import Operator
-from genprior.restoration.priors import Prior
 from genprior.restoration.restore import invert, restore
 
 Shape = tuple[int, int, int]

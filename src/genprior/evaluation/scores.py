@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from genprior.evaluation.bootstrap import Estimate, half_sampled, resampled
+from genprior.evaluation.distances import frechet_distances, kernel_distances
 from genprior.evaluation.features import Classifier
-from genprior.evaluation.fidelity import frechet_distances, kernel_distances
 from genprior.evaluation.memorisation import copied_share
 from genprior.evaluation.neighbours import K, Neighbours, neighbours
 

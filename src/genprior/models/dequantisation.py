@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.glow import Coupling, convolved, listed, squeezed, unsqueezed
+from genprior.models.glow_flow import Coupling, convolved, listed, squeezed, unsqueezed
 
 LIMIT = 3.0  # of the logarithm of the noise's deviation
 

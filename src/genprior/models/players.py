@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models import dcgan, metz, mlp
+from genprior.models import dcgan, mlp, unrolled_gan
 from genprior.models.packing import packed
 
 
@@ -103,8 +103,10 @@ def _metz(
     _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
     _check_group(deviation)
     return Players(
-        metz.Generator(image_shape, latent_size, generator_width),
-        packed(lambda shape: metz.Discriminator(shape, discriminator_width, norm, deviation), image_shape, pack),
+        unrolled_gan.Generator(image_shape, latent_size, generator_width),
+        packed(
+            lambda shape: unrolled_gan.Discriminator(shape, discriminator_width, norm, deviation), image_shape, pack
+        ),
     )
 
 

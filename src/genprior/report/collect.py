@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.priors import GeneratorPrior
+from genprior.priors.generator_prior import GeneratorPrior
 from genprior.runs.checkpoint import Checkpoint, load_checkpoint
 from genprior.runs.environment import read_environment
-from genprior.runs.folder import Run, misfit, open_run
 from genprior.runs.history import ages, load_age
-from genprior.runs.log import Row, read_events, read_rows
 from genprior.runs.metrics import METRICS, read_metrics
+from genprior.runs.run_folder import Run, misfit, open_run
+from genprior.runs.step_log import Row, read_events, read_rows
 
 SAMPLES, POINTS = 64, 1000
 SHOWN_AT_EACH_AGE = 10  # latents, the first of those of the samples

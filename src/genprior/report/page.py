@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from genprior.config import GANConfig
-from genprior.report import cells, words
-from genprior.report.cells import Cell
+from genprior.families import GANConfig
+from genprior.plotting.plots import on_common_axes
+from genprior.report import page_cells as cells
+from genprior.report import words
 from genprior.report.collect import Reported, collect, names_of
-from genprior.report.curves import SATURATION, plots_of, records_saturation
-from genprior.report.plots import on_common_axes
-from genprior.runs.folder import write_text
+from genprior.report.page_cells import Cell
+from genprior.report.record_plots import SATURATION, plots_of, records_saturation
 from genprior.runs.metrics import METRICS
+from genprior.runs.run_folder import write_text
 
 Names = Iterator[str]
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from genprior.priors.generator_prior import Prior
 from genprior.restoration.lbfgs import MEMORY
 from genprior.restoration.minimise import minimise
-from genprior.restoration.priors import Prior
 from genprior.restoration.problem import Problem
-from genprior.restoration.settings import SearchSettings
+from genprior.restoration.search_settings import SearchSettings
 from genprior.restoration.weights import weight_from_noise
 
 TYPICAL = 0.05  # mean size of a deviation, in units of x, that costs one nat a pixel

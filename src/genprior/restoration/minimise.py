@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from genprior.restoration.problem import Problem
-from genprior.restoration.settings import SearchSettings
+from genprior.restoration.search_settings import SearchSettings
 from genprior.restoration.weights import Weigh
 
 SETTLED = 0.01  # share by which a weight may change in a search that has converged

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from genprior.priors.generator_prior import Prior
 from genprior.restoration.minimise import Found
-from genprior.restoration.priors import Prior
 
 DISTINCT = 0.1  # root mean square by which two solutions of an image differ, in units of x
 EQUAL_SHARE = 1.2  # a solution explains the measurement as well as the best one up to this ratio of misfits

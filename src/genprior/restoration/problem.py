@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.priors.generator_prior import Prior, dtype_of
 from genprior.restoration.fidelity import Fidelity
-from genprior.restoration.priors import Prior, dtype_of
 
 if TYPE_CHECKING:
     from deepinv.physics import Physics

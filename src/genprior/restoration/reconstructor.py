@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from genprior.priors.generator_prior import Prior
 from genprior.restoration.fidelity import Fidelity
-from genprior.restoration.priors import Prior
 from genprior.restoration.restore import DEFAULT, restore
-from genprior.restoration.settings import SearchSettings
+from genprior.restoration.search_settings import SearchSettings
 
 if TYPE_CHECKING:
     from deepinv.physics import Physics

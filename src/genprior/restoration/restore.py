@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.priors.generator_prior import Prior
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.noise import noise_level as level_of
 from genprior.restoration.noise import suggested_fidelity
-from genprior.restoration.priors import Prior
 from genprior.restoration.problem import flat_measurement, make_problem
 from genprior.restoration.result import Restoration
-from genprior.restoration.settings import SEARCHES, SearchSettings
+from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoration.solve import solve
 from genprior.restoration.warm import warm_start
 

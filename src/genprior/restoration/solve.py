@@ -5,14 +5,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from genprior.priors.generator_prior import GeneratorPrior, Prior, RoughPrior
 from genprior.restoration.beyond import LEAST_NOISE, beyond_range
+from genprior.restoration.fit_verdict import is_poor, verdicts
 from genprior.restoration.minimise import REASONS, minimise
 from genprior.restoration.pool import Pool, distinct
-from genprior.restoration.priors import GeneratorPrior, Prior, RoughPrior
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.result import Restoration
-from genprior.restoration.settings import SearchSettings
-from genprior.restoration.verdict import is_poor, verdicts
+from genprior.restoration.search_settings import SearchSettings
 from genprior.restoration.weights import Weigh, noise_scale, weight_from_noise
 from genprior.seeding import derived_generator
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from genprior.restoration.priors import Prior, dtype_of
+from genprior.priors.generator_prior import Prior, dtype_of
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics, Physics

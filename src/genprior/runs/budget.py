@@ -2,7 +2,7 @@
 
 import time
 
-from genprior.config import RunConfig
+from genprior.families import RunConfig
 
 
 class Budget:

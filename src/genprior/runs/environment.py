@@ -8,7 +8,7 @@ import torch
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
-from genprior.runs.folder import Run
+from genprior.runs.run_folder import Run
 
 if TYPE_CHECKING:
     from genprior.training.loop import Learner

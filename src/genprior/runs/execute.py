@@ -16,15 +16,15 @@ from genprior.errors import GenpriorError
 from genprior.hardware import keep_freed_memory, resolve_device
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
-from genprior.runs.folder import Run, locked, misfit
 from genprior.runs.history import is_age, keep
-from genprior.runs.log import Row, StepLog, append_event, non_finite_names, read_rows, replace_alarms, rows_of
+from genprior.runs.run_folder import Run, locked, misfit
+from genprior.runs.step_log import Row, StepLog, append_event, non_finite_names, read_rows, replace_alarms, rows_of
 from genprior.training.loop import Learner, Step, train
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from genprior.config import RunConfig
+    from genprior.families import RunConfig
 
 STEPS_A_FLUSH = 10
 # What the processes agree on after a step; the largest wins.

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.runs.folder import Run
+from genprior.runs.run_folder import Run
 from genprior.runs.tensors import save_tensors
 from genprior.training.loop import Learner
 from genprior.training.state import joined

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from genprior.runs.folder import Run
+from genprior.runs.run_folder import Run
 
 METRICS = "metrics.json"
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from genprior.config import BUDGETS, RunConfig, parse_config
 from genprior.data import Dataset
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
+from genprior.families import BUDGETS, RunConfig, parse_config
 from genprior.hardware import resolve_precision
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import differences, environment
 from genprior.runs.execute import launch
-from genprior.runs.folder import CONFIG, Run, create_run, locked, open_run, refuse_existing, write_json
-from genprior.runs.log import read_rows, tensorboard_writer
+from genprior.runs.run_folder import CONFIG, Run, create_run, locked, open_run, refuse_existing, write_json
+from genprior.runs.step_log import read_rows, tensorboard_writer
 from genprior.training.loop import Learner
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from pathlib import Path
 from genprior.runs.budget import Budget
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import read_environment
-from genprior.runs.folder import open_run
-from genprior.runs.log import ALARMS, non_finite_names, read_events, read_rows
+from genprior.runs.run_folder import open_run
+from genprior.runs.step_log import ALARMS, non_finite_names, read_events, read_rows
 
 AVERAGED = 50  # steps behind each of the last numbers: a single step is noise
 

@@ -1,0 +1,231 @@
+"""Settings of GANs."""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from genprior.errors import GenpriorError
+from genprior.families.run_config import Fraction, NotNegative, Positive, RunConfig
+from genprior.specs import build
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch import Tensor, nn
+
+    from genprior.data import Dataset
+    from genprior.diagnosis.window import Game
+    from genprior.models.players import Players
+    from genprior.priors.generator_prior import Prior
+    from genprior.training.adversarial import GAN
+
+
+# The discriminator's slope at real images is penalised instead of its activations normalised, both players move
+# equally often, Adam forgets fast, and the rates fall to zero.
+RECIPE: dict[str, Any] = {
+    "model": "dcgan:norm=none",
+    "penalty": ("r1:gamma=0.5,every=8",),
+    "beta1": 0.0,
+    "beta2": 0.99,
+    "discriminator_updates": 1,
+    "generator_learning_rate": 0.001,
+    "discriminator_learning_rate": 0.001,
+    "schedule": "linear",
+    "average_half_life": 20_000,
+    "epochs": 25.0,
+}
+
+
+class GANConfig(RunConfig):
+    """Everything that decides how a GAN is trained; a step draws `discriminator_updates * batch_size` images.
+
+    Example:
+        >>> config = GANConfig(data="digits", loss="hinge")
+        >>> GANConfig.model_validate_json(config.model_dump_json()) == config
+        True
+    """
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        # The best that we know for these networks (docs/benchmarks.md, "A better recipe").
+        "r1-28": {"size": 28, **RECIPE},
+        "r1-32": {"size": 32, **RECIPE},
+        "r1-64": {"size": 64, **RECIPE},
+        # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
+        "dcgan-28": {"size": 28},
+        # The same with "L2 regularisation, lambda = 0.5" taken literally, as weight decay; it hardly learns.
+        "study-literal": {"size": 28, "weight_decay": 0.5, "beta1": 0.9, "beta2": 0.999},
+        "dcgan-32": {"size": 32},
+        "dcgan-64": {"size": 64},
+        # 2-D toy distributions.
+        "points": {
+            "data": "ring",
+            "model": "mlp",
+            "latent_size": 2,
+            "precision": "float32",  # bf16 is coarser than the spread of a mode
+            "discriminator_updates": 1,
+            "generator_learning_rate": 1e-3,
+            "discriminator_learning_rate": 1e-3,
+        },
+    }
+    DEFAULT_PRESET: ClassVar[str] = "r1-28"
+    EPOCHS: ClassVar[float] = 10.0
+    HELP: ClassVar[str] = "Train a generator against a discriminator."
+
+    family: Literal["gan"] = "gan"
+    preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
+    loss: Annotated[
+        str,
+        Field(
+            description="saturating, non-saturating, least-squares, least-squares-logit, hinge, wasserstein, "
+            "relativistic."
+        ),
+    ] = "non-saturating"
+    penalty: Annotated[
+        tuple[str, ...],
+        Field(
+            max_length=8,
+            description="On the discriminator's slope: r1, r2, wgan-gp, such as r1:gamma=1,every=8; repeatable; "
+            "none: none.",
+        ),
+    ] = ()
+    pack: Annotated[
+        int,
+        Field(ge=1, le=65536, description="Images that the discriminator sees at once (PacGAN)."),
+    ] = 1
+    unroll: Annotated[
+        int, Field(ge=0, le=100, description="Steps by which the generator sees the discriminator ahead; 0: none.")
+    ] = 0
+    model: Annotated[
+        str,
+        Field(
+            description="dcgan, mlp or metz, with options: dcgan:generator_width=32,norm=none,deviation=4 (images in a "
+            "group of minibatch deviation)."
+        ),
+    ] = "dcgan"
+    latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 100
+    batch_size: Annotated[int, Field(ge=2, le=65536, description="Real images in a discriminator update.")] = 128
+    discriminator_updates: Annotated[
+        int, Field(ge=1, le=1000, description="Discriminator updates for each generator update.")
+    ] = 3
+    generator_learning_rate: Annotated[Positive, Field(description="Adam's step size.")] = 0.002
+    discriminator_learning_rate: Annotated[Positive, Field(description="Adam's step size.")] = 0.002
+    beta1: Annotated[Fraction, Field(description="Adam's first decay, in [0, 1).")] = 0.5
+    beta2: Annotated[Fraction, Field(description="Adam's second decay, in [0, 1).")] = 0.999
+    schedule: Annotated[
+        Literal["constant", "linear", "annealed"],
+        Field(
+            description="Of both learning rates: constant, linear (falls to 0), annealed (rises, falls as a cosine)."
+        ),
+    ] = "constant"
+    weight_decay: Annotated[NotNegative, Field(le=1000, description="Adam's L2 coefficient.")] = 0.0
+
+    @field_validator("penalty", mode="before")
+    @classmethod
+    def _no_penalty(cls, given: object) -> object:
+        names = [given] if isinstance(given, str) else given
+        if not isinstance(names, list | tuple) or "none" not in names:
+            return names
+        if len(names) > 1:
+            raise GenpriorError("none cannot be given with others", argument="penalty")
+        return ()
+
+    @model_validator(mode="after")
+    def _whole_packs(self) -> Self:
+        if self.batch_size % self.pack:
+            raise GenpriorError(
+                f"batches of {self.batch_size} images do not fill packs of {self.pack}; take a divisor of --batch-size",
+                argument="pack",
+            )
+        return self
+
+    @property
+    def title(self) -> str:
+        """Loss and family."""
+        return f"{self.loss} GAN"
+
+    def check_names(self) -> None:
+        """Raises `GenpriorError` where loss or penalty is not known; the model's name needs the data's shape."""
+        from genprior.training.losses import LOSSES
+        from genprior.training.penalties import PENALTIES
+
+        build(LOSSES, self.loss, "loss")
+        for penalty in self.penalty:
+            build(PENALTIES, penalty, "penalty")
+
+    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "GAN":
+        """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
+
+        Raises:
+            GenpriorError: Unknown model or loss, or a shape that the model cannot make.
+        """
+        from genprior.families.placement import placement
+        from genprior.models.deviation import MinibatchDeviation
+        from genprior.models.layers import BatchNorm2d
+        from genprior.training.adversarial import GAN
+        from genprior.training.losses import LOSSES
+        from genprior.training.optimiser import AdamSettings
+        from genprior.training.penalties import PENALTIES
+        from genprior.training.schedule import SCHEDULES
+
+        players = self._players(data.image_shape, self.seed)
+        mixing = (BatchNorm2d, MinibatchDeviation)
+        if self.penalty and any(isinstance(module, mixing) for module in players.discriminator.modules()):
+            warnings.warn(
+                "the penalty acts on a discriminator with batch normalisation or minibatch deviation, where the slope "
+                f"of one image depends on the others: add norm=none,deviation=0 to --model {self.model}",
+                stacklevel=2,
+            )
+        adam = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": self.weight_decay}
+        return GAN(
+            players,
+            build(LOSSES, self.loss, "loss"),
+            batch_size=self.batch_size,
+            discriminator_updates=self.discriminator_updates,
+            generator_adam=AdamSettings(self.generator_learning_rate, **adam),
+            discriminator_adam=AdamSettings(self.discriminator_learning_rate, **adam),
+            penalties=[build(PENALTIES, penalty, "penalty") for penalty in self.penalty],
+            unroll=self.unroll,
+            schedule=SCHEDULES[self.schedule],
+            average_half_life=self.average_half_life,
+            compared={name: make() for name, make in LOSSES.items()},
+            **placement(self, fabric),
+        )
+
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+        """Returns the generator with standard normal latents."""
+        from genprior.models.folding import folded
+        from genprior.priors.generator_prior import GeneratorPrior
+
+        return GeneratorPrior(folded(self.generator(state, image_shape, average)), self.latent_size, image_shape)
+
+    def generator(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "nn.Module":
+        """Returns the generator."""
+        from genprior.training.state import grouped
+
+        generator = self._players(image_shape, 0).generator
+        generator.load_state_dict(grouped(state, "average" if average else "generator"))
+        return generator.float()
+
+    def game(self) -> "Game":
+        """Returns the equilibrium of its loss."""
+        from genprior.diagnosis.window import Game
+        from genprior.training.losses import LOSSES
+
+        return Game(build(LOSSES, self.loss, "loss").at_equilibrium()[0])
+
+    def _players(self, image_shape: tuple[int, int, int], seed: int) -> "Players":
+        from genprior.models.players import MODELS
+        from genprior.seeding import initialised
+
+        return initialised(
+            lambda: build(
+                MODELS,
+                self.model,
+                "model",
+                image_shape=image_shape,
+                latent_size=self.latent_size,
+                pack=self.pack,
+            ),
+            seed,
+        )

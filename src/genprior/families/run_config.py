@@ -1,0 +1,236 @@
+"""What all families' settings share. Importing this module does not import torch."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from genprior.errors import GenpriorError, suggestion
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch import Tensor, nn
+
+    from genprior.data import Dataset
+    from genprior.diagnosis.window import Game
+    from genprior.priors.generator_prior import Prior
+    from genprior.training.loop import Learner
+
+BUDGETS = ("images_seen", "epochs", "minutes")
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=1024)]  # more is a slip, and would ask for all memory there is
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A picture of numbers of the record over images seen.
+
+    Attributes:
+        title: Above it.
+        unit: Along the vertical axis.
+        labels: What each curve is called, by its name in the record.
+        is_log: Whether the vertical axis is logarithmic.
+    """
+
+    title: str
+    unit: str
+    labels: Mapping[str, str]
+    is_log: bool = False
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How probable a model finds images.
+
+    Attributes:
+        nats: Log-probability of each 8-bit image (B,), or a lower bound of it.
+        how: How it was found, in a few words.
+    """
+
+    nats: "Tensor"
+    how: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A field of a config, as a command line needs it.
+
+    Attributes:
+        name: Of the field.
+        kind: int, float, bool, str, or list for any number of words; the config itself checks the range.
+        help: What it is.
+        default: What it is where nothing is said; a preset may say another.
+    """
+
+    name: str
+    kind: type
+    help: str
+    default: object
+
+
+class RunConfig(BaseModel, ABC):
+    """Everything that decides how a model is trained; a run folder holds it as JSON.
+
+    Images seen are the clock: exactly one of `images_seen`, `epochs` and `minutes` ends training, and where none is
+    given it is the `EPOCHS` of the family. The description of each field is the help of its flag.
+
+    Raises:
+        pydantic.ValidationError: A value out of range, or an unknown key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]]
+    """Each overrides defaults; what the caller gives overrides the preset."""
+    DEFAULT_PRESET: ClassVar[str]
+    EPOCHS: ClassVar[float]
+    HELP: ClassVar[str]
+    """What the family's sub-command does."""
+    CURVES: ClassVar[dict[str, Curves]] = {}
+    """Pictures of a run's record, by the names of their files."""
+
+    family: str
+    preset: str
+    data: Annotated[str, Field(description="What to train on: a name, a folder, an array file.")] = "mnist"
+    data_root: Annotated[
+        str | None, Field(description="Folder of named data sets; default $GENPRIOR_DATA, else a cache folder.")
+    ] = None
+    size: Annotated[Size | None, Field(description="Resize images to this many pixels a side.")] = None
+    channels: Annotated[Literal[1, 3] | None, Field(description="1 for grey, 3 for colour; default as the data.")] = (
+        None
+    )
+    fit: Annotated[Literal["crop", "pad"], Field(description="How images become square: crop or pad.")] = "crop"
+    strict: Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")] = (
+        False
+    )
+    average_half_life: Annotated[
+        Positive, Field(description="Half-life of the moving average of the weights, in images.")
+    ] = 10_000
+    images_seen: Annotated[Count | None, Field(description="Budget in images.")] = None
+    epochs: Annotated[Positive | None, Field(description="Budget in passes over the data.")] = None
+    minutes: Annotated[Positive | None, Field(description="Budget in minutes.")] = None
+    seed: Annotated[int, Field(description="Any integer; the same settings give the same run.")] = 0
+    precision: Annotated[
+        Literal["auto", "bf16", "float32", "float64"], Field(description="auto, bf16, float32 or float64.")
+    ] = "auto"
+    device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1 ...")] = "auto"
+    threads: Annotated[Size | None, Field(description="CPU threads of each process.")] = None
+    checkpoint_seconds: Annotated[Positive, Field(description="Time between checkpoints.")] = 60
+    tensorboard: Annotated[bool, Field(description="Write TensorBoard files into the run.")] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        preset = given.get("preset", cls.DEFAULT_PRESET)
+        if not isinstance(preset, str) or preset not in cls.PRESETS:
+            raise GenpriorError(f"unknown preset '{preset}', {suggestion(str(preset), cls.PRESETS)}", argument="preset")
+        values = {**cls.PRESETS[preset], **given}
+        if any(given.get(name) is not None for name in BUDGETS):  # one budget takes the place of another
+            values |= {name: given.get(name) for name in BUDGETS}
+        return values
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of images_seen, epochs and minutes, got {' and '.join(given)}")
+        if not given:
+            object.__setattr__(self, "epochs", self.EPOCHS)
+        return self
+
+    @classmethod
+    def settings(cls) -> list[Setting]:
+        """Returns all fields that a user may set, with the defaults of the default preset."""
+        preset = cls.PRESETS[cls.DEFAULT_PRESET]
+        return [
+            Setting(name, _plain(field.annotation), field.description or "", preset.get(name, field.default))
+            for name, field in cls.model_fields.items()
+            if name != "family"
+        ]
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What is trained, in a few words."""
+
+    @abstractmethod
+    def check_names(self) -> None:
+        """Raises `GenpriorError` where a name is not known, as far as can be told without the data."""
+
+    @abstractmethod
+    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "Learner":
+        """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
+
+        Raises:
+            GenpriorError: Unknown names, or a shape that the model cannot make.
+        """
+
+    @abstractmethod
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+        """Returns the trained model as a prior, in float32 on the CPU.
+
+        Arguments:
+            state: Tensors of a checkpoint.
+            image_shape: (C, H, W).
+            average: Use the moving average of the weights; False: the weights as they were at the last step.
+
+        Raises:
+            RuntimeError: The tensors are not those of this model.
+        """
+
+    def generator(
+        self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool
+    ) -> "nn.Module | None":
+        """Returns what makes images of standard normal latents, for which an encoder may be trained; None: nothing."""
+        return None
+
+    def log_probability(
+        self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], x: "Tensor", seed: int = 0
+    ) -> Likelihood | None:
+        """Returns how probable the averaged model finds 8-bit images; None where the family has no density.
+
+        Arguments:
+            state: Tensors of a checkpoint.
+            image_shape: (C, H, W).
+            x: (B, C, H, W), multiples of 1/255 in [0, 1].
+            seed: Of all draws.
+        """
+        return None
+
+    def game(self) -> "Game | None":
+        """Returns what signs of ill training must know of two players; None where there are none."""
+        return None
+
+    def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:
+        """Returns what must stand beside the numbers of the record, by their names."""
+        return {}
+
+    def load_data(self) -> "Dataset":
+        """Returns the data set that this config names."""
+        from genprior.data import load_data
+
+        return load_data(
+            self.data,
+            root=self.data_root,
+            size=self.size,
+            channels=self.channels,
+            fit=self.fit,
+            strict=self.strict,
+        )
+
+
+def _plain(annotation: Any) -> type:  # noqa: ANN401 - whatever a field is annotated with
+    """`int` of `Annotated[int | None, ...]`, `str` of `Literal["crop", "pad"]`, and so on."""
+    if get_origin(annotation) is tuple:
+        return list
+    inside = [each for each in get_args(annotation) if each is not type(None)]
+    if inside:
+        return _plain(inside[0])
+    return annotation if isinstance(annotation, type) else type(annotation)

@@ -1,0 +1,1 @@
+"""What samples are judged by: classifiers, held-out images, finders of modes."""

@@ -1,0 +1,1 @@
+"""Priors: what a solver may know of a generative model."""

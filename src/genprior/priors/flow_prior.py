@@ -1,0 +1,74 @@
+"""An invertible network as a prior. Knows networks, densities and priors."""
+
+import torch
+from torch import Tensor, nn
+
+from genprior.models.image_flow import ImageFlow
+from genprior.priors.densities import StandardNormal
+from genprior.priors.generator_prior import sampled
+
+
+class FlowPrior:
+    """A trained flow, frozen and in evaluation mode: as many latents as pixels, standard normal, found exactly.
+
+    What passes from layer to layer is float64, and the couplings' convolutions are float32: at the same cost decoding
+    then undoes encoding to 1e-14, where rounding in float32 would grow from layer to layer to 1e-4. Latents and images
+    come in the type that they are given in.
+
+    Arguments:
+        model: x <-> z; it is frozen and converted in place.
+
+    Attributes:
+        usual_starts: A search from z = 0 needs no others (Asim et al. 2020, https://arxiv.org/abs/1905.11672).
+        is_exact: `encode` undoes `decode`. What a damaged image is encoded to is a bad start all the same, so no search
+            starts from it.
+    """
+
+    usual_starts = 1
+    is_exact = True
+
+    def __init__(self, model: ImageFlow) -> None:
+        self.model = model.eval().requires_grad_(False).double()
+        self.model.flow.dtype = torch.float32
+        self.model.flow.freeze()
+        self.latent_size, self.image_shape = model.latent_size, model.image_shape
+        self._normal = StandardNormal(model.latent_size)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that was trained."""
+        return (self.model,)
+
+    def start(self, count: int, generator: torch.Generator) -> Tensor:
+        """Returns z (count, D): 0 first, for the mean, then draws of the standard normal."""
+        z = self._normal.draw(count, generator)
+        z[:1] = 0
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns x (B, C, H, W) for z (B, D); differentiable, and within half a level of [0, 1]."""
+        return self.model.decode(z.double()).to(z.dtype)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Returns z (B, D) with decode(z) = x, for x (B, C, H, W) in [0, 1]."""
+        return self.model.encode(x.double()).to(x.dtype)
+
+    def energy(self, z: Tensor) -> Tensor:
+        """Returns |z|^2 / 2 (B,), the negative log density of z up to a constant."""
+        return self._normal.energy(z)
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns one draw (B,), in nats, of the lower bound of log P of 8-bit images x (B, C, H, W)."""
+        noise = self.model.draw_noise(len(x), generator)
+        return self.model.log_prob(x.double(), noise.double()).to(x.dtype)
+
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """Returns x (count, C, H, W) in [0, 1]; image i depends on (seed, i) alone, whatever the count.
+
+        Arguments:
+            count: At least 0.
+            seed: Any integer.
+            temperature: Standard deviation of z, at least 0; at 0 every image is decode(0).
+        """
+        return sampled(self, lambda generator: temperature * self._normal.draw(1, generator), count, seed).clamp(0, 1)

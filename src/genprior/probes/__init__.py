@@ -1,0 +1,1 @@
+"""Experiments on a trained GAN from the literature: saturation, collapse, equilibrium."""

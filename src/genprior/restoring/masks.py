@@ -1,0 +1,80 @@
+"""Masks of missing pixels: one picture for all images, or a folder with one for each."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genprior.data.image_folder import image_files
+from genprior.errors import GenpriorError
+from genprior.images import read_image, to_float
+from genprior.restoring.shapes import fitted
+from genprior.restoring.sources import Source, contents, stems
+
+Masks = Callable[[int], Tensor]
+FULLY = 0.99  # of a resized pixel must be known; half known is not known
+
+
+def open_masks(path: Path, names: Sequence[str], image_shape: tuple[int, int, int], *, resize: bool) -> Masks:
+    """Returns a function: place -> mask (1, H, W) float32, 1 where a pixel is known and 0 where it is missing.
+
+    Arguments:
+        path: A picture for all images, or a folder with one for each, called like the image but for the suffix; white
+            is known, black is missing.
+        names: Of the images.
+        image_shape: (C, H, W).
+        resize: Convert masks of another size.
+
+    Raises:
+        GenpriorError: No such file, or an image without mask. The function: a mask that cannot be read, is of another
+            size, or has no missing or no known pixels.
+    """
+    if not path.is_dir():
+        only = _read(path, image_shape, resize)
+        return lambda _: only
+    files = _by_name(path)
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise _fault(f"{path} has no mask for {missing[0]} ({len(missing)} of {len(names)} images have none)")
+    return lambda place: _read(path / files[names[place]], image_shape, resize)
+
+
+def mask_facts(mask: str | None, source: Source) -> dict[str, Any]:
+    """Returns what must be the same of the masks where a job goes on; {} without masks."""
+    if mask is None:
+        return {}
+    path = Path(mask).expanduser()
+    if not path.is_dir():
+        return {f"mask {key}": value for key, value in contents(path).items()}
+    files = _by_name(path)
+    digest = hashlib.sha256()
+    for name in source.names:
+        digest.update(f"{files[name]} {contents(path / files[name])}\n".encode("utf-8", "surrogateescape"))
+    return {"masks sha256": digest.hexdigest()}
+
+
+def _by_name(folder: Path) -> dict[str, str]:
+    files = image_files(folder)
+    return dict(zip(stems(files), files, strict=True)) | {file: file for file in files}
+
+
+def _read(path: Path, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
+    if not path.is_file():
+        raise _fault(f"no such file or folder: {path}")
+    try:
+        picture = to_float(read_image(path, channels=1))
+    except GenpriorError as error:
+        raise _fault(error.message) from error
+    shape = (1, *image_shape[1:])
+    scaled = fitted(picture, f"the mask {path}", shape, resize=resize, argument="mask")
+    known = scaled >= (0.5 if picture.shape == shape else FULLY)
+    for wrong, what in ((known, "missing (black)"), (~known, "known (white)")):
+        if bool(wrong.all()):
+            raise _fault(f"the mask {path} has no {what} pixels")
+    return known.float()
+
+
+def _fault(what: str) -> GenpriorError:
+    return GenpriorError(what, argument="mask")

@@ -1,0 +1,227 @@
+"""Images and measurements, read one at a time: a file, a folder, an array file, or a data spec."""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genprior.data import load_data
+from genprior.data.arrays import IMAGE_KEYS
+from genprior.data.image_folder import SUFFIXES, image_files
+from genprior.data.spec import Spec, parse_spec
+from genprior.errors import GenpriorError
+from genprior.images import read_image, to_float
+from genprior.restoring.degradation_record import read_record
+
+# By what the numbers of an array are divided; floats are kept as they are.
+SCALES = {"uint8": 255, "bool": 1, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Items in their order, each read when it is asked for.
+
+    Attributes:
+        names: Of the items, all different; they become the names of pictures.
+        labels: What messages call the items.
+        numbers: Of the items in the whole source, whatever a slice leaves of it: all that is random about an item
+            derives from its number.
+        read: Place -> item float32, (C, H, W) or (H, W) or whatever an array file holds. Raises GenpriorError where
+            that fails.
+        identity: What must be the same where a job goes on.
+        path: The file or folder that it is.
+    """
+
+    names: Sequence[str]
+    labels: Sequence[str]
+    numbers: Sequence[int]
+    read: Callable[[int], Tensor]
+    identity: dict[str, Any]
+    path: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def open_source(text: str, *, data_root: Path | None = None) -> Source:
+    """Returns the source that `text` names; pixels are read later, but for data specs, which are kept in memory.
+
+    A slice works on all kinds: "photos[:100]", "y.npy[10:]", "mnist:test[-5:]".
+
+    Arguments:
+        text: A picture, a folder searched for pictures, a .npy or .npz file with items along its first axis (uint8,
+            uint16 and bool become [0, 1], floats are kept as they are), or a data spec.
+        data_root: Of named data sets.
+
+    Raises:
+        GenpriorError: Nothing of these kinds, or nothing in it.
+    """
+    with _said_of_images():
+        spec = parse_spec(text)
+        if spec.source is not None:
+            return _data_set(spec, data_root)
+        path = Path(spec.rest)
+        if path.is_dir():
+            return _folder(spec, path)
+        suffix = path.suffix.lower()
+        if suffix not in FILES:
+            raise _fault(f"expected a folder, a data set or a file that ends in {' '.join(FILES)}, got {path}")
+        return FILES[suffix](spec, path)
+
+
+def _fault(what: str) -> GenpriorError:
+    return GenpriorError(" ".join(what.split()), argument="data")
+
+
+@contextmanager
+def _said_of_images() -> Iterator[None]:
+    """Errors about "data" become errors about "images"."""
+    try:
+        yield
+    except GenpriorError as error:
+        raise GenpriorError(error.message, argument="images" if error.argument == "data" else error.argument) from error
+
+
+def _data_set(spec: Spec, root: Path | None) -> Source:
+    start = spec.window.start or 0
+    whole = f"{spec.source}:{spec.rest}" if spec.rest else str(spec.source)
+    # where a slice counts from the end, only the whole tells which images these are
+    data = load_data(whole if start < 0 else spec.text, root=root)
+    chosen = spec.chosen(len(data)) if start < 0 else range(start, start + len(data))
+    first = chosen.start if start < 0 else 0
+
+    def read(place: int) -> Tensor:
+        return data.take(torch.tensor([first + place]))[0]
+
+    names = [f"{number:06d}" for number in chosen]
+    labels = [f"image {number} of {whole}" for number in chosen]
+    return Source(names, labels, chosen, read, {"images": spec.text, "count": len(chosen)})
+
+
+def _folder(spec: Spec, folder: Path) -> Source:
+    files = image_files(folder)
+    if not files:
+        raise _fault(f"expected images ({' '.join(SUFFIXES)}) in {folder} or below, found none")
+    chosen = spec.chosen(len(files))
+    kept = files[chosen.start : chosen.stop]
+
+    def read(place: int) -> Tensor:
+        return to_float(read_image(folder / kept[place]))
+
+    digest = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
+    identity = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": digest}
+    return Source(stems(kept), kept, chosen, read, identity, folder)
+
+
+def contents(path: Path) -> dict[str, int]:
+    """Returns what changes, but for forgery, when a file does."""
+    found = path.stat()
+    return {"bytes": found.st_size, "modified": found.st_mtime_ns}
+
+
+def file_facts(operator: str | None) -> dict[str, Any]:
+    """Returns what must be the same of the file that an operator is read from, where a job goes on; {} without one."""
+    options = (operator or "").partition(":")[2].split(",")
+    files = [Path(option.partition("=")[2]) for option in options if option.startswith("file=")]
+    return {f"kernel {key}": value for file in files for key, value in _named(file).items()}
+
+
+def _named(file: Path) -> dict[str, Any]:
+    return {"file": os.path.abspath(file)} | contents(file)
+
+
+def refuse_inside(out: Path, source: Source) -> None:
+    """Raises `GenpriorError` where results would become images of the folder that is being read."""
+    if source.path is not None and source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
+        raise GenpriorError(f"{out} lies in the folder of images {source.path}; choose another folder", argument="out")
+
+
+def stems(files: Sequence[str]) -> list[str]:
+    """Returns names without their suffixes, but for those that would then be the same.
+
+    Example:
+        >>> stems(["a.png", "b/c.png", "b/c.jpg"])
+        ['a', 'b/c.png', 'b/c.jpg']
+    """
+    short = [file.rpartition(".")[0] for file in files]
+    count = Counter(short)
+    return [name if count[name] == 1 else file for name, file in zip(short, files, strict=True)]
+
+
+def _picture(spec: Spec, path: Path) -> Source:
+    chosen = spec.chosen(1)
+    identity = {"images": os.path.abspath(path), "count": 1} | contents(path)
+    return Source([path.stem], [path.name], chosen, lambda _: to_float(read_image(path)), identity, path)
+
+
+def _array(spec: Spec, path: Path) -> Source:
+    array = _opened(path)
+    if array.ndim < 2 or not array.size:
+        raise _fault(f"{path}: expected items along the first axis, got an array of shape {array.shape}")
+    if array.dtype.name not in SCALES:
+        raise _fault(f"{path}: expected numbers of type {', '.join(SCALES)}, got {array.dtype}: convert them")
+    chosen = spec.chosen(len(array))
+    scale = SCALES[array.dtype.name]
+
+    def read(place: int) -> Tensor:
+        return torch.from_numpy(np.array(array[chosen[place]], dtype=np.float32)).div_(scale)
+
+    names, numbers = _recorded(path, chosen, len(array))
+    identity = {
+        "images": os.path.abspath(path),
+        "count": len(chosen),
+        "first": chosen.start,
+        "shape": list(array.shape),
+    } | contents(path)
+    labels = [f"item {i} of {path.name}" for i in chosen]
+    return Source(names, labels, numbers, read, identity, path)
+
+
+def _recorded(path: Path, chosen: range, count: int) -> tuple[list[str], Sequence[int]]:
+    """Names and numbers of an array's items: those of the images that `degrade` made them from, or their places."""
+    record = read_record(path)
+    if record is None or len(record["names"]) != count:
+        return [f"{i:06d}" for i in chosen], chosen
+    return [record["names"][i] for i in chosen], [int(record["numbers"][i]) for i in chosen]
+
+
+def _opened(path: Path) -> NDArray[Any]:
+    try:
+        if path.suffix.lower() == ".npy":  # mapped: a file larger than memory is read item by item
+            return np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file:
+            return _only_array(path, np.load(file, allow_pickle=False))
+    except (OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise _fault(f"cannot read {path} as an array of numbers: {error}") from error
+    except ValueError as error:
+        if isinstance(error, GenpriorError):
+            raise
+        raise _fault(f"cannot read {path} as an array of numbers: {error}") from error
+
+
+def _only_array(path: Path, opened: Any) -> NDArray[Any]:  # noqa: ANN401  # numpy's NpzFile has no type
+    if isinstance(opened, np.ndarray):  # a .npy file by another name
+        return opened
+    key = next((key for key in IMAGE_KEYS if key in opened.files), None)
+    if key is None and len(opened.files) != 1:
+        found = ", ".join(sorted(opened.files)) or "none"
+        raise _fault(f"{path}: expected an array named {' or '.join(IMAGE_KEYS)}, or one alone, got {found}")
+    array: NDArray[Any] = opened[key or opened.files[0]]
+    return array
+
+
+FILES: dict[str, Callable[[Spec, Path], Source]] = {
+    **dict.fromkeys(SUFFIXES, _picture),
+    **dict.fromkeys((".npy", ".npz"), _array),
+}

@@ -1,0 +1,96 @@
+"""Experiments: settings in, stages out, a typed result returned. Saving, resuming and replacing are written here, once.
+
+Knows files of results; not what is measured.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from genprior.errors import GenpriorError
+from genprior.progress import Task
+from genprior.runs.run_folder import write_text
+from genprior.settings import Result, Settings
+
+S = TypeVar("S", bound=Settings)
+R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[S, R]):
+    """What a command measures, and all that is said, saved and drawn of it.
+
+    Attributes:
+        help: What the command does, in a sentence.
+        settings: The model of its settings.
+        result: The model of what it finds.
+        file: Where the result of settings is saved.
+        stages: Settings, and what an interrupted experiment of the same settings has left, or None -> a task. What is
+            wrong with the settings is raised before its first stage; a stage with `found` is saved at once.
+        told: Lines to print.
+        figures: Draws, and returns the files by what they show; None: nothing is drawn.
+        is_derived: Whether a result is replaced without being asked: it is quickly made anew.
+    """
+
+    help: str
+    settings: type[S]
+    result: type[R]
+    file: Callable[[S], Path]
+    stages: Callable[[S, R | None], Task[R]]
+    told: Callable[[R], list[str]]
+    figures: Callable[[S, R], Mapping[str, Path]] | None = None
+    is_derived: bool = False
+
+
+def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = False) -> Task[R]:
+    """Measures what is not measured yet, saves after each stage that found something, and returns the result.
+
+    Whatever ends it loses no more than the stage at hand: the same settings resume it.
+
+    Raises:
+        GenpriorError: A result is there that must not be replaced, or whatever the experiment raises.
+    """
+    path = experiment.file(settings)
+    kept = None if overwrite or experiment.is_derived else _kept(experiment, settings, path)
+    task = experiment.stages(settings, kept)
+    while True:
+        try:
+            stage = next(task)
+        except StopIteration as end:
+            result: R = end.value
+            save_result(path, result)
+            return result
+        if stage.found is not None:
+            save_result(path, stage.found)
+        yield stage
+
+
+def save_result(path: Path, result: Result) -> None:
+    """Writes a result as strict JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, result.model_dump_json(indent=2) + "\n")
+
+
+def read_result(path: Path, model: type[R]) -> R | None:
+    """Returns the result in a file; None where there is none, or none of this form: it can be made anew."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _kept(experiment: Experiment[S, R], settings: S, path: Path) -> R | None:
+    """What an interrupted experiment of the same settings has left."""
+    if not path.exists():
+        return None
+    found = read_result(path, experiment.result)
+    if found is None or found.is_complete:
+        raise GenpriorError(f"{path} exists; replace it with --overwrite", argument="run")
+    if not settings.same_outcome(found.settings):
+        raise GenpriorError(
+            f"{path} holds an unfinished result of other settings; replace it with --overwrite", argument="run"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Experiments on trained runs: scores, comparison, diagnosis."""

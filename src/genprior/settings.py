@@ -1,0 +1,176 @@
+"""Settings and results as frozen models: what decides an outcome, checked, stored as JSON, and shown as flags.
+
+Imports errors and specs of ours, and never torch.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from genprior.errors import GenpriorError, suggestion
+from genprior.specs import Spec, Table
+
+M = TypeVar("M", bound="Model")
+
+
+class Model(BaseModel):
+    """A frozen table that refuses unknown keys; as JSON, a number that is not finite is null."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""A float of a result that may be NaN: null in JSON, and NaN again where it is read back."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How a field of settings stands at the command line; a mark in its annotation.
+
+    Attributes:
+        metavar: The field is an argument, not an option, and help calls it so.
+        letter: A short form, such as "-n".
+        is_outcome: Whether the field decides what comes out. Threads and folders of data do not: two settings that
+            differ in them alone are the same experiment.
+    """
+
+    metavar: str | None = None
+    letter: str | None = None
+    is_outcome: bool = True
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A field of settings, as a command line needs it.
+
+    Attributes:
+        name: Of the field.
+        kind: int, float, bool, str or Path; the model itself checks the range.
+        is_many: Whether it may be given several times.
+        help: What it is, the names of its table included.
+        default: What it is where nothing is said.
+        is_required: Whether it has no default.
+        flag: How it stands at the command line.
+    """
+
+    name: str
+    kind: type
+    is_many: bool
+    help: str
+    default: object
+    is_required: bool
+    flag: Flag
+
+
+class Settings(Model):
+    """What decides what a command does; the description of each field is the help of its flag."""
+
+    @classmethod
+    def settings(cls) -> list[Setting]:
+        """Returns all fields that a user may set, in their order."""
+        return [_setting(name, field) for name, field in cls.model_fields.items() if field.description is not None]
+
+    def same_outcome(self, other: "Settings") -> bool:
+        """Whether two settings differ at most in what does not decide the outcome."""
+        return type(self) is type(other) and self.deciding() == other.deciding()
+
+    def deciding(self) -> dict[str, Any]:
+        """Returns the fields that decide the outcome, as they are stored."""
+        free = {each.name for each in self.settings() if not each.flag.is_outcome}
+        return self.model_dump(mode="json", exclude=free)
+
+
+class Result(Model):
+    """What an experiment found.
+
+    Attributes:
+        version: Of the form in which it is stored.
+        is_complete: Whether all is measured; what an interrupted experiment leaves is not.
+        settings: With which it was found; a result narrows the type to its own.
+    """
+
+    version: int = 1
+    is_complete: bool = True
+    settings: Settings
+
+
+Threads = Annotated[
+    int | None, Field(ge=1, le=1024, description="CPU threads; default: chosen by trial."), Flag(is_outcome=False)
+]
+DataRoot = Annotated[
+    Path | None,
+    Field(description="Folder of named data sets; default $GENPRIOR_DATA, else a cache folder."),
+    Flag(is_outcome=False),
+]
+RunFolder = Annotated[Path, Field(description="Folder of a run."), Flag(metavar="RUN")]
+RunFolders = Annotated[
+    tuple[Path, ...], Field(min_length=1, max_length=12, description="Folders of trained runs."), Flag(metavar="RUN...")
+]
+Seed = Annotated[int, Field(description="Any integer; the same settings give the same result.")]
+
+
+def validated(model: type[M], values: Mapping[str, Any]) -> M:
+    """Returns the model of `values`, with errors of one line.
+
+    Raises:
+        GenpriorError: An unknown key, with the nearest known one, or a value out of range; about the field at fault.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise _told(model, error) from None
+
+
+def strict(values: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Returns values for strict JSON, where a number that is not finite is null; dicts and lists are gone through."""
+    if isinstance(values, dict):
+        return {name: strict(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [strict(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def at_least_one(**numbers: int) -> None:
+    """Raises `GenpriorError` about the first of the arguments that is below 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise GenpriorError(f"expected at least 1, got {number}", argument=name)
+
+
+def _told(model: type[Model], error: ValidationError) -> GenpriorError:
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, GenpriorError):
+        return cause
+    argument = str(first["loc"][0]) if first["loc"] else None
+    if first["type"] == "extra_forbidden":
+        return GenpriorError(f"unknown config key, {suggestion(str(argument), model.model_fields)}", argument=argument)
+    if first["type"] == "missing":
+        return GenpriorError("is needed", argument=argument)
+    got = f", got {first['input']!r}" if argument else ""
+    message = first["msg"].removeprefix("Value error, ")
+    return GenpriorError(message[0].lower() + message[1:] + got, argument=argument)
+
+
+def _setting(name: str, field: Any) -> Setting:  # noqa: ANN401 - pydantic's FieldInfo
+    table = next((mark for mark in field.metadata if isinstance(mark, Table)), None)
+    flag = next((mark for mark in field.metadata if isinstance(mark, Flag)), Flag())
+    told = f"{field.description} {table.described()}." if table is not None else field.description
+    kind, is_many = _plain(field.annotation)
+    default = None if field.is_required() else field.default
+    return Setting(name, kind, is_many, told, default, field.is_required(), flag)
+
+
+def _plain(annotation: Any) -> tuple[type, bool]:  # noqa: ANN401 - whatever a field is annotated with
+    """`int` of `Annotated[int | None, ...]`, `str` of `Literal["crop", "pad"]` and of a spec; and whether many."""
+    if get_origin(annotation) in (tuple, list):
+        return _plain(get_args(annotation)[0])[0], True
+    inside = [each for each in get_args(annotation) if each is not type(None)]
+    if inside:
+        return _plain(inside[0])
+    kind = annotation if isinstance(annotation, type) else type(annotation)
+    return (str, False) if kind is Spec else (kind, False)

@@ -1,0 +1,216 @@
+"""Specs, "name" or "name:key=value,key=value", parsed once into values; and the tables that their names stand in.
+
+Imports errors only; a table's module is imported when its objects are asked for, not for its names.
+"""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from genprior.errors import GenpriorError, suggestion
+
+T = TypeVar("T")
+Value = float | int | str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A name and its options, as a user wrote them.
+
+    Attributes:
+        name: Of an entry of a table.
+        options: Texts by their names.
+
+    Example:
+        >>> spec = Spec.parse("r1:gamma=1,every=8")
+        >>> spec.name, spec.options["every"], str(spec.with_options(every=4))
+        ('r1', '8', 'r1:gamma=1,every=4')
+    """
+
+    name: str
+    options: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> "Spec":
+        """Returns the spec that a text means; what names and options there are, the table says."""
+        name, _, rest = text.partition(":")
+        return cls(name, dict(item.partition("=")[::2] for item in filter(None, rest.split(","))))
+
+    def __str__(self) -> str:
+        options = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}:{options}" if options else self.name
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def with_options(self, **options: Value) -> "Spec":
+        """Returns the spec with options added, or in the place of its own."""
+        return Spec(self.name, {**self.options, **{key: str(value) for key, value in options.items()}})
+
+    def build(self, table: Mapping[str, Callable[..., T]], argument: str, **given: object) -> T:
+        """Returns the object that the spec names.
+
+        Arguments:
+            table: Known names and what makes their objects.
+            argument: What the user calls it, for error messages.
+            given: Arguments that the caller adds and the user may not set.
+
+        Raises:
+            GenpriorError: Unknown name, unknown option, or a value that is no number where the option is not a word (a
+                parameter annotated `str` or `str | None`).
+
+        Example:
+            >>> Spec.parse("pair:b=5").build({"pair": lambda a, b=2: (a, b)}, "thing", a=1)
+            (1, 5)
+        """
+        return _entry(table, self.name, argument)(**given, **self.values(table, argument, *given))
+
+    def values(self, table: Mapping[str, Callable[..., Any]], argument: str, *given: str) -> dict[str, Value]:
+        """Returns the options as numbers and words; errors as `build` has them.
+
+        Arguments:
+            table, argument: As for `build`.
+            given: Names of arguments that the user may not set.
+        """
+        parameters = inspect.signature(_entry(table, self.name, argument)).parameters
+        known = [key for key in parameters if key not in given]
+        values: dict[str, Value] = {}
+        for key, text in self.options.items():
+            if key not in known:
+                hint = suggestion(key, known) if known else "it has none"
+                raise GenpriorError(f"unknown option '{key}' of '{self.name}', {hint}", argument=argument)
+            is_word = parameters[key].annotation in (str, str | None)
+            values[key] = text if is_word else _number(text, f"option '{key}' of '{self.name}'", argument)
+        return values
+
+    def means(self, other: "Spec", table: Mapping[str, Callable[..., Any]]) -> bool:
+        """Whether two specs name the same, those options among them that they leave to their defaults."""
+        return self == other or self._meaning(table) == other._meaning(table)
+
+    def _meaning(self, table: Mapping[str, Callable[..., Any]]) -> tuple[str, dict[str, object]]:
+        parameters = inspect.signature(table[self.name]).parameters.values() if self.name in table else ()
+        defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+        return self.name, defaults | {key: _number_or_word(text) for key, text in self.options.items()}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: object) -> Spec:
+            if isinstance(value, Spec):
+                return value
+            if not isinstance(value, str):
+                raise ValueError("expected a name, such as name or name:key=value")
+            return cls.parse(value)
+
+        return core_schema.no_info_plain_validator_function(
+            read, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+
+def build(table: Mapping[str, Callable[..., T]], spec: "str | Spec", argument: str, **given: object) -> T:
+    """Returns the object that a spec names; see `Spec.build`. Goes when the last setting is a `Spec`."""
+    return (Spec.parse(spec) if isinstance(spec, str) else spec).build(table, argument, **given)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of names in a module: a dict literal on its last lines.
+
+    As a mark in a field's annotation it tells the field's help which names there are.
+
+    Attributes:
+        module: Where it is.
+        name: Of the dict.
+        given: Arguments of its entries that no user sets.
+
+    Example:
+        >>> Table("genprior.training.schedule", "SCHEDULES").names()
+        ['constant', 'linear', 'annealed']
+    """
+
+    module: str
+    name: str
+    given: tuple[str, ...] = ("image_shape", "seed", "latent_size", "pack")
+
+    def load(self) -> Mapping[str, Callable[..., Any]]:
+        """Returns the table itself; this imports its module."""
+        table: Mapping[str, Callable[..., Any]] = getattr(importlib.import_module(self.module), self.name)
+        return table
+
+    def names(self) -> list[str]:
+        """Returns the names in the table, read from its source: help must not import torch."""
+        return [name for name, _ in self._entries()]
+
+    def described(self) -> str:
+        """Returns names and options with their defaults, such as "l2, huber:delta=0.1"."""
+        tree = _source(self.module)
+        return ", ".join(name + _options(tree, value, self.given) for name, value in self._entries())
+
+    def _entries(self) -> Iterator[tuple[str, ast.expr]]:
+        for node in _source(self.module).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            if any(isinstance(each, ast.Name) and each.id == self.name for each in targets):
+                literal = getattr(node, "value", None)
+                assert isinstance(literal, ast.Dict), f"{self.name} of {self.module} is a dict literal"
+                for key, value in zip(literal.keys, literal.values, strict=True):
+                    assert isinstance(key, ast.Constant), f"names in {self.name} are texts"
+                    yield str(key.value), value
+
+
+def _entry(table: Mapping[str, Callable[..., T]], name: str, argument: str) -> Callable[..., T]:
+    if name not in table:
+        raise GenpriorError(f"unknown {argument} '{name}', {suggestion(name, table)}", argument=argument)
+    return table[name]
+
+
+def _number(text: str, what: str, argument: str) -> float | int:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    raise GenpriorError(f"{what} must be a number, got '{text}'", argument=argument)
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+@cache
+def _source(module: str) -> ast.Module:
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+
+
+def _options(tree: ast.Module, value: ast.expr, given: tuple[str, ...]) -> str:
+    """ ":key=default,..." of the function or class that an entry names; empty where it has no options."""
+    name = value.id if isinstance(value, ast.Name) else None
+    made = next((node for node in tree.body if getattr(node, "name", None) == name), None)
+    pairs: list[tuple[str, ast.expr | None]] = []
+    if isinstance(made, ast.FunctionDef):
+        arguments, defaults = made.args.args, made.args.defaults
+        pairs = list(zip([each.arg for each in arguments[len(arguments) - len(defaults) :]], defaults, strict=True))
+    elif isinstance(made, ast.ClassDef):
+        fields = [node for node in made.body if isinstance(node, ast.AnnAssign) and node.value is not None]
+        pairs = [(node.target.id, node.value) for node in fields if isinstance(node.target, ast.Name)]
+    told = [f"{key}={_default(default)}" for key, default in pairs if default is not None and key not in given]
+    return f":{','.join(told)}" if told else ""
+
+
+def _default(default: ast.expr) -> str:
+    if isinstance(default, ast.Constant):
+        return "..." if default.value is None else str(default.value)
+    return ast.unparse(default)

@@ -1,0 +1,130 @@
+"""Every family at the command line: trained, looked at, gone on with, used, compared; and what it refuses."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from genprior.families import FAMILIES
+
+Command = Callable[..., str]
+COMMON = "--data digits[:64] --size 8 --batch-size 8 --images-seen 48 --threads 1 --precision float32".split()
+OWN = {
+    "gan": "--latent-size 4 --model dcgan:generator_width=4,discriminator_width=4,norm=none",
+    "glo": "--latent-size 4 --model dcgan:generator_width=4 --density gaussian",
+    "glow": "--steps 1 --width 4",
+    "vae": "--latent-size 3 --model dense:width=8",
+}
+SEEN = {"gan": 144}  # a step of a GAN sees three batches
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def _train(genprior: Command, family: str, *flags: object, code: int = 0) -> str:
+    return genprior("train", family, *COMMON, *OWN[family].split(), "--out", family, *flags, code=code)
+
+
+def test_every_family_is_tried_here() -> None:
+    assert OWN.keys() == FAMILIES.keys()
+
+
+@every_family
+def test_a_run_is_trained_looked_at_gone_on_with_and_used(genprior: Command, family: str) -> None:
+    text = _train(genprior, family)
+    assert f"real and generated: {family}/figures/samples.png" in text
+    for picture in Path(family, "figures").glob("*.png"):
+        with Image.open(picture) as image:
+            assert min(image.size) > 300
+    assert FAMILIES[family].model_validate(json.loads(Path(family, "config.json").read_text())).title in text
+    genprior("sample", family, "-n", 4, "--out", "samples.png")
+    told = genprior("info", family)
+    assert "48 images = 0.75 epochs" in told
+    if family == "glow":
+        assert re.search(r"^bits_per_dim +\d\.\d+ \(D = 64, variational dequantisation\)$", told, re.MULTILINE)
+        assert "bits_per_dim: D = 64, variational dequantisation" in text
+    genprior("resume", family, "--images-seen", 96)
+    quick = ("--iterations", 2, "--starts", 1, "--threads", 1)
+    genprior("invert", family, "digits[64:67]", "--resize", "--out", "inverted", *quick)
+    genprior(
+        "restore",
+        family,
+        "digits[64:67]",
+        "--resize",
+        "--simulate",
+        "--operator",
+        "inpaint:box=4",
+        "--out",
+        "o",
+        *quick,
+    )
+
+
+@every_family
+def test_dry_run_prints_a_config_that_can_be_given_back(genprior: Command, family: str) -> None:
+    text = genprior("train", family, "--seed", 4, "--dry-run")
+    Path("config.json").write_text(text)
+    assert genprior("train", family, "--config", "config.json", "--dry-run") == text
+    other = "vae" if family != "vae" else "gan"
+    refused = genprior("train", other, "--config", "config.json", "--dry-run", code=2)
+    assert refused == f"genprior: --config: config.json is for `genprior train {family}`, not for {other}\n"
+
+
+@every_family
+def test_help_names_every_setting_and_what_it_is(genprior: Command, family: str) -> None:
+    text = genprior("train", family, "--help")
+    for setting in FAMILIES[family].settings():
+        assert f"--{setting.name.replace('_', '-')}" in text
+        assert setting.help
+
+
+def test_encoders_are_for_families_without_a_way_back(genprior: Command) -> None:
+    _train(genprior, "glow")
+    text = genprior("train", "encoder", "glow", code=2)
+    assert text == (
+        "genprior: RUN: glow is a Glow, which leads from images to latents by itself; encoders are for gan, glo, vae\n"
+    )
+    _train(genprior, "vae")
+    assert "encoder: vae/encoder.safetensors" in genprior(
+        "train", "encoder", "vae", "--images-seen", 128, "--threads", 1
+    )
+
+
+def test_compare_prints_and_saves_one_table_and_one_figure(genprior: Command) -> None:
+    for family in ("gan", "glow"):
+        _train(genprior, family)
+    text = genprior("compare", "gan", "glow", "--held-out", "digits[64:]", "--count", 3, "--threads", 1)
+    assert "log-likelihood" in text
+    assert "none" in text
+    assert "variational dequantisation, D = 64" in text
+    assert {path.name for path in Path("comparison").iterdir()} == {"table.csv", "comparison.json", "comparison.png"}
+    assert "--out: comparison exists" in genprior("compare", "gan", "glow", code=2)
+
+
+BAD: dict[str, tuple[list[str], str]] = {
+    "no run": (["compare", "nowhere"], "RUN: nowhere is not a run"),
+    "no runs": (["compare"], "Missing argument"),
+    "dequantisation": (["train", "glow", "--dequantisation", "foo", "--dry-run"], "--dequantisation: unknown"),
+    "noise width": (["train", "glow", "--dequantisation", "variational:width=0", "--dry-run"], "option 'width' must"),
+    "noise steps": (["train", "glow", "--dequantisation", "variational:steps=1.5", "--dry-run"], "option 'steps' must"),
+    "margin": (
+        ["train", "glow", "--dequantisation", "uniform:margin=0.7", "--dry-run"],
+        "--dequantisation: option 'margin'",
+    ),
+    "levels": (["train", "glow", "--levels", "9", "--dry-run"], "--levels: input should be less than"),
+    "loss": (["train", "glo", "--loss", "l1", "--dry-run"], "--loss: unknown loss 'l1'"),
+    "start": (["train", "glo", "--start", "pcb", "--dry-run"], "--start: unknown start 'pcb', did you mean 'pca'"),
+    "density": (["train", "glo", "--density", "mixture:components=0", "--dry-run"], "--density: option 'components'"),
+    "likelihood": (["train", "vae", "--likelihood", "gaussian:sigma=0", "--dry-run"], "--likelihood: option 'sigma'"),
+    "points": (["train", "vae", "--data", "ring", "--out", "r"], "train a gan with --preset points"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(genprior: Command, case: str) -> None:
+    words, message = BAD[case]
+    text = genprior(*words, code=2)
+    assert message.lower() in text.lower()
+    assert text.count("\n") == 1
+    assert "Traceback" not in text

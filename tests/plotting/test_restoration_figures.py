@@ -1,0 +1,119 @@
+"""Pictures of restored images: sizes, colours and labels, read back from the files and from the figures."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from genprior.plotting import restoration_figures
+from genprior.plotting.restoration_figures import write_candidates, write_pairs
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
+    """Every figure that is saved."""
+    saved: list[Figure] = []
+    original = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (saved.append(figure), original(figure, *a, **k)))
+    return saved
+
+
+def words(figure: Figure) -> list[str]:
+    shown = [text.get_text() for text in figure.texts]
+    for axis in figure.axes:
+        shown += [axis.get_title(), *(text.get_text() for text in axis.texts)]
+    return [text for text in shown if text]
+
+
+def images_in(figure: Figure) -> int:
+    return sum(bool(axis.images) for axis in figure.axes)
+
+
+def assert_nothing_overlaps(figure: Figure) -> None:
+    """No two texts share a place, and none leaves the picture."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    texts = [*figure.texts, *(t for axis in figure.axes for t in (*axis.texts, axis.title)), *_ticks(figure)]
+    boxes = [text.get_window_extent(renderer) for text in texts if text.get_text()]
+    for i, box in enumerate(boxes):
+        assert figure.bbox.padded(1).containsx(box.x0)
+        assert figure.bbox.padded(1).containsx(box.x1)
+        assert figure.bbox.padded(1).containsy(box.y0)
+        assert figure.bbox.padded(1).containsy(box.y1)
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+    pictures = [axis.get_window_extent(renderer) for axis in figure.axes]
+    assert not any(a.overlaps(b) for i, a in enumerate(pictures) for b in pictures[i + 1 :])
+    assert not any(box.overlaps(picture) for box in boxes for picture in pictures)
+
+
+def _ticks(figure: Figure) -> list[object]:
+    return [label for axis in figure.axes if not axis.images for label in axis.get_yticklabels() if label.get_visible()]
+
+
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (10, 1), (3, 3)])
+def test_pairs(tmp_path: Path, figures: list[Figure], count: int, channels: int) -> None:
+    x, y = torch.rand(count, channels, 28, 28), torch.rand(count, channels, 14, 14)
+    rows = {"truth": x, "damaged": y, "restored": 0.9 * x, "difference": -0.1 * x}
+    notes = {"restored": ["21.3 dB"] * count}
+    write_pairs(rows, notes, ["a/long-name-of-an-image"] * count, tmp_path / "a" / "pairs.png")
+    (figure,) = figures
+    assert images_in(figure) == 4 * count
+    assert {"truth", "damaged", "restored", "difference", "21.3 dB"} < set(words(figure))
+    assert words(figure).count("21.3 dB") == count
+    assert_nothing_overlaps(figure)
+    with Image.open(tmp_path / "a" / "pairs.png") as picture:
+        assert picture.size[1] > 4 * 150
+
+
+def test_pixels_are_sharp_squares(tmp_path: Path) -> None:
+    x = torch.zeros(1, 1, 4, 4)
+    x[..., 1, 2] = 1
+    write_pairs({"restored": x}, {}, ["a"], tmp_path / "p.png")
+    pixels = np.asarray(Image.open(tmp_path / "p.png").convert("L"))
+    top, left, side = (
+        round(140 * inches)
+        for inches in (0.3, restoration_figures.LABEL + restoration_figures.MARGIN, restoration_figures.CELL)
+    )
+    inside = pixels[top + 3 : top + side - 3, left + 3 : left + side - 3]
+    assert (inside == 0).mean() == pytest.approx(15 / 16, abs=0.02)
+    assert np.isin(inside, (0, 255)).mean() > 0.99
+
+
+def test_images_with_more_pixels_than_there_is_room_for_are_averaged(tmp_path: Path) -> None:
+    stripes = (torch.arange(1000) % 2).float().expand(1, 1, 1000, 1000)
+    write_pairs({"restored": stripes}, {}, ["a"], tmp_path / "p.png")
+    pixels = np.asarray(Image.open(tmp_path / "p.png").convert("L"))
+    assert pixels[100, 200] == pytest.approx(127, abs=20)
+
+
+def test_differences_have_a_scale_of_their_own(tmp_path: Path, figures: list[Figure]) -> None:
+    difference = torch.zeros(2, 1, 8, 8)
+    difference[0, 0, 0, 0] = -0.2
+    write_pairs({"difference": difference}, {}, ["a", "b"], tmp_path / "p.png")
+    limits = [axis.images[0].get_clim() for axis in figures[0].axes if axis.images]
+    assert limits == [pytest.approx((-0.2, 0.2))] * 2
+
+
+@pytest.mark.parametrize("has_damaged", [True, False])
+def test_candidates(tmp_path: Path, figures: list[Figure], has_damaged: bool) -> None:
+    candidates, counts = torch.rand(9, 4, 1, 28, 28), torch.tensor([4, 1, 2, 3, 4, 4, 4, 4, 4])
+    before = ("damaged", torch.rand(9, 3, 28, 28)) if has_damaged else None
+    write_candidates(before, candidates, counts, torch.rand(9, 4), candidates.std(1), tmp_path / "c.png")
+    (figure,) = figures
+    rows = restoration_figures.MOST_ROWS
+    assert images_in(figure) == int(counts[:rows].sum()) + rows * (1 + has_damaged)
+    assert ("damaged" in words(figure)) == has_damaged
+    assert sum(word.startswith("error ") for word in words(figure)) == int(counts[:rows].sum())
+    assert words(figure).count("one solution alone") == 1
+    assert_nothing_overlaps(figure)
+
+
+def test_images_that_agree_still_have_a_scale(tmp_path: Path) -> None:
+    same = torch.full((1, 2, 1, 8, 8), 0.5)
+    write_candidates(None, same, torch.tensor([2]), torch.zeros(1, 2), torch.zeros(1, 1, 8, 8), tmp_path / "c.png")
+    write_pairs({"difference": torch.zeros(1, 1, 8, 8)}, {}, ["a"], tmp_path / "p.png")
+    assert (tmp_path / "c.png").exists()

@@ -1,0 +1,227 @@
+"""Damaging images: exact measurements, pictures, masks, and a record with which they are restored."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from genprior.errors import GenpriorError
+from genprior.images import to_uint8, write_image
+from genprior.restoration.degradation import measure
+from genprior.restoration.noise import NOISES
+from genprior.restoration.operators import OPERATORS
+from genprior.restoration.result import Restoration
+from genprior.restoring.degrading import degrade_job, restoring_command
+from genprior.restoring.job_settings import DegradeSettings, RestoreSettings
+from genprior.restoring.ledger import Output
+from genprior.restoring.parallel import work_through
+from genprior.restoring.restore_job import restore_job
+from genprior.specs import build
+from tiny_run import QUICK, SHAPE
+
+Damage = Callable[..., Output]
+KINDS = {
+    "denoise": SHAPE,
+    "inpaint:box=3": SHAPE,
+    "inpaint:random=0.5": SHAPE,
+    "downsample:factor=2": (1, 4, 4),
+    "blur:sigma=0.5": SHAPE,
+    "compressed-sensing:m=20": (20,),
+}
+
+
+@pytest.fixture
+def damage(tmp_path: Path, some_images: Callable[..., Tensor]) -> Damage:
+    """Damages images, seven of them where no others are given."""
+    np.save(tmp_path / "x.npy", some_images(7).numpy())
+
+    def run(images: object = None, out: str = "damaged", **settings: object) -> Output:
+        job = degrade_job(DegradeSettings(str(images or tmp_path / "x.npy"), **settings), tmp_path / out)
+        for _ in work_through(job):
+            pass
+        return job.output
+
+    return run
+
+
+@pytest.mark.parametrize("operator", KINDS)
+def test_measurements_are_exact_and_pictures_show_them(
+    damage: Damage, some_images: Callable[..., Tensor], operator: str
+) -> None:
+    output = damage(operator=operator, noise="gaussian:sigma=0.1", seed=3, batch_size=3)
+    y = torch.from_numpy(np.load(output.path / "measurements.npy"))
+    physics = build(OPERATORS, operator, "operator", image_shape=SHAPE, seed=3)
+    expected = measure(some_images(7), physics, build(NOISES, "gaussian:sigma=0.1", "noise"), seed=3)
+    assert torch.equal(y, expected)
+    assert y.shape == (7, *KINDS[operator])
+    shows = len(KINDS[operator]) == 3
+    assert (output.path / "images").exists() == shows
+    if shows:
+        picture = torch.from_numpy(np.array(Image.open(output.picture("000004"))))
+        assert torch.equal(picture, to_uint8(y[4, 0]))
+    assert (output.path / "masks").exists() == operator.startswith("inpaint")
+
+
+@pytest.mark.parametrize("operator", KINDS)
+def test_what_is_damaged_here_is_restored_as_if_it_were_simulated(
+    damage: Damage, tiny_run: Path, tmp_path: Path, operator: str
+) -> None:
+    common = {"noise": "gaussian:sigma=0.1", "seed": 3, **QUICK}
+    damaged = damage(operator=operator, noise="gaussian:sigma=0.1", seed=3).path
+    is_hidden = operator.startswith("inpaint")
+    before = RestoreSettings(
+        str(damaged / "measurements.npy"),
+        operator="inpaint" if is_hidden else operator,
+        mask=str(damaged / "masks") if is_hidden else None,
+        **common,
+    )
+    here = RestoreSettings(str(tmp_path / "x.npy"), operator=operator, simulate=True, **common)
+    found = []
+    for name, settings in (("before", before), ("here", here)):
+        job = restore_job(tiny_run, settings, tmp_path / name)
+        for _ in work_through(job):
+            pass
+        found.append(Restoration.load(job.output.tensors(0)).images)
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
+
+
+def test_random_masks_are_known_from_the_record_alone(damage: Damage, tiny_run: Path, tmp_path: Path) -> None:
+    output = damage(f"{tmp_path / 'x.npy'}[3:]", operator="inpaint:random=0.5")
+    assert json.loads((output.path / "degradation.json").read_text())["numbers"] == [3, 4, 5, 6]
+    settings = RestoreSettings(str(output.path / "measurements.npy"), operator="inpaint:random=0.5", **QUICK)
+    item = restore_job(tiny_run, settings, tmp_path / "out").work.read(0)
+    assert torch.equal(item.parameters["mask"][0] == 0, (item.y == 0))
+    settings = RestoreSettings(str(output.path / "images"), operator="inpaint:random=0.5", **QUICK)
+    with pytest.raises(GenpriorError, match="is another one for each image: give the masks") as raised:
+        restore_job(tiny_run, settings, tmp_path / "other")
+    assert raised.value.argument == "operator"
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"operator": "compressed-sensing:m=21"}, "operator"),
+        ({"operator": "denoise"}, "operator"),
+    ],
+)
+def test_another_operator_than_the_record_tells_is_refused(
+    damage: Damage, tiny_run: Path, tmp_path: Path, changes: dict[str, object], argument: str
+) -> None:
+    output = damage(operator="compressed-sensing:m=20")
+    given = {"operator": "compressed-sensing:m=20", "seed": 0, **changes}
+    settings = RestoreSettings(str(output.path / "measurements.npy"), **given)
+    with pytest.raises(GenpriorError, match="were made with") as raised:
+        restore_job(tiny_run, settings, tmp_path / "out")
+    assert raised.value.argument == argument
+
+
+def test_unreadable_images_are_left_out_until_they_are_mended(
+    damage: Damage, image_folder: Callable[..., Path]
+) -> None:
+    folder = image_folder(4)
+    whole = np.load(damage(folder, "whole", operator="denoise", noise="gaussian").path / "measurements.npy")
+    original = (folder / "a.png").read_bytes()
+    (folder / "a.png").write_text("text")
+    settings = {"operator": "denoise", "noise": "gaussian", "batch_size": 2}
+    output = damage(folder, **settings)
+    record = json.loads((output.path / "degradation.json").read_text())
+    assert record["names"] == ["b", "c", "d"]
+    np.testing.assert_array_equal(np.load(output.path / "measurements.npy"), whole[1:])
+    (folder / "a.png").write_bytes(original)
+    np.testing.assert_array_equal(np.load(damage(folder, **settings).path / "measurements.npy"), whole)
+
+
+def test_images_of_several_sizes_need_one(
+    damage: Damage, image_folder: Callable[..., Path], some_images: Callable[..., Tensor]
+) -> None:
+    folder = image_folder(2)
+    write_image(to_uint8(some_images(1, (3, 12, 10))[0]), folder / "z.png")
+    with pytest.raises(GenpriorError, match=r"z.png is 3x12x10, expected 1x8x8; --size and --channels"):
+        damage(folder, operator="denoise")
+    output = damage(folder, operator="denoise", size=6, channels=3)
+    assert np.load(output.path / "measurements.npy").shape == (3, 3, 6, 6)
+
+
+def test_what_is_no_image_is_not_damaged(damage: Damage, tmp_path: Path) -> None:
+    np.save(tmp_path / "y.npy", np.zeros((2, 30), np.float32))
+    with pytest.raises(GenpriorError, match=r"expected images .C, H, W., got items of shape 30"):
+        damage(tmp_path / "y.npy", operator="denoise")
+    assert not (tmp_path / "damaged").exists()
+
+
+def test_the_command_names_all_that_is_needed() -> None:
+    settings = DegradeSettings("x", "inpaint:box=3", "gaussian:sigma=0.1", seed=4)
+    assert restoring_command(settings, Path("my out")) == (
+        "genprior restore RUN 'my out/measurements.npy' --operator inpaint --mask 'my out/masks' "
+        "--noise gaussian:sigma=0.1 --seed 4 --out 'my out-restored'"
+    )
+    settings = DegradeSettings("x", "compressed-sensing:m=9")
+    assert "--operator compressed-sensing:m=9 --noise none --out" in restoring_command(settings, Path("a"))
+
+
+def test_a_part_whose_images_are_all_unreadable_now_leaves_no_measurements(
+    damage: Damage, image_folder: Callable[..., Path]
+) -> None:
+    folder = image_folder(4)
+    settings = {"operator": "denoise", "batch_size": 2}
+    (folder / "d.png").write_text("text")
+    output = damage(folder, **settings)
+    assert output.tensors(1).exists()
+    output.reopen(1)
+    (folder / "c.png").write_text("text")
+    damage(folder, **settings)
+    assert not output.tensors(1).exists()
+    assert len(np.load(output.path / "measurements.npy")) == 2
+
+
+@pytest.mark.parametrize("kind", ["measurements.npy", "images"])
+def test_the_recorded_noise_is_taken_over(damage: Damage, tiny_run: Path, tmp_path: Path, kind: str) -> None:
+    noise = "poisson:gain=0.02"
+    path = str(damage(operator="denoise", noise=noise).path / kind)
+
+    def stored(**given: object) -> dict[str, object]:
+        job = restore_job(tiny_run, RestoreSettings(path, operator="denoise", **given), tmp_path / str(len(given)))
+        return json.loads((job.output.path / "settings.json").read_text())["settings"]
+
+    assert stored()["noise"] == noise
+    assert stored(noise_level=0.1)["noise"] is None
+    assert stored(noise="poisson:gain=2e-2", fidelity="l2")["noise"] == noise  # in the recorded spelling
+    with pytest.raises(GenpriorError, match=r"were made with poisson:gain=0.02, got poisson$") as raised:
+        stored(noise="poisson")
+    assert raised.value.argument == "noise"
+
+
+def test_options_of_the_recorded_operator_are_not_left_out(damage: Damage, tiny_run: Path, tmp_path: Path) -> None:
+    def attempt(path: Path, operator: str) -> None:
+        settings = RestoreSettings(str(path / "measurements.npy"), operator=operator)
+        restore_job(tiny_run, settings, tmp_path / f"restored-{path.name}")
+
+    quarter = damage(out="quarter", operator="downsample:factor=4").path
+    with pytest.raises(GenpriorError, match=r"were made with downsample:factor=4, got downsample$") as raised:
+        attempt(quarter, "downsample")
+    assert raised.value.argument == "operator"
+    attempt(damage(out="half", operator="downsample:factor=2").path, "downsample")
+
+
+def test_another_kernel_in_the_same_file_is_refused(damage: Damage, tmp_path: Path) -> None:
+    np.save(tmp_path / "kernel.npy", np.ones((3, 3)))
+    operator = f"blur:file={tmp_path / 'kernel.npy'}"
+    damage(operator=operator)
+    damage(operator=operator)
+    np.save(tmp_path / "kernel.npy", np.ones((1, 3)))
+    with pytest.raises(GenpriorError, match=r"other settings .kernel bytes") as raised:
+        damage(operator=operator)
+    assert raised.value.argument == "out"
+
+
+def test_damaging_needs_no_solver() -> None:
+    code = "import sys, genprior.restoring.degrading; sys.exit('genprior.restoration.solve' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

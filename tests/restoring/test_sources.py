@@ -1,0 +1,158 @@
+"""Images read one at a time, from all kinds of sources."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from genprior.data import load_data
+from genprior.errors import GenpriorError
+from genprior.images import to_float, to_uint8
+from genprior.restoring import sources
+from genprior.restoring.degradation_record import MEASUREMENTS, RECORD
+from genprior.restoring.sources import open_source
+from genprior.runs.run_folder import write_json
+
+
+def everything(text: object) -> tuple[list[str], Tensor]:
+    source = open_source(str(text))
+    return list(source.names), torch.stack([source.read(i) for i in range(len(source))])
+
+
+def test_folder_is_in_the_order_of_names(image_folder: Callable[..., Path], some_images: Callable[..., Tensor]) -> None:
+    names, x = everything(image_folder(3))
+    assert names == ["a", "b", "c"]
+    assert torch.equal(x, to_float(to_uint8(some_images(3))))
+
+
+def test_pictures_are_read_when_they_are_asked_for(
+    image_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    original = sources.read_image
+    monkeypatch.setattr(sources, "read_image", lambda path: read.append(path.name) or original(path))
+    source = open_source(str(image_folder(3)))
+    assert read == []
+    source.read(1)
+    assert read == ["b.png"]
+
+
+def test_single_picture(image_folder: Callable[..., Path]) -> None:
+    names, x = everything(image_folder(2) / "b.png")
+    assert names == ["b"]
+    assert x.shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "uint16", "bool"])
+def test_arrays_keep_what_they_hold(tmp_path: Path, suffix: str, dtype: str) -> None:
+    values = (np.random.default_rng(0).random((3, 8, 8)) * sources.SCALES[dtype]).astype(dtype)
+    path = tmp_path / f"a{suffix}"
+    np.save(path, values) if suffix == ".npy" else np.savez(path, images=values, labels=np.arange(3))
+    names, x = everything(path)
+    assert names == ["000000", "000001", "000002"]
+    assert x.dtype == torch.float32
+    np.testing.assert_allclose(x.numpy(), values.astype(np.float32) / sources.SCALES[dtype], rtol=1e-7)
+
+
+def test_floats_are_not_rounded(tmp_path: Path) -> None:
+    values = torch.rand(2, 100) * 3 - 1
+    np.save(tmp_path / "y.npy", values.numpy())
+    assert torch.equal(everything(tmp_path / "y.npy")[1], values)
+
+
+def test_data_set_gives_what_load_data_gives() -> None:
+    names, x = everything("digits[5:8]")
+    assert names == ["000005", "000006", "000007"]
+    assert torch.equal(x, load_data("digits[5:8]").take(torch.arange(3)))
+
+
+@pytest.mark.parametrize("text", ["digits[-2:]", "digits[1795:]", "digits[1795:9999]"])
+def test_the_same_image_has_the_same_number_in_every_slice(text: str) -> None:
+    source, whole = open_source(text), load_data("digits")
+    assert list(source.numbers) == [1795, 1796]
+    assert torch.equal(source.read(1), whole.take(torch.tensor([1796]))[0])
+
+
+def test_slices_work_on_folders_and_arrays(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = open_source(f"{image_folder(4)}[1:3]")
+    assert list(folder.names) == ["b", "c"]
+    assert list(folder.numbers) == [1, 2]
+    np.save(tmp_path / "a.npy", np.arange(40, dtype=np.float32).reshape(4, 10))
+    array = open_source(f"{tmp_path / 'a.npy'}[-1:]")
+    assert list(array.numbers) == [3]
+    assert array.read(0)[0] == 30
+
+
+def test_names_that_differ_in_their_suffix_alone_keep_it() -> None:
+    assert sources.stems(["a.png", "b.png", "b.jpg", "c/b.png"]) == ["a", "b.png", "b.jpg", "c/b"]
+
+
+def test_measurements_of_degrade_keep_names_and_numbers(tmp_path: Path) -> None:
+    np.save(tmp_path / MEASUREMENTS, np.zeros((2, 5), np.float32))
+    write_json(
+        tmp_path / RECORD, {"operator": "denoise", "noise": "none", "seed": 0, "names": ["p", "q"], "numbers": [4, 9]}
+    )
+    source = open_source(str(tmp_path / MEASUREMENTS))
+    assert (list(source.names), list(source.numbers)) == (["p", "q"], [4, 9])
+
+
+def test_a_changed_source_is_another_one(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder(2)
+    before = open_source(str(folder)).identity
+    assert open_source(str(folder)).identity == before
+    (folder / "a.png").rename(folder / "z.png")
+    assert open_source(str(folder)).identity != before
+
+
+BAD = {
+    "nothing": (lambda at: at / "nothing.png", "no such file or folder"),
+    "no format": (lambda at: _text(at / "a.txt"), "expected a folder, a data set or a file that ends in .*a.txt"),
+    "empty folder": (lambda at: at, "found none"),
+    "no array": (lambda at: _text(at / "a.npy"), "cannot read .* as an array"),
+    "no archive": (lambda at: _text(at / "a.npz"), "cannot read .* as an array"),
+    "single number": (lambda at: _save(at / "a.npy", np.zeros(())), "expected items along the first axis"),
+    "no items": (lambda at: _save(at / "a.npy", np.zeros((0, 8, 8))), "expected items along the first axis"),
+    "integers": (lambda at: _save(at / "a.npy", np.zeros((2, 8, 8), int)), "got int64: convert them"),
+    "pickle": (lambda at: _save(at / "a.npy", np.array([[None]])), "cannot read .* as an array"),
+    "empty slice": (lambda at: f"{_save(at / 'a.npy', np.zeros((2, 4)))}[5:]", "keeps none of 2"),
+    "unknown data": (lambda _: "mnits", "did you mean 'mnist'"),
+}
+
+
+def _text(path: Path) -> Path:
+    path.write_text("text")
+    return path
+
+
+def _save(path: Path, array: np.ndarray) -> Path:
+    np.save(path, array)
+    return path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_no_source_is_told(tmp_path: Path, case: str) -> None:
+    make, message = BAD[case]
+    with pytest.raises(GenpriorError, match=message) as raised:
+        open_source(str(make(tmp_path)))
+    assert raised.value.argument == "images"
+    assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("name", ["a.png", "y.npy"])
+def test_changed_contents_of_a_file_are_another_source(
+    image_folder: Callable[..., Path], name: str, some_images: Callable[..., Tensor]
+) -> None:
+    path = image_folder(1) / name
+    _save(path.with_name("y.npy"), some_images(1).numpy())
+    before, data = open_source(str(path)).identity, path.read_bytes()
+    assert open_source(str(path)).identity == before
+    os.utime(path, ns=(0, 0))
+    assert open_source(str(path)).identity != before
+    path.write_bytes(data + b"more")
+    os.utime(path, ns=(before["modified"], before["modified"]))
+    assert open_source(str(path)).identity != before

@@ -1,0 +1,218 @@
+"""A run examined: record, samples, scores, verdict."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from genprior.data import load_data
+from genprior.diagnosis.health_verdict import Sampled
+from genprior.errors import GenpriorError
+from genprior.families import GANConfig
+from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.execute import execute
+from genprior.runs.metrics import METRICS
+from genprior.runs.prepare import new_run, resumed_run
+from genprior.runs.run_folder import open_run
+from genprior.runs.step_log import append_event
+from genprior.scoring import diagnosis_experiment as diagnose
+from genprior.scoring.diagnosis_experiment import FILE, Examination, _with_scores
+from tiny_run import make_tiny_run
+
+
+def _trained(path: Path, **changes: object) -> Path:
+    config = GANConfig(
+        **{
+            **{"data": "digits", "size": 8, "latent_size": 4, "batch_size": 8, "threads": 1, "precision": "float32"},
+            **{"model": "dcgan:generator_width=4,discriminator_width=8", "images_seen": 2000, "preset": "dcgan-28"},
+            **changes,
+        }
+    )
+    prepared = new_run(path, config)
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    return path
+
+
+def _examined(path: Path, root: Path) -> Examination:
+    examination = Examination(path, data_root=root)
+    fractions = [stage.fraction for stage in examination.examine()]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    return examination
+
+
+def test_a_weak_generator_loses_and_the_verdict_is_saved(tmp_path: Path, root: Path) -> None:
+    run = _trained(tmp_path / "run", generator_learning_rate=1e-9, discriminator_learning_rate=0.01)
+    examination = _examined(run, root)
+    assert examination.found is not None
+    assert examination.found.verdict == "discriminator wins"
+    saved = json.loads((run / FILE).read_text())
+    assert (saved["verdict"], saved["is_ill"], saved["images_seen"]) == ("discriminator wins", True, 2016)
+    assert saved["signs"][-1]["until_images"] == 2016
+    assert saved["remedy"]
+
+
+def test_a_run_that_stopped_is_not_finite(tmp_path: Path, root: Path) -> None:
+    run = make_tiny_run(tmp_path / "run")
+    event = {
+        "event": "stopped",
+        "step": 9,
+        "images_seen": 24,
+        "not_finite": ["generator_loss"],
+        "back_to": 0,
+        "rate": None,
+    }
+    append_event(open_run(run), event)
+    found = _examined(run, root).found
+    assert found is not None
+    assert found.verdict == "non-finite"
+    assert found.evidence[0] == "step 9 was not finite: generator_loss"
+
+
+def test_a_short_record_is_told_and_samples_judged_alone(tmp_path: Path, root: Path) -> None:
+    examination = _examined(make_tiny_run(tmp_path / "run"), root)
+    assert any("signs need 50: samples alone were judged" in note for note in examination.notes)
+
+
+def test_a_run_that_went_on_after_a_stop_is_not_held_to_it(tmp_path: Path, root: Path) -> None:
+    run = make_tiny_run(tmp_path / "run")
+    event = {"event": "stopped", "step": 2, "images_seen": 16, "not_finite": ["x"], "back_to": 0, "rate": None}
+    append_event(open_run(run), event)
+    found = _examined(run, root).found
+    assert found is not None
+    assert found.verdict != "non-finite"
+
+
+def _metrics(images: int) -> dict[str, Any]:
+    ends = {"value": 0.9, "low": 0.8, "high": 1.0}
+    score = {"title": "precision", "better": "higher", "unit": "share", **ends, "floor": ends}
+    classes = {"names": ["0"], "counts": [1], "expected": [1.0], "chi_square": 0.0, "floor_chi_square": 0.0}
+    judge = {"data": "digits", "accuracy": 0.99, "hash": "abc"}
+    rest = {"modes": {"found": 3, "of": 10}, "notes": [], "held_out": "digits"}
+    numbers = {"images_seen": images, "samples": 1000, "real": 1000}
+    return {**numbers, **rest, "judge": judge, "classes": classes, "scores": {"precision": score}}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_used"),
+    [({}, True), ({"images_seen": 1}, False), ({"samples": 100}, False), ({"scores": {"precision": {}}}, False)],
+    ids=["fresh", "stale", "few", "damaged"],
+)
+def test_kept_scores_are_used_where_they_are_whole_and_fresh(
+    change: dict[str, Any], is_used: bool, tmp_path: Path, root: Path
+) -> None:
+    run = _trained(tmp_path / "run", images_seen=48, generator_learning_rate=0.01)
+    checkpoint, _ = load_checkpoint(run / "checkpoint")
+    assert checkpoint is not None
+    (run / METRICS).write_text(json.dumps({**_metrics(checkpoint.images_seen), **change}))
+    examination = Examination(run, data_root=root)
+    assert (examination._kept_metrics() is not None) == is_used
+
+
+@pytest.mark.parametrize(
+    ("samples", "has_held_out", "expected"), [(1000, True, ((3, 10), 0.7)), (100, False, (None, None))]
+)
+def test_what_scores_are_not_made_for_is_not_taken_from_them(
+    samples: int, has_held_out: bool, expected: tuple[object, object]
+) -> None:
+    metrics = {**_metrics(48), "samples": samples}
+    metrics["scores"]["memorisation"] = {"value": 0.7}
+    found = _with_scores(Sampled(1.0), metrics, has_held_out)
+    assert (found.modes, found.copies) == expected
+    del metrics["scores"]["precision"]
+    assert _with_scores(Sampled(1.0), metrics, has_held_out).precision is None
+
+
+def test_data_that_no_classifier_judges_are_told(tmp_path: Path, root: Path) -> None:
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8))
+    examination = _examined(_trained(tmp_path / "run", data=str(tmp_path / "images.npy")), root)
+    assert "whether the samples are copies is not known" in examination.notes[0]
+    assert "no classifier looked at the samples" in examination.notes[1]
+    assert "--judge" in examination.notes[1]
+
+
+def test_points_are_judged_by_their_record_and_spread(
+    make_run: Callable[..., object], tmp_path: Path, root: Path
+) -> None:
+    make_run(images_seen=4000)
+    found = _examined(tmp_path / "run", root).found
+    assert found is not None
+    assert found.verdict == "healthy"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A prior of which these points are drawn."""
+
+    x: Tensor
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        return self.x[:count]
+
+
+@pytest.mark.parametrize(
+    ("modes", "verdict", "told"), [(8, "healthy", []), (3, "collapsed", ["the samples hold 3 of 8 modes"])]
+)
+def test_points_that_miss_modes_are_called_collapsed(
+    modes: int,
+    verdict: str,
+    told: list[str],
+    make_run: Callable[..., object],
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_run(images_seen=4000)
+    data = load_data("ring")
+    assert data.labels is not None
+    x = data.take((data.labels < modes).nonzero()[:2000, 0])
+    monkeypatch.setattr(diagnose, "load_prior", lambda path: Drawn(x))
+    monkeypatch.setattr(diagnose.Examination, "_is_young", lambda self, images: False)
+    found = _examined(tmp_path / "run", root).found
+    assert found is not None
+    assert (found.verdict, found.evidence) == (verdict, told)
+
+
+@pytest.mark.parametrize("what", ["untrained", "nothing"])
+def test_without_a_checkpoint_it_is_one_line(what: str, tmp_path: Path) -> None:
+    if what == "untrained":
+        new_run(tmp_path / "run", GANConfig(data="digits"))
+    expected = {"untrained": "has no checkpoint of a trained model", "nothing": "is not a run"}[what]
+    with pytest.raises(GenpriorError, match=expected):
+        Examination(tmp_path / "run")
+
+
+def test_the_exit_code_tells(genprior: Callable[..., str], tmp_path: Path, root: Path) -> None:
+    run = _trained(tmp_path / "run", generator_learning_rate=1e-9, discriminator_learning_rate=0.01)
+    output = genprior("diagnose", run, "--data-root", root, code=1)
+    assert "discriminator wins since" in output
+    assert "remedy: bound the discriminator's slope" in output
+
+
+def test_alarms_are_recorded_during_training_once(tmp_path: Path) -> None:
+    run = _trained(tmp_path / "run", generator_learning_rate=1e-9, discriminator_learning_rate=0.01)
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [(event["event"], event["verdict"]) for event in events] == [("alarm", "discriminator wins")]
+
+
+def test_alarms_stand_once_after_a_resume(tmp_path: Path) -> None:
+    settings = {"generator_learning_rate": 1e-9, "discriminator_learning_rate": 0.01}
+    whole = _trained(tmp_path / "whole", images_seen=3000, **settings)
+    run = open_run(_trained(tmp_path / "parts", images_seen=1700, **settings))
+    run.events.write_text(run.events.read_text() + '{"event": "alarm", "st')
+    prepared = resumed_run(run.path, {"images_seen": 3000})
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    events = (whole / "events.jsonl").read_text()
+    assert run.events.read_text() == events
+    assert events.count("\n") == 1
+
+
+def test_help_names_it(genprior: Callable[..., str]) -> None:
+    assert "diagnose" in genprior("--help")

@@ -1,0 +1,213 @@
+"""A run's scores: what is measured, saved, kept for the next time, and refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import genprior
+from genprior.errors import GenpriorError
+from genprior.evaluation.features import seen
+from genprior.evaluation.scores import SCORES
+from genprior.families import parse_config
+from genprior.images import write_image
+from genprior.judges.classifier_judge import FOLDER
+from genprior.runs.execute import execute
+from genprior.runs.metrics import METRICS
+from genprior.runs.prepare import new_run
+from genprior.runs.run_folder import Run, write_json
+from genprior.scoring.evaluation_experiment import Evaluation
+from tiny_judge import load_tiny, make_tiny_judge
+
+TINY = {"data": "digits[:400]", "size": 8, "batch_size": 8, "images_seen": 48, "threads": 1, "precision": "float32"}
+SETTINGS = {
+    "gan": {"latent_size": 4, "model": "dcgan:generator_width=4,discriminator_width=4,norm=none"},
+    "glo": {"latent_size": 4, "model": "dcgan:generator_width=4", "density": "gaussian"},
+    "glow": {"steps": 1, "width": 4},
+    "vae": {"latent_size": 3, "model": "dense:width=8"},
+}
+HELD_OUT = "digits[400:]"
+
+
+def _train(path: Path, family: str = "vae", **changes: object) -> Path:
+    prepared = new_run(path, parse_config({"family": family, **TINY, **SETTINGS[family], **changes}))
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _train(tmp_path_factory.mktemp("runs") / "vae")
+
+
+def _evaluated(run: Path, root: Path, **changes: object) -> dict:
+    settings = {"held_out": HELD_OUT, "judge": "digits", "count": 60, "inversions": 2, **changes}
+    evaluation = Evaluation(run, data_root=root, **settings)
+    shares = [stage.fraction for stage in evaluation.measure()]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] <= shares[-1] == 1
+    saved = json.loads((run / METRICS).read_text())
+    assert saved == evaluation.metrics
+    return saved
+
+
+@pytest.fixture(scope="module")
+def metrics(run: Path, root: Path) -> dict:
+    return _evaluated(run, root, count=150, inversions=4)
+
+
+def test_every_score_stands_beside_real_images(metrics: dict) -> None:
+    assert metrics["scores"].keys() == SCORES.keys()
+    for name, each in metrics["scores"].items():
+        assert each.keys() == {"title", "value", "low", "high", "floor", "better", "unit"}
+        assert each["low"] <= each["value"] <= each["high"]
+        assert each["floor"]["low"] <= each["floor"]["value"] <= each["floor"]["high"]
+        assert (each["title"], each["better"]) == (SCORES[name].title, SCORES[name].better)
+
+
+def test_samples_of_a_model_that_learnt_nothing_are_worse_than_real_images(metrics: dict) -> None:
+    scores = metrics["scores"]
+    assert scores["frechet"]["low"] > 2 * scores["frechet"]["floor"]["high"]
+    assert scores["coverage"]["high"] < scores["coverage"]["floor"]["low"]
+    assert scores["coverage"]["floor"]["value"] > 0.9
+    assert metrics["classes"]["p_value"] < 1e-6
+    assert metrics["modes"]["found"] < metrics["modes"]["of"] == 10
+
+
+def test_the_floor_is_what_chance_does_where_both_sides_are_the_same(metrics: dict) -> None:
+    floor = metrics["scores"]["inversion_ratio"]["floor"]
+    assert floor["value"] == 1
+    assert floor["low"] < 1 < floor["high"]
+    assert metrics["scores"]["memorisation"]["floor"]["value"] == pytest.approx(0.01, abs=0.01)
+
+
+def test_what_else_is_saved(metrics: dict, run: Path, root: Path) -> None:
+    assert metrics["images_seen"] == 48
+    assert (metrics["samples"], metrics["real"]) == (150, 150)
+    classes = metrics["classes"]
+    assert classes["names"] == [str(i) for i in range(10)]
+    assert sum(classes["counts"]) == 150 == round(sum(classes["expected"]))
+    assert metrics["judge"]["data"] == "digits"
+    assert metrics["judge"]["accuracy"] > 0.9
+    assert len(metrics["judge"]["hash"]) == 64
+
+
+def test_numbers_are_those_that_each_part_gives_alone(metrics: dict, run: Path, root: Path) -> None:
+    judge, prior = make_tiny_judge(root / FOLDER), genprior.load_prior(run)
+    training = load_tiny("digits[:400]")
+    counts = torch.bincount(judge.classifier(prior.sample(150)).argmax(1), minlength=10)
+    assert metrics["classes"]["counts"] == counts.tolist()
+    real = torch.bincount(seen(judge.classifier, training)[1], minlength=10)
+    assert metrics["classes"]["expected"] == pytest.approx((150 / 400 * real).tolist())
+
+
+@pytest.mark.parametrize("family", ["gan", "glo", "glow"])
+def test_runs_of_every_family_are_scored(family: str, tmp_path: Path, root: Path) -> None:
+    metrics = _evaluated(_train(tmp_path / family, family), root)
+    assert {"precision", "recall", "inversion"} <= metrics["scores"].keys()
+    if family == "glow":
+        assert metrics["scores"]["inversion"]["value"] < 1e-8
+
+
+def test_the_same_seed_gives_the_same_numbers(run: Path, root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    found = _evaluated(copy, root)
+    assert _evaluated(copy, root) == found
+    assert _evaluated(copy, root, seed=1) != found
+
+
+def test_scores_that_need_more_images_are_left_out_and_told(run: Path, root: Path, tmp_path: Path) -> None:
+    metrics = _evaluated(shutil.copytree(run, tmp_path / "run"), root, inversions=0)
+    assert not {"frechet", "memorisation", "inversion", "inversion_ratio"} & metrics["scores"].keys()
+    assert (
+        "left out: Fréchet distance needs at least 129 samples and as many held-out images, there are 60"
+        in metrics["notes"]
+    )
+    assert any(note.startswith("left out: error of inverting") and "there are 0" in note for note in metrics["notes"])
+
+
+def test_notes_tell_how_many_were_asked_for_and_what_may_have_been_seen(run: Path, root: Path) -> None:
+    notes = Evaluation(run, held_out="digits[300:]", data_root=root).notes
+    assert "400 samples; real against real: 400 images of digits[:400] against 400 of digits[300:]" in notes[0]
+    assert notes[1].startswith("10,000 samples were asked for")
+    assert "which may hold the images of digits[300:]" in notes[2]
+
+
+def test_looking_finds_the_same_and_writes_nothing(run: Path, root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    evaluation = Evaluation(copy, 60, HELD_OUT, "digits", data_root=root, inversions=2)
+    written = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert list(evaluation.look())[-1].fraction == 1
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == written
+    assert evaluation.metrics == _evaluated(copy, root)
+
+
+# Bad input.
+
+
+def test_an_unlabelled_folder_needs_a_judge(tmp_path: Path, root: Path) -> None:
+    images = genprior.load_data("digits[:40]", size=8).images
+    for i, image in enumerate(images):
+        write_image(image, tmp_path / "photos" / f"{i}.png")
+    run = _train(tmp_path / "run", data=str(tmp_path / "photos"))
+    with pytest.raises(GenpriorError, match=r"judge: .*photos has no labels .* with --judge, such as --judge mnist"):
+        Evaluation(run, held_out=HELD_OUT, data_root=root)
+    metrics = _evaluated(run, root)
+    assert metrics["judge"]["data"] == "digits"
+    assert metrics["samples"] == 40
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, 3), (0, 0), (-5, -5)])
+def test_a_handful_of_samples_is_too_few_for_any_score(run: Path, root: Path, count: int, expected: int) -> None:
+    with pytest.raises(GenpriorError, match=rf"count: no score is defined for fewer samples than 4, got {expected}"):
+        Evaluation(run, count, HELD_OUT, data_root=root)
+
+
+def test_a_handful_of_held_out_images_is_too_few(run: Path, root: Path) -> None:
+    with pytest.raises(GenpriorError, match="held_out: no score is defined for fewer held-out images than 4, got 2"):
+        Evaluation(run, held_out="digits[400:402]", data_root=root)
+
+
+def test_one_inversion_is_too_few(run: Path, root: Path) -> None:
+    with pytest.raises(GenpriorError, match="inversions: expected 0 for none, or at least 2, got 1"):
+        Evaluation(run, held_out=HELD_OUT, data_root=root, inversions=1)
+
+
+def test_held_out_images_must_be_named_where_the_data_have_none(run: Path, root: Path) -> None:
+    with pytest.raises(GenpriorError, match=r"held_out: digits\[:400\] has no test images of its own"):
+        Evaluation(run, data_root=root)
+
+
+def test_held_out_images_that_cannot_be_used_are_named(run: Path, root: Path) -> None:
+    with pytest.raises(GenpriorError, match=r"^held_out: unknown data set"):
+        Evaluation(run, held_out="nowhere", data_root=root)
+
+
+def test_points_are_refused(make_run: Callable[..., Run], root: Path) -> None:
+    with pytest.raises(GenpriorError, match="models points, which no classifier sees; runs of images are evaluated"):
+        Evaluation(make_run().path, data_root=root)
+
+
+def test_an_untrained_run_is_refused(tmp_path: Path, root: Path) -> None:
+    prepared = new_run(tmp_path / "new", parse_config({"family": "vae", **TINY, **SETTINGS["vae"]}))
+    with pytest.raises(GenpriorError, match=r"run: .*new has no checkpoint; train it first"):
+        Evaluation(prepared.run.path, held_out=HELD_OUT, data_root=root)
+
+
+def test_data_that_changed_since_training_are_refused(run: Path, root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    environment = json.loads((copy / "environment.json").read_text())
+    write_json(copy / "environment.json", {**environment, "data_sha256": "0"})
+    with pytest.raises(GenpriorError, match=r"run: digits\[:400\] is no longer what .* was trained on"):
+        Evaluation(copy, held_out=HELD_OUT, data_root=root)
+
+
+def test_samples_that_are_not_finite_are_told(run: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation = Evaluation(run, 10, HELD_OUT, "digits", data_root=root)
+    monkeypatch.setattr(evaluation.inputs.prior, "sample", lambda count, _: torch.full((count, 1, 8, 8), torch.nan))
+    with pytest.raises(GenpriorError, match=r"run: samples of .* are not finite: its training has diverged"):
+        list(evaluation.measure())
