@@ -4,12 +4,13 @@ Imports errors and specs of ours, and never torch.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from genprior.errors import GenpriorError, suggestion
 from genprior.specs import Spec, Table
@@ -72,7 +73,13 @@ class Settings(Model):
     @classmethod
     def settings(cls) -> list[Setting]:
         """Returns all fields that a user may set, in their order."""
-        return [_setting(name, field) for name, field in cls.model_fields.items() if field.description is not None]
+        return [_setting(name, field) for name, field in _fields(cls) if field.description is not None]
+
+    @classmethod
+    def tables(cls) -> dict[str, Table]:
+        """Returns the tables that fields name entries of, by the fields' names."""
+        marks = {name: [mark for mark in field.metadata if isinstance(mark, Table)] for name, field in _fields(cls)}
+        return {name: mark for name, found in marks.items() for mark in found}
 
     def same_outcome(self, other: "Settings") -> bool:
         """Whether two settings differ at most in what does not decide the outcome."""
@@ -156,10 +163,15 @@ def _told(model: type[Model], error: ValidationError) -> GenpriorError:
     return GenpriorError(message[0].lower() + message[1:] + got, argument=argument)
 
 
-def _setting(name: str, field: Any) -> Setting:  # noqa: ANN401 - pydantic's FieldInfo
+def _fields(model: type[Model]) -> Iterable[tuple[str, FieldInfo]]:
+    return model.model_fields.items()
+
+
+def _setting(name: str, field: FieldInfo) -> Setting:
     table = next((mark for mark in field.metadata if isinstance(mark, Table)), None)
     flag = next((mark for mark in field.metadata if isinstance(mark, Flag)), Flag())
-    told = f"{field.description} {table.described()}." if table is not None else field.description
+    description = field.description or ""
+    told = f"{description} {table.described()}." if table is not None else description
     kind, is_many = _plain(field.annotation)
     default = None if field.is_required() else field.default
     return Setting(name, kind, is_many, told, default, field.is_required(), flag)

@@ -22,9 +22,9 @@ T = TypeVar("T")
 Value = float | int | str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spec:
-    """A name and its options, as a user wrote them.
+    """A name and its options, as a user wrote them; it equals its text.
 
     Attributes:
         name: Of an entry of a table.
@@ -49,6 +49,9 @@ class Spec:
         options = ",".join(f"{key}={value}" for key, value in self.options.items())
         return f"{self.name}:{options}" if options else self.name
 
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other) if isinstance(other, Spec | str) else NotImplemented
+
     def __hash__(self) -> int:
         return hash(str(self))
 
@@ -56,11 +59,11 @@ class Spec:
         """Returns the spec with options added, or in the place of its own."""
         return Spec(self.name, {**self.options, **{key: str(value) for key, value in options.items()}})
 
-    def build(self, table: Mapping[str, Callable[..., T]], argument: str, **given: object) -> T:
+    def build(self, table: "Entries[T]", argument: str, **given: object) -> T:
         """Returns the object that the spec names.
 
         Arguments:
-            table: Known names and what makes their objects.
+            table: Known names and what makes their objects, or where these are.
             argument: What the user calls it, for error messages.
             given: Arguments that the caller adds and the user may not set.
 
@@ -74,7 +77,7 @@ class Spec:
         """
         return _entry(table, self.name, argument)(**given, **self.values(table, argument, *given))
 
-    def values(self, table: Mapping[str, Callable[..., Any]], argument: str, *given: str) -> dict[str, Value]:
+    def values(self, table: "Entries[Any]", argument: str, *given: str) -> dict[str, Value]:
         """Returns the options as numbers and words; errors as `build` has them.
 
         Arguments:
@@ -91,6 +94,15 @@ class Spec:
             is_word = parameters[key].annotation in (str, str | None)
             values[key] = text if is_word else _number(text, f"option '{key}' of '{self.name}'", argument)
         return values
+
+    def check(self, table: "Entries[Any]", argument: str) -> None:
+        """Raises `GenpriorError` for what `build` would refuse, as far as that is known without what a caller gives."""
+        given = table.given if isinstance(table, Table) else ()
+        values = self.values(table, argument, *given)
+        made = _entry(table, self.name, argument)
+        needed = {each.name for each in inspect.signature(made).parameters.values() if each.default is each.empty}
+        if not needed & set(given):
+            made(**values)
 
     def means(self, other: "Spec", table: Mapping[str, Callable[..., Any]]) -> bool:
         """Whether two specs name the same, those options among them that they leave to their defaults."""
@@ -165,7 +177,11 @@ class Table:
                     yield str(key.value), value
 
 
-def _entry(table: Mapping[str, Callable[..., T]], name: str, argument: str) -> Callable[..., T]:
+Entries = Mapping[str, Callable[..., T]] | Table
+
+
+def _entry(table: "Entries[T]", name: str, argument: str) -> Callable[..., T]:
+    table = table.load() if isinstance(table, Table) else table
     if name not in table:
         raise GenpriorError(f"unknown {argument} '{name}', {suggestion(name, table)}", argument=argument)
     return table[name]

@@ -9,8 +9,8 @@ from genprior.data import load_data
 from genprior.diagnosis.health_verdict import COLLAPSED, VERDICTS
 from genprior.errors import GenpriorError
 from genprior.modes.published import PUBLISHED
-from genprior.modes.remedies import BASES, PLAIN, ROWS, SUITE, config_of, known, with_options
-from genprior.specs import build
+from genprior.modes.remedies import BASES, PLAIN, ROWS, SUITE, config_of, known
+from genprior.specs import Spec, build
 from genprior.training.penalties import PENALTIES
 
 SMALL = {"ring": "ring:count=300", "grid": "grid:count=300"}
@@ -58,7 +58,7 @@ def test_the_remedy_of_a_collapse_is_the_recipe_of_our_table() -> None:
     assert int(dict(told)["pack"]) == recipe.pack
     penalties = [build(PENALTIES, value, "penalty") for name, value in told if name == "penalty"]
     assert penalties == [build(PENALTIES, penalty, "penalty") for penalty in recipe.penalty]
-    assert "norm=none" in recipe.model
+    assert recipe.model.options["norm"] == "none"
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -82,7 +82,7 @@ def test_all_tables_speak_of_the_same_data() -> None:
     ],
 )
 def test_options_of_a_row_are_merged_into_the_model(model: str, options: dict[str, str], expected: str) -> None:
-    assert with_options(model, options) == expected
+    assert str(Spec.parse(model).with_options(**options)) == expected
 
 
 def test_unknown_names_are_refused_with_a_suggestion() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
-from genprior.models.autoencoder import VAES, Bernoulli, Gaussian, Likelihood
+from genprior.models.autoencoder import VAES, Bernoulli, Gaussian, PixelLikelihood
 from genprior.seeding import initialised
 from genprior.training.loop import Batch, train
 from genprior.training.optimiser import AdamSettings
@@ -30,7 +30,7 @@ def _data(shape: tuple[int, int, int] = SHAPE, count: int = 40) -> Dataset:
 def _vae(
     model: str = "dense",
     seed: int = 0,
-    likelihood: Likelihood = Gaussian(0.3),  # noqa: B008 - frozen
+    likelihood: PixelLikelihood = Gaussian(0.3),  # noqa: B008 - frozen
     dtype: torch.dtype = torch.float32,
     kl_warm_up: float = 0.5,
 ) -> VAE:
@@ -74,7 +74,7 @@ def test_the_kl_term_is_that_of_torch() -> None:
 
 @both_likelihoods
 @pytest.mark.parametrize(("used", "weight"), [(0.0, 0.0), (0.1, 0.2), (0.5, 1.0), (1.0, 1.0)])
-def test_the_record_equals_a_computation_by_hand(likelihood: Likelihood, used: float, weight: float) -> None:
+def test_the_record_equals_a_computation_by_hand(likelihood: PixelLikelihood, used: float, weight: float) -> None:
     vae, x = _vae(likelihood=likelihood, dtype=torch.float64), _data().take(torch.arange(6)).double()
     vae.used = used
     with torch.no_grad():

@@ -20,7 +20,8 @@ from genprior.cli.common import (
     stop_on_signal,
 )
 from genprior.errors import GenpriorError
-from genprior.families import BUDGETS, FAMILIES, RunConfig, Setting, parse_config
+from genprior.families import BUDGETS, FAMILIES, RunConfig, parse_config
+from genprior.settings import Setting
 
 if TYPE_CHECKING:
     from genprior.runs.prepare import PreparedRun
@@ -64,7 +65,7 @@ def _train_command(family: str, config_class: type[RunConfig]) -> Callable[..., 
 
 
 def _flag(setting: Setting) -> Any:  # noqa: ANN401 - a type that is made here
-    kind: Any = Path if setting.name == "data_root" else list[str] if setting.kind is list else setting.kind
+    kind: Any = list[str] if setting.is_many else Path if setting.name == "data_root" else setting.kind
     names = (f"--{setting.name.replace('_', '-')}",) if kind is bool else ()
     default = "" if setting.default in (None, ()) or kind is bool else f" Default {_told(setting.default)}."
     return Annotated[kind | None, typer.Option(*names, help=f"{setting.help}{default}")]

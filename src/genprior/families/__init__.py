@@ -7,10 +7,9 @@ Importing this package does not import torch.
 from genprior.families.gan import GANConfig
 from genprior.families.glo import GLOConfig
 from genprior.families.glow import GlowConfig
-from genprior.families.run_config import BUDGETS, Curves, RunConfig, Setting
+from genprior.families.run_config import BUDGETS, Curves, RunConfig
 from genprior.families.table import FAMILIES, parse_config
 from genprior.families.vae import VAEConfig
-from genprior.specs import build
 
 __all__ = [
     "BUDGETS",
@@ -20,8 +19,6 @@ __all__ = [
     "GLOConfig",
     "GlowConfig",
     "RunConfig",
-    "Setting",
     "VAEConfig",
-    "build",
     "parse_config",
 ]

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from genprior.errors import GenpriorError
 from genprior.families.run_config import Fraction, NotNegative, Positive, RunConfig
-from genprior.specs import build
+from genprior.specs import Spec, Table
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from genprior.models.players import Players
     from genprior.priors.generator_prior import Prior
     from genprior.training.adversarial import GAN
+
+LOSSES = Table("genprior.training.losses", "LOSSES")
+PENALTIES = Table("genprior.training.penalties", "PENALTIES")
+MODELS = Table("genprior.models.players", "MODELS")
 
 
 # The discriminator's slope at real images is penalised instead of its activations normalised, both players move
@@ -74,20 +78,11 @@ class GANConfig(RunConfig):
 
     family: Literal["gan"] = "gan"
     preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
-    loss: Annotated[
-        str,
-        Field(
-            description="saturating, non-saturating, least-squares, least-squares-logit, hinge, wasserstein, "
-            "relativistic."
-        ),
-    ] = "non-saturating"
+    loss: Annotated[Spec, Field(description="What both players minimise:"), LOSSES] = Spec.parse("non-saturating")
     penalty: Annotated[
-        tuple[str, ...],
-        Field(
-            max_length=8,
-            description="On the discriminator's slope: r1, r2, wgan-gp, such as r1:gamma=1,every=8; repeatable; "
-            "none: none.",
-        ),
+        tuple[Spec, ...],
+        Field(max_length=8, description="On the slope of the discriminator, repeatable; none for no penalty:"),
+        PENALTIES,
     ] = ()
     pack: Annotated[
         int,
@@ -96,13 +91,7 @@ class GANConfig(RunConfig):
     unroll: Annotated[
         int, Field(ge=0, le=100, description="Steps by which the generator sees the discriminator ahead; 0: none.")
     ] = 0
-    model: Annotated[
-        str,
-        Field(
-            description="dcgan, mlp or metz, with options: dcgan:generator_width=32,norm=none,deviation=4 (images in a "
-            "group of minibatch deviation)."
-        ),
-    ] = "dcgan"
+    model: Annotated[Spec, Field(description="Networks of both players:"), MODELS] = Spec.parse("dcgan")
     latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 100
     batch_size: Annotated[int, Field(ge=2, le=65536, description="Real images in a discriminator update.")] = 128
     discriminator_updates: Annotated[
@@ -144,15 +133,6 @@ class GANConfig(RunConfig):
         """Loss and family."""
         return f"{self.loss} GAN"
 
-    def check_names(self) -> None:
-        """Raises `GenpriorError` where loss or penalty is not known; the model's name needs the data's shape."""
-        from genprior.training.losses import LOSSES
-        from genprior.training.penalties import PENALTIES
-
-        build(LOSSES, self.loss, "loss")
-        for penalty in self.penalty:
-            build(PENALTIES, penalty, "penalty")
-
     def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "GAN":
         """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
 
@@ -163,9 +143,7 @@ class GANConfig(RunConfig):
         from genprior.models.deviation import MinibatchDeviation
         from genprior.models.layers import BatchNorm2d
         from genprior.training.adversarial import GAN
-        from genprior.training.losses import LOSSES
         from genprior.training.optimiser import AdamSettings
-        from genprior.training.penalties import PENALTIES
         from genprior.training.schedule import SCHEDULES
 
         players = self._players(data.image_shape, self.seed)
@@ -179,16 +157,16 @@ class GANConfig(RunConfig):
         adam = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": self.weight_decay}
         return GAN(
             players,
-            build(LOSSES, self.loss, "loss"),
+            self.loss.build(LOSSES, "loss"),
             batch_size=self.batch_size,
             discriminator_updates=self.discriminator_updates,
             generator_adam=AdamSettings(self.generator_learning_rate, **adam),
             discriminator_adam=AdamSettings(self.discriminator_learning_rate, **adam),
-            penalties=[build(PENALTIES, penalty, "penalty") for penalty in self.penalty],
+            penalties=[penalty.build(PENALTIES, "penalty") for penalty in self.penalty],
             unroll=self.unroll,
             schedule=SCHEDULES[self.schedule],
             average_half_life=self.average_half_life,
-            compared={name: make() for name, make in LOSSES.items()},
+            compared={name: make() for name, make in LOSSES.load().items()},
             **placement(self, fabric),
         )
 
@@ -210,18 +188,16 @@ class GANConfig(RunConfig):
     def game(self) -> "Game":
         """Returns the equilibrium of its loss."""
         from genprior.diagnosis.window import Game
-        from genprior.training.losses import LOSSES
 
-        return Game(build(LOSSES, self.loss, "loss").at_equilibrium()[0])
+        return Game(self.loss.build(LOSSES, "loss").at_equilibrium()[0])
 
     def _players(self, image_shape: tuple[int, int, int], seed: int) -> "Players":
-        from genprior.models.players import MODELS
+
         from genprior.seeding import initialised
 
         return initialised(
-            lambda: build(
+            lambda: self.model.build(
                 MODELS,
-                self.model,
                 "model",
                 image_shape=image_shape,
                 latent_size=self.latent_size,

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from genprior.errors import GenpriorError, suggestion
 from genprior.families.run_config import Curves, Positive, RunConfig
-from genprior.specs import build
+from genprior.specs import Spec, Table
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -15,8 +14,14 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.models.whitened import WhitenedGenerator
+    from genprior.priors.densities import Density
     from genprior.priors.generator_prior import Prior
     from genprior.training.latent_optimisation import GLO
+
+RECONSTRUCTION_LOSSES = Table("genprior.training.reconstruction_losses", "RECONSTRUCTION_LOSSES")
+MODELS = Table("genprior.models.players", "MODELS")
+DENSITIES = Table("genprior.priors.densities", "DENSITIES")
+STARTS = Table("genprior.training.latent_optimisation", "STARTS", given=("data", "size", "seed"))
 
 
 class GLOConfig(RunConfig):
@@ -47,32 +52,21 @@ class GLOConfig(RunConfig):
 
     family: Literal["glo"] = "glo"
     preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
-    loss: Annotated[str, Field(description="l2 or laplacian.")] = "l2"
-    model: Annotated[str, Field(description="dcgan or mlp, with options: dcgan:generator_width=32.")] = "dcgan"
+    loss: Annotated[Spec, Field(description="Error of a made image:"), RECONSTRUCTION_LOSSES] = Spec.parse("l2")
+    model: Annotated[Spec, Field(description="Network of the generator:"), MODELS] = Spec.parse("dcgan")
     latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of a code.")] = 100
-    start: Annotated[str, Field(description="Where codes start: pca or random.")] = "pca"
+    start: Annotated[Spec, Field(description="Where codes start:"), STARTS] = Spec.parse("pca")
     batch_size: Annotated[int, Field(ge=2, le=65536, description="Images in an update.")] = 128
     generator_learning_rate: Annotated[Positive, Field(description="Adam's largest step size.")] = 0.002
     code_learning_rate: Annotated[Positive, Field(description="Adam's largest step size for the codes.")] = 0.01
-    density: Annotated[
-        str, Field(description="What samples are drawn from, fitted to the codes: gaussian, mixture:components=10.")
-    ] = "mixture:components=10"
+    density: Annotated[Spec, Field(description="What samples are drawn from, fitted to the codes:"), DENSITIES] = (
+        Spec.parse("mixture:components=10")
+    )
 
     @property
     def title(self) -> str:
         """Loss and family."""
         return f"{self.loss} GLO"
-
-    def check_names(self) -> None:
-        """Raises `GenpriorError` where a name is not known; the model's name needs the data's shape."""
-        from genprior.priors.densities import DENSITIES
-        from genprior.training.latent_optimisation import STARTS
-        from genprior.training.reconstruction_losses import RECONSTRUCTION_LOSSES
-
-        build(RECONSTRUCTION_LOSSES, self.loss, "loss")
-        build(DENSITIES, self.density, "density")
-        if self.start not in STARTS:
-            raise GenpriorError(f"unknown start '{self.start}', {suggestion(self.start, STARTS)}", argument="start")
 
     def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "GLO":
         """Returns the algorithm for these very images, on the device of `fabric`.
@@ -81,16 +75,15 @@ class GLOConfig(RunConfig):
             GenpriorError: Unknown names, points, a shape that the model cannot make, or too few images.
         """
         from genprior.families.placement import placement
-        from genprior.training.latent_optimisation import GLO, STARTS, check_images
+        from genprior.training.latent_optimisation import GLO, check_images
         from genprior.training.optimiser import AdamSettings
-        from genprior.training.reconstruction_losses import RECONSTRUCTION_LOSSES
 
         self.check_names()
         check_images(data)
         return GLO(
             self._generator(data.image_shape, self.seed),
-            STARTS[self.start](data, self.latent_size, self.seed),
-            build(RECONSTRUCTION_LOSSES, self.loss, "loss"),
+            self.start.build(STARTS, "start", data=data, size=self.latent_size, seed=self.seed),
+            self.loss.build(RECONSTRUCTION_LOSSES, "loss"),
             batch_size=self.batch_size,
             generator_adam=AdamSettings(self.generator_learning_rate),
             code_adam=AdamSettings(self.code_learning_rate),
@@ -101,11 +94,10 @@ class GLOConfig(RunConfig):
     def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
         """Returns the generator of whitened codes with the density of these."""
         from genprior.models.folding import folded
-        from genprior.priors.densities import DENSITIES
         from genprior.priors.generator_prior import GeneratorPrior
 
         generator = self.generator(state, image_shape, average)
-        density = build(DENSITIES, self.density, "density")(generator.whitening.inverse(state["codes"].float()))
+        density: Density = self.density.build(DENSITIES, "density")(generator.whitening.inverse(state["codes"].float()))
         return GeneratorPrior(folded(generator), self.latent_size, image_shape, density)
 
     def generator(
@@ -121,10 +113,10 @@ class GLOConfig(RunConfig):
         return WhitenedGenerator(Whitening(*whitening(state["codes"].float())), generator.float())
 
     def _generator(self, image_shape: tuple[int, int, int], seed: int) -> "nn.Module":
-        from genprior.models.players import MODELS
+
         from genprior.seeding import initialised
 
         return initialised(
-            lambda: build(MODELS, self.model, "model", image_shape=image_shape, latent_size=self.latent_size).generator,
+            lambda: self.model.build(MODELS, "model", image_shape=image_shape, latent_size=self.latent_size).generator,
             seed,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from genprior.families.run_config import Curves, Fraction, Likelihood, Positive, RunConfig
-from genprior.specs import build
+from genprior.specs import Spec, Table
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from genprior.models.image_flow import ImageFlow
     from genprior.priors.flow_prior import FlowPrior
     from genprior.training.maximum_likelihood import MaximumLikelihood
+
+DEQUANTISATIONS = Table("genprior.models.dequantisation", "DEQUANTISATIONS")
 
 AT_ONCE = 256  # images
 INITIAL_IMAGES = 512  # that the normalisations are initialised to
@@ -55,9 +57,9 @@ class GlowConfig(RunConfig):
     width: Annotated[
         int, Field(ge=1, le=4096, description="Hidden channels in the first level, doubled in each one after it.")
     ] = 96
-    dequantisation: Annotated[
-        str, Field(description="variational or uniform, with options: variational:width=32,steps=2.")
-    ] = "variational"
+    dequantisation: Annotated[Spec, Field(description="Noise below the last bit:"), DEQUANTISATIONS] = Spec.parse(
+        "variational"
+    )
     batch_size: Annotated[int, Field(ge=1, le=65536, description="Images in an update.")] = 128
     learning_rate: Annotated[Positive, Field(description="Adam's largest step size.")] = 0.004
     beta1: Annotated[Fraction, Field(description="Adam's first decay, in [0, 1).")] = 0.9
@@ -70,10 +72,9 @@ class GlowConfig(RunConfig):
         return "Glow"
 
     def check_names(self) -> None:
-        """Raises `GenpriorError` where the dequantisation is not known."""
-        from genprior.models.dequantisation import DEQUANTISATIONS
-
-        build(DEQUANTISATIONS, self.dequantisation, "dequantisation", image_shape=(1, 2, 2))
+        """Raises `GenpriorError` where the dequantisation is not known, or its options are out of range."""
+        super().check_names()
+        self.dequantisation.build(DEQUANTISATIONS, "dequantisation", image_shape=(1, 2, 2))
 
     def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "MaximumLikelihood":
         """Returns the algorithm for images of the shape of `data`, its normalisations initialised to some of them.
@@ -125,14 +126,14 @@ class GlowConfig(RunConfig):
         prior = self.prior(state, image_shape, average=True)
         generator = derived_generator(seed, "dequantisation")
         nats = torch.cat([prior.log_prob(part, generator) for part in torch.split(x, AT_ONCE)])
-        return Likelihood(nats, f"{self.dequantisation.partition(':')[0]} dequantisation")
+        return Likelihood(nats, f"{self.dequantisation.name} dequantisation")
 
     def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:
         """Returns D and the dequantisation, without which bits per dimension say nothing."""
-        return {"bits_per_dim": f"D = {math.prod(image_shape)}, {self.dequantisation.partition(':')[0]} dequantisation"}
+        return {"bits_per_dim": f"D = {math.prod(image_shape)}, {self.dequantisation.name} dequantisation"}
 
     def _model(self, image_shape: tuple[int, int, int]) -> "ImageFlow":
-        from genprior.models.dequantisation import DEQUANTISATIONS
+
         from genprior.models.glow_flow import Glow
         from genprior.models.image_flow import ImageFlow
         from genprior.seeding import initialised
@@ -140,7 +141,7 @@ class GlowConfig(RunConfig):
         return initialised(
             lambda: ImageFlow(
                 Glow(image_shape, self.levels, self.steps, self.width),
-                build(DEQUANTISATIONS, self.dequantisation, "dequantisation", image_shape=image_shape),
+                self.dequantisation.build(DEQUANTISATIONS, "dequantisation", image_shape=image_shape),
             ),
             self.seed,
         )

@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError, suggestion
+from genprior.settings import Setting, Settings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -56,24 +57,7 @@ class Likelihood:
     how: str
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A field of a config, as a command line needs it.
-
-    Attributes:
-        name: Of the field.
-        kind: int, float, bool, str, or list for any number of words; the config itself checks the range.
-        help: What it is.
-        default: What it is where nothing is said; a preset may say another.
-    """
-
-    name: str
-    kind: type
-    help: str
-    default: object
-
-
-class RunConfig(BaseModel, ABC):
+class RunConfig(Settings, ABC):
     """Everything that decides how a model is trained; a run folder holds it as JSON.
 
     Images seen are the clock: exactly one of `images_seen`, `epochs` and `minutes` ends training, and where none is
@@ -82,8 +66,6 @@ class RunConfig(BaseModel, ABC):
     Raises:
         pydantic.ValidationError: A value out of range, or an unknown key.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]]
     """Each overrides defaults; what the caller gives overrides the preset."""
@@ -149,20 +131,19 @@ class RunConfig(BaseModel, ABC):
     def settings(cls) -> list[Setting]:
         """Returns all fields that a user may set, with the defaults of the default preset."""
         preset = cls.PRESETS[cls.DEFAULT_PRESET]
-        return [
-            Setting(name, _plain(field.annotation), field.description or "", preset.get(name, field.default))
-            for name, field in cls.model_fields.items()
-            if name != "family"
-        ]
+        return [replace(each, default=preset.get(each.name, each.default)) for each in super().settings()]
 
     @property
     @abstractmethod
     def title(self) -> str:
         """What is trained, in a few words."""
 
-    @abstractmethod
     def check_names(self) -> None:
-        """Raises `GenpriorError` where a name is not known, as far as can be told without the data."""
+        """Raises `GenpriorError` where a name or an option is not known, as far as can be told without the data."""
+        for name, table in self.tables().items():
+            value = getattr(self, name)
+            for spec in value if isinstance(value, tuple) else [value]:
+                spec.check(table, name)
 
     @abstractmethod
     def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "Learner":
@@ -224,13 +205,3 @@ class RunConfig(BaseModel, ABC):
             fit=self.fit,
             strict=self.strict,
         )
-
-
-def _plain(annotation: Any) -> type:  # noqa: ANN401 - whatever a field is annotated with
-    """`int` of `Annotated[int | None, ...]`, `str` of `Literal["crop", "pad"]`, and so on."""
-    if get_origin(annotation) is tuple:
-        return list
-    inside = [each for each in get_args(annotation) if each is not type(None)]
-    if inside:
-        return _plain(inside[0])
-    return annotation if isinstance(annotation, type) else type(annotation)

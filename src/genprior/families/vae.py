@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from genprior.families.run_config import Curves, Fraction, Likelihood, Positive, RunConfig
-from genprior.specs import build
+from genprior.specs import Spec, Table
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from genprior.models.autoencoder import Autoencoder
     from genprior.priors.generator_prior import Prior
     from genprior.training.variational import VAE
+
+VAES = Table("genprior.models.autoencoder", "VAES")
+LIKELIHOODS = Table("genprior.models.autoencoder", "LIKELIHOODS")
 
 AT_ONCE = 256  # images
 SAMPLES = 100
@@ -52,11 +55,12 @@ class VAEConfig(RunConfig):
 
     family: Literal["vae"] = "vae"
     preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
-    model: Annotated[str, Field(description="dense or conv, with options: dense:width=500,depth=2.")] = "dense"
+    model: Annotated[Spec, Field(description="Networks:"), VAES] = Spec.parse("dense")
     latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 20
-    likelihood: Annotated[
-        str, Field(description="gaussian, with its deviation: gaussian:sigma=0.35; or bernoulli (cross entropy).")
-    ] = "gaussian:sigma=0.35"  # less draws closer images, but takes more measurements to choose among them
+    # Less deviation draws closer images, but takes more measurements to choose among them.
+    likelihood: Annotated[Spec, Field(description="log p(x | z) of a pixel:"), LIKELIHOODS] = Spec.parse(
+        "gaussian:sigma=0.35"
+    )
     kl_warm_up: Annotated[
         Fraction, Field(description="Share of the budget over which the KL weight rises from 0 to 1.")
     ] = 0.1
@@ -68,13 +72,7 @@ class VAEConfig(RunConfig):
     @property
     def title(self) -> str:
         """Model and family."""
-        return f"{self.model.partition(':')[0]} VAE"
-
-    def check_names(self) -> None:
-        """Raises `GenpriorError` where the likelihood is not known; the model's name needs the data's shape."""
-        from genprior.models.autoencoder import LIKELIHOODS
-
-        build(LIKELIHOODS, self.likelihood, "likelihood")
+        return f"{self.model.name} VAE"
 
     def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "VAE":
         """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
@@ -83,14 +81,13 @@ class VAEConfig(RunConfig):
             GenpriorError: Unknown model or likelihood, points, or a shape that the model cannot make.
         """
         from genprior.families.placement import placement
-        from genprior.models.autoencoder import LIKELIHOODS
         from genprior.training.optimiser import AdamSettings
         from genprior.training.variational import VAE, refuse_points
 
         refuse_points(data)
         return VAE(
             self._networks(data.image_shape, self.seed),
-            build(LIKELIHOODS, self.likelihood, "likelihood"),
+            self.likelihood.build(LIKELIHOODS, "likelihood"),
             batch_size=self.batch_size,
             adam=AdamSettings(self.learning_rate, self.beta1, self.beta2),
             kl_warm_up=self.kl_warm_up,
@@ -122,10 +119,10 @@ class VAEConfig(RunConfig):
         import torch
 
         from genprior.evaluation.bound import importance_weighted_bound
-        from genprior.models.autoencoder import LIKELIHOODS, Gaussian
+        from genprior.models.autoencoder import Gaussian, PixelLikelihood
         from genprior.seeding import derived_generator
 
-        density = build(LIKELIHOODS, self.likelihood, "likelihood")
+        density: PixelLikelihood = self.likelihood.build(LIKELIHOODS, "likelihood")
         if not isinstance(density, Gaussian):
             return None
         networks = self._trained(state, image_shape, average=True).eval()
@@ -153,9 +150,8 @@ class VAEConfig(RunConfig):
         return networks.float()
 
     def _networks(self, image_shape: tuple[int, int, int], seed: int) -> "Autoencoder":
-        from genprior.models.autoencoder import VAES
         from genprior.seeding import initialised
 
         return initialised(
-            lambda: build(VAES, self.model, "model", image_shape=image_shape, latent_size=self.latent_size), seed
+            lambda: self.model.build(VAES, "model", image_shape=image_shape, latent_size=self.latent_size), seed
         )

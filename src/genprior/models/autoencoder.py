@@ -94,7 +94,7 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = encoder, decoder
 
 
-class Likelihood(Protocol):
+class PixelLikelihood(Protocol):
     """log p(x | z) (B,) in nats, of logits and x (B, C, H, W); what the decoder shows is the sigmoid of its logits."""
 
     def __call__(self, logits: Tensor, x: Tensor) -> Tensor: ...
@@ -212,7 +212,7 @@ def _at_least_one(**options: float) -> None:
 
 
 # Each makes log p(x | z) from logits, with options of its own.
-LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
+LIKELIHOODS: dict[str, Callable[..., PixelLikelihood]] = {
     "bernoulli": Bernoulli,
     "gaussian": Gaussian,
 }

@@ -237,17 +237,4 @@ def config_of(data: str, row: str, seed: int, threads: int, data_root: Path | No
         settings["data_root"] = str(data_root)
     plain = parse_config({"family": "gan", **settings})
     assert isinstance(plain, GANConfig)
-    return plain.model_copy(update={"model": with_options(plain.model, chosen.model)})
-
-
-def with_options(model: str, options: Mapping[str, str | int]) -> str:
-    """Returns a model spec with options added, or in the place of its own.
-
-    Example:
-        >>> with_options("mlp:width=128,norm=none", {"norm": "spectral"})
-        'mlp:width=128,norm=spectral'
-    """
-    name, _, text = model.partition(":")
-    own = dict(item.split("=", 1) for item in text.split(",") if item)
-    merged = ",".join(f"{key}={value}" for key, value in {**own, **options}.items())
-    return f"{name}:{merged}" if merged else name
+    return plain.model_copy(update={"model": plain.model.with_options(**chosen.model)})

@@ -33,7 +33,7 @@ from genprior.progress import Stage
 from genprior.runs.run_folder import write_json
 from genprior.seeding import derived_seed
 from genprior.settings import at_least_one
-from genprior.specs import build
+from genprior.specs import Spec, build
 from genprior.training.losses import LOSSES
 from genprior.training.optimiser import AdamSettings
 from genprior.training.state import grouped
@@ -205,7 +205,7 @@ class CollapseProbe:
         config = self.probed.config
         return AdamSettings(rate, config.beta1, config.beta2, config.weight_decay)
 
-    def _fresh(self, model: str, index: int = 0) -> nn.Module:
+    def _fresh(self, model: Spec, index: int = 0) -> nn.Module:
         seed = derived_seed(self.seed, "fresh discriminator", index)
         changes = {"model": model, "seed": seed, "penalty": ()}
         return self.probed.config.model_copy(update=changes).build(self.probed.data).discriminator

@@ -4,6 +4,7 @@ import inspect
 from dataclasses import dataclass
 
 from genprior.models.players import MODELS
+from genprior.specs import Spec
 
 SMALLER, LARGER, MOST = 4, 2, 4096
 OPTIONS = ("discriminator_width", "width")  # what a model calls the width of its discriminator
@@ -18,7 +19,7 @@ class Sizes:
         own: Name of the width that was given.
     """
 
-    models: dict[str, str]
+    models: dict[str, Spec]
     own: str
 
     @property
@@ -32,24 +33,17 @@ class Sizes:
         return next(reversed(self.models))
 
 
-def sized(model: str) -> Sizes:
+def sized(model: Spec) -> Sizes:
     """Returns a model with a discriminator a quarter as wide, as it is, and twice as wide.
 
     Example:
-        >>> sized("dcgan:norm=none").models["width 8"]
+        >>> str(sized(Spec.parse("dcgan:norm=none")).models["width 8"])
         'dcgan:norm=none,discriminator_width=8'
     """
-    name, _, text = model.partition(":")
-    parameters = inspect.signature(MODELS[name]).parameters
+    parameters = inspect.signature(MODELS[model.name]).parameters
     option = next((each for each in OPTIONS if each in parameters), None)
     if option is None:
         return Sizes({"its own size": model}, "its own size")
-    given = dict(item.split("=", 1) for item in text.split(",") if item)
-    own = int(given.get(option, parameters[option].default))
+    own = int(model.options.get(option, parameters[option].default))
     widths = sorted({max(1, own // SMALLER), own, min(MOST, LARGER * own)})
-    models = {f"width {width}": _spec(name, given | {option: str(width)}) for width in widths}
-    return Sizes(models, f"width {own}")
-
-
-def _spec(name: str, options: dict[str, str]) -> str:
-    return f"{name}:{','.join(f'{key}={value}' for key, value in options.items())}"
+    return Sizes({f"width {width}": model.with_options(**{option: width}) for width in widths}, f"width {own}")

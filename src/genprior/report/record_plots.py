@@ -45,7 +45,7 @@ def _players(rows: Sequence[Row], config: GANConfig) -> list[Plot]:
     return [
         Plot(
             "Losses of both players",
-            "loss (nats)" if "saturating" in config.loss else "loss",
+            "loss (nats)" if "saturating" in config.loss.name else "loss",
             "Dotted: the values once generated images cannot be told from real ones; at equilibrium the curves lie on "
             "them. A discriminator far below its line tells the two kinds apart. Losses of different games are on "
             "different scales.",
@@ -57,7 +57,7 @@ def _players(rows: Sequence[Row], config: GANConfig) -> list[Plot]:
                 (level, colour, f"{level:.3f} at equilibrium")
                 for level, colour in zip(levels, (BLUE, ORANGE), strict=True)
             ),
-            group=config.loss,
+            group=str(config.loss),
         ),
         Plot(
             "The discriminator's opinion",
@@ -102,7 +102,7 @@ def records_saturation(rows: Sequence[Row]) -> bool:
 def _saturation(rows: Sequence[Row], config: GANConfig) -> list[Plot]:
     if not records_saturation(rows):
         return []
-    own = config.loss.partition(":")[0]
+    own = config.loss.name
     others = [name for name in LOSSES if name != own and any(f"loss_factor_{name}" in row for row in rows)]
     return [
         Plot(

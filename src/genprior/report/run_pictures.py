@@ -46,7 +46,7 @@ def _write_players(config: GANConfig, rows: list[Row], folder: Path) -> dict[str
     }
     losses, probabilities, gradients = paths.values()
     loss = build(LOSSES, config.loss, "loss")
-    write_losses(rows, loss, config.loss, losses)
+    write_losses(rows, loss, str(config.loss), losses)
     write_probabilities(rows, probabilities, 1 / (1 + math.exp(-loss.equilibrium_logit)))
     players = {f"{player}_gradient_norm": player for player in ("discriminator", "generator")}
     write_curves(rows, players, "gradients of both players", "norm of the gradient", gradients, is_log=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
-from genprior.models.autoencoder import Autoencoder, Likelihood
+from genprior.models.autoencoder import Autoencoder, PixelLikelihood
 from genprior.models.players import parameter_count
 from genprior.training.average import WeightAverage
 from genprior.training.descent import Descent
@@ -46,7 +46,7 @@ class VAE:
     def __init__(
         self,
         networks: Autoencoder,
-        likelihood: Likelihood,
+        likelihood: PixelLikelihood,
         *,
         batch_size: int = 128,
         adam: AdamSettings = AdamSettings(0.002, beta1=0.9),  # noqa: B008 - frozen
