@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from genprior.models import mlp
 from genprior.models.dcgan import Generator
-from genprior.models.folding import folded
+from genprior.models.derived_generators import folded
 from genprior.models.layers import BatchNorm2d, ConvTranspose2d
 
 LATENTS = 6
@@ -75,7 +75,7 @@ def test_a_network_in_training_is_folded_as_it_evaluates() -> None:
 
 
 def test_a_network_without_batch_normalisation_passes_through() -> None:
-    network, z = mlp.Generator((1, 8, 8), LATENTS, 16, 2), _latents()
+    network, z = mlp.MLPGenerator((1, 8, 8), LATENTS, 16, 2), _latents()
     assert torch.equal(folded(network)(z), network(z))
 
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.dequantisation import DEQUANTISATIONS, Uniform
 from genprior.models.glow_flow import BOUND, Coupling, Glow, Level, squeezed, unsqueezed
-from genprior.models.image_flow import ImageFlow, bits_per_dim
+from genprior.models.image_flow import DEQUANTISATIONS, ImageFlow, Uniform, bits_per_dim
 
 SHAPE = (1, 4, 4)
 every_shape = pytest.mark.parametrize("shape", [SHAPE, (3, 4, 4), (1, 8, 4)], ids=str)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from genprior.errors import GenpriorError
+from genprior.models.dcgan import Discriminator, Generator
 from genprior.models.players import parameter_count
-from genprior.models.unrolled_gan import Discriminator, Generator
 
 
 def test_parameters_are_those_of_the_table() -> None:

@@ -10,8 +10,7 @@ from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig, parse_config
 from genprior.models import dcgan
-from genprior.models.deviation import MinibatchDeviation
-from genprior.models.packing import Packed, packed
+from genprior.models.discriminator_parts import MinibatchDeviation, Packed, packed
 from genprior.models.players import MODELS, Players
 from genprior.seeding import initialised
 from genprior.training.adversarial import GAN
@@ -92,7 +91,7 @@ class Slanted(nn.Module):
 
 def _slanted(loss: str, pack: int = 1) -> GAN:
     discriminator = packed(lambda shape: Slanted(), (1, 8, 8), pack)
-    players = Players(initialised(lambda: dcgan.Generator((1, 8, 8), 4, 4), 0), discriminator)
+    players = Players(initialised(lambda: dcgan.DCGANGenerator((1, 8, 8), 4, 4), 0), discriminator)
     return GAN(players, LOSSES[loss](), batch_size=8, discriminator_updates=1, dtype=torch.float64)
 
 
@@ -124,7 +123,7 @@ def test_points_between_are_at_one_share_for_all_images_of_a_pack() -> None:
 def test_packs_that_do_not_fill_the_share_of_a_process_are_refused_at_once() -> None:
     processes = Processes()
     processes.count = 2
-    players = Players(dcgan.Generator((1, 8, 8), 4, 4), packed(lambda shape: Slanted(), (1, 8, 8), 4))
+    players = Players(dcgan.DCGANGenerator((1, 8, 8), 4, 4), packed(lambda shape: Slanted(), (1, 8, 8), 4))
     with pytest.raises(GenpriorError, match="pack: 6 images of a process do not fill packs of 4"):
         GAN(players, LOSSES["hinge"](), batch_size=12, processes=processes)
 

@@ -3,9 +3,8 @@
 import torch
 
 from genprior.models.dcgan import Generator
-from genprior.models.folding import folded
+from genprior.models.derived_generators import WhitenedGenerator, Whitening, folded
 from genprior.models.players import latent_size_of, output_range_of
-from genprior.models.whitened import WhitenedGenerator, Whitening
 from genprior.seeding import initialised
 
 SHAPE = (1, 8, 8)

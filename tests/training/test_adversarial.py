@@ -23,7 +23,7 @@ from genprior.seeding import initialised
 from genprior.training.adversarial import GAN
 from genprior.training.loop import Batch, Step, train
 from genprior.training.losses import LOSSES, AdversarialLoss
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings
 
 SHAPE = (1, 8, 8)
 RECORD = {
@@ -61,7 +61,7 @@ def _floats(low: float, high: float, count: int = 20) -> Dataset:
 
 
 def _small_players(seed: int = 0) -> Players:
-    return initialised(lambda: Players(dcgan.Generator(SHAPE, 5, 4), dcgan.Discriminator(SHAPE, 4)), seed)
+    return initialised(lambda: Players(dcgan.DCGANGenerator(SHAPE, 5, 4), dcgan.dcgan_discriminator(SHAPE, 4)), seed)
 
 
 def _gan(seed: int = 0, dtype: torch.dtype = torch.float32, loss: str = "non-saturating", turns: int = 2) -> GAN:
@@ -402,7 +402,9 @@ def test_a_record_holds_finite_scalars_under_known_names(dtype: torch.dtype, los
 
 
 def _point_gan() -> GAN:
-    players = initialised(lambda: Players(mlp.Generator((2, 1, 1), 2, 8, 2), mlp.Discriminator((2, 1, 1), 8, 2)), 0)
+    players = initialised(
+        lambda: Players(mlp.MLPGenerator((2, 1, 1), 2, 8, 2), mlp.MLPDiscriminator((2, 1, 1), 8, 2)), 0
+    )
     return GAN(players, LOSSES["non-saturating"](), batch_size=6, discriminator_updates=1)
 
 
@@ -441,7 +443,7 @@ def test_a_real_value_that_is_not_finite_is_counted(value: float) -> None:
 # What does not fit is refused.
 
 
-class TanhGenerator(dcgan.Generator):
+class TanhGenerator(dcgan.DCGANGenerator):
     """A generator for images in [-1, 1], which says so."""
 
     output_range = (-1.0, 1.0)
@@ -458,7 +460,7 @@ class WronglyLabelledGenerator(TanhGenerator):
 
 
 def _with(generator: Callable[[], nn.Module], seed: int = 0) -> GAN:
-    players = initialised(lambda: Players(generator(), mlp.Discriminator(SHAPE, 4, 1)), seed)
+    players = initialised(lambda: Players(generator(), mlp.MLPDiscriminator(SHAPE, 4, 1)), seed)
     return GAN(players, LOSSES["hinge"](), batch_size=6, discriminator_updates=1)
 
 
@@ -477,24 +479,24 @@ def test_a_tanh_generator_is_refused_for_images(kind: type[TanhGenerator], bound
 @pytest.mark.parametrize("bounds", RANGES, ids=str)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sigmoid_generator_is_accepted_for_all_images(seed: int, bounds: tuple[int, int]) -> None:
-    _with(lambda: dcgan.Generator(SHAPE, 5, 4), seed).check(_images(20, *bounds))
+    _with(lambda: dcgan.DCGANGenerator(SHAPE, 5, 4), seed).check(_images(20, *bounds))
 
 
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, 255.0), (-0.1, 0.9), (0.1, 1.1)], ids=str)
 def test_floats_beyond_what_the_generator_reaches_are_refused(bounds: tuple[float, float]) -> None:
     with pytest.raises(GenpriorError, match=r"^data: floats spans .* reaches only 0 to 1; scale the data$"):
-        _with(lambda: dcgan.Generator(SHAPE, 5, 4)).check(_floats(*bounds))
+        _with(lambda: dcgan.DCGANGenerator(SHAPE, 5, 4)).check(_floats(*bounds))
 
 
 def test_a_value_out_of_range_is_found_wherever_it_stands() -> None:
     data = _floats(0.0, 1.0, count=1500)
     data.images[-1] = 2.0
     with pytest.raises(GenpriorError, match=r"^data: floats spans 0 to 2,"):
-        _with(lambda: dcgan.Generator(SHAPE, 5, 4)).check(data)
+        _with(lambda: dcgan.DCGANGenerator(SHAPE, 5, 4)).check(data)
 
 
 def test_floats_in_the_range_of_the_generator_are_accepted() -> None:
-    _with(lambda: dcgan.Generator(SHAPE, 5, 4)).check(_floats(0.0, 1.0))
+    _with(lambda: dcgan.DCGANGenerator(SHAPE, 5, 4)).check(_floats(0.0, 1.0))
     _with(lambda: TanhGenerator(SHAPE)).check(_floats(-1.0, 1.0))
 
 

@@ -11,7 +11,7 @@ from genprior.models import dcgan, mlp
 from genprior.models.latent_encoder import Encoder
 from genprior.training.distillation import MISSING, NOISE, Distillation, damaged
 from genprior.training.loop import Batch, train
-from genprior.training.schedule import annealed
+from genprior.training.optimisation import annealed
 
 IMAGE, POINT = (1, 8, 8), (2, 1, 1)
 RECORD = {"image_error", "latent_error", "energy", "gradient_norm", "non_finite_gradients"}
@@ -21,7 +21,7 @@ every_image = pytest.mark.parametrize("shape", [IMAGE, (3, 12, 12), (1, 7, 9)], 
 
 def _generator(shape: tuple[int, int, int]) -> nn.Module:
     torch.manual_seed(0)
-    return mlp.Generator(shape, 5, 16, 2) if shape == POINT else dcgan.Generator(shape, 5, 4)
+    return mlp.MLPGenerator(shape, 5, 16, 2) if shape == POINT else dcgan.DCGANGenerator(shape, 5, 4)
 
 
 def _distillation(shape: tuple[int, int, int] = IMAGE, pairs: int = 6, seed: int = 0) -> Distillation:

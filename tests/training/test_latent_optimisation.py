@@ -15,16 +15,15 @@ from genprior.seeding import initialised
 from genprior.training import latent_optimisation as module
 from genprior.training.latent_optimisation import GLO, STARTS, CodeTable, in_ball, pca_codes, random_codes
 from genprior.training.loop import Batch, train
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings, annealed
 from genprior.training.processes import Processes
 from genprior.training.reconstruction_losses import RECONSTRUCTION_LOSSES, squared_error
-from genprior.training.schedule import annealed
 
 SHAPE = (1, 8, 8)
 RECORD = {"loss", "reconstruction_error", "code_norm", "gradient_norm", "non_finite_gradients"}
 GENERATORS: dict[str, Callable[[], nn.Module]] = {
-    "dcgan": lambda: dcgan.Generator(SHAPE, 5, 4),
-    "mlp": lambda: mlp.Generator(SHAPE, 5, 8, 2),
+    "dcgan": lambda: dcgan.DCGANGenerator(SHAPE, 5, 4),
+    "mlp": lambda: mlp.MLPGenerator(SHAPE, 5, 8, 2),
 }
 State = dict[str, Tensor]
 every_loss = pytest.mark.parametrize("loss", RECONSTRUCTION_LOSSES)
@@ -488,7 +487,7 @@ def test_what_learns_is_counted() -> None:
 def test_digits_are_learned(loss: str, start: str) -> None:
     data = load_data("digits[:60]", size=8)
     glo = GLO(
-        initialised(lambda: dcgan.Generator(SHAPE, 8, 16), 0),
+        initialised(lambda: dcgan.DCGANGenerator(SHAPE, 8, 16), 0),
         STARTS[start](data, 8, 0),
         RECONSTRUCTION_LOSSES[loss](),
         batch_size=20,

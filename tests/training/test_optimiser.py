@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.models.dcgan import Discriminator
-from genprior.training.optimiser import AdamSettings, adam, load_optimiser_state, optimiser_state
+from genprior.training.optimisation import AdamSettings, adam, load_optimiser_state, optimiser_state
 
 SETTINGS = AdamSettings(learning_rate=0.01, beta1=0.3, beta2=0.9, weight_decay=0.02)
 

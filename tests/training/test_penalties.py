@@ -12,7 +12,7 @@ from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.models import dcgan
-from genprior.models.packing import Packed
+from genprior.models.discriminator_parts import Packed
 from genprior.models.players import Players
 from genprior.training.adversarial import GAN
 from genprior.training.loop import Batch, train
@@ -135,7 +135,7 @@ def test_a_discriminator_that_cannot_be_differentiated_twice_is_refused_before_t
     make: Callable[..., SlopePenalty], discriminator: nn.Module
 ) -> None:
     data = load_data("digits[:64]", size=8)
-    players = Players(dcgan.Generator((1, 8, 8), 4, 4), discriminator)
+    players = Players(dcgan.DCGANGenerator((1, 8, 8), 4, 4), discriminator)
     gan = GAN(players, non_saturating(), batch_size=8, penalties=[make()], dtype=torch.float64)
     with pytest.raises(GenpriorError, match=r"penalty: .*cannot be differentiated twice.*--penalty none"):
         next(train(gan, data))

@@ -13,12 +13,10 @@ from genprior.models import dcgan, mlp
 from genprior.models.players import Players
 from genprior.seeding import initialised
 from genprior.training.adversarial import GAN
-from genprior.training.descent import Descent
 from genprior.training.loop import Batch, train
 from genprior.training.losses import non_saturating
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings, Descent, ahead
 from genprior.training.processes import Processes
-from genprior.training.unrolling import ahead
 
 LOSS = non_saturating()
 ADAM = AdamSettings(0.05, beta1=0.5, beta2=0.9, weight_decay=0.3)
@@ -31,7 +29,7 @@ def _points(scale: float, seed: int, count: int = 6) -> Tensor:
 
 
 def _discriminator() -> nn.Module:
-    network: nn.Module = initialised(lambda: mlp.Discriminator(SHAPE, 5, 2), 0)
+    network: nn.Module = initialised(lambda: mlp.MLPDiscriminator(SHAPE, 5, 2), 0)
     return network.double()
 
 
@@ -95,7 +93,7 @@ def test_it_is_more_than_the_gradient_at_the_place_ahead() -> None:
 
 def _gan(unroll: int, processes: Processes | None = None, norm: str = "batch") -> GAN:
     players = initialised(
-        lambda: Players(dcgan.Generator((1, 8, 8), 4, 4), dcgan.Discriminator((1, 8, 8), 4, norm)), seed=0
+        lambda: Players(dcgan.DCGANGenerator((1, 8, 8), 4, 4), dcgan.dcgan_discriminator((1, 8, 8), 4, norm)), seed=0
     )
     options = {"batch_size": 8, "discriminator_updates": 1, "dtype": torch.float64}
     return GAN(players, LOSS, unroll=unroll, processes=processes, **options)

@@ -11,8 +11,7 @@ from genprior.errors import GenpriorError
 from genprior.models.autoencoder import VAES, Bernoulli, Gaussian, PixelLikelihood
 from genprior.seeding import initialised
 from genprior.training.loop import Batch, train
-from genprior.training.optimiser import AdamSettings
-from genprior.training.schedule import annealed
+from genprior.training.optimisation import AdamSettings, annealed
 from genprior.training.variational import VAE, kl_to_standard_normal
 
 SHAPE = (1, 8, 8)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
-from genprior.models.packing import pack_of
+from genprior.models.discriminator_parts import pack_of
 from genprior.models.players import Players, latent_size_of, output_range_of, parameter_count, value_range
 from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss, saturation
