@@ -68,9 +68,7 @@ class EquilibriumProbe:
         at_least_one(steps=self.steps)
         self.probed = open_probed(self.run, self.data_root)
         self.algorithm = self.probed.config.build(self.probed.data)  # for its loss and its penalties
-        self.settings.penalties = [
-            penalty.after(used_share(self.probed)) for penalty in self.algorithm.settings.penalties
-        ]
+        self.penalties = [penalty.after(used_share(self.probed)) for penalty in self.algorithm.settings.penalties]
         self.earlier = self._earlier()
         last = self.probed.last
         self.players = self.probed.discriminator(last), self.probed.generator(last)
@@ -191,10 +189,10 @@ class EquilibriumProbe:
             yield each.step / self.steps, f"a better discriminator, step {each.step:,}: V = {each.judged.value:.3f}"
 
     def _respond_paying(self) -> Iterator[tuple[float, str]]:
-        if not self.settings.penalties or self.no_verdict is not None:
+        if not self.penalties or self.no_verdict is not None:
             return
         moments: list[Moment] = []
-        game = replace(self.game, penalties=self.settings.penalties)
+        game = replace(self.game, penalties=self.penalties)
         for each in best_discriminator(game, *self.in_game, ADVERSARY, self.steps):
             moments.append(each)
             self.found.paying = Response(True, moments)
@@ -215,7 +213,7 @@ class EquilibriumProbe:
     def _norms(self) -> Iterator[tuple[float, str]]:
         algorithm, batches = self.algorithm, list(self.game.reported.batches())
         if len(batches) > 1:
-            losses = (losses_on(algorithm.loss, real, z, self.settings.penalties) for real, z in batches)
+            losses = (losses_on(algorithm.loss, real, z, self.penalties) for real, z in batches)
             norms = gradient_norms(losses, *self.players)
             self.found.gradients = dict(zip(("discriminator", "generator"), norms, strict=True))
         yield 1.0, "norms of both gradients"
@@ -224,7 +222,7 @@ class EquilibriumProbe:
         if self.earlier is None or self.no_path is not None:
             return
         algorithm, sample = self.algorithm, self._path_sample()
-        losses = losses_on(algorithm.loss, sample.real, sample.z, self.settings.penalties)
+        losses = losses_on(algorithm.loss, sample.real, sample.z, self.penalties)
         earlier = self.probed.discriminator(self.earlier), self.probed.generator(self.earlier)
         for place, path in enumerate(path_angle(losses, earlier, self.players), start=1):
             self.found.path = path

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -83,15 +83,12 @@ def execute(
     """
     training = _Training(run, learner, data, should_stop, flush_every)
     saved, refused = load_checkpoint(run.checkpoints)
-    is_new = saved is None
     start = Counters(0, 0, 0.0) if saved is None else _restored(run, learner, saved)
-    del saved  # its tensors may be large
-    with ExitStack() as stack:
-        if training.is_first:
-            stack.enter_context(locked(run))
-            if is_new:
-                save_checkpoint(run.checkpoints, Checkpoint(0, 0, 0.0, learner.state_dict()))
-                keep_age(run, learner, 0)
+    with locked(run) if training.is_first else nullcontext():
+        if training.is_first and saved is None:
+            save_checkpoint(run.checkpoints, Checkpoint(0, 0, 0.0, learner.state_dict()))
+            keep_age(run, learner, 0)
+        del saved  # its tensors may be large
         for line in refused:
             yield training.stage(start, alarm=line)
         while True:

@@ -200,12 +200,11 @@ def train(
 ) -> Iterator[Step]:
     """Yields a `Step` after each update until the budget is used; the caller decides about logs and checkpoints.
 
-    Each batch and each random number derives from `seed` and from the images seen: training that goes on from a saved
-    state equals an uninterrupted one, the state of the algorithm is all that is carried over.
+    Each batch and each random number derives from `seed` and from the images seen: training that continues from a
+    saved state equals an uninterrupted one.
 
     Arguments:
-        algorithm: What learns.
-        data: What it learns from.
+        algorithm, data: What learns, and from what.
         budget: When training ends; schedules follow the share of it that is used.
         seed: Any integer.
         images_seen: Images that `algorithm` has seen before, a multiple of `algorithm.images_per_update`.
