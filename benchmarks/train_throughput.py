@@ -119,12 +119,12 @@ def our_blocks(precision: str = "auto", preset: str = "dcgan-28", steps: int = B
 def our_bare_blocks() -> Iterator[None]:
     from genprior.families import GANConfig
     from genprior.hardware import keep_freed_memory
-    from genprior.training.loop import train
+    from genprior.training.loop import Budget, train
 
     keep_freed_memory()
     config = GANConfig(preset="dcgan-28", data="mnist")
     data = config.load_data()
-    for step in train(config.build(data), data):
+    for step in train(config.build(data), data, Budget(images=10**9)):
         if step.index % BLOCK == 0:
             yield
 

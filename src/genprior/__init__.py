@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from genprior.restoration.search_settings import SearchSettings as SearchSettings
     from genprior.runs.trained_prior import load_prior as load_prior
     from genprior.training.adversarial import GAN as GAN
+    from genprior.training.loop import Budget as Budget
     from genprior.training.loop import train as train
     from genprior.training.losses import AdversarialLoss as AdversarialLoss
 
 _HOME = {
     "AdversarialLoss": "genprior.training.losses",
+    "Budget": "genprior.training.loop",
     "Dataset": "genprior.data",
     "GAN": "genprior.training.adversarial",
     "GANConfig": "genprior.families",

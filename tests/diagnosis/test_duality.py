@@ -33,7 +33,7 @@ from genprior.diagnosis.gan_game import (
 from genprior.errors import GenpriorError
 from genprior.models.mlp import Discriminator
 from genprior.seeding import initialised
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings
 from genprior.training.penalties import r1, r2
 
 LOG_4 = math.log(4)

@@ -9,7 +9,7 @@ import pytest
 from genprior.errors import GenpriorError
 from genprior.judges import classifier_judge as judging
 from genprior.judges.classifier_judge import Judge, judge_data, split_specs
-from genprior.runs.run_folder import write_json
+from genprior.runs.files import write_json
 from tiny_judge import load_tiny, make_tiny_judge
 
 

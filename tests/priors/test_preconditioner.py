@@ -2,7 +2,7 @@
 
 import torch
 
-from genprior.models.dcgan import Generator
+from genprior.models.dcgan import DCGANGenerator
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.priors.preconditioner import FLOOR, inverse_curvature
 
@@ -18,7 +18,7 @@ def test_of_a_linear_decoder_it_is_the_inverse_of_its_gram_matrix() -> None:
 
 
 def test_it_is_symmetric_positive_and_of_trace_k() -> None:
-    prior = GeneratorPrior(Generator((1, 8, 8), 5, width=8), 5, (1, 8, 8))
+    prior = GeneratorPrior(DCGANGenerator((1, 8, 8), 5, width=8), 5, (1, 8, 8))
     guess = prior.preconditioner
     assert torch.allclose(guess, guess.T)
     assert bool((torch.linalg.eigvalsh(guess) > 0).all())
@@ -26,7 +26,7 @@ def test_it_is_symmetric_positive_and_of_trace_k() -> None:
 
 
 def test_it_is_found_once_and_needs_no_gradients_switched_on() -> None:
-    prior = GeneratorPrior(Generator((1, 8, 8), 5, width=8), 5, (1, 8, 8))
+    prior = GeneratorPrior(DCGANGenerator((1, 8, 8), 5, width=8), 5, (1, 8, 8))
     with torch.no_grad():
         first = prior.preconditioner
     assert prior.preconditioner is first

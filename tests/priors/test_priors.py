@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.models.dcgan import Generator
+from genprior.models.dcgan import DCGANGenerator
 from genprior.priors.generator_prior import SAMPLES_AT_ONCE, GeneratorPrior, RoughPrior
 from genprior.restoration.restore import invert
 from genprior.restoration.search_settings import SearchSettings
@@ -15,7 +15,7 @@ SHAPE = (1, 8, 8)
 def _prior() -> GeneratorPrior:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        generator = Generator(SHAPE, latent_size=6, width=4).train()
+        generator = DCGANGenerator(SHAPE, latent_size=6, width=4).train()
         for _ in range(5):  # running statistics that differ from those of any batch
             generator(torch.randn(16, 6))
     return GeneratorPrior(generator, 6, SHAPE)

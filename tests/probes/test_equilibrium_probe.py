@@ -16,12 +16,11 @@ from genprior.families import GANConfig, parse_config
 from genprior.judges.run_images import held_out_of
 from genprior.probes.equilibrium_found import Found, facts, paragraph, title
 from genprior.probes.equilibrium_probe import EquilibriumProbe
-from genprior.runs.checkpoint import load_checkpoint, save_checkpoint
-from genprior.runs.history import ages, load_age
+from genprior.runs.checkpoint import ages, load_age, load_checkpoint, save_checkpoint
+from genprior.runs.files import save_tensors
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run, open_run
-from genprior.runs.tensors import save_tensors
-from genprior.training.state import grouped
+from genprior.training.optimisation import grouped
 from tiny_run import make_tiny_run
 
 VAE = {"family": "vae", "data": "digits[:64]", "size": 8, "latent_size": 3, "model": "dense:width=8", "batch_size": 8}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.models.dcgan import Generator
+from genprior.models.dcgan import DCGANGenerator
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.restoration import solve as solve_module
 from genprior.restoration.adam import Adam
@@ -83,7 +83,7 @@ def _dcgan(dtype: torch.dtype = torch.float32) -> GeneratorPrior:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        network = Generator((1, 8, 8), latent_size=6, width=4)
+        network = DCGANGenerator((1, 8, 8), latent_size=6, width=4)
         for _ in range(5):
             network(torch.randn(32, 6))
         for parameter in network.parameters():

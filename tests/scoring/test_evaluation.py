@@ -16,9 +16,10 @@ from genprior.families import parse_config
 from genprior.images import write_image
 from genprior.judges.classifier_judge import FOLDER
 from genprior.runs.execute import execute
+from genprior.runs.files import write_json
 from genprior.runs.metrics import METRICS
 from genprior.runs.prepare import new_run
-from genprior.runs.run_folder import Run, write_json
+from genprior.runs.run_folder import Run
 from genprior.scoring.evaluation_experiment import Evaluation
 from tiny_judge import load_tiny, make_tiny_judge
 

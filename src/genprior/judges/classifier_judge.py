@@ -16,8 +16,7 @@ from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import RECIPE, Classifier, checked_labels, classifier_training, seen
 from genprior.runs.encoder_training import weights_sha256
-from genprior.runs.run_folder import write_json
-from genprior.runs.tensors import save_tensors
+from genprior.runs.files import save_tensors, write_json
 
 FOLDER = "classifiers"
 ONE_IN = 5  # images kept back where there are no test images

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from genprior.data import Dataset, load_data
 from genprior.data.spec import Spec, parse_spec
@@ -10,8 +9,7 @@ from genprior.data.toy import draw_points
 from genprior.errors import GenpriorError
 from genprior.families import RunConfig
 from genprior.judges.classifier_judge import split_specs
-from genprior.runs.environment import DATA, read_environment
-from genprior.runs.run_folder import Run
+from genprior.runs.run_folder import Run, read_environment
 from genprior.seeding import derived_generator
 
 POINTS = 10_000
@@ -63,9 +61,8 @@ def load_images(config: RunConfig, shape: Shape, spec: str) -> Dataset:
 
 
 def training_images(run: Run, config: RunConfig) -> Dataset:
-    data, then = config.load_data(), read_environment(run)
-    now: dict[str, Any] = {"data_sha256": data.fingerprint(), "images": len(data), "image_shape": data.image_shape}
-    if any(then.get(key) != now[key] for key in DATA):
+    data = config.load_data()
+    if not read_environment(run).is_of(data):
         raise GenpriorError(f"{data.name} is no longer what {run.path} was trained on", argument="run")
     return data
 

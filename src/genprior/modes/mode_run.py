@@ -14,10 +14,11 @@ from genprior.errors import GenpriorError
 from genprior.evaluation.birthday import birthday
 from genprior.families import GANConfig
 from genprior.judges.mode_finder import Finder
-from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.execute import execute
+from genprior.runs.checkpoint import load_counters
+from genprior.runs.execute import TrainingOutcome, execute
+from genprior.runs.files import write_json
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
-from genprior.runs.run_folder import CONFIG, Run, open_run, write_json
+from genprior.runs.run_folder import CONFIG, Run, open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.settings import strict
 
@@ -149,12 +150,16 @@ def _train(cell: Cell, should_stop: Callable[[], bool]) -> Generator[Advance, No
     if prepared is None:
         return Trained()
     before, began = _images_seen(prepared.run), time.process_time()
-    for progress in execute(prepared.run, prepared.learner, prepared.data, should_stop):
-        seen, seconds = progress.row["images_seen"], time.process_time() - began
-        rate = progress.row.get("images_per_second")
-        told = "" if rate is None else f", {rate / prepared.learner.images_per_update:,.0f} steps/s"
-        yield Advance(0.95 * progress.fraction, f"{cell.name} {progress.fraction:.0%}{told}")
-    failed = f"not finite at {seen:,} images" if progress.outcome == "non-finite" else None
+    task = execute(prepared.run, prepared.learner, prepared.data, should_stop)
+    while True:
+        try:
+            stage = next(task)
+        except StopIteration as end:
+            ended: TrainingOutcome = end.value
+            break
+        yield Advance(0.95 * stage.fraction, f"{cell.name}: {stage.what}")
+    seen, seconds = ended.row["images_seen"], time.process_time() - began
+    failed = f"not finite at {seen:,} images" if ended.outcome == "non-finite" else None
     return Trained(failed, (seen - before) / seconds if seen > before else None)
 
 
@@ -164,7 +169,7 @@ def _prepared(cell: Cell) -> PreparedRun | None:
         for torn in cell.path.glob(f"{CONFIG}.tmp"):  # killed while the run was made
             torn.unlink()
         return new_run(cell.path, cell.config)
-    checkpoint, _ = load_checkpoint(open_run(cell.path).checkpoints)
+    checkpoint, _ = load_counters(open_run(cell.path).checkpoints)
     assert cell.config.images_seen is not None
     if checkpoint is not None and checkpoint.images_seen >= cell.config.images_seen:
         return None
@@ -183,13 +188,13 @@ def _count(cell: Cell, finder: Finder) -> dict[str, Any] | None:
 
 def _images_seen(run: Run) -> int:
     """At its last checkpoint."""
-    checkpoint, _ = load_checkpoint(run.checkpoints)
+    checkpoint, _ = load_counters(run.checkpoints)
     return 0 if checkpoint is None else checkpoint.images_seen
 
 
 def _facts(cell: Cell) -> dict[str, Any]:
     run = open_run(cell.path)
-    checkpoint, _ = load_checkpoint(run.checkpoints)
+    checkpoint, _ = load_counters(run.checkpoints)
     assert checkpoint is not None, "one is saved before the first step"
     return {
         "data": cell.data,

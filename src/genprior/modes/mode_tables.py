@@ -11,7 +11,7 @@ from typing import Any
 from genprior.evaluation.mode_counts import DATA, UNIFORM
 from genprior.modes.published import PUBLISHED, Published
 from genprior.modes.remedies import BASES, PLAIN, ROWS
-from genprior.runs.run_folder import write_json, write_text
+from genprior.runs.files import write_json, write_text
 from genprior.settings import strict
 
 NONE = "-"

@@ -30,13 +30,12 @@ from genprior.probes.collapse_words import as_table, paragraphs
 from genprior.probes.discriminator_sizes import sized
 from genprior.probes.opened_gan import open_probed, spread
 from genprior.progress import Stage
-from genprior.runs.run_folder import write_json
+from genprior.runs.files import write_json
 from genprior.seeding import derived_seed
 from genprior.settings import at_least_one
 from genprior.specs import Spec, build
 from genprior.training.losses import LOSSES
-from genprior.training.optimiser import AdamSettings
-from genprior.training.state import grouped
+from genprior.training.optimisation import AdamSettings, grouped
 
 COLLAPSE = "probe-collapse"  # beginning of the names of its files
 JUDGED_ON = 2400  # real images, and fakes, that tell a large discriminator from a small one

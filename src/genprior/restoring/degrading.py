@@ -23,8 +23,7 @@ from genprior.restoring.measurements import Item, ReadItem, Refused, is_readable
 from genprior.restoring.parallel import Job, refuse_overwriting_together
 from genprior.restoring.shapes import channels_first, check_values, fitted, is_picture
 from genprior.restoring.sources import Source, file_facts, open_source, refuse_inside
-from genprior.runs.run_folder import write_json
-from genprior.runs.tensors import save_tensors
+from genprior.runs.files import save_tensors, write_json
 from genprior.specs import build
 
 if TYPE_CHECKING:

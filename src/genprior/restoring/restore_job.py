@@ -24,7 +24,7 @@ from genprior.restoring.measurements import Item, joined_parameters, refuse_unfi
 from genprior.restoring.parallel import Job, refuse_overwriting_together
 from genprior.restoring.part_work import Draw, Restoring
 from genprior.restoring.sources import Source, file_facts, open_source, refuse_inside
-from genprior.runs.checkpoint import checkpoint_path
+from genprior.runs.checkpoint import load_counters
 from genprior.runs.encoder_training import weights_sha256
 from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
@@ -99,9 +99,8 @@ def search_settings(settings: RestoreSettings) -> SearchSettings:
 
 def refuse_untrained(run: Path) -> None:
     """Raises `GenpriorError` where there is no run, or one that has not begun to train."""
-    folder = open_run(run).checkpoints
-    saved = {path for path in folder.glob("step-*") if path.suffix != ".tmp"}
-    if not saved - {checkpoint_path(folder, 0)}:
+    counters, _ = load_counters(open_run(run).checkpoints)
+    if counters is None or counters.step == 0:
         raise GenpriorError(f"{run} is not trained yet: go on with `genprior resume {run}`", argument="run")
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from genprior.errors import GenpriorError
 from genprior.progress import Task
-from genprior.runs.run_folder import write_text
+from genprior.runs.files import write_text
 from genprior.settings import Result, Settings
 
 S = TypeVar("S", bound=Settings)

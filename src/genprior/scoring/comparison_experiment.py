@@ -20,9 +20,9 @@ from genprior.models.image_flow import bits_per_dim
 from genprior.priors.generator_prior import Prior
 from genprior.progress import Stage
 from genprior.restoration.operators import OPERATORS
-from genprior.runs.checkpoint import load_checkpoint, load_state
-from genprior.runs.environment import read_environment
-from genprior.runs.run_folder import Run, open_run, write_json, write_text
+from genprior.runs.checkpoint import load_counters, load_state
+from genprior.runs.files import write_json, write_text
+from genprior.runs.run_folder import Run, open_run, read_environment
 from genprior.runs.trained_prior import load_prior
 from genprior.specs import build
 
@@ -74,7 +74,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         self.opened = [open_run(path) for path in self.runs]
-        shapes = {read_environment(run)["image_shape"]: run.path for run in self.opened}
+        shapes = {read_environment(run).image_shape: run.path for run in self.opened}
         if len(shapes) > 1:
             told = ", ".join(f"{path}: {'x'.join(map(str, shape))}" for shape, path in shapes.items())
             raise GenpriorError(
@@ -157,9 +157,9 @@ class Comparison:
 
 
 def _facts(run: Run, likelihood: Any, inversion: Found, tasks: dict[str, Found]) -> dict[str, Any]:  # noqa: ANN401
-    checkpoint, _ = load_checkpoint(run.checkpoints)
+    checkpoint, _ = load_counters(run.checkpoints)
     assert checkpoint is not None
-    shape = read_environment(run)["image_shape"]
+    shape = read_environment(run).image_shape
     size = math.prod(shape)
     bits = None if likelihood is None else float(bits_per_dim(likelihood.nats, size).mean())
     return {

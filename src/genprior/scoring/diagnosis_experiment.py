@@ -17,10 +17,11 @@ from genprior.judges.classifier_judge import split_specs
 from genprior.judges.mode_finder import Finder, run_finder
 from genprior.judges.run_images import training_images
 from genprior.progress import Stage
-from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.checkpoint import load_counters
+from genprior.runs.files import write_json
 from genprior.runs.metrics import read_metrics
-from genprior.runs.run_folder import Run, open_run, write_json
-from genprior.runs.step_log import read_events, read_rows
+from genprior.runs.run_folder import Run, open_run
+from genprior.runs.step_log import Setback, read_events, read_rows
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.evaluation_experiment import Evaluation
 
@@ -60,7 +61,7 @@ class Examination:
 
     def __post_init__(self) -> None:
         self.opened = open_run(self.run)
-        checkpoint, _ = load_checkpoint(self.opened.checkpoints)
+        checkpoint, _ = load_counters(self.opened.checkpoints)
         self.stopped = None if checkpoint is None else _stopped(self.opened, checkpoint.step)
         if checkpoint is None or (checkpoint.images_seen == 0 and self.stopped is None):
             raise GenpriorError(f"{self.run} has no checkpoint of a trained model; train it first", argument="run")
@@ -197,5 +198,6 @@ def _with_scores(sampled: Sampled, metrics: dict[str, Any], has_held_out: bool) 
 
 def _stopped(run: Run, last_step: int) -> str | None:
     """Why training ended by itself after its last checkpoint, if it did."""
-    events = [event for event in read_events(run) if event["event"] == "stopped" and event["step"] > last_step]
-    return f"step {events[-1]['step']} was not finite: {', '.join(events[-1]['not_finite'])}" if events else None
+    setbacks = [event for event in read_events(run) if isinstance(event, Setback)]
+    stops = [event for event in setbacks if event.event == "stopped" and event.step > last_step]
+    return f"step {stops[-1].step} was not finite: {', '.join(stops[-1].not_finite)}" if stops else None

@@ -18,9 +18,9 @@ from genprior.evaluation.scores import SCORES, Evidence, Score
 from genprior.judges.classifier_judge import FOLDER, Judge, judge_of
 from genprior.progress import Stage
 from genprior.restoration.restore import invert
-from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.checkpoint import load_counters
+from genprior.runs.files import write_json
 from genprior.runs.metrics import METRICS
-from genprior.runs.run_folder import write_json
 from genprior.scoring.evaluation_inputs import images_for, load_inputs, notes_on
 from genprior.seeding import derived_generator
 
@@ -183,7 +183,7 @@ class Evaluation:
         return {"title": score.title, **found, "floor": beside, "better": score.better, "unit": score.unit}
 
     def _summary(self, scores: dict[str, Any]) -> dict[str, Any]:
-        checkpoint, _ = load_checkpoint(self.inputs.run.checkpoints)
+        checkpoint, _ = load_counters(self.inputs.run.checkpoints)
         assert checkpoint is not None
         test = homogeneity(self.counts, self.training_counts)
         found, of = modes_found(self.counts, self.training_counts)

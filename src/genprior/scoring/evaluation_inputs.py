@@ -11,8 +11,7 @@ from genprior.families import RunConfig
 from genprior.judges.classifier_judge import judge_data, split_specs
 from genprior.judges.run_images import load_images, may_share, training_images
 from genprior.priors.generator_prior import Prior
-from genprior.runs.environment import read_environment
-from genprior.runs.run_folder import Run, open_run
+from genprior.runs.run_folder import Run, open_run, read_environment
 from genprior.runs.trained_prior import load_prior
 
 Shape = tuple[int, int, int]
@@ -48,7 +47,7 @@ def load_inputs(
 ) -> Inputs:
     """Returns what an evaluation needs; arguments and errors as `Evaluation` has them."""
     run = open_run(path)
-    config, shape = _with_root(run.config, data_root), read_environment(run)["image_shape"]
+    config, shape = _with_root(run.config, data_root), read_environment(run).image_shape
     if shape[1:] == (1, 1):
         raise GenpriorError(
             f"{path} models points, which no classifier sees; runs of images are evaluated", argument="run"
