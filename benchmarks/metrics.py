@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import genprior
-from genprior.data.request import data_root
+from genprior.data.spec import data_root
 from genprior.evaluation.features import seen
 from genprior.evaluation.memorisation import closeness
 from genprior.evaluation.neighbours import expected_coverage, neighbours
