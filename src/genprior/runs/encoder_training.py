@@ -21,7 +21,7 @@ from genprior.models.folding import folded
 from genprior.models.latent_encoder import Encoder
 from genprior.models.players import latent_size_of
 from genprior.runs.checkpoint import load_state
-from genprior.runs.environment import DATA, read_environment
+from genprior.runs.environment import read_environment, refuse_other_data
 from genprior.runs.execute import Progress
 from genprior.runs.run_folder import Run, locked, misfit, open_run, write_json
 from genprior.runs.step_log import Row, rows_of
@@ -186,10 +186,8 @@ def _checked_budget(minutes: float, images: int | None) -> EncoderBudget:
 
 
 def _run_data(run: Run) -> Dataset:
-    data, then = run.config.load_data(), read_environment(run)
-    now = {"data_sha256": data.fingerprint(), "images": len(data), "image_shape": data.image_shape}
-    if any(then.get(key) != now[key] for key in DATA):
-        raise GenpriorError(f"{data.name} is no longer what {run.path} was trained on", argument="data")
+    data = run.config.load_data()
+    refuse_other_data(run, data, "data")
     return data
 
 

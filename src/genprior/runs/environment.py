@@ -36,13 +36,8 @@ def differences(run: Run, learner: "Learner", data: Dataset) -> list[str]:
     Raises:
         GenpriorError: The data are not the run's data.
     """
+    refuse_other_data(run, data, "data")
     then, now = read_environment(run), environment(learner, data)
-    if any(then.get(key) != now[key] for key in DATA):
-        raise GenpriorError(
-            f"{data.name} is no longer what {run.path} was trained on ({then.get('images')} images of shape "
-            f"{then['image_shape']} then, {len(data)} of {data.image_shape} now, or other contents)",
-            argument="data",
-        )
     return [
         f"{key} was {then.get(key)}, is {now[key]}: steps are no longer bit-identical"
         for key in now
@@ -50,12 +45,20 @@ def differences(run: Run, learner: "Learner", data: Dataset) -> list[str]:
     ]
 
 
+def refuse_other_data(run: Run, data: Dataset, argument: str) -> None:
+    """Raises `GenpriorError` about `argument` unless the data are what a run was trained on."""
+    then, now = read_environment(run), _facts_of(data)
+    if any(then.get(key) != now[key] for key in DATA):
+        raise GenpriorError(
+            f"{data.name} is no longer what {run.path} was trained on ({then.get('images')} images of shape "
+            f"{then['image_shape']} then, {len(data)} of {data.image_shape} now, or other contents)",
+            argument=argument,
+        )
+
+
 def environment(learner: "Learner", data: Dataset) -> dict[str, Any]:
     """Returns what a run of `learner` on `data` is trained on here."""
-    return {
-        "data_sha256": data.fingerprint(),
-        "images": len(data),
-        "image_shape": data.image_shape,
+    return _facts_of(data) | {
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -63,3 +66,7 @@ def environment(learner: "Learner", data: Dataset) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": learner.processes.count,
     }
+
+
+def _facts_of(data: Dataset) -> dict[str, Any]:
+    return {"data_sha256": data.fingerprint(), "images": len(data), "image_shape": data.image_shape}
