@@ -77,6 +77,31 @@ def load_images(config: RunConfig, shape: Shape, spec: str) -> Dataset:
     return data
 
 
+def held_out_images(config: RunConfig, shape: Shape, given: str | None) -> Dataset:
+    """Returns images that a run has not seen, in the shape of its own.
+
+    Arguments:
+        config: Of the run.
+        shape: Of its images (C, H, W).
+        given: Spec of the images; None: the test images of the run's data set.
+
+    Raises:
+        GenpriorError: About `held_out`: the data set has no test images, or images cannot be had in this shape.
+    """
+    specs = split_specs(config.data)
+    spec = given or (specs[1] if specs else None)
+    if spec is None:
+        raise GenpriorError(
+            f"{config.data} has no test images of its own; name images that were not trained on, such as "
+            "--held-out other_folder",
+            argument="held_out",
+        )
+    try:
+        return load_images(config, shape, spec)
+    except GenpriorError as error:
+        raise GenpriorError(error.message, argument="held_out") from error
+
+
 def with_data_root(config: RunConfig, data_root: Path | None) -> RunConfig:
     """Returns a config that finds named data sets in another folder; None: where it did."""
     return config if data_root is None else config.model_copy(update={"data_root": str(data_root)})

@@ -13,10 +13,11 @@ from genprior.errors import GenpriorError
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.runs.checkpoint import Checkpoint, load_checkpoint
 from genprior.runs.environment import read_environment
+from genprior.runs.experiment import read_result
 from genprior.runs.history import ages, load_age
-from genprior.runs.metrics import METRICS, read_metrics
 from genprior.runs.run_folder import Run, misfit, open_run
 from genprior.runs.step_log import Row, read_events, read_rows
+from genprior.scoring.experiments import METRICS, Evaluation
 
 SAMPLES, POINTS = 64, 1000
 SHOWN_AT_EACH_AGE = 10  # latents, the first of those of the samples
@@ -116,7 +117,8 @@ def _table(run: Run, file: str) -> dict[str, Any] | str:
     if not path.is_file():
         return f"Not made yet; run `{command}`."
     try:
-        table = read_metrics(run) if file == METRICS else json.loads(path.read_text())
+        scores = read_result(path, Evaluation) if file == METRICS else None
+        table = json.loads(path.read_text()) if file != METRICS else scores and scores.model_dump(mode="json")
     except (OSError, ValueError):
         table = None
     return table if isinstance(table, dict) else f"{file} cannot be read; make it anew with `{command}`."

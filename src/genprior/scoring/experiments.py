@@ -324,6 +324,7 @@ EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
         stages=_evaluate,
         told=evaluation_lines,
         is_derived=True,
+        is_per_run=True,
     ),
     "compare": Experiment(
         help="Set trained runs side by side: samples, held-out error, restorations, log-likelihood, cost.",
@@ -342,5 +343,7 @@ EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
         stages=_diagnose,
         told=diagnosis_lines,
         is_derived=True,
+        is_per_run=True,
+        is_ill=lambda found: found.is_ill,
     ),
 }
