@@ -4,8 +4,8 @@
 
 Each contender trains `dcgan-28` for the same seconds, one after another, several rounds, beside as many processes that
 do nothing but compute; `--busy 0` is a quiet machine. `torch` is what torch does by itself: all cores, threads that
-spin while they wait. `spins` and `passive` let them wait otherwise, `one` is one thread, and `ours` is the plain command,
-which finds out by itself. Ratios are of medians, to the best of the four.
+spin while they wait. `spins` and `passive` let them wait otherwise, `one` is one thread, and `ours` is the plain
+command, which finds out by itself. Ratios are of medians, to the best of the four.
 """
 
 import argparse

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import genprior
-from genprior.data.request import data_root
+from genprior.data.spec import data_root
 from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
 from genprior.evaluation.histogram import class_counts, modes_found

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from genprior.data.request import data_root
+from genprior.data.spec import data_root
 from genprior.judges.mode_finder import Finder, run_finder
 from genprior.modes.mode_run import Cell, measure_cell
 from genprior.modes.remedies import BASES, config_of

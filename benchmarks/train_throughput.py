@@ -63,7 +63,7 @@ def student_batches(in_memory: bool) -> Iterator:
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from genprior.data.request import data_root
+    from genprior.data.spec import data_root
 
     images = datasets.MNIST(str(data_root()), train=True, transform=transforms.ToTensor(), download=True)
     if in_memory:

@@ -173,10 +173,10 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def _with_stages(work: Generator[float, None, Finder], data: str) -> Generator[Stage, None, Finder]:
+def _with_stages(work: Generator[Stage, None, Finder], data: str) -> Generator[Stage, None, Finder]:
     while True:
         try:
-            share = next(work)
+            share = next(work).fraction
         except StopIteration as done:
             finder: Finder = done.value
             return finder

@@ -22,9 +22,9 @@ from genprior.diagnosis.inner_problem import (
 )
 from genprior.diagnosis.outer_problem import LATENTS, Opposed, OuterMoment, oppose
 from genprior.errors import GenpriorError
-from genprior.judges.classifier_judge import ONE_IN, split_specs
-from genprior.judges.mode_counter import mode_counter
-from genprior.judges.run_images import load_images, may_share
+from genprior.judges.classifier_judge import ONE_IN
+from genprior.judges.mode_finder import mode_counter
+from genprior.judges.run_images import load_images, may_share, split_specs
 from genprior.probes.collapse_rules import AGAIN, Found
 from genprior.probes.collapse_words import as_table, paragraphs
 from genprior.probes.discriminator_sizes import sized
@@ -136,7 +136,7 @@ class CollapseProbe:
         finding = mode_counter(self.probed.config, data, self.judge, self.notes)
         try:
             while True:
-                yield next(finding), "classifier"
+                yield next(finding).fraction, "classifier"
         except StopIteration as found:
             self.count_modes: CountModes | None = found.value
         yield 1.0, "classifier"

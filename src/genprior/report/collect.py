@@ -12,9 +12,10 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.runs.checkpoint import Checkpoint, ages, load_age, load_checkpoint
-from genprior.runs.metrics import METRICS, read_metrics
+from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import Environment, Run, misfit, open_run, read_environment
 from genprior.runs.step_log import Event, Row, read_events, read_rows
+from genprior.scoring.experiments import METRICS, Evaluation
 
 SAMPLES, POINTS = 64, 1000
 SHOWN_AT_EACH_AGE = 10  # latents, the first of those of the samples
@@ -114,7 +115,8 @@ def _table(run: Run, file: str) -> dict[str, Any] | str:
     if not path.is_file():
         return f"Not made yet; run `{command}`."
     try:
-        table = read_metrics(run) if file == METRICS else json.loads(path.read_text())
+        scores = read_result(path, Evaluation) if file == METRICS else None
+        table = json.loads(path.read_text()) if file != METRICS else scores and scores.model_dump(mode="json")
     except (OSError, ValueError):
         table = None
     return table if isinstance(table, dict) else f"{file} cannot be read; make it anew with `{command}`."

@@ -23,7 +23,7 @@ from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import load_state
 from genprior.runs.experiments import MINUTES, WEIGHTS, EncoderSettings, EncoderTable
 from genprior.runs.files import save_tensors
-from genprior.runs.run_folder import Run, locked, misfit, open_run, read_environment
+from genprior.runs.run_folder import Run, locked, misfit, open_run, read_environment, refuse_other_data
 from genprior.runs.step_log import Row, in_words, rows_of
 from genprior.seeding import initialised
 from genprior.training.distillation import Distillation
@@ -174,8 +174,7 @@ def held_out(data: Dataset) -> tuple[Dataset, Dataset]:
 
 def _run_data(run: Run) -> Dataset:
     data = run.config.load_data()
-    if not read_environment(run).is_of(data):
-        raise GenpriorError(f"{data.name} is no longer what {run.path} was trained on", argument="data")
+    refuse_other_data(run, data, "data")
     return data
 
 

@@ -133,19 +133,25 @@ def differences(run: Run, learner: "Learner", data: "Dataset") -> list[str]:
     Raises:
         GenpriorError: The data are not the run's data.
     """
+    refuse_other_data(run, data, "data")
     then, now = read_environment(run), environment(learner, data)
-    if not then.is_of(data):
-        raise GenpriorError(
-            f"{data.name} is no longer what {run.path} was trained on ({then.images} images of shape "
-            f"{then.image_shape} then, {len(data)} of {data.image_shape} now, or other contents)",
-            argument="data",
-        )
     before = then.model_dump()
     return [
         f"{name} was {before[name]}, is {value}: steps are no longer bit-identical"
         for name, value in now.model_dump().items()
         if value != before[name]
     ]
+
+
+def refuse_other_data(run: Run, data: "Dataset", argument: str) -> None:
+    """Raises `GenpriorError` about `argument` unless the data are what a run was trained on."""
+    then = read_environment(run)
+    if not then.is_of(data):
+        raise GenpriorError(
+            f"{data.name} is no longer what {run.path} was trained on ({then.images} images of shape "
+            f"{then.image_shape} then, {len(data)} of {data.image_shape} now, or other contents)",
+            argument=argument,
+        )
 
 
 def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run:
