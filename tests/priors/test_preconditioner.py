@@ -3,8 +3,7 @@
 import torch
 
 from genprior.models.dcgan import Generator
-from genprior.priors.generator_prior import GeneratorPrior
-from genprior.priors.preconditioner import FLOOR, inverse_curvature
+from genprior.priors.generator_prior import FLOOR, GeneratorPrior, inverse_curvature
 
 
 def test_of_a_linear_decoder_it_is_the_inverse_of_its_gram_matrix() -> None:

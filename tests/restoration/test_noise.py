@@ -18,8 +18,7 @@ from deepinv.physics import (
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.degradation import measure, stacked
-from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
+from genprior.restoration.noise import NOISES, measure, noise_level, stacked, suggested_fidelity
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.specs import build
 

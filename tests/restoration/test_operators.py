@@ -11,8 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.degradation import measure, stacked
-from genprior.restoration.noise import NOISES
+from genprior.restoration.noise import NOISES, measure, stacked
 from genprior.restoration.operators import OPERATORS, Operator, Shape, compressed_sensing, inpaint, masked
 from genprior.specs import build
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.restoration.minimise import REASONS, Found
-from genprior.restoration.pool import DISTINCT, EQUAL_SHARE, Pool, distinct
+from genprior.priors.contracts import LatentPrior
+from genprior.restoration.minimise import DISTINCT, EQUAL_SHARE, REASONS, Pool, Searches, distinct
 
 SHAPE = (1, 2, 2)
 
 
-class _Constant:
+class _Constant(LatentPrior):
     """z (B, 1) -> an image that is z everywhere: distances of images are those of latents."""
 
     latent_size, image_shape = 1, SHAPE
@@ -28,14 +28,14 @@ class _Constant:
         return torch.zeros(count, *SHAPE)
 
 
-def _found(misfit: list[list[float]], z: list[list[float]] | None = None) -> tuple[Found, int]:
+def _found(misfit: list[list[float]], z: list[list[float]] | None = None) -> tuple[Searches, int]:
     """Searches whose energy, weight and iterations tell which they are."""
     values = torch.tensor(misfit)
     count = values.numel()
     latents = torch.arange(float(count)) if z is None else torch.tensor(z).flatten()
     number = torch.arange(count)
     who = torch.arange(len(misfit)).repeat_interleave(values.shape[1])
-    found = Found(who, latents[:, None], values.flatten(), number + 0.5, number + 0.25, number + 100, number % 4)
+    found = Searches(who, latents[:, None], values.flatten(), number + 0.5, number + 0.25, number + 100, number % 4)
     return found, len(misfit)
 
 

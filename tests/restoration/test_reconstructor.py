@@ -8,8 +8,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from genprior.models.mlp import Generator
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.restoration.fidelity import L2
-from genprior.restoration.reconstructor import PriorReconstructor
-from genprior.restoration.restore import restore
+from genprior.restoration.restore import PriorReconstructor, restore
 from genprior.restoration.search_settings import SearchSettings
 
 SHAPE, LATENTS = (1, 8, 8), 4

@@ -12,7 +12,7 @@ import genprior
 from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.families import GlowConfig
-from genprior.restoration.warm import warm_start
+from genprior.restoration.problem import warm_start
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import Progress, execute
 from genprior.runs.prepare import new_run, resumed_run

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from genprior.evaluation.image_quality import psnr
-from genprior.priors.generator_prior import Prior
-from genprior.restoration.degradation import measure, stacked
+from genprior.priors.contracts import LatentPrior
+from genprior.restoration.noise import measure, stacked
 from genprior.restoration.operators import Operator
 from genprior.restoration.restore import invert, restore
 
@@ -54,14 +54,14 @@ class Found:
     seconds: float
 
 
-def inverted(prior: Prior, x: Tensor) -> Found:
+def inverted(prior: LatentPrior, x: Tensor) -> Found:
     """Returns how close the prior comes to images x (B, C, H, W) that it has never seen."""
     began = time.perf_counter()
     images = invert(prior, x).images
     return _found(images, x, x, began)
 
 
-def restored(prior: Prior, x: Tensor, operator: Operator, sigma: float, seed: int = 0) -> Found:
+def restored(prior: LatentPrior, x: Tensor, operator: Operator, sigma: float, seed: int = 0) -> Found:
     """Returns what the prior makes of damaged images x (B, C, H, W); the level of the noise is known.
 
     Arguments:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.diagnosis.window import Game
-    from genprior.priors.generator_prior import Prior
+    from genprior.priors.contracts import LatentPrior
     from genprior.training.loop import Learner
 
 BUDGETS = ("images_seen", "epochs", "minutes")
@@ -154,7 +154,7 @@ class RunConfig(Settings, ABC):
         """
 
     @abstractmethod
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the trained model as a prior, in float32 on the CPU.
 
         Arguments:

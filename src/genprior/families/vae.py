@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.models.autoencoder import Autoencoder
-    from genprior.priors.generator_prior import Prior
+    from genprior.priors.contracts import LatentPrior
     from genprior.training.variational import VAE
 
 VAES = Table("genprior.models.autoencoder", "VAES")
@@ -95,7 +95,7 @@ class VAEConfig(RunConfig):
             **placement(self, fabric),
         )
 
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the decoder with standard normal latents, and the encoder's posterior mean as the way back."""
         from genprior.models.folding import folded
         from genprior.priors.generator_prior import EncodedPrior

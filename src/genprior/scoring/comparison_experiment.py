@@ -17,7 +17,7 @@ from genprior.errors import GenpriorError
 from genprior.evaluation.comparison import TASKS, Found, Task, inverted, restored
 from genprior.judges.run_images import may_share
 from genprior.models.image_flow import bits_per_dim
-from genprior.priors.generator_prior import Prior
+from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import load_checkpoint, load_state
@@ -116,7 +116,7 @@ class Comparison:
             facts = _facts(run, likelihood, inversion, restorations)
             self.found.append(Compared(run, facts, samples, inversion, restorations))
 
-    def _measured(self, run: Run, prior: Prior, x: Tensor) -> Iterator[tuple[str, Any]]:
+    def _measured(self, run: Run, prior: LatentPrior, x: Tensor) -> Iterator[tuple[str, Any]]:
         likelihood = run.config.log_probability(load_state(run.checkpoints), self.shape, x, self.seed)
         yield "likelihood", likelihood
         yield "samples", prior.sample(SAMPLES, self.seed)
@@ -124,7 +124,7 @@ class Comparison:
         for task in TASKS.values():
             yield task.title, self._restored(prior, x, task)
 
-    def _restored(self, prior: Prior, x: Tensor, task: Task) -> Found:
+    def _restored(self, prior: LatentPrior, x: Tensor, task: Task) -> Found:
         operator = build(OPERATORS, task.operator(self.shape), "operator", image_shape=self.shape, seed=self.seed)
         return restored(prior, x, operator, task.sigma(self.shape), self.seed)
 

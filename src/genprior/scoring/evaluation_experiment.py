@@ -18,6 +18,7 @@ from genprior.evaluation.scores import SCORES, Evidence, Score
 from genprior.judges.classifier_judge import FOLDER, Judge, judge_of
 from genprior.progress import Stage
 from genprior.restoration.restore import invert
+from genprior.restoration.search_settings import SearchSettings
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.metrics import METRICS
 from genprior.runs.run_folder import write_json
@@ -140,7 +141,7 @@ class Evaluation:
             for part in torch.split(torch.arange(len(data)), INVERTED_AT_ONCE):
                 x = data.take(part)
                 if len(x):
-                    images = invert(self.inputs.prior, x, seed=self.seed, first=int(part[0])).images
+                    images = invert(self.inputs.prior, x, SearchSettings(first=int(part[0])), seed=self.seed).images
                     done += len(x)
                     yield done / total, (images - x).square().flatten(1).mean(1).double()
 

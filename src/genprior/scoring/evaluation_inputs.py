@@ -10,7 +10,7 @@ from genprior.evaluation.scores import SCORES, Score
 from genprior.families import RunConfig
 from genprior.judges.classifier_judge import judge_data, split_specs
 from genprior.judges.run_images import load_images, may_share, training_images
-from genprior.priors.generator_prior import Prior
+from genprior.priors.contracts import LatentPrior
 from genprior.runs.environment import read_environment
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import load_prior
@@ -35,7 +35,7 @@ class Inputs:
 
     run: Run
     config: RunConfig
-    prior: Prior
+    prior: LatentPrior
     training: Dataset
     held_out: Dataset
     judged_by: tuple[Dataset, Dataset]
