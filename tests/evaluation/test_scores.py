@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.evaluation.memorisation import closeness
+from genprior.evaluation.distances import closeness
 from genprior.evaluation.scores import SCORES, Evidence
 from genprior.seeding import derived_generator
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from genprior.evaluation.divergence import Divergence, divergence, kl_floor
-from genprior.evaluation.histogram import class_counts, expected_counts
+from genprior.evaluation.histogram import Divergence, class_counts, divergence, expected_counts, kl_floor
 
 WITHIN = 3.0  # standard deviations around a centre
 GAUSSIAN_CEILING = 1 - math.exp(-(WITHIN**2) / 2)

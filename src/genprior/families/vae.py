@@ -118,7 +118,7 @@ class VAEConfig(RunConfig):
 
         import torch
 
-        from genprior.evaluation.bound import importance_weighted_bound
+        from genprior.evaluation.image_quality import importance_weighted_bound
         from genprior.models.autoencoder import Gaussian, PixelLikelihood
         from genprior.seeding import derived_generator
 

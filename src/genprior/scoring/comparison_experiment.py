@@ -14,7 +14,7 @@ from torch import Tensor
 from genprior.data import Dataset, load_data
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
-from genprior.evaluation.comparison import TASKS, Found, Task, inverted, restored
+from genprior.evaluation.comparison import TASKS, Reconstructions, Task, inverted, restored
 from genprior.judges.run_images import may_share
 from genprior.models.image_flow import bits_per_dim
 from genprior.priors.contracts import LatentPrior
@@ -24,7 +24,6 @@ from genprior.runs.checkpoint import load_checkpoint, load_state
 from genprior.runs.environment import read_environment
 from genprior.runs.run_folder import Run, open_run, write_json, write_text
 from genprior.runs.trained_prior import load_prior
-from genprior.specs import build
 
 SAMPLES = 36
 NONE = "none"
@@ -46,8 +45,8 @@ class Compared:
     run: Run
     facts: dict[str, Any]
     samples: Tensor
-    inversion: Found
-    tasks: dict[str, Found]
+    inversion: Reconstructions
+    tasks: dict[str, Reconstructions]
 
 
 @dataclass
@@ -124,8 +123,8 @@ class Comparison:
         for task in TASKS.values():
             yield task.title, self._restored(prior, x, task)
 
-    def _restored(self, prior: LatentPrior, x: Tensor, task: Task) -> Found:
-        operator = build(OPERATORS, task.operator(self.shape), "operator", image_shape=self.shape, seed=self.seed)
+    def _restored(self, prior: LatentPrior, x: Tensor, task: Task) -> Reconstructions:
+        operator = task.operator(self.shape).build(OPERATORS, "operator", image_shape=self.shape, seed=self.seed)
         return restored(prior, x, operator, task.sigma(self.shape), self.seed)
 
     def _load_held_out(self) -> Dataset:
@@ -156,7 +155,7 @@ class Comparison:
         return Dataset(data.name, data.images[: self.count])
 
 
-def _facts(run: Run, likelihood: Any, inversion: Found, tasks: dict[str, Found]) -> dict[str, Any]:  # noqa: ANN401
+def _facts(run: Run, likelihood: Any, inversion: Reconstructions, tasks: dict[str, Reconstructions]) -> dict[str, Any]:  # noqa: ANN401
     checkpoint, _ = load_checkpoint(run.checkpoints)
     assert checkpoint is not None
     shape = read_environment(run)["image_shape"]

@@ -11,9 +11,9 @@ from torch import Tensor
 from genprior.data import Dataset
 from genprior.data.request import data_root as root_of
 from genprior.errors import GenpriorError
+from genprior.evaluation.distances import closeness
 from genprior.evaluation.features import features_and_classes, seen
 from genprior.evaluation.histogram import class_counts, expected_counts, homogeneity, modes_found
-from genprior.evaluation.memorisation import closeness
 from genprior.evaluation.scores import SCORES, Evidence, Score
 from genprior.judges.classifier_judge import FOLDER, Judge, judge_of
 from genprior.progress import Stage
