@@ -131,7 +131,7 @@ def test_values_belong_to_the_latents() -> None:
     problem = _problem(images)
     settings = replace(PLAIN, candidates=3, iterations=23)
     found = _minimise(problem, _starts(images, starts), _who(images, starts), settings, 0.01)
-    misfit, energy, _, _ = problem.evaluate(found.z, found.who)
+    misfit, energy, _, _ = problem.evaluate(found.z, _who(images, starts))
     torch.testing.assert_close(found.misfit, misfit)
     torch.testing.assert_close(found.energy, energy)
 

@@ -68,27 +68,18 @@ def frechet_distances(real: Tensor, generated: Tensor, kept_real: Tensor, kept_g
     return torch.tensor([frechet_distance(real[first], generated[second]) for first, second in pairs])
 
 
-def kernel_distance(real: Tensor, generated: Tensor) -> float:
-    """Returns the squared kernel distance of features, without bias: 0 on average for two sets of one distribution.
+def kernel_distances(real: Tensor, generated: Tensor, kept_real: Tensor, kept_generated: Tensor) -> Tensor:
+    """Returns the squared kernel distance (R,) of each pair of subsets, without bias: it may be below 0.
 
     MMD^2 with k(x, y) = (x . y / F + 1)^3 (Binkowski et al. 2018, https://arxiv.org/abs/1801.01401, equation 4):
     mean k over pairs of different real features, plus that of generated ones, less twice the mean over mixed pairs.
-    All pairs are used, where libraries draw subsets.
-
-    Arguments:
-        real: (N, F), N at least 2.
-        generated: (M, F), M at least 2.
+    All pairs are used, where libraries draw subsets. Arguments are those of `frechet_distances`.
 
     Example:
-        >>> kernel_distance(torch.zeros(2, 1), torch.ones(2, 1))
+        >>> both = torch.ones(1, 2, dtype=torch.bool)
+        >>> kernel_distances(torch.zeros(2, 1), torch.ones(2, 1), both, both).item()
         7.0
     """
-    kept = [torch.ones(1, len(x), dtype=torch.bool) for x in (real, generated)]
-    return float(kernel_distances(real, generated, kept[0], kept[1]))
-
-
-def kernel_distances(real: Tensor, generated: Tensor, kept_real: Tensor, kept_generated: Tensor) -> Tensor:
-    """Returns the squared kernel distance (R,) of each pair of subsets, as arguments in `frechet_distances`."""
     x, y = real.double(), generated.double()
     a, b = kept_real.double().T, kept_generated.double().T  # (N, R), (M, R)
     return _mean_of_others(x, a) + _mean_of_others(y, b) - 2 * _kernel_sums(x, y, a, b) / (a.sum(0) * b.sum(0))

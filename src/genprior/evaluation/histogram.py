@@ -49,14 +49,14 @@ def expected_counts(counts: Tensor, real: Tensor) -> Tensor:
     return real.double() / real.sum() * counts.sum()
 
 
-def modes_found(counts: Tensor, real: Tensor) -> tuple[int, int]:
+def modes_found(counts: Tensor, real: Tensor, least: float = SHARE_OF_A_MODE) -> tuple[int, int]:
     """Returns how many classes of the real images have samples, and how many of them there are.
 
-    A class has samples if they are at least a tenth of what its share of the real images would give: the mistakes of a
-    good classifier put fewer there.
+    A class has samples if they are at least that share of what its share of the real images would give: the mistakes of
+    a good classifier put less than a tenth there.
     """
     there = real > 0
-    found = there & (counts >= SHARE_OF_A_MODE * expected_counts(counts, real)) & (counts > 0)
+    found = there & (counts > 0) & (counts >= least * expected_counts(counts, real))
     return int(found.sum()), int(there.sum())
 
 

@@ -20,24 +20,46 @@ GOING, CONVERGED, STALLED, DROPPED = range(4)  # places in REASONS: whoever stil
 
 @dataclass
 class Searches:
-    """Where R searches stand.
+    """Where searches stand, one in each place of a leading shape (...): (R,), or (B, P) for P searches of B images.
 
     Attributes:
-        who: The image of each (R,).
-        z: The best point of each by its objective (R, k).
-        misfit, energy: There (R,).
-        weight: Of the energy (R,).
-        iterations: Evaluations so far (R,), int64.
-        reason: Place in `REASONS` (R,), int64.
+        z: The best point of each by its objective (..., k).
+        misfit, energy: There (...); the misfit is infinite where there is no search.
+        weight: Of the energy (...).
+        iterations: Evaluations so far (...), int64.
+        reason: Place in `REASONS` (...), int64.
     """
 
-    who: Tensor
     z: Tensor
     misfit: Tensor
     energy: Tensor
     weight: Tensor
     iterations: Tensor
     reason: Tensor
+
+    def by_image(self, images: int, keep: int) -> "Searches":
+        """Returns the `keep` best (B, keep) of equally many searches (R,) for each image, sorted by image."""
+        shape = (images, len(self.z) // images)
+        return Searches(*(value.view(*shape, *value.shape[1:]) for value in vars(self).values())).best(keep)
+
+    def best(self, keep: int) -> "Searches":
+        """Returns the `keep` searches of each image with the smallest misfit, that one first."""
+        return self.taken(torch.argsort(self.misfit, dim=1, stable=True)[:, :keep])
+
+    def taken(self, places: Tensor) -> "Searches":
+        """Returns the searches of each image at these places (B, K)."""
+        row = torch.arange(len(places), device=places.device)[:, None]
+        return Searches(*(value[row, places] for value in vars(self).values()))
+
+    def joined(self, other: "Searches", rows: Tensor) -> "Searches":
+        """Returns these searches with those of the images `rows` (b,) beside them."""
+        parts = []
+        for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
+            empty = torch.inf if mine is self.misfit else 0
+            beside = torch.full((mine.shape[0], *theirs.shape[1:]), empty, dtype=mine.dtype, device=mine.device)
+            beside[rows] = theirs
+            parts.append(torch.cat([mine, beside], 1))
+        return Searches(*parts)
 
 
 def minimise(
@@ -92,14 +114,15 @@ class _Run:
         self.going = torch.arange(len(z), device=z.device)
         self.here = problem.evaluate(z, who)
         misfit, energy, zero = self.here.misfit.clone(), self.here.energy.clone(), torch.zeros_like(who)
-        self.found = Searches(who, z.clone(), misfit, energy, weight.clone(), zero, zero.clone())
+        self.image = who
+        self.found = Searches(z.clone(), misfit, energy, weight.clone(), zero, zero.clone())
         guess = problem.prior.preconditioner
         self.method = settings.method(z, *self.here.objective(weight), None if guess is None else guess.to(z))
         self.before = self.method.value.clone()
 
     @property
     def who(self) -> Tensor:
-        return self.found.who[self.going]
+        return self.image[self.going]
 
     @property
     def weight(self) -> Tensor:
@@ -132,8 +155,8 @@ class _Run:
         """Drops all but the `keep` searches of each image with the smallest misfit, finished ones included."""
         found = self.found
         order = torch.argsort(found.misfit + 0.0, stable=True)
-        order = order[torch.argsort(found.who[order], stable=True)]
-        starts = len(order) // max(1, len(torch.unique(found.who)))
+        order = order[torch.argsort(self.image[order], stable=True)]
+        starts = len(order) // max(1, len(torch.unique(self.image)))
         loser = order.view(-1, starts)[:, keep:].flatten()
         found.reason[loser] = DROPPED
         # Among those that were dropped before, none may come back.
@@ -143,7 +166,7 @@ class _Run:
         """Gives each search the weight that follows from its misfit; returns whose hardly changed (R,)."""
         found, at = self.found, self.going
         old = found.weight[at]
-        new = weigh(found.who[at], found.misfit[at], old)
+        new = weigh(self.who, found.misfit[at], old)
         changed = new != old
         # The best point under the old weight is where the search stands under the new one.
         found.weight[at] = new
@@ -164,52 +187,8 @@ class _Run:
         return len(rows) > 0
 
 
-@dataclass(frozen=True)
-class Pool:
-    """P searches for each of B images, the smallest misfit first; after those that there are, misfits are infinite.
-
-    Attributes:
-        z: (B, P, k).
-        misfit, energy, weight: (B, P).
-        iterations, reason: (B, P), int64.
-    """
-
-    z: Tensor
-    misfit: Tensor
-    energy: Tensor
-    weight: Tensor
-    iterations: Tensor
-    reason: Tensor
-
-    @classmethod
-    def of(cls, found: Searches, images: int, keep: int) -> "Pool":
-        """Returns the `keep` best of equally many searches for each image, sorted by image."""
-        shape = (images, len(found.z) // images)
-        values = (found.z, found.misfit, found.energy, found.weight, found.iterations, found.reason)
-        return cls(*(value.view(*shape, *value.shape[1:]) for value in values)).best(keep)
-
-    def best(self, keep: int) -> "Pool":
-        """Returns the `keep` searches of each image with the smallest misfit."""
-        return self.taken(torch.argsort(self.misfit, dim=1, stable=True)[:, :keep])
-
-    def taken(self, places: Tensor) -> "Pool":
-        """Returns the searches at these places (B, K)."""
-        row = torch.arange(len(places), device=places.device)[:, None]
-        return Pool(*(value[row, places] for value in vars(self).values()))
-
-    def joined(self, other: "Pool", rows: Tensor) -> "Pool":
-        """Returns this pool with that of the images `rows` (b,) beside it."""
-        parts = []
-        for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
-            empty = torch.inf if mine is self.misfit else 0
-            beside = torch.full((mine.shape[0], *theirs.shape[1:]), empty, dtype=mine.dtype, device=mine.device)
-            beside[rows] = theirs
-            parts.append(torch.cat([mine, beside], 1))
-        return Pool(*parts)
-
-
 @torch.no_grad()
-def distinct(pool: Pool, prior: LatentPrior, slack: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def distinct(pool: Searches, prior: LatentPrior, slack: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Returns up to `count` solutions of each image that differ to the eye and explain the measurement equally well.
 
     The first is the one with the smallest misfit; each further one has at most `EQUAL_SHARE` of its misfit plus `slack`

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -189,18 +190,10 @@ class PriorReconstructor(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.prior, self.settings, self.seed = prior, settings, seed
-        self.fidelity, self.noise_level = fidelity, noise_level
+        self._restore = partial(
+            restore, prior, settings=settings, fidelity=fidelity, noise_level=noise_level, seed=seed
+        )
 
     def forward(self, y: Tensor, physics: "Physics", **_: Any) -> Tensor:  # noqa: ANN401 - deepinv's signature
         """Returns restored images x (B, C, H, W) of measurements y (B, ...)."""
-        found = restore(
-            self.prior,
-            y,
-            physics,
-            self.settings,
-            fidelity=self.fidelity,
-            noise_level=self.noise_level,
-            seed=self.seed,
-        )
-        return found.images
+        return self._restore(y, physics).images

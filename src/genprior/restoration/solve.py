@@ -8,7 +8,7 @@ from torch import Tensor
 from genprior.priors.contracts import USUAL_STARTS, LatentPrior
 from genprior.restoration.beyond import LEAST_NOISE, beyond_range
 from genprior.restoration.fidelity import Weigh, noise_scale, weight_from_noise
-from genprior.restoration.minimise import REASONS, Pool, distinct, minimise
+from genprior.restoration.minimise import REASONS, Searches, distinct, minimise
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.result import Restoration, is_poor, verdicts
 from genprior.restoration.search_settings import SearchSettings
@@ -102,19 +102,19 @@ def _weight(problem: Problem, settings: SearchSettings, noise_level: float | Non
 
 def _search(
     problem: Problem, who: Tensor, z: Tensor, weights: tuple[float, Weigh | None], settings: SearchSettings
-) -> Pool:
+) -> Searches:
     """Searches from z (B, S, k); more starts than go at once are searched for in groups, whose best are compared."""
     weight, weigh = weights
     rough = problem.prior.rough if settings.rough else None
     if rough is not None:
         problem = replace(problem, prior=rough)
     keep = settings.survivors
-    pool: Pool | None = None
+    pool: Searches | None = None
     for group in torch.split(z, max(keep, SEARCHES_AT_ONCE // len(who)), 1):
         rows = who.repeat_interleave(group.shape[1])
         flat = group.flatten(0, 1)
         found = minimise(problem, flat, rows, torch.full_like(flat[:, 0], weight), weigh, settings)
-        best = Pool.of(found, len(who), keep)
+        best = found.by_image(len(who), keep)
         pool = best if pool is None else pool.joined(best, torch.arange(len(who))).best(keep)
     assert pool is not None
     return pool
@@ -123,7 +123,7 @@ def _search(
 def _result(
     problem: Problem,
     who: Tensor,
-    pool: Pool,
+    pool: Searches,
     tries: tuple[Tensor, Tensor],
     settings: SearchSettings,
     noise_level: float | None,
