@@ -17,9 +17,8 @@ import torch
 
 import genprior
 from genprior.data.spec import data_root
+from genprior.evaluation.distances import closeness, expected_coverage, neighbours
 from genprior.evaluation.features import seen
-from genprior.evaluation.memorisation import closeness
-from genprior.evaluation.neighbours import expected_coverage, neighbours
 from genprior.evaluation.scores import SCORES, Evidence
 from genprior.judges.classifier_judge import FOLDER, judge_data, judge_of
 from genprior.progress import result_of

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from genprior.families import GLOConfig as GLOConfig
     from genprior.families import GlowConfig as GlowConfig
     from genprior.families import VAEConfig as VAEConfig
+    from genprior.priors.contracts import LatentPrior as LatentPrior
+    from genprior.priors.contracts import Prior as Prior
     from genprior.priors.generator_prior import GeneratorPrior as GeneratorPrior
-    from genprior.priors.generator_prior import Prior as Prior
-    from genprior.restoration.reconstructor import PriorReconstructor as PriorReconstructor
+    from genprior.restoration.restore import PriorReconstructor as PriorReconstructor
     from genprior.restoration.restore import invert as invert
     from genprior.restoration.restore import restore as restore
     from genprior.restoration.result import Restoration as Restoration
@@ -37,8 +38,9 @@ _HOME = {
     "GeneratorPrior": "genprior.priors.generator_prior",
     "GenpriorError": "genprior.errors",
     "GlowConfig": "genprior.families",
-    "Prior": "genprior.priors.generator_prior",
-    "PriorReconstructor": "genprior.restoration.reconstructor",
+    "LatentPrior": "genprior.priors.contracts",
+    "Prior": "genprior.priors.contracts",
+    "PriorReconstructor": "genprior.restoration.restore",
     "Restoration": "genprior.restoration.result",
     "SearchSettings": "genprior.restoration.search_settings",
     "VAEConfig": "genprior.families",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genprior.data import load_data
-from genprior.evaluation.divergence import divergence, kl_divergence, kl_floor, miller_madow
+from genprior.evaluation.histogram import divergence, kl_divergence, kl_floor, miller_madow
 from genprior.seeding import derived_generator
 
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 import genprior
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
-from genprior.evaluation.bound import importance_weighted_bound
 from genprior.evaluation.comparison import TASKS, inverted, restored
+from genprior.evaluation.image_quality import importance_weighted_bound
 from genprior.families import parse_config
 from genprior.judges.run_images import may_share
 from genprior.models.autoencoder import Gaussian

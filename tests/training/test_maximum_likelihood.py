@@ -13,7 +13,7 @@ from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.families import GlowConfig
 from genprior.progress import result_of
-from genprior.restoration.warm import warm_start
+from genprior.restoration.problem import warm_start
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import TrainingOutcome, execute
 from genprior.runs.prepare import new_run, resumed_run

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from genprior.data import Dataset
     from genprior.diagnosis.window import Game
     from genprior.models.players import Players
-    from genprior.priors.generator_prior import Prior
+    from genprior.priors.contracts import LatentPrior
     from genprior.training.adversarial import GAN
 
 LOSSES = Table("genprior.training.losses", "LOSSES")
@@ -166,7 +166,7 @@ class GANConfig(RunConfig):
         compared = {name: make() for name, make in LOSSES.load().items()}
         return GAN(players, self.loss.build(LOSSES, "loss"), settings, self.placement(fabric), compared)
 
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the generator with standard normal latents."""
         from genprior.models.derived_generators import folded
         from genprior.priors.generator_prior import GeneratorPrior

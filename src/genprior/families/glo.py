@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.models.derived_generators import WhitenedGenerator
+    from genprior.priors.contracts import LatentPrior
     from genprior.priors.densities import Density
-    from genprior.priors.generator_prior import Prior
     from genprior.training.latent_optimisation import GLO
 
 RECONSTRUCTION_LOSSES = Table("genprior.training.reconstruction_losses", "RECONSTRUCTION_LOSSES")
@@ -90,7 +90,7 @@ class GLOConfig(RunConfig):
             placement=self.placement(fabric),
         )
 
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the generator of whitened codes with the density of these."""
         from genprior.models.derived_generators import folded
         from genprior.priors.generator_prior import GeneratorPrior

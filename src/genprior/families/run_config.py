@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.diagnosis.window import Game
-    from genprior.priors.generator_prior import Prior
+    from genprior.priors.contracts import LatentPrior
     from genprior.training.loop import Budget, Learner
     from genprior.training.processes import Placement
+
 
 BUDGETS = ("images_seen", "epochs", "minutes")
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
@@ -155,7 +156,7 @@ class RunConfig(Settings, ABC):
         """
 
     @abstractmethod
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the trained model as a prior, in float32 on the CPU.
 
         Arguments:

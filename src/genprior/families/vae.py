@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.models.autoencoder import Autoencoder
-    from genprior.priors.generator_prior import Prior
+    from genprior.priors.contracts import LatentPrior
     from genprior.training.variational import VAE
 
 VAES = Table("genprior.models.autoencoder", "VAES")
@@ -94,7 +94,7 @@ class VAEConfig(RunConfig):
             placement=self.placement(fabric),
         )
 
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the decoder with standard normal latents, and the encoder's posterior mean as the way back."""
         from genprior.models.derived_generators import folded
         from genprior.priors.generator_prior import EncodedPrior
@@ -117,7 +117,7 @@ class VAEConfig(RunConfig):
 
         import torch
 
-        from genprior.evaluation.bound import importance_weighted_bound
+        from genprior.evaluation.image_quality import importance_weighted_bound
         from genprior.models.autoencoder import Gaussian, PixelLikelihood
         from genprior.seeding import derived_generator
 

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
-from genprior.restoration.degradation import measure
-from genprior.restoration.noise import NOISES
+from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoring.degradation_record import MEASUREMENTS, RECORD
 from genprior.restoring.job_settings import DegradeSettings

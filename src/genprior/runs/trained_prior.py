@@ -5,13 +5,14 @@ from pathlib import Path
 import torch
 
 from genprior.hardware import resolve_precision
-from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior, Prior
+from genprior.priors.contracts import LatentPrior
+from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior
 from genprior.runs.checkpoint import load_state
 from genprior.runs.encoder_training import load_encoder
 from genprior.runs.run_folder import misfit, open_run, read_environment
 
 
-def load_prior(run: str | Path, *, average: bool = True) -> Prior:
+def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
     """Returns the model of a run as a prior, in float32 on the CPU; with the run's encoder where it has one.
 
     Arguments:

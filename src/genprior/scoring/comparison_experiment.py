@@ -13,11 +13,11 @@ from torch import Tensor
 from genprior.data import Dataset
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
-from genprior.evaluation.comparison import TASKS, Found, inverted, restored
+from genprior.evaluation.comparison import TASKS, Reconstructions, inverted, restored
 from genprior.families.run_config import Likelihood
 from genprior.judges.run_images import held_out_images, may_share, with_data_root
 from genprior.models.image_flow import bits_per_dim
-from genprior.priors.generator_prior import Prior
+from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import load_checkpoint, load_state
@@ -32,7 +32,6 @@ from genprior.scoring.experiments import (
     RestorationScore,
     comparison_rows,
 )
-from genprior.specs import Spec
 
 SAMPLES = 36
 NONE = "none"
@@ -48,7 +47,7 @@ class Compared:
     run: Run
     images_seen: int
     minutes: float
-    prior: Prior
+    prior: LatentPrior
 
 
 def compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Comparison]:
@@ -190,7 +189,7 @@ def _measured(compared: Compared, x: Tensor, seed: int) -> Task[tuple[ComparedRu
     yield Stage(3 / total, f"{run.path}: inversion")
     images, restorations = {"samples": samples, "inverted": inversion.images}, {}
     for i, task in enumerate(TASKS.values(), start=4):
-        operator = Spec.parse(task.operator(shape)).build(OPERATORS, "operator", image_shape=shape, seed=seed)
+        operator = task.operator(shape).build(OPERATORS, "operator", image_shape=shape, seed=seed)
         found = restored(prior, x, operator, task.sigma(shape), seed)
         restorations[task.title] = found
         images |= {f"seen/{task.title}": found.shown, f"restored/{task.title}": found.images}
@@ -199,7 +198,10 @@ def _measured(compared: Compared, x: Tensor, seed: int) -> Task[tuple[ComparedRu
 
 
 def _numbers(
-    compared: Compared, likelihood: Likelihood | None, inversion: Found, restorations: dict[str, Found]
+    compared: Compared,
+    likelihood: Likelihood | None,
+    inversion: Reconstructions,
+    restorations: dict[str, Reconstructions],
 ) -> ComparedRun:
     config, size = compared.run.config, math.prod(compared.prior.image_shape)
     return ComparedRun(

@@ -10,16 +10,16 @@ from genprior.data import Dataset
 from genprior.data.spec import data_root as root_of
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
+from genprior.evaluation.distances import closeness
 from genprior.evaluation.features import Classifier, features_and_classes, seen
 from genprior.evaluation.histogram import class_counts, expected_counts, homogeneity, modes_found
-from genprior.evaluation.memorisation import closeness
 from genprior.evaluation.scores import SCORES, Evidence, Score
 from genprior.families import RunConfig
 from genprior.judges.classifier_judge import FOLDER, Judge, judge_data, judge_of
 from genprior.judges.run_images import held_out_images, load_images, may_share, training_images, with_data_root
-from genprior.priors.generator_prior import Prior
+from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
-from genprior.restoration.restore import invert
+from genprior.restoration.restore import DEFAULT, invert
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.run_folder import open_run, read_environment
 from genprior.runs.trained_prior import load_prior
@@ -56,7 +56,7 @@ class EvaluationInputs:
     settings: EvaluationSettings
     config: RunConfig
     images_seen: int
-    prior: Prior
+    prior: LatentPrior
     training: Dataset
     held_out: Dataset
     judged_by: tuple[Dataset, Dataset]
@@ -206,7 +206,7 @@ def _inversion_errors(inputs: EvaluationInputs) -> Task[tuple[Tensor, Tensor]]:
     for data in (training, held_out) if count else ():
         for part in torch.split(torch.arange(count), INVERTED_AT_ONCE):
             x = data.take(part)
-            images = invert(inputs.prior, x, seed=seed, first=int(part[0])).images
+            images = invert(inputs.prior, x, replace(DEFAULT, first=int(part[0])), seed=seed).images
             errors.append((images - x).square().flatten(1).mean(1).double())
             yield Stage(sum(map(len, errors)) / (2 * count), "inversions")
     found = torch.cat(errors)

@@ -1,10 +1,11 @@
-"""Limited-memory BFGS (Nocedal 1980) for many independent searches at once. Knows tensors only.
+"""Methods that go down for many independent searches at once: L-BFGS, and Adam as the study used it.
 
-Every search has its own curvature pairs, step and acceptance. One evaluation serves all: a search whose trial point is
-refused only shortens its step, while the others move on, so nobody waits for anybody's line search.
+Every search has its own state, step and acceptance. One evaluation serves all: a search whose trial point is refused
+only shortens its step, while the others move on, so nobody waits for anybody's line search. Imports torch only.
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,9 +17,30 @@ LONGEST_STEP = 5.0  # a longer one has left the region in which the pairs mean a
 SHORTEST = 1e-6  # a step this small against the direction has failed
 
 
+class Method(Protocol):
+    """Many independent searches that each go down step by step; made from z (R, k), value (R,), slope (R, k), guess."""
+
+    z: Tensor
+    value: Tensor
+    slope: Tensor
+    failed: Tensor
+
+    def trial(self) -> Tensor:
+        """Returns the points (R, k) to be evaluated next."""
+
+    def advance(self, z: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+        """Takes in the evaluation of the trial points; returns which of them were accepted (R,)."""
+
+    def revalue(self, value: Tensor, slope: Tensor) -> None:
+        """Replaces value and slope where the searches stand."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with these searches alone."""
+
+
 @dataclass
 class LBFGS:
-    """The state of R searches in k dimensions.
+    """Limited-memory BFGS (Nocedal 1980), the state of R searches in k dimensions.
 
     Attributes:
         z, value, slope: The accepted points (R, k), (R,), (R, k); searches begin where these are put.
@@ -135,3 +157,52 @@ def _length(direction: Tensor) -> Tensor:
     largest = direction.abs().amax(1)
     length: Tensor = largest * torch.nan_to_num(direction / largest[:, None]).norm(dim=1)
     return length
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015), torch's own, the state of R searches in k dimensions; every step is accepted.
+
+    It works element by element, so the rows of one tensor are searches that never influence each other.
+
+    Arguments:
+        z, value, slope: The points where the searches stand (R, k), (R,), (R, k).
+        guess: Unused: Adam has a scale of its own for each dimension.
+        learning_rate: Above 0.
+
+    Attributes:
+        failed: Searches (R,) that cannot go on: never.
+    """
+
+    def __init__(
+        self, z: Tensor, value: Tensor, slope: Tensor, guess: Tensor | None = None, learning_rate: float = 0.01
+    ) -> None:
+        self.z, self.value, self.slope = z, value, slope
+        self.failed = torch.zeros_like(value, dtype=torch.bool)
+        self._point = z.detach().clone()
+        self._optimiser = torch.optim.Adam([self._point], lr=learning_rate)
+
+    def trial(self) -> Tensor:
+        """Returns the points (R, k) to be evaluated next."""
+        self._point.grad = self.slope
+        self._optimiser.step()
+        return self._point.clone()
+
+    def advance(self, z: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+        """Takes in the evaluation of the trial points; all of them are accepted (R,)."""
+        self.z, self.value, self.slope = z, value, slope
+        return ~self.failed
+
+    def revalue(self, value: Tensor, slope: Tensor) -> None:
+        """Replaces value and slope where the searches stand: the objective's weights have changed."""
+        self.value, self.slope = value, slope
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with these searches alone."""
+        self.z, self.value, self.slope = self.z[rows], self.value[rows], self.slope[rows]
+        self.failed = self.failed[rows]
+        state = self._optimiser.state.pop(self._point, {})
+        self._point = self._point.detach()[rows]
+        self._optimiser.param_groups[0]["params"] = [self._point]
+        kept = {name: value if name == "step" else value[rows] for name, value in state.items()}
+        if kept:  # there is no state before the first step
+            self._optimiser.state[self._point] = kept
