@@ -1,0 +1,64 @@
+"""The pages keep their promises: links lead somewhere, names of the code exist."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
+
+
+def anchors(page: Path) -> set[str]:
+    """Returns the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    page, broken = ROOT / name, []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file) if file else page
+        if "://" in link:
+            continue
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def exists(dotted: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    words = dotted.split(".")
+    for count in range(len(words), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(words[:count]))
+        except ModuleNotFoundError:
+            continue
+        try:
+            for word in words[count:]:
+                found = getattr(found, word)
+        except AttributeError:
+            return False
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_the_code_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    dotted = set(re.findall(r"`(genprior(?:\.\w+)+)`", text))
+    assert [word for word in sorted(dotted) if not exists(word)] == []
+    folders = "src|tests|docs|benchmarks|examples|genprior"
+    paths = set(re.findall(rf"`((?:{folders})/[\w/]+\.\w+)`", text))
+    missing = [path for path in sorted(paths) if not any((ROOT / base / path).exists() for base in ("", "src"))]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_are_short_and_free_of_test_paths_in_theory(name: str) -> None:
+    prose = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("|")]
+    assert not [line for line in prose if "::test_" in line or ("tests/" in line and name.startswith("docs/"))]
