@@ -47,7 +47,7 @@ def exists(dotted: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])  # which names what is gone
 def test_names_of_the_code_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     dotted = set(re.findall(r"`(genprior(?:\.\w+)+)`", text))
