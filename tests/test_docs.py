@@ -2,6 +2,8 @@
 
 import importlib
 import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,26 @@ def test_names_of_the_code_exist(name: str) -> None:
 def test_lines_are_short_and_free_of_test_paths_in_theory(name: str) -> None:
     prose = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("|")]
     assert not [line for line in prose if "::test_" in line or ("tests/" in line and name.startswith("docs/"))]
+
+
+def commands(name: str) -> Iterator[list[str]]:
+    """Yields the words of each command of genprior in a page, in blocks and within lines."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    lines = [line.split("  #")[0] for line in blocks.splitlines()]
+    inline = [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
+    for line in [*lines, *inline]:
+        if re.match(r"genprior [a-z]", line) and "|" not in line:
+            yield line.split()[1:]
+
+
+def test_flags_in_the_pages_are_those_of_the_commands(genprior: Callable[..., str]) -> None:
+    flags: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name in [name for name in NAMES if name != "CHANGELOG.md"]:
+        for words in commands(name):
+            command = words[: 2 if words[0] in ("train", "probe", "benchmark") else 1]
+            flags[tuple(command)] |= {word.split("=")[0] for word in words if word.startswith("--")}
+    assert len(flags) > 15
+    helps = {command: genprior(*command, "--help") for command in flags}
+    missing = {command: {flag for flag in used if flag not in helps[command]} for command, used in flags.items()}
+    assert not {command: found for command, found in missing.items() if found}
