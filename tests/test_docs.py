@@ -90,3 +90,33 @@ def test_flags_in_the_pages_are_those_of_the_commands(genprior: Callable[..., st
         for command, used in flags.items()
     }
     assert not {command: found for command, found in missing.items() if found}
+
+
+DESCRIBED = {  # each name of a table stands in its page
+    "genprior.training.losses.LOSSES": "docs/training.md",
+    "genprior.training.penalties.PENALTIES": "docs/training.md",
+    "genprior.models.players.MODELS": "docs/training.md",
+    "genprior.data.load.SOURCES": "docs/training.md",
+    "genprior.families.table.FAMILIES": "docs/training.md",
+    "genprior.restoration.operators.OPERATORS": "docs/restoration.md",
+    "genprior.restoration.noise.NOISES": "docs/restoration.md",
+    "genprior.restoration.fidelity.FIDELITIES": "docs/restoration.md",
+    "genprior.restoration.search_settings.SEARCHES": "docs/restoration.md",
+    "genprior.diagnosis.health_verdict.VERDICTS": "docs/diagnosis.md",
+}
+
+
+@pytest.mark.parametrize("table", DESCRIBED)
+def test_each_entry_of_a_table_is_described(table: str) -> None:
+    module, _, name = table.rpartition(".")
+    text = (ROOT / DESCRIBED[table]).read_text(encoding="utf-8")
+    missing = [
+        entry for entry in getattr(importlib.import_module(module), name) if not re.search(rf"\b{entry}\b", text)
+    ]
+    assert missing == []
+
+
+def test_each_room_stands_on_the_map() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = [path.name for path in sorted((ROOT / "src" / "genprior").iterdir()) if (path / "__init__.py").is_file()]
+    assert [room for room in rooms if f"`{room}/`" not in text] == []
