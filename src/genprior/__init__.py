@@ -51,7 +51,7 @@ _HOME = {
     "train": "genprior.training.loop",
 }
 __all__ = sorted(_HOME)
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:

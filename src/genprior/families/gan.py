@@ -51,7 +51,7 @@ class GANConfig(RunConfig):
     """
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        # The best that we know for these networks (docs/benchmarks.md, "A better recipe").
+        # The best that we know for these networks (docs/benchmarks/losses-and-recipe.md, "A better recipe").
         "r1-28": {"size": 28, **RECIPE},
         "r1-32": {"size": 32, **RECIPE},
         "r1-64": {"size": 64, **RECIPE},
