@@ -7,9 +7,10 @@ else is as in `genprior benchmark modes`. Prints the modes, the share of high-qu
 the uniform distribution. An interrupted run is resumed.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
+
+from measuring import parser_of
 
 from genprior.data.request import data_root
 from genprior.judges.mode_finder import Finder, run_finder
@@ -64,7 +65,7 @@ def described(run: BenchmarkRun) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--data", nargs="+", choices=tuple(PARTS), default=list(PARTS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/mode-parts"))
