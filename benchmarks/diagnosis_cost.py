@@ -6,12 +6,13 @@
 the signs that are looked for in every row. `without` trains the same players and leaves all of it out.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import torch
+from measuring import in_turns, median_and_range, parser_of
 from torch import Tensor
 
 from genprior.data import Dataset
@@ -39,14 +40,13 @@ class Undiagnosed(GAN):
         }
 
 
-def seconds(steps: Iterator[Step], count: int, gan: GAN, watch: Watch | None) -> float:
-    """Trains that many steps, rows as in a run; returns how long it took."""
+def work(steps: Iterator[Step], count: int, gan: GAN, watch: Watch | None) -> None:
+    """Trains that many steps, rows as in a run."""
     began = time.perf_counter()
     for _ in range(count // 10):
         rows = rows_of([next(steps) for _ in range(10)], gan.images_per_update, began)
         if watch is not None:
             list(watch.look(rows))
-    return time.perf_counter() - began
 
 
 def contender(config: GANConfig, data: Dataset, kind: type[GAN]) -> tuple[GAN, Iterator[Step]]:
@@ -56,7 +56,7 @@ def contender(config: GANConfig, data: Dataset, kind: type[GAN]) -> tuple[GAN, I
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=20, help="a multiple of 10")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -67,19 +67,17 @@ def main() -> None:
     config = GANConfig(preset=arguments.preset)
     data = config.load_data()
     game = config.game()
-    contenders = {
-        "with": (contender(config, data, GAN), Watch(game)),
-        "without": (contender(config, data, Undiagnosed), None),
-    }
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(arguments.rounds + 1):
-        for name, ((gan, steps), watch) in contenders.items():
-            spent = seconds(steps, arguments.steps, gan, watch)
-            if turn:  # the first one warms up
-                taken[name].append(spent)
-    for name, ((gan, _), _) in contenders.items():
-        rates = sorted(arguments.steps * gan.images_per_update / each for each in taken[name])
-        print(f"{name}: {statistics.median(rates):,.0f} images/s ({rates[0]:,.0f} to {rates[-1]:,.0f})")
+    (gan, steps), (other, other_steps) = (contender(config, data, kind) for kind in (GAN, Undiagnosed))
+    taken = in_turns(
+        {
+            "with": partial(work, steps, arguments.steps, gan, Watch(game)),
+            "without": partial(work, other_steps, arguments.steps, other, None),
+        },
+        arguments.rounds,
+    )
+    for name, times in taken.items():
+        rates = [arguments.steps * gan.images_per_update / each for each in times]
+        print(f"{name}: {median_and_range(rates, ',.0f')} images/s")
     ratios = sorted(a / b - 1 for a, b in zip(taken["with"], taken["without"], strict=True))
     quarter = len(ratios) // 4
     low, middle, high = (100 * ratio for ratio in (ratios[quarter], statistics.median(ratios), ratios[-1 - quarter]))

@@ -10,14 +10,13 @@ size the classes that samples hold (of 10) and the feature distance to the first
 of the images that runs learn, and draws both over time.
 """
 
-import argparse
 import json
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import median_and_range, parser_of
 
 import genprior
 from genprior.data.spec import data_root
@@ -97,10 +96,6 @@ def followed(folder: Path, config: GANConfig, eyes: Eyes) -> list[Row]:
     return rows
 
 
-def told(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-
-
 def draw(found: dict[int, list[list[Row]]], floor: float, path: Path) -> None:
     from matplotlib.figure import Figure
 
@@ -130,7 +125,7 @@ def draw(found: dict[int, list[list[Row]]], floor: float, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--widths", nargs="+", type=int, default=[16, 32, 64])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=20)
@@ -164,9 +159,9 @@ def main() -> None:
             distances = [rows[-1][which]["distance"] for rows in runs]
             best = [min(row[which]["distance"] for row in rows) for rows in runs]
             print(
-                f"width {width} ({which} weights): fewest classes {told(least)}, "
-                f"the rarest has from the second epoch on at least {told(rarest)} %; "
-                f"distance at the end {told(distances)}, smallest {told(best)}"
+                f"width {width} ({which} weights): fewest classes {median_and_range(least, '.1f')}, "
+                f"the rarest has from the second epoch on at least {median_and_range(rarest, '.1f')} %; "
+                f"distance at the end {median_and_range(distances, '.1f')}, smallest {median_and_range(best, '.1f')}"
             )
     draw(found, eyes.floor, arguments.out / "over_time.png")
     print(f"picture: {arguments.out / 'over_time.png'}")

@@ -8,13 +8,12 @@ The figure shows bits per dimension of training batches over images seen, the te
 measured, where a power law a + c n^-p through the medians of 24 stretches after a tenth of the run leads.
 """
 
-import argparse
 import itertools
-import json
 import math
 from pathlib import Path
 
 import torch
+from measuring import mnist_test, parser_of, save_json
 
 import genprior
 from genprior.models.image_flow import bits_per_dim
@@ -70,14 +69,14 @@ def draw(curves: dict[str, list], ends: dict[str, float], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    x = genprior.load_data(f"mnist:test[:{options.images}]").take(torch.arange(options.images))
+    x = mnist_test(options.images)
     curves, ends, results = {}, {}, []
     for path in options.runs:
         run, prior = open_run(path), genprior.load_prior(path)
@@ -99,8 +98,7 @@ def main() -> None:
         print(f"bits per dimension (D = 784): {ends[path.name]:.4f} +- {error:.4f}", flush=True)
     if options.figure:
         draw(curves, ends, options.figure)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2))
+    save_json(options.json, results)
 
 
 if __name__ == "__main__":

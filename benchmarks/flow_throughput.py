@@ -8,14 +8,12 @@ update does, with clipping, averaging and the watch on the round trip; in float3
 contenders take turns in one process, round after round; ratios are of medians.
 """
 
-import argparse
-import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from measuring import in_turns, median_and_range, parser_of, save_json
 from torch import nn
 
 from genprior.data import load_data
@@ -66,7 +64,7 @@ def our_update(precision: str, threads: int) -> Callable[[], None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -79,21 +77,17 @@ def main() -> None:
         "ours float32": our_update("float32", options.threads),
         "ours bf16": our_update("bf16", options.threads),
     }
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(options.rounds + 1):
-        for name, update in contenders.items():
-            began = time.perf_counter()
-            for _ in range(options.steps):
-                update()
-            if turn > 0:  # the first one warms up
-                rates[name].append(BATCH * options.steps / (time.perf_counter() - began))
+    blocks = {
+        name: lambda update=update: [update() for _ in range(options.steps)] for name, update in contenders.items()
+    }
+    taken = in_turns(blocks, options.rounds)
+    rates = {name: [BATCH * options.steps / each for each in times] for name, times in taken.items()}
     for name, found in rates.items():
-        print(f"{name}: {statistics.median(found):.0f} images/s ({min(found):.0f} to {max(found):.0f})")
+        print(f"{name}: {median_and_range(found)} images/s")
     plain = statistics.median(rates["normflows"])
     for name in ("ours float32", "ours bf16"):
         print(f"{name} ratio: {statistics.median(rates[name]) / plain:.2f}")
-    if options.json:
-        options.json.write_text(json.dumps({"threads": options.threads, "images_per_second": rates}, indent=2))
+    save_json(options.json, {"threads": options.threads, "images_per_second": rates})
 
 
 if __name__ == "__main__":

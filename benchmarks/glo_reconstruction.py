@@ -7,12 +7,11 @@ their own codes and the averaged weights. Held-out error: `genprior.invert` on t
 the training images, of the same test images, clipped to [0, 1].
 """
 
-import argparse
-import json
 import time
 from pathlib import Path
 
 import torch
+from measuring import mnist_test, parser_of, save_json
 from torch import Tensor
 
 import genprior
@@ -45,7 +44,7 @@ def pca_error(x: Tensor, data: genprior.Dataset, size: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32, 64, 100])
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--images", type=int, default=1000)
@@ -54,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     data = genprior.load_data("mnist:train")
-    x = genprior.load_data("mnist:test").take(torch.arange(options.images))
+    x = mnist_test(options.images)
     rows = []
     for size in options.sizes:
         for start in options.start:
@@ -74,8 +73,7 @@ def main() -> None:
     for row in rows:
         ratio = row["held_out_error"] / row["pca_error"]
         print(f"error ratio to PCA at k = {row['latent_size']}, {row['start']} start: {ratio:.3f}")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2))
+    save_json(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ Its speed is measured on a few images one at a time, as it is described; its err
 presets as `genprior invert` runs them, images in memory and the prior's curvature known (a second, once).
 """
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from measuring import errors_of, mnist_test, parser_of, save_json
 from torch import Tensor, nn
 from train_throughput import student_networks
 
@@ -50,7 +49,7 @@ def timed(invert: Callable[[Tensor], Tensor], x: Tensor, at_once: int) -> tuple[
     """Seconds an image, and the mean squared error of each (B,)."""
     began = time.perf_counter()
     found = torch.cat([invert(part) for part in torch.split(x, at_once)])
-    return (time.perf_counter() - began) / len(x), (found - x).square().mean((1, 2, 3))
+    return (time.perf_counter() - began) / len(x), errors_of(found, x)
 
 
 def line(name: str, seconds: float, errors: Tensor) -> dict[str, float | str]:
@@ -71,7 +70,7 @@ def line(name: str, seconds: float, errors: Tensor) -> dict[str, float | str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--one-by-one", type=int, default=16)
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     prior, reference = genprior.load_prior(options.run), study_generator(options.run)
-    x = genprior.load_data(f"mnist:test[:{options.images}]").take(torch.arange(options.images))
+    x = mnist_test(options.images)
 
     ours = {
         "fast": SEARCHES["fast"],
@@ -110,8 +109,7 @@ def main() -> None:
     for name in ours:
         print(f"{name}, throughput ratio: {seconds / rows[name]['seconds_an_image']:.0f}")
         print(f"{name}, error ratio: {rows[name]['mean'] / rows['study, in batches']['mean']:.3f}")
-    if options.json:
-        options.json.write_text(json.dumps(list(rows.values()), indent=2))
+    save_json(options.json, list(rows.values()))
 
 
 if __name__ == "__main__":

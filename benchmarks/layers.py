@@ -5,12 +5,11 @@
 The two are timed in turn, batch 128, channels-last, and the median of each is printed with their ratio.
 """
 
-import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from measuring import in_turns, parser_of
 from torch import Tensor, nn
 
 from genprior.hardware import keep_freed_memory
@@ -36,18 +35,8 @@ def task(layer: nn.Module, x: Tensor) -> Callable[[], object]:
     return lambda: torch.autograd.grad(layer(leaf), inputs, grad)
 
 
-def milliseconds(tasks: list[Callable[[], object]], repeats: int) -> list[float]:
-    times: list[list[float]] = [[] for _ in tasks]
-    for _ in range(repeats):
-        for number, run in enumerate(tasks):
-            start = time.perf_counter()
-            run()
-            times[number].append(1000 * (time.perf_counter() - start))
-    return [statistics.median(values[2:]) for values in times]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=40)
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -55,8 +44,9 @@ def main() -> None:
         total = [0.0, 0.0]
         for name, ours, theirs, options, side in LAYERS:
             x = torch.randn(128, options[0], side, side, dtype=dtype)
-            pair = [task(theirs(*options).to(dtype), x), task(ours(*options).to(dtype), x)]
-            torch_ms, our_ms = milliseconds(pair, arguments.repeats)
+            pair = {"torch": task(theirs(*options).to(dtype), x), "ours": task(ours(*options).to(dtype), x)}
+            times = in_turns(pair, arguments.repeats).values()
+            torch_ms, our_ms = (1000 * statistics.median(each) for each in times)
             total = [total[0] + torch_ms, total[1] + our_ms]
             print(f"{dtype} {name}: torch {torch_ms:.2f} ms, ours {our_ms:.2f} ms, ratio {torch_ms / our_ms:.2f}")
         print(f"{dtype} ratio: {total[0] / total[1]:.2f}")

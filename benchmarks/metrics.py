@@ -8,12 +8,12 @@ memory are those of every score of `SCORES` with its interval, of test images in
 classifier. Prints `name: value` lines; memory is the largest that the process has held beyond what it held before.
 """
 
-import argparse
 import resource
 import time
 from pathlib import Path
 
 import torch
+from measuring import parser_of
 
 import genprior
 from genprior.data.spec import data_root
@@ -69,7 +69,7 @@ def _peak() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data-root", type=Path)

@@ -4,18 +4,17 @@
 
 On points, other rows with the recipe's number of points and its batch; on stacks, the recipe with one part changed. All
 else is as in `genprior benchmark modes`. Prints the modes, the share of high-quality samples and the divergence from
-the uniform distribution. Goes on where it was ended.
+the uniform distribution. An interrupted run is resumed.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
+from measuring import parser_of
 
 from genprior.data.spec import data_root
 from genprior.judges.mode_finder import Finder, run_finder
-from genprior.modes.mode_run import Cell, measure_cell
+from genprior.modes.benchmark_run import BenchmarkRun, measure
 from genprior.modes.remedies import BASES, config_of
 from genprior.progress import result_of
 
@@ -47,40 +46,38 @@ def finder_of(data: str) -> Finder:
     return result_of(run_finder(config, config.load_data()))
 
 
-def cell_of(data: str, name: str, seed: int, out: Path) -> Cell:
+def run_of(data: str, name: str, seed: int, out: Path) -> BenchmarkRun:
     row, changes = PARTS[data][name]
     config = config_of(data, row, seed, 1, data_root()).model_copy(update=changes)
-    cell = Cell(data, row, seed, out / data / name / str(seed), config, BASES[data].samples, BASES[data].seconds)
-    cell.check()
-    return cell
+    run = BenchmarkRun(data, row, seed, out / data / name / str(seed), config, BASES[data].samples)
+    run.check()
+    return run
 
 
-def told(cell: Cell) -> str:
-    found = cell.measured()
+def described(run: BenchmarkRun) -> str:
+    found = run.measured()
     assert found is not None
-    if found["modes"] is None:
-        return str(found["failed"])
-    modes, divergence = found["modes"], found["modes"]["divergences"]["uniform"]
-    nats = "" if divergence is None else f", KL {divergence['raw']:.3f}"
-    return f"{modes['found']} of {modes['of']} modes, {100 * modes['high_quality']:.1f} % of high quality{nats}"
+    if found.modes is None:
+        return str(found.failed)
+    modes, divergence = found.modes, found.modes.divergences["uniform"]
+    nats = "" if divergence is None else f", KL {divergence.raw:.3f}"
+    return f"{modes.found} of {modes.of} modes, {100 * modes.high_quality:.1f} % of high quality{nats}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--data", nargs="+", choices=tuple(PARTS), default=list(PARTS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/mode-parts"))
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     for data in arguments.data:
         finder = finder_of(data)
         for name in PARTS[data]:
             for seed in range(arguments.seeds):
-                cell = cell_of(data, name, seed, arguments.out)
-                if cell.measured() is None:
-                    for _ in measure_cell(cell, finder):
-                        pass
-                print(f"{data}, {name}, seed {seed}: {told(cell)}", flush=True)
+                run = run_of(data, name, seed, arguments.out)
+                if run.measured() is None:
+                    measure((run, finder))
+                print(f"{data}, {name}, seed {seed}: {described(run)}", flush=True)
 
 
 if __name__ == "__main__":

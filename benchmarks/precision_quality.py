@@ -7,20 +7,24 @@ set, and the class histograms by a chi-square test of homogeneity, all seeds of 
 other, beside the same test between the seeds of float32, for seeds differ anyway.
 """
 
-import argparse
 import itertools
 import json
 import statistics
 from pathlib import Path
 
-from three_losses import Judge, trained
+from measuring import genprior_command, median_and_range, parser_of, save_json
+from three_losses import trained
 
 
-def histogram(numbers: dict[str, float]) -> list[float]:
-    return [numbers[f"samples_of_{digit}"] for digit in range(10)]
+def judged(run: Path) -> tuple[float, list[int]]:
+    """Returns the feature distance of a run's samples, and how many of them are of each class; evaluates it once."""
+    if not (run / "metrics.json").exists():
+        genprior_command("evaluate", str(run), "--inversions", "0")
+    metrics = json.loads((run / "metrics.json").read_text())
+    return metrics["scores"]["frechet"]["value"], metrics["classes"]["counts"]
 
 
-def chi_square(first: list[float], second: list[float]) -> float:
+def chi_square(first: list[int], second: list[int]) -> float:
     """Returns the chi-square statistic per degree of freedom; about 1 for samples of one distribution."""
     from scipy.stats import chi2_contingency
 
@@ -30,38 +34,32 @@ def chi_square(first: list[float], second: list[float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/precision"))
     arguments = parser.parse_args()
-    runs = {}
+    found: dict[tuple[str, int], tuple[float, list[int]]] = {}
     for seed, precision in itertools.product(range(arguments.seeds), ("bf16", "float32")):
-        folder = arguments.out / f"{precision}-{seed}"
-        runs[precision, seed] = trained(
-            folder, data="mnist:all", seed=seed, epochs=arguments.epochs, precision=precision
-        )
-    judge = Judge()
-    found = {key: judge.numbers(run, arguments.out / f"{key[0]}-{key[1]}.png") for key, run in runs.items()}
-    (arguments.out / "results.json").write_text(json.dumps({f"{p}-{s}": n for (p, s), n in found.items()}, indent=2))
-    for (precision, seed), numbers in found.items():
-        print(f"{precision} seed {seed}: feature distance {numbers['feature_distance']:.2f}", histogram(numbers))
+        settings = {"data": "mnist:all", "loss": "non-saturating", "preset": "dcgan-28", "precision": precision}
+        run = trained(arguments.out / f"{precision}-{seed}", seed=seed, epochs=arguments.epochs, **settings)
+        distance, classes = found[precision, seed] = judged(run)
+        print(f"{precision} seed {seed}: feature distance {distance:.2f}", classes, flush=True)
+    named = {f"{precision}-{seed}": numbers for (precision, seed), numbers in found.items()}
+    save_json(arguments.out / "results.json", named)
     distances = {
-        precision: [numbers["feature_distance"] for (other, _), numbers in found.items() if other == precision]
+        precision: [distance for (other, _), (distance, _) in found.items() if other == precision]
         for precision in ("bf16", "float32")
     }
-    between_seeds = [
-        chi_square(histogram(found["float32", a]), histogram(found["float32", b]))
-        for a, b in itertools.combinations(range(arguments.seeds), 2)
-    ]
-    between_precisions = [
-        chi_square(histogram(found["float32", a]), histogram(found["bf16", b]))
-        for a, b in itertools.product(range(arguments.seeds), repeat=2)
-    ]
+    pairs = {
+        "float32 seeds": itertools.combinations([("float32", seed) for seed in range(arguments.seeds)], 2),
+        "arithmetics": itertools.product(*([(p, seed) for seed in range(arguments.seeds)] for p in distances)),
+    }
     for precision, values in distances.items():
-        print(f"{precision} feature distance: {statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})")
-    print(f"chi-square per degree of freedom between float32 seeds: {statistics.median(between_seeds):.1f}")
-    print(f"chi-square per degree of freedom between arithmetics: {statistics.median(between_precisions):.1f}")
+        print(f"{precision} feature distance: {median_and_range(values, '.2f')}")
+    for name, each in pairs.items():
+        statistic = statistics.median(chi_square(found[one][1], found[other][1]) for one, other in each)
+        print(f"chi-square per degree of freedom between {name}: {statistic:.1f}")
     print(f"distance ratio: {statistics.mean(distances['bf16']) / statistics.mean(distances['float32']):.2f}")
 
 

@@ -11,8 +11,6 @@ random z, 1000 steps of Adam, no energy), each run as `genprior restore` uses it
 sensing (the protocol of Bora et al. 2017), 0.02 elsewhere; its level is known to all.
 """
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from measuring import errors_of, parser_of, save_json
 from torch import Tensor
 
 import genprior
@@ -30,7 +29,7 @@ from genprior.restoration.fidelity import L1, L2, Fidelity
 from genprior.restoration.noise import NOISES, measure, stacked
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoration.search_settings import SEARCHES
-from genprior.specs import build
+from genprior.specs import Spec
 
 SHAPE = (1, 28, 28)
 TUNED_ON = range(5000, 5010)
@@ -59,7 +58,7 @@ class Case:
 
     def __init__(self, operator: Operator, sigma: float, x: Tensor, first: int) -> None:
         self.operator, self.sigma, self.x, self.first = operator, sigma, x, first
-        noise = build(NOISES, f"gaussian:sigma={sigma}", "noise")
+        noise = Spec.parse(f"gaussian:sigma={sigma}").build(NOISES, "noise")
         self.y = measure(x, operator, noise, seed=0, first=first)
         self.parameters = stacked(operator, range(first, first + len(x)))
 
@@ -148,7 +147,7 @@ class Table:
         found = run(case)
         seconds = (time.perf_counter() - began) / len(case.x)
         right = features_and_classes(self.classifier, found.clamp(0, 1))[1] == labels[: len(found)]
-        error = (found - case.x).square().mean((1, 2, 3))
+        error = errors_of(found, case.x)
         row = {
             "task": task,
             "method": method,
@@ -170,7 +169,7 @@ class Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--few", type=int, default=100)
@@ -188,7 +187,7 @@ def main() -> None:
 
     for task in options.only:
         spec, sigma = TASKS[task]
-        operator = build(OPERATORS, spec, "operator", image_shape=SHAPE, seed=0)
+        operator = Spec.parse(spec).build(OPERATORS, "operator", image_shape=SHAPE, seed=0)
         case = Case(operator, sigma, x, 0)
         few, tuning = case.few(options.few), Case(operator, sigma, other, TUNED_ON.start)
 
@@ -214,8 +213,7 @@ def main() -> None:
             table.add(task, f"{name} {weight:g}", few, labels, partial(method, weight=weight))
         if not options.ours:
             table.add(task, "nothing", few, labels, nothing)
-        if options.json:
-            options.json.write_text(json.dumps(table.rows, indent=2))
+        save_json(options.json, table.rows)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,10 @@ setting and seed: the parts of training in which the generator's loss factor had
 D(G(z)) at the end, and how much the samples vary against real images.
 """
 
-import argparse
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
+
+from measuring import genprior_command, parser_of, save_json
 
 import genprior
 from genprior.diagnosis.episodes import episodes
@@ -38,9 +36,7 @@ def measured(folder: Path, settings: str, seed: int, images: int, threads: int) 
     if not (folder / "figures").exists():
         flags = f"--data mnist:all --loss saturating --seed {seed} --images-seen {images} --threads {threads}"
         arguments = [*flags.split(), *settings.split(), "--out", str(folder), "--overwrite"]
-        subprocess.run(
-            [sys.executable, "-m", "genprior", "train", "gan", *arguments], check=True, stdout=subprocess.DEVNULL
-        )
+        genprior_command("train", "gan", *arguments, quiet=True)
     run = open_run(folder)
     rows, game = read_rows(run.steps), run.config.game()
     assert game is not None
@@ -56,7 +52,7 @@ def measured(folder: Path, settings: str, seed: int, images: int, threads: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
@@ -70,7 +66,7 @@ def main() -> None:
             results[f"{name}, seed {seed}"] = found
             told = "  ".join(f"{k} {v:.2g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items())
             print(f"{name}, seed {seed}: {told}", flush=True)
-    (arguments.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    save_json(arguments.out / "results.json", results)
 
 
 if __name__ == "__main__":

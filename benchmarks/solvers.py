@@ -7,12 +7,12 @@ chosen here. Adam and L-BFGS are the library's; Levenberg-Marquardt (batched, fu
 damping for each image) stands here alone, because it lost.
 """
 
-import argparse
 import time
 from functools import partial
 from pathlib import Path
 
 import torch
+from measuring import errors_of, mnist_test, parser_of
 from torch import Tensor
 
 import genprior
@@ -69,18 +69,18 @@ def line(name: str, began: float, errors: Tensor) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=64)
     options = parser.parse_args()
     prior = genprior.load_prior(options.run)
     assert prior.preconditioner is not None  # found before the clock starts
-    x = genprior.load_data(f"mnist:test[5000:{5000 + options.images}]").take(torch.arange(options.images))
+    x = mnist_test(options.images, first=5000)
 
     def run(name: str, settings: genprior.SearchSettings) -> None:
         began = time.perf_counter()
         found = genprior.invert(prior, x, settings)
-        line(name, began, (found.images - x).square().mean((1, 2, 3)))
+        line(name, began, errors_of(found.images, x))
 
     for name, method in METHODS.items():
         for iterations in (20, 60, 200):
@@ -96,7 +96,7 @@ def main() -> None:
         began = time.perf_counter()
         z = levenberg_marquardt(problem, prior.encode(x), iterations)
         with torch.no_grad():
-            line(f"encoder, Levenberg-Marquardt, {iterations}", began, (prior.decode(z) - x).square().mean((1, 2, 3)))
+            line(f"encoder, Levenberg-Marquardt, {iterations}", began, errors_of(prior.decode(z), x))
 
 
 if __name__ == "__main__":

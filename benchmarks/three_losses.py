@@ -12,12 +12,11 @@ the averaged and with the last weights, beside real against real; then median an
 measures the default recipe in the same way.
 """
 
-import argparse
 import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
+
+from measuring import genprior_command, parser_of, save_json
 
 import genprior
 from genprior.data.spec import data_root
@@ -46,31 +45,25 @@ SHOWN = (
 )
 
 
-def command(*arguments: str, allowed: tuple[int, ...] = (0,)) -> None:
-    done = subprocess.run([sys.executable, "-m", "genprior", *arguments])
-    if done.returncode not in allowed:
-        raise SystemExit(f"genprior {' '.join(arguments)} ended with {done.returncode}")
-
-
 def trained(folder: Path, **settings: object) -> Path:
     """Trains a run of these settings, or takes it up again; returns its folder once it is finished."""
     if not (folder / "config.json").exists():
         flags = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        command("train", "gan", "--out", str(folder), *flags)
+        genprior_command("train", "gan", "--out", str(folder), *flags)
     config = open_run(folder).config.model_dump()
     other = {key: config[key] for key, value in settings.items() if value not in (config[key], "auto")}
     if other:
         raise SystemExit(f"{folder} was made with other settings: {other}")
     if not str(summary(folder)["state"]).startswith("finished"):
-        command("resume", str(folder))
+        genprior_command("resume", str(folder))
     return folder
 
 
 def measured(folder: Path, threads: str) -> dict[str, object]:
     """Returns the numbers of a run; evaluates and diagnoses it first, once."""
     if not (folder / "metrics.json").exists():
-        command("evaluate", str(folder), "--inversions", "0", "--threads", threads)
-    command("diagnose", str(folder), "--threads", threads, allowed=(0, 1))
+        genprior_command("evaluate", str(folder), "--inversions", "0", "--threads", threads)
+    genprior_command("diagnose", str(folder), "--threads", threads, allowed=(0, 1))
     metrics, diagnosis = (json.loads((folder / name).read_text()) for name in ("metrics.json", "diagnosis.json"))
     rows = read_rows(open_run(folder).steps)[-LAST_STEPS:]
     checkpoint, _ = load_checkpoint(open_run(folder).checkpoints)
@@ -99,7 +92,7 @@ def last_weights(folder: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--losses", nargs="+", default=["saturating", "non-saturating", "least-squares"])
@@ -121,7 +114,7 @@ def main() -> None:
                 f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in results[run.name].items()
             )
             print(f"{run.name}: {told}", flush=True)
-    (arguments.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    save_json(arguments.out / "results.json", results)
     for loss in arguments.losses:
         for name in ("distance", "distance_last_weights"):
             values = [float(str(found[name])) for run, found in results.items() if run.rpartition("-")[0] == loss]

@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from measuring import median_and_range, parser_of, save_json
+
 BATCH, TURNS, BLOCK = 128, 3, 10  # images, discriminator updates a step, steps a block
 
 
@@ -182,7 +184,7 @@ def print_ratios(speed: dict[str, float]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--json", type=Path)
@@ -203,13 +205,11 @@ def main() -> None:
             print(number + 1, name, results[name][-1], flush=True)
     speed = {name: statistics.median(r["images_per_second"] for r in rounds) for name, rounds in results.items()}
     for name, rounds in results.items():
-        all_speeds = [r["images_per_second"] for r in rounds]
-        print(f"{name}: {speed[name]:.0f} images/s ({min(all_speeds):.0f} to {max(all_speeds):.0f})")
+        print(f"{name}: {median_and_range([r['images_per_second'] for r in rounds])} images/s")
     print_ratios(speed)
     if "ours" in results:
         print(f"peak memory MB: {max(r['peak_mb'] for r in results['ours']):.0f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2))
+    save_json(arguments.json, results)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ Each run is an ordinary one, a minute or less of training, and is not trained ag
 Prints a table, how many verdicts are right, and how many healthy runs are called ill.
 """
 
-import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from measuring import genprior_command, parser_of, save_json
 
 STUDY = "--data mnist --preset dcgan-28 --images-seen 50000"
 EPOCH = "--data mnist --preset dcgan-28 --images-seen 70000"  # samples are judged after an epoch only
@@ -59,27 +58,20 @@ RUNS: dict[str, tuple[str, str]] = {
 }
 
 
-def genprior(*arguments: str) -> int:
-    """Runs a command; returns its exit code, 0 or 1."""
-    done = subprocess.run([sys.executable, "-m", "genprior", *arguments], stdout=subprocess.DEVNULL)
-    if done.returncode > 1:
-        raise SystemExit(f"genprior {' '.join(arguments)} ended with {done.returncode}")
-    return done.returncode
-
-
 def verdict_on(folder: Path, settings: str, threads: str) -> tuple[str, str]:
     """Trains a run if it is not there, and returns its verdict and the first line of evidence."""
     events = folder / "events.jsonl"
     has_stopped = events.exists() and '"stopped"' in events.read_text()
     if not has_stopped and not (folder / "figures").exists():
-        genprior("train", "gan", *settings.split(), "--threads", threads, "--out", str(folder), "--overwrite")
-    genprior("diagnose", str(folder), "--threads", threads)
+        flags = [*settings.split(), "--threads", threads, "--out", str(folder), "--overwrite"]
+        genprior_command("train", "gan", *flags, allowed=(0, 1), quiet=True)
+    genprior_command("diagnose", str(folder), "--threads", threads, allowed=(0, 1), quiet=True)
     found = json.loads((folder / "diagnosis.json").read_text())
     return found["verdict"], (found["evidence"] or [""])[0]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/verdicts"))
     parser.add_argument("--threads", default="1")
     parser.add_argument("--only", nargs="+", default=list(RUNS))
@@ -93,7 +85,7 @@ def main() -> None:
         called_ill += label == "healthy" and found != label
         results[name] = {"label": label, "verdict": found, "evidence": evidence}
         print(f"{'right' if found == label else 'WRONG'}  {name}: made {label}, found {found}  {evidence}", flush=True)
-    (arguments.out / "verdicts.json").write_text(json.dumps(results, indent=2) + "\n")
+    save_json(arguments.out / "verdicts.json", results)
     print(f"right: {right} of {len(results)}")
     print(f"healthy called ill: {called_ill}")
 

@@ -8,8 +8,6 @@ once more to the full 2500 steps. Ours is the default of `genprior restore`, in 
 squared errors against the true images.
 """
 
-import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import torch
 from deepinv.models import CSGMGenerator
 from deepinv.physics import Denoising, GaussianNoise, Inpainting, Physics
+from measuring import errors_of, mnist_test, parser_of, save_json
 from torch import Tensor, nn
 
 import genprior
@@ -57,14 +56,14 @@ def one_by_one(model: CSGMGenerator, y: Tensor, physics: Physics) -> tuple[float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--many", type=int, default=500)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     prior = genprior.load_prior(options.run)
-    x = genprior.load_data(f"mnist:test[:{options.many}]").take(torch.arange(options.many))
+    x = mnist_test(options.many)
     torch.manual_seed(0)  # deepinv draws z from the global generator
     rows = []
     for task, physics in tasks().items():
@@ -74,19 +73,18 @@ def main() -> None:
         for name, tolerance in (("deepinv, its stopping rule", 1e-4), ("deepinv, 2500 steps", 0.0)):
             model = CSGMGenerator(Backbone(prior), inf_tol=tolerance).eval()
             times[name], found = one_by_one(model, y[: options.images], physics)
-            errors[name] = (found - x[: options.images]).square().mean((1, 2, 3))
+            errors[name] = errors_of(found, x[: options.images])
         began = time.perf_counter()
         found = genprior.restore(prior, y, physics).images
         times["ours"] = (time.perf_counter() - began) / len(x)
-        errors["ours"] = (found - x).square().mean((1, 2, 3))[: options.images]
+        errors["ours"] = errors_of(found, x)[: options.images]
         for name, seconds in times.items():
             mean, worst = float(errors[name].mean()), float(errors[name].max())
             rows.append({"task": task, "name": name, "seconds": seconds, "mean": mean, "worst": worst})
             print(f"{task:32} {name:27} {seconds:.4f} s an image  error {mean:.4f}, worst {worst:.4f}", flush=True)
         print(f"{task}, throughput ratio: {times['deepinv, 2500 steps'] / times['ours']:.0f}")
         print(f"{task}, error ratio: {float(errors['ours'].mean() / errors['deepinv, 2500 steps'].mean()):.2f}")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2))
+    save_json(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ FLOORS: tuple[set[str], ...] = (
     {"errors"},
     {"seeding", "images", "hardware", "progress", "columns", "specs"},
     {"settings"},
+    {"engines"},
     {"data", "models"},
     {"priors"},
     {"restoration", "training"},

@@ -1,6 +1,7 @@
-"""Cells of a benchmark of mode counts that take a second, and finders that do not return."""
+"""Runs of a benchmark of mode counts that take a second, and workers that do not return."""
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +10,15 @@ from torch import Tensor
 
 from genprior.data import load_data
 from genprior.evaluation.mode_counts import ModeCount
-from genprior.judges.mode_finder import GaussianFinder
+from genprior.judges.mode_finder import Finder, GaussianFinder
 from genprior.modes import remedies
-from genprior.modes.mode_run import Cell
+from genprior.modes.benchmark_run import BenchmarkRun, measure, measure_run
 from genprior.modes.remedies import config_of
 
 STEPS, BATCH = 30, 32
 
 
-def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+def shrink(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
     """Makes the bases of points tiny."""
     for name in ("ring", "grid"):
         settings = {
@@ -26,12 +27,13 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
             "batch_size": BATCH,
             "images_seen": STEPS * BATCH,
             "average_half_life": 100,
+            **changes,
         }
         monkeypatch.setitem(remedies.BASES, name, replace(remedies.BASES[name], settings=settings, samples=200))
 
 
 def ring_finder() -> GaussianFinder:
-    data = load_data("ring:count=500")  # as the cells
+    data = load_data("ring:count=500")  # as the runs
     modes = data.modes
     assert modes is not None
     assert modes.centres is not None
@@ -39,17 +41,10 @@ def ring_finder() -> GaussianFinder:
     return GaussianFinder(modes.centres, modes.sigma, data.some(500).flatten(1))
 
 
-def ring_cell(out: Path, row: str = "non-saturating", seed: int = 0, **changes: object) -> Cell:
-    """A cell on a tiny ring; only after `shrink`."""
+def ring_run(out: Path, row: str = "non-saturating", seed: int = 0, **changes: object) -> BenchmarkRun:
+    """A run on a tiny ring; only after `shrink`."""
     config = config_of("ring", row, seed, 1, None).model_copy(update=changes)
-    return Cell("ring", row, seed, out / "ring" / row / str(seed), config, 200, 1.0)
-
-
-class Ends:
-    """A finder with which its process ends."""
-
-    def __call__(self, x: Tensor) -> ModeCount:
-        os._exit(7)
+    return BenchmarkRun("ring", row, seed, out / "ring" / row / str(seed), config, 200)
 
 
 class Fills:
@@ -57,3 +52,14 @@ class Fills:
 
     def __call__(self, x: Tensor) -> ModeCount:
         raise OSError(28, "No space left on device")
+
+
+def killed_midway(item: tuple[BenchmarkRun, Finder]) -> str:
+    """Measures a run; of hinge, its process is killed in the middle of training."""
+    run, finder = item
+    if run.row != "hinge":
+        return measure(item)
+    for stage in measure_run(run, finder):
+        if stage.fraction > 0.5:
+            os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("it was to be killed")

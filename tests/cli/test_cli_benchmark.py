@@ -15,14 +15,17 @@ def test_the_command_trains_counts_and_draws(
     genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shrink(monkeypatch)
-    command = "benchmark modes --out modes --data ring --row r1 --row non-saturating --seeds 1 --workers 1".split()
-    said = genprior(*command)
-    assert "1 data sets x 2 rows x 1 seeds = 2 cells; 1 processes" in said
-    for told in ("non-saturating", "perfect model", "PacGAN4", "[1] VEEGAN", "runs, tables and figures: modes"):
-        assert told in said
+    command = "benchmark modes --out modes --data ring --row r1 --row non-saturating --seeds 1 --jobs 1".split()
+    printed = genprior(*command)
+    assert "1 data sets x 2 rows x 1 seeds = 2 runs" in printed
+    for words in ("non-saturating", "perfect model", "PacGAN4", "[1] VEEGAN", "runs, tables and figures: modes"):
+        assert words in printed
     out = tmp_path / "modes"
     assert (out / "figures" / "ring.png").exists()
-    assert json.loads((out / "modes.json").read_text())["tables"][0]["of"] == 8
+    assert "samples of ring: modes/figures/ring.png" in printed
+    stored = json.loads((out / "modes.json").read_text())
+    assert stored["tables"][0]["of"] == 8
+    assert (stored["version"], stored["is_complete"], stored["settings"]["row"]) == (1, True, ["non-saturating", "r1"])
     assert "2 of them are measured" in genprior(*command)
     genprior("diagnose", out / "ring" / "r1" / "0", code=0)
     ring = BASES["ring"]
@@ -35,12 +38,13 @@ def test_the_command_trains_counts_and_draws(
     [
         ("--row hingee", "--row: unknown row 'hingee', did you mean 'hinge'?"),
         ("--data digits", "--data: unknown data 'digits'"),
-        ("--seeds 0", "--seeds: expected at least 1, got 0"),
-        ("--workers 0", "--workers: expected at least 1, got 0"),
-        ("--threads 0", "--threads: expected at least 1, got 0"),
+        ("--seeds 0", "--seeds: input should be greater than or equal to 1, got 0"),
+        ("--jobs -1", "--jobs: input should be greater than or equal to 0, got -1"),
+        ("--threads 0", "--threads: input should be greater than or equal to 1, got 0"),
+        ("--engine lokey", "--engine: input should be 'loky', 'dask' or 'ray', got 'lokey'"),
     ],
 )
 def test_bad_input_is_one_line(flags: str, message: str, genprior: Callable[..., str]) -> None:
-    said = genprior("benchmark", "modes", *flags.split(), code=2)
-    assert message in said
-    assert len(said.splitlines()) == 1
+    printed = genprior("benchmark", "modes", *flags.split(), code=2)
+    assert message in printed
+    assert len(printed.splitlines()) == 1

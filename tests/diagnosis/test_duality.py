@@ -31,6 +31,7 @@ from genprior.diagnosis.gan_game import (
     whole_batches,
 )
 from genprior.errors import GenpriorError
+from genprior.models.mlp import MLPDiscriminator
 from genprior.seeding import initialised
 from genprior.training.optimisation import AdamSettings
 from genprior.training.penalties import r1, r2

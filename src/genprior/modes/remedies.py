@@ -1,6 +1,7 @@
-"""What the benchmark of mode counts trains: rows of losses and remedies, on bases for each data set.
+"""What the benchmark of mode counts trains: losses and remedies, on bases for each data set. Does not import torch.
 
-A row is a base with the row's settings in place of the base's own. `ROWS` and `BASES` are the places to add one.
+A row of a table is a base with the remedy's settings in place of the base's own. `ROWS` and `BASES` are the places to
+add one.
 """
 
 from collections.abc import Mapping
@@ -9,26 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from genprior.errors import GenpriorError, suggestion
-from genprior.families import GANConfig, parse_config
+from genprior.families import GANConfig
+from genprior.settings import validated
 
 
 @dataclass(frozen=True)
-class Row:
-    """A loss or a remedy.
+class Remedy:
+    """A loss, or a remedy against mode collapse.
 
     Attributes:
         title: What it is, in a few words.
         source: Where it comes from.
         settings: Fields of `GANConfig` that take the place of the base's.
         model: Options that are added to the base's model, or take the place of its own.
-        cost: About how long it trains on an image, with the plain row as 1: to tell how long the benchmark takes.
     """
 
     title: str
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, str | int] = field(default_factory=dict)
-    cost: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,12 @@ class Base:
     Attributes:
         settings: Fields of `GANConfig`; the budget is a number of images.
         samples: Drawn from each trained model, as many as published tables use.
-        seconds: About how long the plain row trains on one core.
         own: Fields of `GANConfig` that a row takes on this data set, by the row's name; a penalty's weight has the
             units of the data.
     """
 
     settings: Mapping[str, Any]
     samples: int
-    seconds: float
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def images(self, row: str) -> int:
@@ -53,66 +51,60 @@ class Base:
         seen: int = {**self.settings, **self.own.get(row, {})}["images_seen"]
         return seen
 
-    def seconds_of(self, row: str) -> float:
-        """Returns about how many seconds a row, a name of `ROWS`, trains on one core."""
-        return self.seconds * ROWS[row].cost * self.images(row) / self.images(PLAIN)
 
-
-PLAIN = "non-saturating"  # in units of whose speed others are told
+PLAIN = "non-saturating"  # the row whose speed is 1
 LOSS_OF_GAN = "Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661"
 PENALTY = "Mescheder et al. 2018, https://arxiv.org/abs/1801.04406"
 PACKING = "Lin et al. 2018, https://arxiv.org/abs/1712.04086"
 # Batch normalisation makes the slope at one image depend on the others.
 NO_NORM = {"norm": "none"}
 
-ROWS: dict[str, Row] = {
+ROWS: dict[str, Remedy] = {
     # Losses alone.
-    "saturating": Row("saturating", LOSS_OF_GAN, {"loss": "saturating"}),
-    PLAIN: Row("non-saturating", LOSS_OF_GAN),
-    "least-squares-logit": Row(
+    "saturating": Remedy("saturating", LOSS_OF_GAN, {"loss": "saturating"}),
+    "non-saturating": Remedy("non-saturating", LOSS_OF_GAN),
+    "least-squares-logit": Remedy(
         "least squares", "Mao et al. 2017, https://arxiv.org/abs/1611.04076", {"loss": "least-squares-logit"}
     ),
-    "hinge": Row("hinge", "Lim & Ye 2017, https://arxiv.org/abs/1705.02894", {"loss": "hinge"}),
-    "wasserstein": Row(
+    "hinge": Remedy("hinge", "Lim & Ye 2017, https://arxiv.org/abs/1705.02894", {"loss": "hinge"}),
+    "wasserstein": Remedy(
         "Wasserstein, unbounded slope",
         "Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875",
         {"loss": "wasserstein"},
     ),
-    "relativistic": Row(
+    "relativistic": Remedy(
         "relativistic", "Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734", {"loss": "relativistic"}
     ),
     # Remedies, on the plain row where nothing else is said.
-    "packing-2": Row("packs of 2", PACKING, {"pack": 2}),
-    "packing-4": Row("packs of 4", PACKING, {"pack": 4}),
-    "unrolling-5": Row(
-        "unrolled by 5 steps", "Metz et al. 2016, https://arxiv.org/abs/1611.02163", {"unroll": 5}, cost=10
+    "packing-2": Remedy("packs of 2", PACKING, {"pack": 2}),
+    "packing-4": Remedy("packs of 4", PACKING, {"pack": 4}),
+    "unrolling-5": Remedy("unrolled by 5 steps", "Metz et al. 2016, https://arxiv.org/abs/1611.02163", {"unroll": 5}),
+    "minibatch-deviation": Remedy(
+        "minibatch deviation", "Karras et al. 2018, https://arxiv.org/abs/1710.10196", model={"deviation": 4}
     ),
-    "minibatch-deviation": Row(
-        "minibatch deviation", "Karras et al. 2018, https://arxiv.org/abs/1710.10196", model={"deviation": 4}, cost=1.6
+    "spectral-norm": Remedy(
+        "spectral norm", "Miyato et al. 2018, https://arxiv.org/abs/1802.05957", model={"norm": "spectral"}
     ),
-    "spectral-norm": Row(
-        "spectral norm", "Miyato et al. 2018, https://arxiv.org/abs/1802.05957", model={"norm": "spectral"}, cost=1.3
-    ),
-    "r1": Row("R1", PENALTY, {"penalty": ("r1:gamma=0.5",)}, NO_NORM, cost=1.6),
-    "r1+r2": Row("R1 + R2", PENALTY, {"penalty": ("r1:gamma=0.5", "r2:gamma=0.5")}, NO_NORM, cost=2.2),
-    "wgan-gp": Row(
+    "r1": Remedy("R1", PENALTY, {"penalty": ("r1:gamma=0.5",)}, NO_NORM),
+    "r1+r2": Remedy("R1 + R2", PENALTY, {"penalty": ("r1:gamma=0.5", "r2:gamma=0.5")}, NO_NORM),
+    "wgan-gp": Remedy(
         "WGAN-GP",
         "Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028",
         {"loss": "wasserstein", "penalty": ("wgan-gp:weight=10",)},
         NO_NORM,
-        cost=1.6,
     ),
-    "relativistic+r1+r2": Row(
+    "relativistic+r1+r2": Remedy(
         "R3GAN's loss",
         "Huang et al. 2024, https://arxiv.org/abs/2501.05441",
         {"loss": "relativistic", "penalty": ("r1:gamma=0.5", "r2:gamma=0.5")},
         NO_NORM,
-        cost=2.2,
     ),
-    "recipe": Row("the best settings that we know", "`BASES` of each data set", cost=1.6),
+    "recipe": Remedy("the best settings that we know", "`BASES` of each data set"),
 }
 
 POINTS: dict[str, Any] = {"preset": "points", "batch_size": 128, "images_seen": 2500 * 128, "schedule": "linear"}
+DIGITS: dict[str, Any] = {"preset": "dcgan-28", "discriminator_updates": 1}
+STACKS: dict[str, Any] = {**DIGITS, "data": "stacked-mnist", "batch_size": 128, "average_half_life": 20_000}
 CONVERGENT: dict[str, Any] = {"beta1": 0.0, "beta2": 0.99, "schedule": "linear"}
 
 
@@ -140,23 +132,11 @@ def _of_points(weight: float, frequency: float, steps: int) -> dict[str, dict[st
 
 # The same for every row but for what makes it a row, and for the recipe, which is the best that we know.
 BASES: dict[str, Base] = {
-    "ring": Base(
-        {**POINTS, "data": "ring", "model": "mlp:waves=64,frequency=4"}, 2500, 10, _of_points(0.01, 4.0, 5000)
-    ),
-    "grid": Base(
-        {**POINTS, "data": "grid", "model": "mlp:waves=64,frequency=1.5"}, 2500, 10, _of_points(0.1, 1.5, 14_000)
-    ),
+    "ring": Base({**POINTS, "data": "ring", "model": "mlp:waves=64,frequency=4"}, 2500, _of_points(0.01, 4.0, 5000)),
+    "grid": Base({**POINTS, "data": "grid", "model": "mlp:waves=64,frequency=1.5"}, 2500, _of_points(0.1, 1.5, 14_000)),
     "mnist": Base(
-        {
-            "preset": "dcgan-28",
-            "data": "mnist",
-            "batch_size": 64,
-            "discriminator_updates": 1,
-            "images_seen": 24_000,
-            "average_half_life": 2000,
-        },
+        {**DIGITS, "data": "mnist", "batch_size": 64, "images_seen": 24_000, "average_half_life": 2000},
         10_000,
-        12,
         {
             "recipe": {
                 **CONVERGENT,
@@ -169,21 +149,16 @@ BASES: dict[str, Base] = {
     # Unrolled GAN's setting, with a discriminator of a quarter of the generator's width (Metz et al. 2016, appendix).
     "stacked-mnist": Base(
         {
-            "preset": "dcgan-28",
-            "data": "stacked-mnist",
+            **STACKS,
             "model": "metz:discriminator_width=2,norm=batch",
             "latent_size": 256,
-            "batch_size": 128,
-            "discriminator_updates": 1,
             "generator_learning_rate": 0.001,
             "discriminator_learning_rate": 0.002,
             "beta2": 0.99,
             "schedule": "linear",
-            "average_half_life": 20_000,
             "images_seen": 8000 * 128,
         },
         26_000,
-        600,
         {
             "recipe": {
                 **CONVERGENT,
@@ -199,17 +174,12 @@ BASES: dict[str, Base] = {
     # Networks of one's own choice: the study's, 0.6 and 0.17 million parameters.
     "stacked-mnist-dcgan": Base(
         {
-            "preset": "dcgan-28",
-            "data": "stacked-mnist",
-            "batch_size": 128,
-            "discriminator_updates": 1,
+            **STACKS,
             "generator_learning_rate": 0.001,
             "discriminator_learning_rate": 0.001,
-            "average_half_life": 20_000,
             "images_seen": 6000 * 128,
         },
         26_000,
-        400,
         {"recipe": {**CONVERGENT, "model": "dcgan:norm=none", "penalty": _penalised(0.5)}},
     ),
 }
@@ -229,12 +199,17 @@ def known(names: tuple[str, ...], table: Mapping[str, object], argument: str) ->
 
 
 def config_of(data: str, row: str, seed: int, threads: int, data_root: Path | None) -> GANConfig:
-    """Returns the settings of a cell: of a data set, a row and a seed."""
-    chosen, base = ROWS[row], BASES[data]
-    own = base.own.get(row, {})
-    settings = {**base.settings, **chosen.settings, **own, "seed": seed, "threads": threads, "device": "cpu"}
+    """Returns the settings of a run: of a name of `BASES`, a name of `ROWS`, a seed and a number of CPU threads.
+
+    Arguments:
+        data, row, seed: What is trained.
+        threads: At least 1.
+        data_root: Folder of named data sets; None: the usual one.
+    """
+    remedy, base = ROWS[row], BASES[data]
+    settings = {**base.settings, **remedy.settings, **base.own.get(row, {})}
+    settings |= {"seed": seed, "threads": threads, "device": "cpu"}
     if data_root is not None:
         settings["data_root"] = str(data_root)
-    plain = parse_config({"family": "gan", **settings})
-    assert isinstance(plain, GANConfig)
-    return plain.model_copy(update={"model": plain.model.with_options(**chosen.model)})
+    plain = validated(GANConfig, settings)
+    return plain.model_copy(update={"model": plain.model.with_options(**remedy.model)})
