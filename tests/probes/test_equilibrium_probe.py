@@ -149,7 +149,7 @@ def test_the_test_split_is_held_out() -> None:
     found = held_out_of(GANConfig(data="mnist[:50]", size=14), load_data("mnist[:50]"), 0)
     assert found is not None
     assert found.name == "mnist:test"
-    assert found.images.shape == (20, 1, 14, 14)
+    assert found.images.shape == (100, 1, 14, 14)
 
 
 def test_nothing_measured_is_nothing_said() -> None:
