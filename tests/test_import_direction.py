@@ -17,6 +17,7 @@ FLOORS: tuple[set[str], ...] = (
     {"errors"},
     {"seeding", "images", "hardware", "progress", "specs"},
     {"settings"},
+    {"engines"},
     {"data", "models"},
     {"priors"},
     {"restoration", "training"},
