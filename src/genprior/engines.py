@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class EngineSettings(Settings):
 ALL = EngineSettings(jobs=0)
 
 
-def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSettings) -> Iterator[R]:
+def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSettings) -> Generator[R, None, None]:
     """Yields `function(item)` of all items, in the order in which they are done.
 
     Interrupting or closing it stops the workers of this machine at once; a cluster drops what it has not begun.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from genprior.progress import Stage
-    from genprior.restoring.parallel import JobProgress
     from genprior.runs.execute import Progress
 
 
@@ -45,15 +44,6 @@ def show(steps: Iterable["Progress"], notes: list[str], quiet: bool) -> "Iterato
         yield progress
         if progress.message is not None:
             print(f"genprior: {progress.message}", file=sys.stderr, flush=True)
-
-
-def show_job(steps: "Iterable[JobProgress]", notes: list[str], quiet: bool) -> None:
-    """Works through a job and shows how far it is, as `show` does."""
-    if not quiet:
-        for note in notes:
-            print(note, flush=True)
-    for _ in steps if quiet else _shown(steps, _job_line):
-        pass
 
 
 def show_stages(stages: "Iterable[Stage]", notes: list[str]) -> None:
@@ -99,16 +89,6 @@ def _line(progress: "Progress") -> str:
     if 0 < progress.fraction < 1:
         left = progress.seconds * (1 - progress.fraction) / progress.fraction
         parts.append(f"{_clock(left)} left")
-    return "  ".join(parts)
-
-
-def _job_line(progress: "JobProgress") -> str:
-    parts = [f"{progress.done:,} of {progress.total:,} images"]
-    if progress.per_second is not None:
-        rate = progress.per_second
-        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
-        left = (progress.total - progress.done) / rate
-        parts += [f"{_clock(left)} left"] if left > 0 else []
     return "  ".join(parts)
 
 
