@@ -80,7 +80,8 @@ def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSet
             delayed(_Guarded(function, opened.threads, opened.are_children))(item) for item in items
         )
         try:
-            yield from outcomes
+            for outcome in outcomes:  # noqa: UP028 - "yield from" would close joblib's generator first, with a warning
+                yield outcome
         except opened.deaths as error:
             raise GenpriorError(
                 f"a worker ended unexpectedly ({type(error).__name__}), or had too little memory; what is finished is "

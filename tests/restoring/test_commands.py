@@ -1,10 +1,8 @@
 """Parts of a folder of results: each done once, whoever does it and however often it is begun."""
 
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +30,6 @@ class Counting:
     seconds: float = 0.0
     killed_in: int | None = None
     broken: frozenset[int] = field(default_factory=frozenset)
-    kill: Callable[[], None] | None = None
 
     @property
     def summary(self) -> type[DegradeSummary]:
@@ -49,8 +46,6 @@ class Counting:
         time.sleep(self.seconds)
         if part == self.killed_in:
             raise KeyboardInterrupt
-        if self.kill is not None and part == 2:
-            self.kill()
         places = output.items(part)
         output.tensors(part).write_text(f"{list(places)}")
         return [
@@ -151,24 +146,6 @@ def test_two_workers_do_each_part_once(tmp_path: Path) -> None:
     assert sorted(done(log)) == sorted([*map(str, range(10)), "collected"])
     assert [each.fraction for each in seen] == sorted(each.fraction for each in seen)
     assert (tmp_path / "out" / "numbers.txt").read_text() == str(list(range(10)))
-
-
-def kill_this_process() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_worker_killed_in_mid_part_costs_that_part_alone(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with pytest.raises(GenpriorError, match=r"a worker ended unexpectedly.*the same command resumes") as raised:
-        stages(tmp_path, Counting(log, kill=kill_this_process), size=1, engine=TWO)
-    assert raised.value.argument == "jobs"
-    assert not output(tmp_path, 1).is_finished(2)
-    stages(tmp_path, Counting(log), size=1, engine=TWO)
-    (tmp_path / "undisturbed").mkdir()
-    stages(tmp_path / "undisturbed", Counting(log), size=1)
-    for name in ("numbers.txt", *(f"parts/{i:06d}.safetensors" for i in range(10))):
-        found, expected = (tmp_path / "out" / name, tmp_path / "undisturbed" / "out" / name)
-        assert found.read_bytes() == expected.read_bytes(), name
 
 
 def test_a_part_that_a_left_over_worker_holds_is_waited_for_and_not_done_again(tmp_path: Path) -> None:

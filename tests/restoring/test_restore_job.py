@@ -2,22 +2,28 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from finished_jobs import restored_to, restoring_settings
+from finished_jobs import output_of, restored_to, restoring_settings
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from genprior.engines import EngineSettings
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
 from genprior.models.latent_encoder import Encoder
 from genprior.priors.generator_prior import EncodedPrior
+from genprior.progress import result_of
 from genprior.restoration.fidelity import Poisson
 from genprior.restoration.noise import NOISES
 from genprior.restoration.operators import OPERATORS as OPERATOR_TABLE
@@ -25,7 +31,10 @@ from genprior.restoration.restore import invert
 from genprior.restoration.result import Restoration
 from genprior.restoring import restore_job as jobs
 from genprior.restoring import restored_parts
-from genprior.restoring.ledger import Output
+from genprior.restoring.commands import invert_task, work_through
+from genprior.restoring.job_settings import InvertSettings, JobFlags
+from genprior.restoring.ledger import Output, Prepared, Work
+from genprior.restoring.records import RestoreSummary, Row
 from genprior.restoring.restored_parts import Shown
 from genprior.runs.trained_prior import load_prior
 from genprior.specs import Spec
@@ -345,3 +354,44 @@ def test_an_encoder_makes_another_prior(tiny_run: Path) -> None:
     shape, size = prior.image_shape, prior.latent_size
     one, other = (EncodedPrior(prior.generator, size, shape, Encoder(shape, size)) for _ in range(2))
     assert len({jobs.prior_sha256(each) for each in (prior, one, other)}) == 3
+
+
+@dataclass(frozen=True)
+class KilledOnce:
+    """Work whose process is killed when it has done part 2, before it can say so."""
+
+    work: Work[RestoreSummary]
+    marker: Path
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.work, name)
+
+    def do(self, output: Output, part: int) -> list[Row]:
+        rows = self.work.do(output, part)
+        if part == 2 and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+
+def killed_once(settings: InvertSettings, marker: Path) -> Prepared[RestoreSummary]:
+    prepared = jobs.prepare_inverting(settings)
+    return replace(prepared, work=KilledOnce(prepared.work, marker))
+
+
+def test_a_job_whose_worker_was_killed_in_mid_part_ends_as_if_nothing_had_been(
+    tiny_run: Path, tmp_path: Path, some_images: Callable[..., Tensor]
+) -> None:
+    path = save(tmp_path / "x.npy", some_images(5))
+    settings = restoring_settings(tiny_run, path, batch_size=1, threads=1, **QUICK)
+    alone = restored_to(tmp_path / "alone", settings)
+    flags, two = JobFlags(out=tmp_path / "shared"), EngineSettings(jobs=2)
+    with pytest.raises(GenpriorError, match=r"a worker ended unexpectedly.*the same command resumes"):
+        result_of(work_through(partial(killed_once, settings, tmp_path / "marker"), flags, two))
+    assert (flags.out / "parts" / "000002.safetensors").exists()  # it was in the middle of it
+    shared = output_of(result_of(invert_task(settings, flags, two)))
+    for part in range(5):
+        assert shared.tensors(part).read_bytes() == alone.tensors(part).read_bytes()
+        assert shared.picture(f"{part:06d}").read_bytes() == alone.picture(f"{part:06d}").read_bytes()
+    for name in ("table.csv", "latents.safetensors", "pairs.png"):
+        assert (shared.path / name).read_bytes() == (alone.path / name).read_bytes()
