@@ -22,7 +22,7 @@ from pathlib import Path
 import genprior
 from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
-from genprior.plotting.run_figures import write_samples
+from genprior.plotting.sample_figures import write_samples
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows

@@ -60,7 +60,7 @@ def modes(
 
 def _draw(benchmark: "ModeBenchmark") -> None:
     from genprior.modes.mode_pictures import pictures_of
-    from genprior.plotting.modes_figures import Samples, write_digits, write_points
+    from genprior.plotting.sample_figures import Samples, write_digits, write_points
 
     for table in benchmark.tables():
         path = benchmark.out / "figures" / f"{table.data}.png"

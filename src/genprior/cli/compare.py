@@ -65,7 +65,7 @@ def compare(
 def _draw(found: Sequence["Compared"], data: "Dataset", path: Path) -> None:
     import torch
 
-    from genprior.plotting.comparison_figures import Pictured, write_comparison
+    from genprior.plotting.sample_figures import Pictured, write_comparison
 
     truth = data.take(torch.arange(len(data)))
     pictured = [

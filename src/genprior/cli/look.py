@@ -32,7 +32,7 @@ def sample(
 ) -> None:
     """Write samples of a trained run."""
     from genprior.images import write_array
-    from genprior.plotting.run_figures import write_samples
+    from genprior.plotting.sample_figures import write_samples
     from genprior.runs.trained_prior import load_prior
 
     refuse_existing(out, overwrite, (*PICTURES, ".npy"))
@@ -60,7 +60,7 @@ def show_data(
 ) -> None:
     """Say how many images there are, of what size and range, and write a picture of some."""
     from genprior.data import load_data
-    from genprior.plotting.run_figures import write_samples
+    from genprior.plotting.sample_figures import write_samples
 
     picture = out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
     refuse_existing(picture, overwrite, PICTURES)

@@ -58,7 +58,7 @@ def saturation(
 
 
 def _draw(probe: "SaturationProbe", path: Path) -> None:
-    from genprior.plotting.saturation_figures import Panel, write_saturation
+    from genprior.plotting.probe_figures import Panel, write_saturation
     from genprior.probes.saturation_probe import by_age, span
 
     panels = [

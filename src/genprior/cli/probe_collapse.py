@@ -40,7 +40,7 @@ def collapse(
 
 
 def _draw_collapse(probe: "CollapseProbe") -> "list[Path]":
-    from genprior.plotting.collapse_figures import write_angle, write_inner, write_outer
+    from genprior.plotting.probe_figures import write_angle, write_inner, write_outer
     from genprior.probes.collapse_probe import COLLAPSE
 
     names = ("inner", "outer", "angle")

@@ -10,7 +10,7 @@ from genprior.cli.common import Overwrite, Root, RunFolder, Threads, refuse_kept
 
 if TYPE_CHECKING:
     from genprior.diagnosis.duality import Response
-    from genprior.plotting.equilibrium_figures import Curve
+    from genprior.plotting.equilibrium_figures import AdversaryCurve
     from genprior.probes.equilibrium_probe import EquilibriumProbe
     from genprior.progress import Stage
 
@@ -70,10 +70,10 @@ def _draw_equilibrium(probe: "EquilibriumProbe", path: Path) -> None:
     write_equilibrium(picture, path)
 
 
-def _curve(response: "Response") -> "Curve":
-    from genprior.plotting.equilibrium_figures import Curve
+def _curve(response: "Response") -> "AdversaryCurve":
+    from genprior.plotting.equilibrium_figures import AdversaryCurve
 
     moments = list(response.moments)
     values = [moment.judged.value for moment in moments], [moment.fit.value for moment in moments]
     steps = [moment.step for moment in moments]
-    return Curve(steps, *values, best=steps.index(response.best.step))
+    return AdversaryCurve(steps, *values, best=steps.index(response.best.step))

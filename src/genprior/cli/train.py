@@ -150,7 +150,7 @@ def _config_file(path: Path | None, flags: dict[str, Any], family: str) -> dict[
 def _train(prepared: "PreparedRun") -> None:
     """Trains to the end of the budget, showing how far it is, and leaves pictures; sets the exit code."""
     from genprior.cli.legacy_progress import show
-    from genprior.report.run_pictures import write_run_pictures
+    from genprior.report.run_samples import write_run_picture
     from genprior.runs.execute import execute
 
     quiet = prepared.learner.processes.rank > 0
@@ -165,9 +165,7 @@ def _train(prepared: "PreparedRun") -> None:
         return
     if last.outcome == "non-finite":
         sys.exit(ILL)
-    pictures = write_run_pictures(run, prepared.data)
-    for what, path in pictures.items():
-        typer.echo(f"{what}: {path}")
+    typer.echo(f"real and generated: {write_run_picture(run, prepared.data)}")
     if last.outcome == "interrupted":
         typer.echo(f"interrupted and saved; go on with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)
