@@ -16,7 +16,7 @@ from genprior.plotting.restoration_figures import CELL, LABEL, MARGIN, MOST_ROWS
 def words(figure: Figure) -> list[str]:
     shown = [text.get_text() for text in figure.texts]
     for axis in figure.axes:
-        shown += [axis.get_title(), *(text.get_text() for text in axis.texts)]
+        shown += [axis.get_title(), axis.get_ylabel(), *(text.get_text() for text in axis.texts)]
     return [text for text in shown if text]
 
 

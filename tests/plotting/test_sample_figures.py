@@ -111,7 +111,7 @@ def test_a_comparison_has_a_row_for_each_run(runs: int, tmp_path: Path) -> None:
     pictured = [Pictured(f"run {i}", x, x, x, {"denoising": (x, x)}) for i in range(runs)]
     write_comparison(pictured, tmp_path / "new" / "comparison.png")
     height, width, _ = _read(tmp_path / "new" / "comparison.png").shape
-    assert height / width == pytest.approx(3.3 * runs / (3.1 * 3), abs=0.01)
+    assert height / width == pytest.approx(3.5 * runs / (3.1 * 3), abs=0.01)
 
 
 def test_classes_are_drawn_with_their_names() -> None:

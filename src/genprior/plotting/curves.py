@@ -159,7 +159,10 @@ def curves_svg(plot: Plot, prefix: str) -> str:
 
 def draw_plot(figure: "Figure", plot: Plot) -> None:
     """Draws a plot as the only one of a figure."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     axis = figure.subplots()
+    axis.set(xlabel="images seen", ylabel=plot.unit)
     for curve in plot.curves:
         _draw_curve(axis, curve, plot.is_log)
     for level in plot.levels:
@@ -169,8 +172,10 @@ def draw_plot(figure: "Figure", plot: Plot) -> None:
         label_decades(axis.yaxis)
     if plot.limits is not None:
         axis.set_ylim(*plot.limits)
-    _count_images(axis, plot.images)
-    axis.set_ylabel(plot.unit)
+    if plot.images is not None:
+        axis.set_xlim(0, plot.images * 1.01)
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     add_legend(figure, 2, "outside upper left")
 
 
@@ -182,16 +187,6 @@ def _draw_curve(axis: "Axes", curve: Curve, is_log: bool) -> None:
     draw_line(
         axis, points.images.tolist(), points.median.tolist(), curve.colour, curve.label, is_dashed=curve.is_dashed
     )
-
-
-def _count_images(axis: "Axes", last: float | None) -> None:
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-
-    axis.set_xlabel("images seen")
-    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axis.xaxis.set_major_locator(MaxNLocator(5))
-    if last is not None:
-        axis.set_xlim(0, last * 1.01)
 
 
 def _limits(plots: Sequence[Plot]) -> tuple[float, float] | None:

@@ -68,9 +68,7 @@ def new_figure(
 ) -> "Iterator[Figure]":
     """Yields an empty figure of this size in inches; all of it is drawn and saved inside, in the one style.
 
-    Arguments:
-        width, height: In inches.
-        layout: "compressed" for panels of a fixed shape; None where each has its place.
+    The layout is "compressed" for panels of a fixed shape, and None where each panel has its place.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure  # no pyplot: it holds every figure in a global list
@@ -109,22 +107,18 @@ def draw_level(axis: "Axes", value: float, colour: str, label: str | None = None
     axis.axhline(value, color=colour, linestyle=":", linewidth=1.4, label=label or None)
 
 
-def draw_points(axis: "Axes", x: Tensor, colour: str, *, alpha: float = 1.0) -> None:
+def draw_points(axis: "Axes", x: Tensor, colour: str) -> None:
     """Draws x (N, 2, 1, 1) or (N, 2), points of the plane."""
     first, second = x.flatten(1).T.numpy()
-    axis.plot(first, second, ".", color=colour, markersize=4, markeredgewidth=0, alpha=alpha)
+    axis.plot(first, second, ".", color=colour, markersize=4, markeredgewidth=0, alpha=0.55)
 
 
 def draw_image(
     axis: "Axes", x: Tensor, scale: tuple[str, float, float] = GREYS, *, is_sharp: bool = True
 ) -> "AxesImage":
-    """Draws x (C, H, W) in [0, 1], or (1, H, W) on a scale of colours (map, least, most).
+    """Draws x (C, H, W) in [0, 1], or (1, H, W) on a scale of colours (map, least, most), without ticks.
 
-    Arguments:
-        axis: Where; its ticks go.
-        x: The image.
-        scale: Of colours, for one channel.
-        is_sharp: Each pixel is a square; False: averaged, for images with more pixels than there is room for.
+    Each pixel is a sharp square; where an image has more of them than there is room for, they should be averaged.
     """
     colours, least, most = scale
     pixels = x[0].numpy() if len(x) == 1 else x.permute(1, 2, 0).numpy()
@@ -170,9 +164,7 @@ def save(figure: "Figure", path: Path) -> None:
 def as_svg(figure: "Figure", prefix: str) -> str:
     """Returns a figure as SVG for a page: no header, names of its own, the page's font and colours.
 
-    Arguments:
-        figure: The figure.
-        prefix: Of all names inside, which must not be those of another figure on the page.
+    The prefix stands before all names inside, which must not be those of another figure on the page.
     """
     text = StringIO()
     no_date: Mapping[str, None] = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -5,17 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genprior.plotting.drawing import (
-    BLUE,
-    GREY,
-    ORANGE,
-    TEAL,
-    add_legend,
-    draw_level,
-    draw_line,
-    new_figure,
-    save,
-)
+from genprior.plotting.drawing import BLUE, GREY, ORANGE, TEAL, add_legend, draw_level, draw_line, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

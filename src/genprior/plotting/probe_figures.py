@@ -97,7 +97,8 @@ def write_outer(each: "Opposed", path: Path) -> None:
         of_packs = f", of packs of {together}" if together > 1 else ""
         right.set_ylabel(f"(V + log 4) / 2, nats (at most log 2){of_packs}")
         _bound(right, [found.divergence for moment in each.moments for found in moment.discriminators.values()])
-        _add_value_axis(right)
+        both_ways: Any = (lambda nats: 2 * nats - math.log(4), lambda value: (value + math.log(4)) / 2)
+        right.secondary_yaxis("right", functions=both_ways).set_ylabel("V(D, G)")
         figure.suptitle(f"averaged generator at {each.images_seen:,} images")
         add_legend(figure, len(first))
         save(figure, path)
@@ -171,12 +172,6 @@ def _styles(names: list[str], strong: str) -> dict[str, dict[str, Any]]:
         }
         for i, (name, is_again) in enumerate(zip(names, again, strict=True))
     }
-
-
-def _add_value_axis(axis: "Axes") -> None:
-    """V on the right, where the left shows (V + log 4) / 2."""
-    functions: Any = (lambda divergence: 2 * divergence - math.log(4), lambda value: (value + math.log(4)) / 2)
-    axis.secondary_yaxis("right", functions=functions).set_ylabel("V(D, G)")
 
 
 def _bound(axis: "Axes", values: Sequence[float]) -> None:

@@ -47,21 +47,17 @@ def write_pairs(
                 axis = grid.axis(r, c)
                 shown = _show(axis, x[c], ("RdBu_r", -bound, bound) if label == DIFFERENCE else None)
                 _note(axis, notes[label][c] if label in notes else "")
+                if c == 0:
+                    axis.set_ylabel(label, rotation=0, ha="right", va="center")
                 if r == 0:
                     axis.set_title(_short(names[c]), fontsize=SMALL, color=GREY, pad=3)
-            grid.label(r, label)
             if label == DIFFERENCE:
                 grid.scale(r, count, shown)
         save(grid.figure, path)
 
 
 def write_candidates(
-    before: tuple[str, Tensor] | None,
-    candidates: Tensor,
-    counts: Tensor,
-    errors: Tensor,
-    spread: Tensor,
-    path: Path,
+    before: tuple[str, Tensor] | None, candidates: Tensor, counts: Tensor, errors: Tensor, spread: Tensor, path: Path
 ) -> None:
     """Writes images as rows: what was measured, the solutions with their residuals, and where these differ.
 
@@ -116,13 +112,11 @@ class _Grid:
         axis: Axes = self.figure.add_axes(box)
         return axis
 
-    def label(self, row: int, text: str) -> None:
-        """Writes what a row shows to the left of it."""
-        self._write(self.left - MARGIN / 2, self._top_of(row) + CELL / 2, text, ha="right", va="center")
-
     def title(self, column: int, text: str) -> None:
         """Writes what a column shows above it."""
-        self._write(self._left_of(column) + CELL / 2, TOP - 0.06, text, ha="center", va="bottom")
+        width, height = self.figure.get_size_inches()
+        middle = self._left_of(column) + CELL / 2
+        self.figure.text(middle / width, 1 - (TOP - 0.06) / height, text, ha="center", va="bottom")
 
     def scale(self, row: int, column: int, shown: "AxesImage") -> None:
         """Draws the scale of the colours that a row uses in the column after the last."""
@@ -130,11 +124,6 @@ class _Grid:
         self.figure.colorbar(shown, cax=axis)
         axis.tick_params(labelsize=SMALL, length=2)
         axis.locator_params(nbins=3)
-
-    def _write(self, x: float, y: float, text: str, *, ha: str, va: str) -> None:
-        """Writes text at a place in inches from the upper left."""
-        width, height = self.figure.get_size_inches()
-        self.figure.text(x / width, 1 - y / height, text, ha=ha, va=va)
 
     def _left_of(self, column: int) -> float:
         return self.left + MARGIN + (CELL + MARGIN) * column

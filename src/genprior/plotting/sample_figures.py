@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GRID_PIXELS = 560  # at least about this wide, so that small images can be seen
+PLANE = (2, 1, 1)  # shape of a point
 COLUMNS = 4
 SIDE, STRIP = 8, 6  # images in a row of a grid, and in a row of a comparison
 PAGE_WIDTH = 5.0  # inches
@@ -69,7 +70,7 @@ class Pictured:
 
 def write_samples(x: Tensor, path: Path, columns: int | None = None) -> None:
     """Writes x (B, C, H, W) as a grid of images, small ones enlarged; points of the plane are drawn as such."""
-    if is_points(x):
+    if x.shape[1:] == PLANE:
         with new_figure(5, 5) as figure:
             _draw_planes(figure, {"samples": x}, 1)
             save(figure, path)
@@ -82,8 +83,8 @@ def write_samples(x: Tensor, path: Path, columns: int | None = None) -> None:
 def write_real_and_generated(real: Tensor, generated: Tensor, path: Path) -> None:
     """Writes real x (B, C, H, W) beside generated ones, images or points of the plane."""
     both = {"real": real, "generated": generated}
-    with new_figure(8, 4.2 if is_points(real) else 4.4) as figure:
-        if is_points(real):
+    with new_figure(8, 4.4) as figure:
+        if real.shape[1:] == PLANE:
             _draw_planes(figure, both, 2)
         else:
             for axis, (title, x) in zip(panels(figure, 2, 2), both.items(), strict=True):
@@ -98,7 +99,7 @@ def write_digits(models: Sequence[Samples], path: Path) -> None:
             frame(axis)
             axis.set_title(model.title)
             if len(model.x):
-                _draw_grid(axis, model.title, image_grid(model.x.clamp(0, 1)[: SIDE * SIDE], SIDE, padding=1))
+                draw_image(axis, to_float(image_grid(model.x[: SIDE * SIDE].clamp(0, 1), SIDE, padding=1)))
         save(figure, path)
 
 
@@ -118,24 +119,19 @@ def write_points(models: Sequence[Samples], centres: Tensor, path: Path) -> None
 def write_comparison(runs: Sequence[Pictured], path: Path) -> None:
     """Writes a row of pictures for each run: samples, held-out images and their reconstructions, each restoration."""
     columns = 2 + len(runs[0].restorations)
-    with new_figure(3.1 * columns, 3.3 * len(runs)) as figure:
+    with new_figure(3.1 * columns, 3.5 * len(runs)) as figure:
         axes = iter(panels(figure, columns * len(runs), columns))
         for run in runs:
             samples = image_grid(run.samples[: STRIP * STRIP], STRIP)
-            _draw_grid(next(axes), f"{run.title}: samples", samples)
-            _draw_grid(next(axes), "held-out: truth, nearest", _strips(run.truth, run.reconstructions))
+            _draw_grid(next(axes), f"{run.title}\nsamples", samples)
+            _draw_grid(next(axes), "held-out\ntruth, nearest", _strips(run.truth, run.reconstructions))
             for title, (seen, made) in run.restorations.items():
-                _draw_grid(next(axes), f"{title}: truth, seen, restored", _strips(run.truth, seen, made))
+                _draw_grid(next(axes), f"{title}\ntruth, seen, restored", _strips(run.truth, seen, made))
         save(figure, path)
 
 
 def points_svg(points: Mapping[str, Tensor], prefix: str) -> str:
-    """Returns a panel of points of the plane for each title, as SVG.
-
-    Arguments:
-        points: (N, 2, 1, 1) by title.
-        prefix: As for `as_svg`.
-    """
+    """Returns a panel of points of the plane (N, 2, 1, 1) for each title, as SVG; `prefix` as for `as_svg`."""
     columns = min(2, len(points))
     rows = -(-len(points) // columns)
     with new_figure(PAGE_WIDTH, rows * PAGE_WIDTH / columns + 0.3) as figure:
@@ -166,17 +162,12 @@ def counts_svg(
         return as_svg(figure, prefix)
 
 
-def is_points(x: Tensor) -> bool:
-    """Whether x (B, C, H, W) are points of the plane instead of images."""
-    return x.shape[1:] == (2, 1, 1)
-
-
 def _draw_planes(figure: "Figure", points: Mapping[str, Tensor], columns: int) -> None:
     """A panel for each title, all of the same limits; what is not finite cannot be drawn."""
     values = torch.cat([x.flatten(1)[torch.isfinite(x.flatten(1)).all(1)] for x in points.values()])
     reach = 1.1 * max(1e-6, float(values.abs().max())) if len(values) else 1.0
     for axis, (title, x) in zip(panels(figure, len(points), columns), points.items(), strict=True):
-        draw_points(axis, x, BLUE if title == "real" else ORANGE, alpha=0.6)
+        draw_points(axis, x, BLUE if title == "real" else ORANGE)
         axis.set(title=title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
 
 
@@ -184,7 +175,7 @@ def _draw_over_centres(axis: "Axes", model: Samples, centres: Tensor, reach: flo
     assert model.is_good is not None
     axis.plot(*centres.T.numpy(), "o", color=GREY, markerfacecolor="none", markersize=9.5, markeredgewidth=0.8)
     for chosen, colour in ((~model.is_good, ORANGE), (model.is_good, BLUE)):
-        draw_points(axis, model.x[chosen], colour, alpha=0.5)
+        draw_points(axis, model.x[chosen], colour)
     outside = int((~(model.x.flatten(1).abs() <= reach).all(1)).sum())
     axis.set(title=model.title, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     frame(axis)

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.report.run_samples import PLANE, samples_by_age, samples_of
+from genprior.plotting.sample_figures import PLANE
+from genprior.report.run_samples import samples_by_age, samples_of
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.environment import read_environment
 from genprior.runs.experiment import read_result

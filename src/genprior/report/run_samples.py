@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.data import Dataset
-from genprior.plotting.sample_figures import write_real_and_generated
+from genprior.plotting.sample_figures import PLANE, write_real_and_generated
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.runs.history import ages, load_age
 from genprior.runs.run_folder import Run, misfit
@@ -16,7 +16,6 @@ from genprior.runs.trained_prior import load_prior
 IMAGES, POINTS = 64, 1000
 SHOWN_AT_EACH_AGE = 10  # latents, the first of those of the samples
 MOST_AGES = 10
-PLANE = (2, 1, 1)  # shape of a point
 
 Shape = tuple[int, int, int]
 

@@ -52,15 +52,8 @@ def summary_table(runs: Sequence[Reported]) -> PageTable:
     found = [{} if each.metrics is None else each.metrics.scores for each in runs]
     titles = {name: _with_unit(score) for own in found for name, score in own.items()}
     for name, title in titles.items():
-        rows.append(
-            [
-                title,
-                *(
-                    f"{_interval(own[name])}; real {number(own[name].floor.value)}" if name in own else MISSING
-                    for own in found
-                ),
-            ]
-        )
+        cells = (_beside_real(own[name]) if name in own else MISSING for own in found)
+        rows.append([title, *cells])
     caption = "Brackets: the interval that chance explains. Real: the same score of real data."
     if not _on_same_data(runs):
         caption += " The data differ: scores must not be compared along a row."
@@ -69,11 +62,9 @@ def summary_table(runs: Sequence[Reported]) -> PageTable:
 
 def scores_table(found: Evaluation) -> PageTable:
     """Returns each score of a run beside the same score of real data."""
+    counts = f"{found.samples:,} samples against {found.real:,} real images"
     judge = f"told apart by a classifier of {found.judge.data} (accuracy {number(found.judge.accuracy)})"
-    caption = (
-        f"{found.samples:,} samples against {found.real:,} real images, {judge}; in brackets the interval that chance "
-        "explains"
-    )
+    caption = f"{counts}, {judge}; in brackets the interval that chance explains"
     rows = [
         [_with_unit(score), _interval(score), _interval(score.floor), BETTER[score.better]]
         for score in found.scores.values()
@@ -121,9 +112,7 @@ def warnings_on(runs: Sequence[Reported]) -> list[str]:
     if len({each.judge.hash for each in found}) > 1:
         lines.append("The scores come from different judges: their values are not comparable.")
     if len({(each.samples, each.real) for each in found}) > 1:
-        lines.append(
-            "The scores are of different numbers of images: distances between few images are larger by chance."
-        )
+        lines.append("The scores are of different numbers of images: of few images, distances are larger by chance.")
     return lines
 
 
@@ -149,3 +138,7 @@ def _with_unit(score: ScoreBesideFloor) -> str:
 
 def _interval(score: ScoreInterval) -> str:
     return f"{number(score.value)} [{number(score.low)}, {number(score.high)}]"
+
+
+def _beside_real(score: ScoreBesideFloor) -> str:
+    return f"{_interval(score)}; real {number(score.floor.value)}"
