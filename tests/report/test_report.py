@@ -116,7 +116,7 @@ def test_missing_files_are_told_with_the_command_that_makes_them(run: Path) -> N
 @pytest.mark.parametrize("contents", ["{", "[]", "\udc80"])
 def test_damaged_files_are_told(contents: str, run: Path) -> None:
     (run / "metrics.json").write_text(contents, errors="surrogateescape")
-    assert "metrics.json cannot be read; make it anew with genprior evaluate" in _text(page_of([collect(run, "run")]))
+    assert "metrics.json cannot be read; make it again with genprior evaluate" in _text(page_of([collect(run, "run")]))
 
 
 def test_a_config_of_other_networks_is_refused(run: Path) -> None:
@@ -180,8 +180,8 @@ def test_scores_and_verdicts_of_an_earlier_age_are_told() -> None:
     assert notes_on(made_up(), METRICS) == METRICS.notes
     assert len(notes_on(later, METRICS)) == 2
     text = _text(page_of([later]))
-    assert "The scores are from 3,840 images seen, and the run has gone on since" in text
-    assert "The verdict is from 3,840 images seen, and the run has gone on since" in text
+    assert "The scores are from 3,840 images seen; the run was trained further since" in text
+    assert "The verdict is from 3,840 images seen; the run was trained further since" in text
 
 
 def test_runs_on_different_data_are_not_compared() -> None:

@@ -64,7 +64,7 @@ class Reported:
         if file == METRICS and self.is_points:
             return "Points have no classes and no scores; images have."
         command, is_there = f"`{MADE_BY[file]} {self.run.path}`", (self.run.path / file).is_file()
-        return f"{file} cannot be read; make it anew with {command}." if is_there else f"Not made yet; run {command}."
+        return f"{file} cannot be read; make it again with {command}." if is_there else f"Not made yet; run {command}."
 
 
 def collect(path: Path, name: str) -> Reported:

@@ -43,10 +43,10 @@ OPINION: tuple[Plot, Lines] = (
 ACCURACY: tuple[Plot, Lines] = (
     Plot(
         "Accuracy of the discriminator",
-        "share of images told right",
+        "share of images judged right",
         "1 for both is a discriminator that is never wrong, from which a generator with a saturating loss learns "
         "nothing.",
-        levels=((0.5, GREY, "0.5, a coin's"),),
+        levels=((0.5, GREY, "0.5, a coin flip"),),
         limits=SHARE,
     ),
     {"accuracy_real": "on real images", "accuracy_fake": "on generated images"},

@@ -63,7 +63,7 @@ def summary_table(runs: Sequence[Reported]) -> PageTable:
 def scores_table(found: Evaluation) -> PageTable:
     """Returns each score of a run beside the same score of real data."""
     counts = f"{found.samples:,} samples against {found.real:,} real images"
-    judge = f"told apart by a classifier of {found.judge.data} (accuracy {number(found.judge.accuracy)})"
+    judge = f"judged by a classifier of {found.judge.data} (accuracy {number(found.judge.accuracy)})"
     caption = f"{counts}, {judge}; in brackets the interval that chance explains"
     rows = [
         [_with_unit(score), _interval(score), _interval(score.floor), BETTER[score.better]]
@@ -78,7 +78,7 @@ def notes_on(reported: Reported, found: Evaluation | DiagnosisResult | None) -> 
         return []
     what, command = ("scores are", "evaluate") if found is reported.metrics else ("verdict is", "diagnose")
     again = f"`genprior {command} {reported.run.path}`"
-    old = f"The {what} from {found.images_seen:,} images seen, and the run has gone on since; {again} looks again."
+    old = f"The {what} from {found.images_seen:,} images seen; the run was trained further since. Run {again} again."
     return [*found.notes, *([old] if found.images_seen != reported.images_seen else [])]
 
 
