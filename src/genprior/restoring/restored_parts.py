@@ -16,7 +16,7 @@ from genprior.restoring.ledger import CANDIDATES, LATENTS, PAIRS, TABLE, Output
 from genprior.restoring.measurements import Item, Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
 from genprior.restoring.records import RestoreSummary, Row, restore_summary, write_model, write_table
 from genprior.restoring.sources import is_picture
-from genprior.runs.files import save_tensors, raised_as_os_errors
+from genprior.runs.files import raised_as_os_errors, save_tensors
 
 SHOWN = 10
 HOLE = (0.27, 0.38, 0.62)  # a colour that grey images do not have, for pixels that nothing is known of
