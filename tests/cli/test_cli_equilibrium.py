@@ -7,21 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
 from genprior.diagnosis.duality import Moment, Response, cross_entropy_terms
-from genprior.plotting.equilibrium_figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    TEAL,
-    Curve,
-    EquilibriumPicture,
-    _draw_accuracy,
-    _draw_adversaries,
-    write_equilibrium,
-)
+from genprior.plotting.drawing import BLUE, ORANGE
 from genprior.probes.equilibrium_found import Found, title
 from genprior.probes.equilibrium_probe import EquilibriumProbe
 from genprior.runs.execute import execute
@@ -114,39 +103,6 @@ def test_bad_input_is_one_line(genprior: Command, case: str) -> None:
     assert expected in text
     assert len(text.splitlines()) == 1
     assert not Path("run/probe-equilibrium.json").exists()
-
-
-CURVE = Curve([0, 1, 2], [-1.4, -1.2, -1.0], [-1.4, -1.1, -0.9], 2)
-
-
-@pytest.mark.parametrize("paying", [None, CURVE])
-@pytest.mark.parametrize("cosines", [[], [-0.1, 0.2]])
-def test_the_figure_shows_what_is_known(tmp_path: Path, paying: Curve | None, cosines: list[float]) -> None:
-    alphas = [0.0, 1.1][: len(cosines)]
-    shares = {"training": 0.6, "fakes": 0.6}
-    path = tmp_path / "new" / "figure.png"
-    picture = EquilibriumPicture("close", CURVE, CURVE, paying, -1.386, alphas, cosines, "no age", shares, shares)
-    write_equilibrium(picture, path)
-    assert _count(path, BLUE) > 1000
-    assert (_count(path, TEAL) > 100) is (paying is not None)
-
-
-def test_a_share_of_nothing_can_be_read_beside_its_bar() -> None:
-    axis = Figure().subplots()
-    shares = {"training": 0.0, "fakes": 0.9}
-    _draw_accuracy(
-        axis, EquilibriumPicture("", CURVE, None, None, -1.386, [], [], None, shares, dict.fromkeys(shares, 0.01))
-    )
-    colours = {text.get_text(): text.get_color() for text in axis.texts}
-    assert colours == {"0.0 %": GREY, "90.0 %": "white"}
-
-
-def test_each_adversary_has_a_circle_at_what_is_reported() -> None:
-    axis = Figure().subplots()
-    shares = {"fakes": 0.9}
-    _draw_adversaries(axis, EquilibriumPicture("", CURVE, CURVE, CURVE, -1.386, [], [], None, shares, shares))
-    circles = [line.get_color() for line in axis.lines if line.get_marker() == "o"]
-    assert circles == [BLUE, ORANGE, TEAL]
 
 
 def test_a_loss_without_a_scale_has_a_figure_without_generators(genprior: Command) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genprior.plotting.saturation_figures import COLOURS, Panel, write_saturation
+from genprior.plotting.drawing import BLUE, ORANGE
 from tiny_run import make_tiny_run
 
 Command = Callable[..., str]
@@ -32,7 +32,7 @@ def test_a_probe_tells_what_fell_and_writes_numbers_and_a_figure(genprior: Comma
     assert "Arjovsky & Bottou's statement" in text
     saved = json.loads(Path("run/probe-saturation.json").read_text())
     assert [age["images_seen"] for age in saved["ages"]] == [0, 48]
-    for colour in COLOURS[:2]:
+    for colour in (BLUE, ORANGE):
         assert _count(Path("run/figures/probe-saturation.png"), colour) > 200
 
 
@@ -69,18 +69,3 @@ def test_bad_input_is_one_line(genprior: Command, case: str) -> None:
     assert expected in text
     assert len(text.splitlines()) == 1
     assert not Path("run/probe-saturation.json").exists()
-
-
-@pytest.mark.parametrize("panels", [1, 3, 6])
-def test_a_panel_is_drawn_for_each_age(tmp_path: Path, panels: int) -> None:
-    norms = {"saturating": [[1.0, 0.1], [1.0, 0.2]], "non-saturating": [[1.0, 2.0], [1.0, 3.0]]}
-    path = tmp_path / "new" / "figure.png"
-    write_saturation([Panel(str(i), [0, 1], norms) for i in range(panels)], path)
-    for colour in COLOURS[:2]:
-        assert _count(path, colour) > 100 * panels
-
-
-def test_what_is_zero_or_unknown_leaves_a_gap(tmp_path: Path) -> None:
-    norms = {"saturating": [[None, 0.0]], "non-saturating": [[float("nan"), 0.0]]}
-    write_saturation([Panel("ill", [0, 1], norms)], tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 1000

@@ -19,7 +19,7 @@ from small import gone_through, points_config
 
 
 def save(folder: Path, step: int) -> Path:
-    return save_checkpoint(folder, Checkpoint(step, 10 * step, 1.5, {"w": torch.full((3,), float(step))}))
+    return save_checkpoint(folder, Checkpoint(step, 10 * step, 1.5, tensors={"w": torch.full((3,), float(step))}))
 
 
 def test_save_then_load_gives_the_same(tmp_path: Path) -> None:

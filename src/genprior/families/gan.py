@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from genprior.models.players import Players
     from genprior.priors.contracts import LatentPrior
     from genprior.training.adversarial import GAN
+    from genprior.training.losses import AdversarialLoss
 
 LOSSES = Table("genprior.training.losses", "LOSSES")
 PENALTIES = Table("genprior.training.penalties", "PENALTIES")
@@ -132,6 +133,10 @@ class GANConfig(RunConfig):
     def title(self) -> str:
         """Loss and family."""
         return f"{self.loss} GAN"
+
+    def adversarial_loss(self) -> "tuple[Spec, AdversarialLoss]":
+        """Returns what both players minimise."""
+        return self.loss, self.loss.build(LOSSES, "loss")
 
     def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "GAN":
         """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.

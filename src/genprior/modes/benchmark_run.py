@@ -15,7 +15,7 @@ from genprior.evaluation.birthday import birthday
 from genprior.families import GANConfig
 from genprior.judges.mode_finder import Finder
 from genprior.modes.mode_tables import CountedModes, MeasuredRun
-from genprior.progress import Stage, Task, result_of
+from genprior.progress import Stage, Task, result_of, within
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.files import write_text
@@ -146,10 +146,9 @@ def _train(run: BenchmarkRun) -> Task[TrainedStretch]:
     if prepared is None:
         return TrainedStretch()
     before, began = _images_seen(prepared.run), time.process_time()
-    for progress in execute(prepared.run, prepared.learner, prepared.data):
-        seen, seconds = progress.row["images_seen"], time.process_time() - began
-        yield Stage(0.95 * progress.fraction, f"{run.name} {progress.fraction:.0%}")
-    failed = f"not finite at {seen:,} images" if progress.outcome == "non-finite" else None
+    ended = yield from within(execute(prepared.run, prepared.learner, prepared.data), 0.0, 0.95, f"{run.name}: ")
+    seen, seconds = ended.row["images_seen"], time.process_time() - began
+    failed = f"not finite at {seen:,} images" if ended.outcome == "non-finite" else None
     return TrainedStretch(failed, (seen - before) / seconds if seen > before else None)
 
 

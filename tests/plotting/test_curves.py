@@ -1,17 +1,27 @@
-"""What is plotted of runs, and how it is drawn."""
+"""Curves of runs: axes in common, few points of many, and how they are drawn."""
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from genprior.families import GANConfig, GLOConfig
-from genprior.plotting.plots import Plot, on_common_axes, spikes_outside
-from genprior.plotting.svg import FONT, PALETTE, WIDTH, draw_counts, draw_curves
-from genprior.plotting.thinning import MOST_POINTS, thinned
+from genprior.plotting.curves import (
+    MOST_POINTS,
+    WIDTH,
+    Plot,
+    curves_svg,
+    draw_plot,
+    on_common_axes,
+    thinned,
+    values_outside,
+)
+from genprior.plotting.drawing import BLUE, FONT, ORANGE, PALETTE, new_figure, save
 from genprior.report.page import rows_of
 from genprior.report.record_plots import SATURATION, plots_of
+from pixels import pixels_of
 from reported import Row, gan_rows, made_up
 
 
@@ -119,7 +129,7 @@ def test_losses_of_different_games_keep_their_own_scales() -> None:
 def test_values_outside_the_axes_are_counted() -> None:
     rows = [*gan_rows(199), {**gan_rows(200)[-1], "generator_loss": 1000.0}]
     (plot,) = on_common_axes([_plots(rows)["Losses of both players"]])
-    assert spikes_outside(plot) == (1, 400)
+    assert values_outside(plot) == (1, 400)
 
 
 # Drawings.
@@ -138,30 +148,62 @@ def test_drawings_fit_any_page(rows: str) -> None:
     """Their colours come from the page's style sheet, and letters are at least 9 pixels at 400 pixels' width."""
     for plot in _plots(ODD_ROWS[rows]).values():
         (fitted,) = on_common_axes([plot])
-        svg = draw_curves(fitted, "f7")
+        svg = curves_svg(fitted, "f7")
         assert svg.startswith("<svg viewBox=")
         assert not re.search("http|<!--|<style|font-family|#[0-9a-f]{6}", svg)
-        assert set(re.findall(r"var\(--(\w+)\)", svg)) <= set(PALETTE.values())
+        assert set(re.findall(r"var\(--(\w+)\)", svg)) <= set(PALETTE)
         assert all(name.startswith("f7-") for name in re.findall(r'(?:\bid="|href="#|url\(#)([^")]*)', svg))
         sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)]
-        assert min(sizes) * (400 - 60) / WIDTH >= 9
+        assert min(sizes) * (400 - 60) / (72 * WIDTH) >= 9
         assert len(svg) < 80_000
 
 
 def test_letters_have_the_size_that_is_asked_for() -> None:
-    svg = draw_curves(on_common_axes([_plots()["Share of the batch that teaches"]])[0], "f1")
+    svg = curves_svg(on_common_axes([_plots()["Share of the batch that teaches"]])[0], "f1")
     assert {float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)} == {FONT}
-
-
-def test_classes_are_drawn_with_their_names() -> None:
-    svg = draw_counts(["a<b", "$x$"], [3, 4], [3.5, 3.5], 5.0, "f1")
-    assert "a&lt;b" in svg
-    assert "$x$" in svg
 
 
 def test_drawing_changes_no_setting_of_matplotlib() -> None:
     from matplotlib import rcParams
 
     before = dict(rcParams)
-    draw_curves(_plots()["Losses of both players"], "f1")
+    curves_svg(_plots()["Losses of both players"], "f1")
     assert dict(rcParams) == before
+
+
+def _plot(value: float | None, count: int = 40, hole: int | None = None) -> Plot:
+    rows = gan_rows(count, d_real=0.7, d_fake=value)
+    if hole is not None:
+        rows[hole]["d_fake"] = None
+    return _plots(rows)["The discriminator's opinion"]
+
+
+def _pixels(plot: Plot, colour: str, path: Path) -> int:
+    """Number of pixels of about that colour in the figure as a file."""
+    with new_figure(5, 4) as figure:
+        draw_plot(figure, plot)
+        save(figure, path)
+    return pixels_of(path, colour)
+
+
+def test_the_same_plot_is_drawn_into_a_page_and_into_a_file(tmp_path: Path) -> None:
+    for name, colour in (("blue", BLUE), ("orange", ORANGE)):
+        assert f"var(--{name})" in curves_svg(_plot(0.3), "f1")
+        assert _pixels(_plot(0.3), colour, tmp_path / "plot.png") > 500
+
+
+def test_a_single_step_can_be_seen(tmp_path: Path) -> None:
+    one, none = (_pixels(_plot(value, count=1), ORANGE, tmp_path / "plot.png") for value in (0.3, None))
+    assert one > none
+
+
+def test_a_hole_costs_no_more_than_its_neighbourhood(tmp_path: Path) -> None:
+    hole, whole = (_pixels(_plot(0.3, hole=at), ORANGE, tmp_path / "plot.png") for at in (20, None))
+    assert 0.85 * whole < hole < whole
+
+
+def test_zeros_alone_are_shown_on_a_linear_axis() -> None:
+    zeros = _plots(gan_rows(3, generator_gradient_norm=0.0, discriminator_gradient_norm=0.0))
+    with new_figure(5, 4) as figure:
+        draw_plot(figure, zeros["Gradients of both players"])
+    assert figure.axes[0].get_yscale() == "linear"

@@ -1,54 +1,40 @@
-"""What commands share: options, exit codes, signals, and how a table is printed."""
+"""What commands share: exit codes, signals, threads, and how a table is printed."""
 
+import os
 import signal
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from genprior.errors import GenpriorError
 
 USER_ERROR, ILL, INTERRUPTED = 2, 1, 130
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
+SPINS = "2000"  # of a waiting thread before it sleeps; libgomp's own 300,000 take a core from busy programs
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
-Root = Annotated[
-    Path | None,
-    typer.Option(help="Folder of named data sets; default $GENPRIOR_DATA, else a cache folder."),
-]
-Size = Annotated[int | None, typer.Option(help="Resize images to this many pixels a side.")]
-Channels = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour; default as the data.")]
-Fit = Annotated[str | None, typer.Option(help="How images become square: crop or pad.")]
-Strict = Annotated[
-    bool | None,
-    typer.Option("--strict", help="Refuse a folder with an unreadable image instead of skipping it."),
-]
-Seed = Annotated[int | None, typer.Option(help="Any integer; the same settings give the same run.")]
-Epochs = Annotated[float | None, typer.Option(help="Budget in passes over the data; default 10.")]
-ImagesSeen = Annotated[int | None, typer.Option(help="Budget in images.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
-Minutes = Annotated[float | None, typer.Option(help="Budget in minutes.")]
-Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the probe that is there.")]
+
+def let_waiting_threads_sleep() -> None:
+    """Makes threads of libgomp that wait for others sleep soon; of use before torch is loaded only.
+
+    Beside busy programs an operation waits for threads whose core was taken away. Spinning threads then take the
+    core from the very thread that they wait for (benchmarks/busy_machine.py). What the user has set stays.
+    """
+    if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def set_threads(count: int | None) -> None:
     """Makes torch use that many threads; None: as many as it would."""
-    import torch
-
     if count is not None:
+        import torch
+
         torch.set_num_threads(count)
 
 
-def refuse_kept(numbers: Path, overwrite: bool) -> None:
-    """Raises `GenpriorError` where a run already has these numbers."""
-    if numbers.exists() and not overwrite:
-        raise GenpriorError(f"{numbers} exists; replace it with --overwrite", argument="run")
-
-
 def refuse_existing(path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> None:
+    """Raises `GenpriorError` for a file that is there, or a name that does not say what it holds."""
     if path.suffix.lower() not in suffixes:
         raise GenpriorError(f"expected a name that ends in {', '.join(suffixes)}, got {path}", argument="out")
     if path.exists() and not overwrite:
@@ -97,14 +83,8 @@ def _stopping() -> list[int]:
     return kinds
 
 
-def print_columns(rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows of cells under each other, the columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def print_table(values: dict[str, object]) -> None:
+def print_table(values: Mapping[str, object]) -> None:
+    """Prints names and values under each other."""
     width = max(len(key) for key in values)
     for key, value in values.items():
         typer.echo(f"{key:<{width}}  {value}")
