@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
-
 from genprior.diagnosis.angles import Agreement
 from genprior.diagnosis.inner_problem import Descended, InnerMoment
 from genprior.diagnosis.outer_problem import Opposed, OuterMoment, Told
+from matplotlib.figure import Figure
+from PIL import Image
+
 from genprior.plotting import collapse_figures
 from genprior.plotting.collapse_figures import write_angle, write_inner, write_outer
 from small import points_config

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from genprior.diagnosis.episodes import Episode
+
 from genprior.diagnosis.health_verdict import HEALTHY, VERDICTS, Sampled, decide, diversity
 from genprior.diagnosis.signs import SIGNS
 

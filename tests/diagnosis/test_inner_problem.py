@@ -4,9 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-from genprior.data.toy import ring_centres
 from genprior.diagnosis.inner_problem import (
     Descended,
     InnerMoment,
@@ -15,6 +12,9 @@ from genprior.diagnosis.inner_problem import (
     logits_of_real,
 )
 from genprior.diagnosis.latents import draw_latents
+from torch import Tensor, nn
+
+from genprior.data.toy import ring_centres
 from genprior.evaluation.mode_counts import near_centres
 from genprior.models import dcgan, mlp
 from genprior.seeding import initialised

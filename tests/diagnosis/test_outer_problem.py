@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-from genprior.data import Dataset
 from genprior.diagnosis.angles import Agreement, Gradients, agreement_of, gradients
 from genprior.diagnosis.inner_problem import seen_together
 from genprior.diagnosis.outer_problem import Opposed, OuterMoment, Told, oppose, tell
+from torch import Tensor, nn
+
+from genprior.data import Dataset
 from genprior.models import dcgan, mlp
 from genprior.models.packing import Packed
 from genprior.seeding import initialised

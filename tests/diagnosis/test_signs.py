@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
-
 from genprior.diagnosis.episodes import STRETCH, Episode, Watch, episodes, sign_of
 from genprior.diagnosis.fingerprints import FINGERPRINTS, fingerprint
-from genprior.diagnosis.signs import SIGNS
 from genprior.diagnosis.window import Game, Row, Window
+
+from genprior.diagnosis.signs import SIGNS
 
 GAME = Game(1.3863)
 WELL: Row = {

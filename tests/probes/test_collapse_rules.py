@@ -4,10 +4,10 @@ import json
 import math
 
 import pytest
-
 from genprior.diagnosis.angles import Agreement
 from genprior.diagnosis.inner_problem import Descended, InnerMoment
 from genprior.diagnosis.outer_problem import Opposed, OuterMoment, Told
+
 from genprior.probes.collapse_rules import AGAIN, Found, angle_outcome, inner_outcome, outer_outcome
 from genprior.probes.collapse_words import as_table, paragraphs
 from genprior.probes.discriminator_sizes import Sizes

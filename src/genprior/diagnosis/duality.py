@@ -15,13 +15,12 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genprior.diagnosis.equilibrium_numbers import GameValue, Response, ResponseMoment
+from genprior.diagnosis.equilibrium_verdict import Equilibrium, gap_bound
 from genprior.training.descent import Descent
 from genprior.training.optimiser import AdamSettings
 
 MOMENTS = 20  # measurements on the way, evenly spread; the last fifth of the way holds four
-NOISE = 2.0  # standard errors; a gain below them is none
-LITTLE = 1e-3  # nats; nor is one below this
-SLIPPED = 0.05  # nats; what has become worse by more than this has become worse
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,11 @@ class Terms:
         """Of the value, from the spread of either term; nan where one of them has a single sample."""
         return math.sqrt(sum(_variance_of_mean(values) for values in (self.real, self.fake)))
 
+    @property
+    def numbers(self) -> GameValue:
+        """The value and its standard error."""
+        return GameValue(value=self.value, standard_error=self.standard_error)
+
     def __add__(self, other: "Terms") -> "Terms":
         """Returns the sum sample by sample."""
         return Terms(self.real + other.real, self.fake + other.fake)
@@ -71,18 +75,6 @@ def cross_entropy_terms(real_logits: Tensor, fake_logits: Tensor) -> Terms:
     return Terms(-F.softplus(-real_logits), -F.softplus(fake_logits))
 
 
-def divergence(best_value: float) -> float:
-    """Returns the Jensen-Shannon divergence (V + log 4) / 2 in nats that max_D V implies; at most log 2.
-
-    Goodfellow et al. 2014, theorem 1. An estimate of max_D V from below is one of the divergence from below.
-
-    Example:
-        >>> "%.4f" % divergence(0.0)  # nothing in common: log 2
-        '0.6931'
-    """
-    return (best_value + math.log(4)) / 2
-
-
 class ZeroSumGame(Protocol):
     """A game in which the discriminator raises what the generator lowers; four samples of its value."""
 
@@ -100,95 +92,64 @@ class ZeroSumGame(Protocol):
 
 
 @dataclass(frozen=True)
-class Moment:
-    """An adversary on its way.
-
-    Attributes:
-        step: Of the adversary; 0: the player itself.
-        fit: Value on what it learns from.
-        validation: Value by which the best step is chosen.
-        judged: Value that is reported.
-    """
+class GameMoment:
+    """An adversary on its way; attributes as those of `ResponseMoment`, sample by sample."""
 
     step: int
     fit: Terms
     validation: Terms
     judged: Terms
 
+    @property
+    def numbers(self) -> ResponseMoment:
+        """Values and standard errors."""
+        values = {name: terms.numbers for name, terms in vars(self).items() if name != "step"}
+        return ResponseMoment(step=self.step, **values)
+
 
 @dataclass(frozen=True)
-class Response:
-    """An adversary trained against the player that stands still.
+class Adversary:
+    """What an adversary found, and the values that a duality gap needs sample by sample.
 
     Attributes:
-        rises: Whether it raises the value (a discriminator) or lowers it (a generator).
-        moments: In the order of steps, the first of step 0.
+        response: Numbers of all its moments.
+        first, best: Judged values of the player itself, and at the best step.
     """
 
-    rises: bool
-    moments: Sequence[Moment]
+    response: Response
+    first: Terms
+    best: Terms
 
-    @property
-    def best(self) -> Moment:
-        """The moment with the best value on the samples for validation; the judged ones have no say."""
-        return max(self.moments, key=self._merit)
-
-    @property
-    def gain(self) -> float:
-        """By how much the best step betters the player itself on the samples for validation, at least 0."""
-        return self._merit(self.best) - self._merit(self.moments[0])
-
-    @property
-    def late_gain(self) -> float:
-        """What the last fifth of the steps added to it."""
-        return self._merit(self.best) - self._merit(self._best_early)
-
-    @property
-    def has_converged(self) -> bool:
-        """Whether the late gain is no more than noise or `LITTLE`; never if it failed."""
-        noise = NOISE * (self.best.validation - self._best_early.validation).standard_error
-        return not self.has_failed and self.late_gain <= max(LITTLE, noise if math.isfinite(noise) else 0.0)
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it ends worse than the player itself on what it learns from, by `SLIPPED`: the optimiser lost it."""
-        return self._fit_merit(self.moments[-1]) < self._fit_merit(self.moments[0]) - SLIPPED
-
-    @property
-    def has_overfitted(self) -> bool:
-        """Whether it ends worse than its best step by more than `SLIPPED`, and on what it learns from better."""
-        last, best = self.moments[-1], self.best
-        is_worse = self._merit(last) < self._merit(best) - SLIPPED
-        return is_worse and self._fit_merit(last) > self._fit_merit(best)
-
-    @property
-    def _best_early(self) -> Moment:
-        early = [moment for moment in self.moments if 5 * moment.step <= 4 * self.moments[-1].step]
-        return max(early, key=self._merit)
-
-    def _merit(self, moment: Moment) -> float:
-        return self._good(moment.validation.value)
-
-    def _fit_merit(self, moment: Moment) -> float:
-        return self._good(moment.fit.value)
-
-    def _good(self, value: float) -> float:
-        return (value if self.rises else -value) if math.isfinite(value) else -math.inf
+    @classmethod
+    def of(cls, rises: bool, moments: Sequence[GameMoment]) -> "Adversary":
+        """Returns what the moments of an adversary amount to; arguments as the attributes of `Response`."""
+        response = Response(rises=rises, moments=tuple(each.numbers for each in moments))
+        best, early = (_at(moments, found.step) for found in (response.best, response.best_early))
+        noise = (best.validation - early.validation).standard_error
+        return cls(response.model_copy(update={"late_noise": noise}), moments[0].judged, best.judged)
 
 
-def duality_gap(up: Response, down: Response) -> Terms:
-    """Returns max_D' V - min_G' V on the judged samples, sample by sample; its value is below 0 only by failure.
+def equilibrium_of(
+    up: Adversary, down: Adversary, paying: Adversary | None = None, at_once: int = 1, is_unseen: bool = True
+) -> Equilibrium:
+    """Returns what adversaries say of an equilibrium, with duality gaps on judged samples, sample by sample.
 
     Arguments:
-        up: Of the discriminator.
-        down: Of the generator.
+        up, down, paying, at_once, is_unseen: As the attributes of `Equilibrium`.
     """
-    return up.best.judged - down.best.judged
+    gap = gap_bound((up.best - down.best).numbers, up.response, down.response)
+    played = gap
+    if paying is not None:
+        penalty = up.first - paying.first  # of the player itself
+        terms = paying.best - down.best + penalty
+        played = gap_bound(terms.numbers, paying.response, down.response)
+    own = None if paying is None else paying.response
+    return Equilibrium(up.response, down.response, gap, played, own, at_once, is_unseen)
 
 
 def best_discriminator(
     game: ZeroSumGame, discriminator: nn.Module, generator: nn.Module, adam: AdamSettings, steps: int
-) -> Iterator[Moment]:
+) -> Iterator[GameMoment]:
     """Trains a copy of the discriminator to raise the value, and yields what is measured.
 
     Arguments:
@@ -203,7 +164,7 @@ def best_discriminator(
 
 def best_generator(
     game: ZeroSumGame, discriminator: nn.Module, generator: nn.Module, adam: AdamSettings, steps: int
-) -> Iterator[Moment]:
+) -> Iterator[GameMoment]:
     """Trains a copy of the generator to lower the value; arguments as for `best_discriminator`."""
     other, mine = copy.deepcopy(discriminator).requires_grad_(False), copy.deepcopy(generator)
     return _respond(mine, lambda step: game.drawn(other, mine, step).mean, _meter(game, other, mine), adam, steps)
@@ -222,10 +183,10 @@ def measured_steps(steps: int) -> list[int]:
 def _respond(
     adversary: nn.Module,
     objective: Callable[[int], Tensor],
-    meter: Callable[[int], Moment],
+    meter: Callable[[int], GameMoment],
     adam: AdamSettings,
     steps: int,
-) -> Iterator[Moment]:
+) -> Iterator[GameMoment]:
     descent, measured = Descent(adversary.requires_grad_(True), adam), set(measured_steps(steps))
     for step in range(steps + 1):
         if step in measured:
@@ -234,13 +195,17 @@ def _respond(
             descent.step(objective(step))
 
 
-def _meter(game: ZeroSumGame, discriminator: nn.Module, generator: nn.Module) -> Callable[[int], Moment]:
-    def measure(step: int) -> Moment:
+def _meter(game: ZeroSumGame, discriminator: nn.Module, generator: nn.Module) -> Callable[[int], GameMoment]:
+    def measure(step: int) -> GameMoment:
         # Copies, for batch normalisation keeps running statistics; frozen, so that only penalties need a graph.
         players = copy.deepcopy(discriminator).requires_grad_(False), copy.deepcopy(generator).requires_grad_(False)
-        return Moment(step, game.fit(*players), game.validation(*players), game.judged(*players))
+        return GameMoment(step, game.fit(*players), game.validation(*players), game.judged(*players))
 
     return measure
+
+
+def _at(moments: Sequence[GameMoment], step: int) -> GameMoment:
+    return next(each for each in moments if each.step == step)
 
 
 def _variance_of_mean(values: Tensor) -> float:

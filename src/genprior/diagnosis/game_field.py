@@ -1,4 +1,4 @@
-"""The game's vector field: both players' gradients side by side; its angle along a path, its noise, its Jacobian.
+"""The game's vector field: both players' gradients side by side; its angle along a path, and its noise.
 
 Each player descends its own loss, so a step of training moves the weights w = (discriminator, generator) along -v(w)
 with v = (dL_D/dw_D, dL_G/dw_G), which is no gradient of anything in general: it can turn. Knows networks, losses and
@@ -7,12 +7,12 @@ penalties.
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from genprior.diagnosis.equilibrium_numbers import GradientNorm, PathAngle
 from genprior.seeding import derived_generator
 from genprior.training.losses import AdversarialLoss
 from genprior.training.penalties import SlopePenalty, uniform_mix
@@ -21,7 +21,6 @@ Pair = tuple[nn.Module, nn.Module]  # discriminator, generator
 Losses = Callable[[nn.Module, nn.Module], tuple[Tensor, Tensor]]  # of a pair, what each of them descends
 
 ALPHAS = tuple((i - 2) / 20 for i in range(25))  # -0.1 to 1.1; 0, 0.9, 1 and 1.1 are among them
-NEAR = 0.1  # distance from 1 at which both sides are compared
 
 
 def mean_penalty(penalty: SlopePenalty, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
@@ -57,69 +56,16 @@ def adversarial_losses(
 
 def vector_field(losses: Losses, discriminator: nn.Module, generator: nn.Module) -> tuple[Tensor, Tensor]:
     """Returns v at the players: the gradient of each one's own loss by its own weights, flat (P_D,) and (P_G,)."""
-    return _field(losses, discriminator, generator, create_graph=False)
+    own = zip(losses(discriminator, generator), (discriminator, generator), strict=True)
+    first, second = (
+        _flat(torch.autograd.grad(loss, list(player.parameters()), retain_graph=True, materialize_grads=True))
+        for loss, player in own
+    )
+    return first, second
 
 
-@dataclass(frozen=True)
-class PathAngle:
-    """The field along the straight line from earlier weights w to later ones w', and beyond them.
-
-    Berard et al. 2019 (https://arxiv.org/abs/1906.04848), section 4. Where w' attracts, the cosine changes sign from
-    below 0 to above it at alpha = 1; where the field turns around a point beside the line, it has a bump there.
-
-    Attributes:
-        alphas: Places w_alpha = alpha w' + (1 - alpha) w.
-        cosines: Between v(w_alpha) and w' - w; nan where v is 0.
-        norms: Of v(w_alpha).
-        length: |w' - w|.
-    """
-
-    alphas: Sequence[float]
-    cosines: Sequence[float]
-    norms: Sequence[float]
-    length: float
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the places on both sides of the end are measured."""
-        return self.alphas[-1] >= 1 + NEAR
-
-    @property
-    def before(self) -> float:
-        """The cosine at alpha = 0.9."""
-        return self._at(1 - NEAR)
-
-    @property
-    def end(self) -> float:
-        """The cosine at alpha = 1."""
-        return self._at(1)
-
-    @property
-    def beyond(self) -> float:
-        """The cosine at alpha = 1.1."""
-        return self._at(1 + NEAR)
-
-    @property
-    def attraction(self) -> float:
-        """Half the rise of the cosine from alpha = 0.9 to 1.1, in [-1, 1]; 1: a pure potential, lowest at w'."""
-        return (self.beyond - self.before) / 2
-
-    @property
-    def bump(self) -> float:
-        """The cosine at the end less its mean at alpha = 0.9 and 1.1; 0: nothing turns around a point near by."""
-        return self.end - (self.beyond + self.before) / 2
-
-    @property
-    def switches(self) -> bool:
-        """Whether the cosine is below 0 just before the end of the path, and above it just beyond."""
-        return self.before < 0 < self.beyond
-
-    def _at(self, alpha: float) -> float:
-        return next(c for a, c in zip(self.alphas, self.cosines, strict=True) if math.isclose(a, alpha))
-
-
-def path_angle(losses: Losses, earlier: Pair, later: Pair, alphas: Sequence[float] = ALPHAS) -> Iterator[PathAngle]:
-    """Yields the path angle of both players together as far as it is known: one more place each time.
+def path_angle(losses: Losses, earlier: Pair, later: Pair) -> Generator[float, None, PathAngle]:
+    """Returns the path angle of both players together at `ALPHAS`; yields each place once it is measured.
 
     Batch normalisation uses the statistics of the batch in `losses`; running statistics are those of the later players
     and play no part.
@@ -127,7 +73,6 @@ def path_angle(losses: Losses, earlier: Pair, later: Pair, alphas: Sequence[floa
     Arguments:
         losses: The same at all places.
         earlier, later: Discriminator and generator, of the same shapes.
-        alphas: Places.
 
     Raises:
         ValueError: Earlier and later weights are the same.
@@ -139,30 +84,13 @@ def path_angle(losses: Losses, earlier: Pair, later: Pair, alphas: Sequence[floa
         raise ValueError("earlier and later players have the same weights; there is no path between them")
     cosines: list[float] = []
     norms: list[float] = []
-    for i, alpha in enumerate(alphas):
+    for alpha in ALPHAS:
         _set_weights(pair, start + alpha * direction)
         field = torch.cat(vector_field(losses, *pair)).double()
         norms.append(float(field.norm()))
         cosines.append(float(field @ direction) / (norms[-1] * length) if norms[-1] > 0 else math.nan)
-        yield PathAngle(alphas[: i + 1], tuple(cosines), tuple(norms), length)
-
-
-@dataclass(frozen=True)
-class GradientNorm:
-    """A gradient that is known from batches.
-
-    Attributes:
-        norm: Of its mean over the batches.
-        noise: Norm that this mean would have if the true gradient were 0: root of the summed variances of the mean.
-    """
-
-    norm: float
-    noise: float
-
-    @property
-    def ratio(self) -> float:
-        """Norm over noise; about 1: there is nothing but noise."""
-        return self.norm / self.noise if self.noise > 0 else math.inf
+        yield alpha
+    return PathAngle(alphas=ALPHAS, cosines=tuple(cosines), norms=tuple(norms), length=length)
 
 
 def gradient_norms(batches: Iterable[Losses], discriminator: nn.Module, generator: nn.Module) -> list[GradientNorm]:
@@ -180,33 +108,8 @@ def gradient_norms(batches: Iterable[Losses], discriminator: nn.Module, generato
         count += 1
     means = [float(total.square().sum()) / count**2 for total in sums]  # squared norms
     noises = [max(0.0, square / count - mean) / (count - 1) for mean, square in zip(means, squares, strict=True)]
-    return [GradientNorm(math.sqrt(mean), math.sqrt(noise)) for mean, noise in zip(means, noises, strict=True)]
-
-
-def flow_eigenvalues(losses: Losses, discriminator: nn.Module, generator: nn.Module) -> Tensor:
-    """Returns the eigenvalues (P,), complex128, of the Jacobian of -v, those of the largest real part first.
-
-    Training by small steps is drawn to a point where v = 0 if all real parts are below 0, and turns around it where
-    there are imaginary parts (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406, section 2). It costs as many
-    backward passes as there are weights. Penalties over fakes are taken with the fakes as they are.
-    """
-    pair = copy.deepcopy(discriminator).requires_grad_(True), copy.deepcopy(generator).requires_grad_(True)
-    field = torch.cat(_field(losses, *pair, create_graph=True))
-    weights = [*pair[0].parameters(), *pair[1].parameters()]
-    rows = [_flat(torch.autograd.grad(-each, weights, retain_graph=True, materialize_grads=True)) for each in field]
-    values: Tensor = torch.linalg.eigvals(torch.stack(rows).double())
-    return values[values.real.argsort(descending=True)]
-
-
-def _field(losses: Losses, discriminator: nn.Module, generator: nn.Module, create_graph: bool) -> tuple[Tensor, Tensor]:
-    own = losses(discriminator, generator)
-    gradients = [
-        torch.autograd.grad(
-            loss, list(player.parameters()), retain_graph=True, create_graph=create_graph, materialize_grads=True
-        )
-        for loss, player in zip(own, (discriminator, generator), strict=True)
-    ]
-    return _flat(gradients[0]), _flat(gradients[1])
+    pairs = zip(means, noises, strict=True)
+    return [GradientNorm(norm=math.sqrt(mean), noise=math.sqrt(noise)) for mean, noise in pairs]
 
 
 def _flat(tensors: Iterable[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ V(D, G) - R(D). Knows data, networks, losses and penalties.
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.diagnosis.duality import Terms, cross_entropy_terms
+from genprior.diagnosis.equilibrium_numbers import Opinion
 from genprior.diagnosis.game_field import mean_penalty
-from genprior.diagnosis.latents import draw_latents
+from genprior.diagnosis.retraining import draw_latents
 from genprior.errors import GenpriorError
 from genprior.models.packing import pack_of
 from genprior.seeding import derived_generator, derived_seed
@@ -98,6 +99,27 @@ class Offset(nn.Module):
     def forward(self, x: Tensor, parts: int = 1) -> Tensor:
         logits: Tensor = self.discriminator(x, parts=parts)
         return logits + self.offset
+
+
+@torch.no_grad()
+def opinion(discriminator: nn.Module, batches: Iterable[Tensor], are_real: bool) -> Opinion:
+    """Returns what a discriminator says of images, in the mode in which it is; it is not changed.
+
+    Arguments:
+        discriminator: x -> logits; an image with one above 0 is taken for real.
+        batches: x (B, C, H, W), at least one.
+        are_real: Which side is the right one.
+    """
+    frozen = copy.deepcopy(discriminator)  # batch normalisation keeps running statistics
+    logits = torch.cat([frozen(x).double() for x in batches])
+    right = (logits > 0) == are_real
+    spread = float(logits.std()) if len(logits) > 1 else math.nan
+    return Opinion(
+        logits=len(logits),
+        accuracy=float(right.double().mean()),
+        mean_logit=float(logits.mean()),
+        standard_error=spread / math.sqrt(len(logits)),
+    )
 
 
 @torch.no_grad()
