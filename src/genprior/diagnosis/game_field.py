@@ -7,12 +7,13 @@ penalties.
 
 import copy
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from genprior.diagnosis.equilibrium_numbers import GradientNorm, PathAngle
+from genprior.progress import Stage, Task
 from genprior.seeding import derived_generator
 from genprior.training.losses import AdversarialLoss
 from genprior.training.penalties import SlopePenalty, uniform_mix
@@ -64,8 +65,8 @@ def vector_field(losses: Losses, discriminator: nn.Module, generator: nn.Module)
     return first, second
 
 
-def path_angle(losses: Losses, earlier: Pair, later: Pair) -> Generator[float, None, PathAngle]:
-    """Returns the path angle of both players together at `ALPHAS`; yields each place once it is measured.
+def path_angle(losses: Losses, earlier: Pair, later: Pair) -> Task[PathAngle]:
+    """Returns the path angle of both players together at `ALPHAS`; yields a stage after each place.
 
     Batch normalisation uses the statistics of the batch in `losses`; running statistics are those of the later players
     and play no part.
@@ -89,7 +90,7 @@ def path_angle(losses: Losses, earlier: Pair, later: Pair) -> Generator[float, N
         field = torch.cat(vector_field(losses, *pair)).double()
         norms.append(float(field.norm()))
         cosines.append(float(field @ direction) / (norms[-1] * length) if norms[-1] > 0 else math.nan)
-        yield alpha
+        yield Stage(len(norms) / len(ALPHAS), f"path angle at {alpha:.2f} of the way")
     return PathAngle(alphas=ALPHAS, cosines=tuple(cosines), norms=tuple(norms), length=length)
 
 
