@@ -115,7 +115,7 @@ class EquilibriumResult(Result):
 
     @computed_field
     @property
-    def rule(self) -> dict[str, float]:
+    def rule(self) -> dict[str, float | int]:
         """The bounds behind the verdict."""
         return {
             "close_gap_below": CLOSE_GAP,
