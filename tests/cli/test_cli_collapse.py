@@ -5,12 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from genprior.diagnosis.angles import Agreement
-from genprior.diagnosis.inner_problem import Descended, InnerMoment
-from genprior.diagnosis.outer_problem import Opposed, OuterMoment, Told
 from matplotlib.figure import Figure
 from PIL import Image
 
+from genprior.diagnosis.one_player import Agreement, Descended, InnerMoment, Judgement, Opposed, OuterMoment
 from genprior.plotting import collapse_figures
 from genprior.plotting.collapse_figures import write_angle, write_inner, write_outer
 from small import points_config
@@ -55,8 +53,8 @@ def test_a_probe_tells_three_things_and_draws_them(genprior: Command) -> None:
 
 BAD: dict[str, tuple[list[str], str]] = {
     "no run": (["nowhere"], "RUN: nowhere is not a run"),
-    "ages": (["run", "--ages", "0"], "--ages: expected at least 1, got 0"),
-    "steps": (["run", "--steps", "0"], "--steps: expected at least 1, got 0"),
+    "ages": (["run", "--ages", "0"], "--ages: input should be greater than or equal to 1, got 0"),
+    "steps": (["run", "--steps", "0"], "--steps: input should be greater than or equal to 1, got 0"),
     "a word": (["run", "--steps", "many"], "Invalid value for '--steps'"),
     "loss": (["run", "--loss", "hinges"], "--loss: unknown loss 'hinges', did you mean 'hinge'?"),
     "judge": (["run", "--judge", "nothing", "--steps", "1"], "--judge: unknown data set"),
@@ -72,12 +70,22 @@ def test_bad_input_is_one_line(genprior: Command, case: str) -> None:
     assert not Path("run/probe-collapse.json").exists()
 
 
+def _inner(step: int, modes: int | None, diversity: float, fake_logit: float) -> InnerMoment:
+    return InnerMoment(step=step, modes=modes, diversity=diversity, fake_logit=fake_logit)
+
+
+def _descended(real_logit: float, *moments: InnerMoment) -> Descended:
+    return Descended(images_seen=0, real_logit=real_logit, best_real_logit=real_logit, moments=moments)
+
+
 @pytest.mark.parametrize(("count", "value"), [(1, 0.5), (2, float("nan"))])
 def test_any_number_of_ages_and_what_is_not_finite_can_be_drawn(tmp_path: Path, count: int, value: float) -> None:
-    inner = Descended(0, value, value, [InnerMoment(0, 8, 1.0, value), InnerMoment(5, None, value, value)])
-    told = {"width 1": Told(value, value, 0.1), "width 2": Told(0.5, -1.4, 0.1), "again": Told(0.5, -1.4, 0.1)}
-    agreement = {"width 1": Agreement(value, value), "again": Agreement(0.9, 0.9)}
-    outer = Opposed(0, "width 2", [OuterMoment(step, told, agreement) for step in (0, 5)])
+    inner = _descended(value, _inner(0, 8, 1.0, value), _inner(5, None, value, value))
+    fair = Judgement(accuracy=0.5, value=-1.4, error=0.1)
+    judged = {"width 1": Judgement(accuracy=value, value=value, error=0.1), "width 2": fair, "again": fair}
+    cosines = {"width 1": Agreement(weights=value, images=value), "again": Agreement(weights=0.9, images=0.9)}
+    moments = [OuterMoment(step=step, discriminators=judged, cosines_with_strong=cosines) for step in (0, 5)]
+    outer = Opposed(images_seen=0, strong="width 2", moments=moments)
     for write, found in ((write_inner, [inner] * count), (write_angle, [outer] * count)):
         write(found, tmp_path / "new" / "figure.png")
         assert (tmp_path / "new" / "figure.png").stat().st_size > 5000
@@ -88,7 +96,7 @@ def test_any_number_of_ages_and_what_is_not_finite_can_be_drawn(tmp_path: Path, 
 def test_no_legend_lies_on_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(collapse_figures, "_save", lambda figure, path: drawn.append(figure))
-    inner = Descended(0, 0.0, 1.0, [InnerMoment(0, 8, 1.0, 0.0), InnerMoment(5, 1, 0.1, 2.0)])
+    inner = _descended(0.5, _inner(0, 8, 1.0, 0.0), _inner(5, 1, 0.1, 2.0))
     write_inner([inner] * 2, tmp_path / "inner.png")
     assert not [axis for axis in drawn[0].axes if axis.get_legend()]
     texts = {each.get_text() for each in drawn[0].legends[0].get_texts()}

@@ -54,9 +54,9 @@ def test_a_packed_discriminator_is_probed_in_whole_packs(genprior: Command) -> N
 
 BAD: dict[str, tuple[list[str], str]] = {
     "no run": (["nowhere"], "RUN: nowhere is not a run"),
-    "ages": (["run", "--ages", "0"], "--ages: expected at least 1, got 0"),
-    "steps": (["run", "--steps", "0"], "--steps: expected at least 1, got 0"),
-    "seeds": (["run", "--seeds", "-1"], "--seeds: expected at least 1, got -1"),
+    "ages": (["run", "--ages", "0"], "--ages: input should be greater than or equal to 1, got 0"),
+    "steps": (["run", "--steps", "0"], "--steps: input should be greater than or equal to 1, got 0"),
+    "seeds": (["run", "--seeds", "-1"], "--seeds: input should be greater than or equal to 1, got -1"),
     "a word": (["run", "--steps", "many"], "Invalid value for '--steps'"),
 }
 

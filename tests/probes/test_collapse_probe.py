@@ -22,6 +22,7 @@ from genprior.runs.run_folder import Run
 from genprior.runs.tensors import save_tensors
 from genprior.specs import Spec
 from genprior.training.state import grouped
+from staged import gone_through
 from tiny_run import make_tiny_run
 
 
@@ -40,17 +41,11 @@ def _opened(run: Path) -> Opened:
 
 
 def _measured(run: Path, **changes: object) -> CollapseResult:
-    task, shares, notes = stages(_settings(run, **changes), None), [], ()
-    while True:
-        try:
-            stage = next(task)
-        except StopIteration as end:
-            assert shares == sorted(shares)
-            assert (shares[0], shares[-1]) == (0, 1)
-            assert notes == end.value.notes  # all of them are shown
-            return end.value
-        shares.append(stage.fraction)
-        notes += stage.notes
+    found, shares, notes = gone_through(stages(_settings(run, **changes), None))
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert notes == found.notes  # all of them are shown
+    return found
 
 
 def test_g_meets_d_of_the_kept_ages_and_d_of_all_sizes_the_last_g(run: Path, root: Path) -> None:

@@ -15,6 +15,7 @@ from genprior.runs.checkpoint import load_state
 from genprior.runs.history import ages, load_age
 from genprior.runs.run_folder import Run, open_run
 from genprior.settings import validated
+from staged import gone_through
 
 
 @pytest.fixture
@@ -25,16 +26,10 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
 
 def _measured(run: Path, **changes: object) -> tuple[SaturationResult, tuple[str, ...]]:
     """What is found, and the notes before."""
-    task, shares, notes = stages(SaturationSettings(run=run, **changes), None), [], ()
-    while True:
-        try:
-            stage = next(task)
-        except StopIteration as end:
-            assert shares == sorted(shares)
-            assert (shares[0], shares[-1]) == (0, 1)
-            return end.value, notes
-        shares.append(stage.fraction)
-        notes += stage.notes
+    found, shares, notes = gone_through(stages(SaturationSettings(run=run, **changes), None))
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    return found, notes
 
 
 def test_kept_ages_and_the_last_checkpoint_are_probed(run: Path) -> None:
