@@ -4,24 +4,11 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from genprior.diagnosis.equilibrium_numbers import Bound, GameValue, Response, ResponseMoment
 from genprior.diagnosis.equilibrium_verdict import LEVEL
-from genprior.plotting.equilibrium_figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    TEAL,
-    Curve,
-    EquilibriumPicture,
-    _draw_accuracy,
-    _draw_adversaries,
-    write_equilibrium,
-)
 from genprior.probes import equilibrium_probe
 from genprior.probes.equilibrium_found import EquilibriumResult, EquilibriumSettings, title
 from genprior.progress import Stage
@@ -34,14 +21,6 @@ Command = Callable[..., str]
 QUICK = ["--steps", 3, "--threads", 1]
 
 
-def _count(path: Path, colour: str) -> int:
-    """Pixels of about that colour."""
-    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
-    return int((np.abs(pixels - wanted).max(axis=2) < 30).sum())
-
-
 def test_it_tells_a_verdict_and_writes_numbers_and_a_figure(genprior: Command) -> None:
     make_tiny_run(Path("run"))
     text = genprior("probe", "equilibrium", "run", *QUICK)
@@ -51,8 +30,9 @@ def test_it_tells_a_verdict_and_writes_numbers_and_a_figure(genprior: Command) -
     assert "the duality gap is" in text.lower()
     assert "Path angle: cosine" in text
     assert "numbers: run/probe-equilibrium.json" in text
-    for colour in (BLUE, ORANGE):
-        assert _count(Path("run/figures/probe-equilibrium.png"), colour) > 500
+    assert "figure: run/figures/probe-equilibrium.png" in text
+    with Image.open("run/figures/probe-equilibrium.png") as picture:
+        assert min(picture.size) > 300
 
 
 def test_the_same_command_gives_the_same_numbers_and_overwrites_only_when_asked(genprior: Command) -> None:
@@ -132,43 +112,10 @@ def test_bad_input_is_one_line(genprior: Command, case: str) -> None:
     assert not Path("run/probe-equilibrium.json").exists()
 
 
-CURVE = Curve([0, 1, 2], [-1.4, -1.2, -1.0], [-1.4, -1.1, -0.9], 2)
-
-
-@pytest.mark.parametrize("paying", [None, CURVE])
-@pytest.mark.parametrize("cosines", [[], [-0.1, 0.2]])
-def test_the_figure_shows_what_is_known(tmp_path: Path, paying: Curve | None, cosines: list[float]) -> None:
-    alphas = [0.0, 1.1][: len(cosines)]
-    shares = {"training": 0.6, "fakes": 0.6}
-    path = tmp_path / "new" / "figure.png"
-    picture = EquilibriumPicture("close", CURVE, CURVE, paying, -1.386, alphas, cosines, "no age", shares, shares)
-    write_equilibrium(picture, path)
-    assert _count(path, BLUE) > 1000
-    assert (_count(path, TEAL) > 100) is (paying is not None)
-
-
-def test_a_share_of_nothing_can_be_read_beside_its_bar() -> None:
-    axis = Figure().subplots()
-    shares = {"training": 0.0, "fakes": 0.9}
-    _draw_accuracy(
-        axis, EquilibriumPicture("", CURVE, None, None, -1.386, [], [], None, shares, dict.fromkeys(shares, 0.01))
-    )
-    colours = {text.get_text(): text.get_color() for text in axis.texts}
-    assert colours == {"0.0 %": GREY, "90.0 %": "white"}
-
-
-def test_each_adversary_has_a_circle_at_what_is_reported() -> None:
-    axis = Figure().subplots()
-    shares = {"fakes": 0.9}
-    _draw_adversaries(axis, EquilibriumPicture("", CURVE, CURVE, CURVE, -1.386, [], [], None, shares, shares))
-    circles = [line.get_color() for line in axis.lines if line.get_marker() == "o"]
-    assert circles == [BLUE, ORANGE, TEAL]
-
-
 def test_a_loss_without_a_scale_has_a_figure_without_generators(genprior: Command) -> None:
     prepared = new_run(Path("critic"), points_config(loss="wasserstein", penalty=["wgan-gp"]))
     for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass
     text = genprior("probe", "equilibrium", "critic", *QUICK)
     assert "Verdict: not known (the loss wasserstein leaves the scale of D's logits open" in text
-    assert _count(Path("critic/figures/probe-equilibrium.png"), BLUE) > 500
+    assert Path("critic/figures/probe-equilibrium.png").stat().st_size > 5000

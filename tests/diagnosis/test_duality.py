@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.duality import (
+from genprior.diagnosis.equilibrium_measures import (
     Adversary,
     GameMoment,
     Terms,
     best_discriminator,
     best_generator,
-    cross_entropy_terms,
     equilibrium_of,
 )
 from genprior.diagnosis.equilibrium_numbers import LITTLE
@@ -24,6 +23,7 @@ from genprior.diagnosis.gan_game import (
     GANGame,
     Offset,
     best_offset,
+    cross_entropy_terms,
     measured,
     sample_of,
     seen_at_once,

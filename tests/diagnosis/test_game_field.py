@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genprior.diagnosis.equilibrium_numbers import PathAngle
-from genprior.diagnosis.game_field import (
+from genprior.diagnosis.equilibrium_measures import (
     ALPHAS,
     Losses,
-    adversarial_losses,
     gradient_norms,
     path_angle,
     vector_field,
 )
+from genprior.diagnosis.equilibrium_numbers import PathAngle
+from genprior.diagnosis.gan_game import adversarial_losses
 from genprior.models.mlp import Discriminator, Generator
 from genprior.progress import result_of
 from genprior.seeding import initialised

@@ -12,7 +12,7 @@ from genprior.errors import GenpriorError
 from genprior.families import parse_config
 from genprior.judges import mode_finder
 from genprior.models import players
-from genprior.probes.collapse_probe import Opened, _counter, nothing_found, opened_for, sized, stages
+from genprior.probes.collapse_probe import MinMaxSetup, _counter, nothing_found, opened_for, sized, stages
 from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, told
 from genprior.progress import result_of
 from genprior.runs.execute import execute
@@ -36,7 +36,7 @@ def _settings(run: Path, **changes: object) -> CollapseSettings:
     return CollapseSettings(run=run, **changes)
 
 
-def _opened(run: Path) -> Opened:
+def _opened(run: Path) -> MinMaxSetup:
     return opened_for(_settings(run))
 
 

@@ -16,7 +16,7 @@ from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.judges.run_images import held_out_of
 from genprior.probes.equilibrium_found import EquilibriumResult, EquilibriumSettings, title, told
-from genprior.probes.equilibrium_probe import Opened, nothing_found, opened_for, stages
+from genprior.probes.equilibrium_probe import EquilibriumSetup, nothing_found, opened_for, stages
 from genprior.runs.checkpoint import load_checkpoint, save_checkpoint
 from genprior.runs.history import ages, load_age
 from genprior.runs.run_folder import Run, open_run
@@ -32,7 +32,7 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_run, tmp_path / "run"))
 
 
-def _opened(run: Path) -> Opened:
+def _opened(run: Path) -> EquilibriumSetup:
     return opened_for(EquilibriumSettings(run=run))
 
 

@@ -37,7 +37,7 @@ OPTIONS = ("discriminator_width", "width")  # what a model calls the width of it
 
 
 @dataclass(frozen=True)
-class Opened:
+class MinMaxSetup:
     """A run and all that is met in the experiment.
 
     Attributes:
@@ -87,7 +87,8 @@ def stages(settings: CollapseSettings, kept: CollapseResult | None) -> Task[Coll
             or a judge that cannot be had.
     """
     opened = opened_for(settings)
-    found = resumed(kept, nothing_found(settings, opened), lambda each: (each.held_out, each.sizes, each.ages_planned))
+    new = nothing_found(settings, opened)
+    found = resumed(kept, new, lambda each: (each.held_out, each.sizes, each.inner.planned, each.generators_planned))
     for what in FIGURES:
         figure_of(settings, what).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
     yield Stage(0.0, "run opened", notes=found.notes)
@@ -96,16 +97,16 @@ def stages(settings: CollapseSettings, kept: CollapseResult | None) -> Task[Coll
     return found.model_copy(update={"is_complete": True})
 
 
-def opened_for(settings: CollapseSettings) -> Opened:
+def opened_for(settings: CollapseSettings) -> MinMaxSetup:
     """Returns the run of settings and all that is met; errors as `stages` has them."""
     probed = open_probed(settings.run, settings.data_root)
     loss = (settings.loss or probed.config.loss).build(LOSSES, "loss")
     sizes, own = sized(probed.config.model)
     together = seen_together(probed.fresh_discriminator(settings.seed))
-    return Opened(probed, loss, sizes, own, *_split(probed, together), together)
+    return MinMaxSetup(probed, loss, sizes, own, *_split(probed, together), together)
 
 
-def nothing_found(settings: CollapseSettings, opened: Opened) -> CollapseResult:
+def nothing_found(settings: CollapseSettings, opened: MinMaxSetup) -> CollapseResult:
     """Returns the result before anything is measured, with what is going to be."""
     probed, config = opened.probed, opened.probed.config
     with_both = [age for age in probed.ages if probed.has_discriminator(age)]
@@ -129,7 +130,7 @@ def nothing_found(settings: CollapseSettings, opened: Opened) -> CollapseResult:
     return found.model_copy(update={"notes": tuple(_notes(found, opened, len(with_both)))})
 
 
-def _notes(found: CollapseResult, opened: Opened, kept: int) -> list[str]:
+def _notes(found: CollapseResult, opened: MinMaxSetup, kept: int) -> list[str]:
     settings, run = found.settings, found.settings.run
     notes = [
         f"inner problem: G alone, {found.loss}, against D at {listed(found.inner.planned)} images seen; steps: "
@@ -146,7 +147,7 @@ def _notes(found: CollapseResult, opened: Opened, kept: int) -> list[str]:
     return notes
 
 
-def _inner_problem(opened: Opened, found: CollapseResult) -> Task[CollapseResult]:
+def _inner_problem(opened: MinMaxSetup, found: CollapseResult) -> Task[CollapseResult]:
     """G of each age against D of the same age; what counts modes is found first."""
     planned, data, notes = found.inner.planned, opened.probed.data, list[str]()
     real, parts = data.some(opened.in_packs(min(len(data), SAMPLES))), len(planned) + 1
@@ -172,7 +173,7 @@ def _counter(probed: Probed, judge: str | None, notes: list[str]) -> Task[CountM
 
 
 def _descended(
-    opened: Opened, found: CollapseResult, age: int, real: Tensor, count_modes: CountModes | None
+    opened: MinMaxSetup, found: CollapseResult, age: int, real: Tensor, count_modes: CountModes | None
 ) -> Task[Descended]:
     probed, settings = opened.probed, found.settings
     discriminator = probed.discriminator(age)
@@ -183,7 +184,7 @@ def _descended(
     return Descended(images_seen=age, real_logit=mean, best_real_logit=best, moments=measured)
 
 
-def _outer_problem(opened: Opened, found: CollapseResult) -> Task[CollapseResult]:
+def _outer_problem(opened: MinMaxSetup, found: CollapseResult) -> Task[CollapseResult]:
     """Fresh discriminators against G of each age."""
     planned = found.generators_planned
     for i, age in enumerate(planned[len(found.generators) :], len(found.generators)):
@@ -193,7 +194,7 @@ def _outer_problem(opened: Opened, found: CollapseResult) -> Task[CollapseResult
     return found
 
 
-def _opposed(opened: Opened, found: CollapseResult, age: int) -> Task[Opposed]:
+def _opposed(opened: MinMaxSetup, found: CollapseResult, age: int) -> Task[Opposed]:
     probed, settings, strong = opened.probed, found.settings, found.sizes[-1]
     fresh = {name: probed.fresh_discriminator(settings.seed, 0, model) for name, model in opened.sizes.items()}
     fresh[AGAIN] = probed.fresh_discriminator(settings.seed, 1, opened.sizes[strong])

@@ -120,11 +120,6 @@ class CollapseResult(Result):
     generators_planned: tuple[int, ...]
     generators: tuple[Opposed, ...] = ()
 
-    @property
-    def ages_planned(self) -> tuple[tuple[int, ...], ...]:
-        """Images seen at the ages of both problems."""
-        return self.inner.planned, self.generators_planned
-
     @computed_field
     @property
     def rules(self) -> dict[str, float]:

@@ -7,16 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.duality import (
+from genprior.diagnosis.equilibrium_measures import (
     Adversary,
     Terms,
     best_discriminator,
     best_generator,
     equilibrium_of,
+    gradient_norms,
+    path_angle,
 )
 from genprior.diagnosis.equilibrium_numbers import Response
-from genprior.diagnosis.game_field import adversarial_losses, gradient_norms, path_angle
-from genprior.diagnosis.gan_game import GANGame, Offset, Sample, best_offset, opinion, sample_of, seen_at_once
+from genprior.diagnosis.gan_game import (
+    GANGame,
+    Offset,
+    Sample,
+    adversarial_losses,
+    best_offset,
+    opinion,
+    sample_of,
+    seen_at_once,
+)
 from genprior.errors import GenpriorError
 from genprior.judges.run_images import held_out_of
 from genprior.models.packing import pack_of
@@ -43,7 +53,7 @@ Found = EquilibriumResult
 
 
 @dataclass(frozen=True)
-class Opened:
+class EquilibriumSetup:
     """A run, its players at the last checkpoint, and the game that they play.
 
     Attributes:
@@ -90,7 +100,7 @@ def stages(settings: EquilibriumSettings, kept: EquilibriumResult | None) -> Tas
     return found.model_copy(update={"is_complete": True, "terms": {}})
 
 
-def opened_for(settings: EquilibriumSettings) -> Opened:
+def opened_for(settings: EquilibriumSettings) -> EquilibriumSetup:
     """Returns the run of settings, opened; errors as `stages` has them."""
     probed = open_probed(settings.run, settings.data_root)
     algorithm = probed.config.build(probed.data)  # for its loss and its penalties
@@ -102,10 +112,10 @@ def opened_for(settings: EquilibriumSettings) -> Opened:
     if loss.is_relative:
         offset = best_offset(discriminator, generator, game.known)
     in_game = Offset(discriminator, offset), generator
-    return Opened(probed, loss, penalties, (discriminator, generator), held_out, game, in_game)
+    return EquilibriumSetup(probed, loss, penalties, (discriminator, generator), held_out, game, in_game)
 
 
-def nothing_found(settings: EquilibriumSettings, opened: Opened) -> EquilibriumResult:
+def nothing_found(settings: EquilibriumSettings, opened: EquilibriumSetup) -> EquilibriumResult:
     """Returns the result before anything is measured, with what is going to be.
 
     Raises:
@@ -134,7 +144,7 @@ def nothing_found(settings: EquilibriumSettings, opened: Opened) -> EquilibriumR
     )
 
 
-def _notes(found: EquilibriumResult, opened: Opened) -> list[str]:
+def _notes(found: EquilibriumResult, opened: EquilibriumSetup) -> list[str]:
     held = "none" if opened.held_out is None else f"{len(opened.held_out):,} of {found.held_out}"
     steps = f"{found.settings.steps:,}"
     notes = [f"players at {found.images_seen:,} images seen; steps of each adversary: {steps}; held out: {held}"]
@@ -192,7 +202,7 @@ def _order(data: Dataset, seed: int, purpose: str) -> Tensor:
 # The parts, in their order.
 
 
-def _told(opened: Opened, found: Found) -> Task[Found]:
+def _told(opened: EquilibriumSetup, found: Found) -> Task[Found]:
     kinds = {"training": opened.probed.data} | ({} if opened.held_out is None else {"held out": opened.held_out})
     samples = {kind: opened.sample(data, ASKED, kind) for kind, data in kinds.items()}
     discriminator = opened.in_game[0]
@@ -211,14 +221,14 @@ def _fakes(probed: Probed, sample: Sample) -> Iterator[Tensor]:
         yield generator(z)
 
 
-def _up(opened: Opened, found: Found) -> Task[Found]:
+def _up(opened: EquilibriumSetup, found: Found) -> Task[Found]:
     steps = found.settings.steps
     moments = best_discriminator(opened.game, *opened.in_game, ADVERSARY, steps)
     up = Adversary.of(True, (yield from collected(moments, steps, "a better discriminator")))
     return found.model_copy(update={"best_discriminator": up.response, "terms": {"up": _kept(up)}})
 
 
-def _paying(opened: Opened, found: Found) -> Task[Found]:
+def _paying(opened: EquilibriumSetup, found: Found) -> Task[Found]:
     if not opened.penalties or found.verdict_not_known is not None:
         return found
     steps, game = found.settings.steps, replace(opened.game, penalties=opened.penalties)
@@ -228,7 +238,7 @@ def _paying(opened: Opened, found: Found) -> Task[Found]:
     return found.model_copy(update={"best_paying_discriminator": paying.response, "terms": terms})
 
 
-def _down(opened: Opened, found: Found) -> Task[Found]:
+def _down(opened: EquilibriumSetup, found: Found) -> Task[Found]:
     if found.verdict_not_known is not None:
         return found
     steps = found.settings.steps
@@ -243,7 +253,7 @@ def _down(opened: Opened, found: Found) -> Task[Found]:
     return found.model_copy(update=changes)
 
 
-def _gradients(opened: Opened, found: Found) -> Task[Found]:
+def _gradients(opened: EquilibriumSetup, found: Found) -> Task[Found]:
     norms, batches = {}, list(opened.game.reported.batches())
     if len(batches) > 1:
         losses = (adversarial_losses(opened.loss, real, z, opened.penalties) for real, z in batches)
@@ -253,7 +263,7 @@ def _gradients(opened: Opened, found: Found) -> Task[Found]:
     return found.model_copy(update={"gradients": norms})
 
 
-def _path(opened: Opened, found: Found) -> Task[Found]:
+def _path(opened: EquilibriumSetup, found: Found) -> Task[Found]:
     if found.earlier is None or found.path_not_known is not None:
         return found
     sample, probed = opened.sample(opened.probed.data, ON_PATH, "path"), opened.probed
@@ -279,7 +289,7 @@ def _read(response: Response, kept: FirstAndBest) -> Adversary:
     return Adversary(response, first, best)
 
 
-PARTS: dict[str, Callable[[Opened, Found], Task[Found]]] = {
+PARTS: dict[str, Callable[[EquilibriumSetup, Found], Task[Found]]] = {
     "told": _told,
     "best_discriminator": _up,
     "best_paying_discriminator": _paying,

@@ -4,11 +4,13 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from genprior.data import Dataset
+from genprior.diagnosis.equilibrium_measures import GameMoment
+from genprior.diagnosis.one_player import InnerMoment, OuterMoment, RetrainingMoment
 from genprior.diagnosis.retraining import LoneTraining
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
@@ -25,17 +27,7 @@ from genprior.training.optimiser import AdamSettings
 from genprior.training.state import grouped
 
 R = TypeVar("R", bound=Result)
-
-
-class Moment(Protocol):
-    """Whatever is measured at a step."""
-
-    @property
-    def step(self) -> int:
-        """Of a player that is trained."""
-
-
-M = TypeVar("M", bound=Moment)
+M = TypeVar("M", RetrainingMoment, InnerMoment, OuterMoment, GameMoment)
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,34 @@
-"""What each player could still gain while the other stands still: the duality gap of a zero-sum game.
+"""Measures of how far two players are from an equilibrium: what each could gain alone, and where gradients lead.
 
-The gap max_D' V(D', G) - min_G' V(D, G') is at least 0, and 0 exactly where neither player can gain: at an
+The duality gap max_D' V(D', G) - min_G' V(D, G') is at least 0, and 0 exactly where neither player can gain: at an
 equilibrium (Grnarova et al. 2019, https://arxiv.org/abs/1811.05512, equation 3). Both inner problems are solved by
 Adam from copies of the players, so what is found is a lower bound of the gap: a better adversary only widens it.
-Knows networks and optimisers; V may be any sum of two means.
+
+Each player descends its own loss, so a step of training moves the weights w = (discriminator, generator) along -v(w)
+with v = (dL_D/dw_D, dL_G/dw_G), which is no gradient of anything in general: it can turn. Measured are its angle along
+a path, and its noise. Knows networks and optimisers; V may be any sum of two means, losses may be any.
 """
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
-from genprior.diagnosis.equilibrium_numbers import GameValue, Response, ResponseMoment
+from genprior.diagnosis.equilibrium_numbers import GameValue, GradientNorm, PathAngle, Response, ResponseMoment
 from genprior.diagnosis.equilibrium_verdict import Equilibrium, gap_bound
+from genprior.progress import Stage, Task
 from genprior.training.descent import Descent
 from genprior.training.optimiser import AdamSettings
 
-MOMENTS = 20  # measurements on the way, evenly spread; the last fifth of the way holds four
+Pair = tuple[nn.Module, nn.Module]  # discriminator, generator
+Losses = Callable[[nn.Module, nn.Module], tuple[Tensor, Tensor]]  # of a pair, what each of them descends
+
+MOMENTS = 20  # measurements of an adversary, evenly spread; the last fifth of the way holds four
+ALPHAS = tuple((i - 2) / 20 for i in range(25))  # -0.1 to 1.1; 0, 0.9, 1 and 1.1 are among them
 
 
 @dataclass(frozen=True)
@@ -62,17 +70,6 @@ class Terms:
     def __sub__(self, other: "Terms") -> "Terms":
         """Returns the difference sample by sample, which is less noisy where both were taken over the same ones."""
         return Terms(self.real - other.real, self.fake - other.fake)
-
-
-def cross_entropy_terms(real_logits: Tensor, fake_logits: Tensor) -> Terms:
-    """Returns log s(real) and log(1 - s(fake)), whose means add up to V. Goodfellow et al. 2014, equation 1.
-
-    Example:
-        >>> import torch
-        >>> "%.4f" % cross_entropy_terms(torch.zeros(2), torch.zeros(3)).value
-        '-1.3863'
-    """
-    return Terms(-F.softplus(-real_logits), -F.softplus(fake_logits))
 
 
 class ZeroSumGame(Protocol):
@@ -210,3 +207,77 @@ def _at(moments: Sequence[GameMoment], step: int) -> GameMoment:
 
 def _variance_of_mean(values: Tensor) -> float:
     return float(values.double().var()) / len(values) if len(values) > 1 else math.nan
+
+
+def vector_field(losses: Losses, discriminator: nn.Module, generator: nn.Module) -> tuple[Tensor, Tensor]:
+    """Returns v at the players: the gradient of each one's own loss by its own weights, flat (P_D,) and (P_G,)."""
+    own = zip(losses(discriminator, generator), (discriminator, generator), strict=True)
+    first, second = (
+        _flat(torch.autograd.grad(loss, list(player.parameters()), retain_graph=True, materialize_grads=True))
+        for loss, player in own
+    )
+    return first, second
+
+
+def path_angle(losses: Losses, earlier: Pair, later: Pair) -> Task[PathAngle]:
+    """Returns the path angle of both players together at `ALPHAS`; yields a stage after each place.
+
+    Batch normalisation uses the statistics of the batch in `losses`; running statistics are those of the later players
+    and play no part.
+
+    Arguments:
+        losses: The same at all places.
+        earlier, later: Discriminator and generator, of the same shapes.
+
+    Raises:
+        ValueError: Earlier and later weights are the same.
+    """
+    start, end = _weights(earlier), _weights(later)
+    direction, pair = end - start, (copy.deepcopy(later[0]).train(), copy.deepcopy(later[1]).train())
+    length = float(direction.norm())
+    if length == 0:
+        raise ValueError("earlier and later players have the same weights; there is no path between them")
+    cosines: list[float] = []
+    norms: list[float] = []
+    for alpha in ALPHAS:
+        _set_weights(pair, start + alpha * direction)
+        field = torch.cat(vector_field(losses, *pair)).double()
+        norms.append(float(field.norm()))
+        cosines.append(float(field @ direction) / (norms[-1] * length) if norms[-1] > 0 else math.nan)
+        yield Stage(len(norms) / len(ALPHAS), f"path angle at {alpha:.2f} of the way")
+    return PathAngle(alphas=ALPHAS, cosines=tuple(cosines), norms=tuple(norms), length=length)
+
+
+def gradient_norms(batches: Iterable[Losses], discriminator: nn.Module, generator: nn.Module) -> list[GradientNorm]:
+    """Returns the norms of the discriminator's and of the generator's gradient, each with its noise.
+
+    Arguments:
+        batches: Losses on independent batches, at least two.
+        discriminator, generator: The players; neither is changed.
+    """
+    pair = copy.deepcopy(discriminator), copy.deepcopy(generator)
+    sums, squares, count = [torch.zeros(1), torch.zeros(1)], [0.0, 0.0], 0
+    for losses in batches:
+        for i, gradient in enumerate(vector_field(losses, *pair)):
+            sums[i], squares[i] = sums[i] + gradient.double(), squares[i] + float(gradient.double().square().sum())
+        count += 1
+    means = [float(total.square().sum()) / count**2 for total in sums]  # squared norms
+    noises = [max(0.0, square / count - mean) / (count - 1) for mean, square in zip(means, squares, strict=True)]
+    pairs = zip(means, noises, strict=True)
+    return [GradientNorm(norm=math.sqrt(mean), noise=math.sqrt(noise)) for mean, noise in pairs]
+
+
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+@torch.no_grad()
+def _weights(pair: Pair) -> Tensor:
+    return _flat(weight.double() for player in pair for weight in player.parameters())
+
+
+@torch.no_grad()
+def _set_weights(pair: Pair, flat: Tensor) -> None:
+    weights = [weight for player in pair for weight in player.parameters()]
+    for weight, values in zip(weights, torch.split(flat, [weight.numel() for weight in weights]), strict=True):
+        weight.copy_(values.view_as(weight))
