@@ -27,7 +27,7 @@ from genprior.judges.run_images import load_images, may_share
 from genprior.models.players import MODELS
 from genprior.probes.collapse_rules import AGAIN, FIGURES, CollapseResult, CollapseSettings, InnerProblem, figure_of
 from genprior.probes.opened_gan import Probed, collected, listed, open_probed, resumed, spread
-from genprior.progress import Stage, Task, within
+from genprior.progress import Stage, Task, primed, within
 from genprior.specs import Spec
 from genprior.training.losses import LOSSES, AdversarialLoss
 
@@ -89,10 +89,15 @@ def stages(settings: CollapseSettings, kept: CollapseResult | None) -> Task[Coll
     opened = opened_for(settings)
     new = nothing_found(settings, opened)
     found = resumed(kept, new, lambda each: (each.held_out, each.sizes, each.inner.planned, each.generators_planned))
+    notes = list[str]()
+    counter = primed(_counter(opened.probed, settings.judge, notes))  # before all else: it may be impossible
     for what in FIGURES:
         figure_of(settings, what).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
     yield Stage(0.0, "run opened", notes=found.notes)
-    found = yield from within(_inner_problem(opened, found), 0.0, 0.5)
+    count_modes = yield from within(counter, 0.0, 0.1)
+    found = found.model_copy(update={"notes": tuple(dict.fromkeys([*found.notes, *notes]))})
+    yield Stage(0.1, "classifier", notes=tuple(notes))
+    found = yield from within(_inner_problem(opened, found, count_modes), 0.1, 0.5)
     found = yield from within(_outer_problem(opened, found), 0.5, 1.0)
     return found.model_copy(update={"is_complete": True})
 
@@ -147,28 +152,29 @@ def _notes(found: CollapseResult, opened: MinMaxSetup, kept: int) -> list[str]:
     return notes
 
 
-def _inner_problem(opened: MinMaxSetup, found: CollapseResult) -> Task[CollapseResult]:
-    """G of each age against D of the same age; what counts modes is found first."""
-    planned, data, notes = found.inner.planned, opened.probed.data, list[str]()
-    real, parts = data.some(opened.in_packs(min(len(data), SAMPLES))), len(planned) + 1
-    count_modes = yield from within(_counter(opened.probed, found.settings.judge, notes), 0.0, 1 / parts)
-    found = found.model_copy(update={"notes": tuple(dict.fromkeys([*found.notes, *notes]))})
-    yield Stage(1 / parts, "classifier", notes=tuple(notes))
-    for i, age in enumerate(planned[len(found.inner.ages) :], 1 + len(found.inner.ages)):
-        one = yield from within(_descended(opened, found, age, real, count_modes), i / parts, (i + 1) / parts)
+def _inner_problem(opened: MinMaxSetup, found: CollapseResult, count_modes: CountModes | None) -> Task[CollapseResult]:
+    """G of each age against D of the same age."""
+    planned, data = found.inner.planned, opened.probed.data
+    real = data.some(opened.in_packs(min(len(data), SAMPLES)))
+    for i, age in enumerate(planned[len(found.inner.ages) :], len(found.inner.ages)):
+        one = yield from within(
+            _descended(opened, found, age, real, count_modes), i / len(planned), (i + 1) / len(planned)
+        )
         inner = found.inner.model_copy(update={"ages": (*found.inner.ages, one)})
         found = found.model_copy(update={"inner": inner})
-        yield Stage((i + 1) / parts, f"inner problem, {age:,} images: measured", found=found)
+        yield Stage((i + 1) / len(planned), f"inner problem, {age:,} images: measured", found=found)
     return found
 
 
 def _counter(probed: Probed, judge: str | None, notes: list[str]) -> Task[CountModes | None]:
+    """What counts modes; a note says where it cannot be had."""
     finding = mode_counter(probed.config, probed.data, judge, notes)
     while True:
         try:
             yield Stage(next(finding), "classifier")
         except StopIteration as end:
             count_modes: CountModes | None = end.value
+            yield Stage(1.0, "classifier")
             return count_modes
 
 
