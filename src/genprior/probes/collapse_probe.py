@@ -22,6 +22,7 @@ from genprior.diagnosis.minmax_problems import (
 from genprior.diagnosis.one_player import Descended, Opposed
 from genprior.errors import GenpriorError
 from genprior.judges.classifier_judge import ONE_IN
+from genprior.judges.mode_finder import mode_counter
 from genprior.judges.run_images import load_images, may_share, split_specs
 from genprior.models.players import MODELS
 from genprior.probes.collapse_rules import AGAIN, FIGURES, CollapseResult, CollapseSettings, InnerProblem, figure_of
@@ -89,9 +90,8 @@ def stages(settings: CollapseSettings, kept: CollapseResult | None) -> Task[Coll
     new = nothing_found(settings, opened)
     found = resumed(kept, new, lambda each: (each.held_out, each.sizes, each.inner.planned, each.generators_planned))
     notes = list[str]()
-    counter = primed(
-        mode_counter(opened.probed.config, opened.probed.data, settings.judge, notes)
-    )  # before all else: it may be impossible
+    # Before all else: it may be impossible.
+    counter = primed(mode_counter(opened.probed.config, opened.probed.data, settings.judge, notes))
     for what in FIGURES:
         figure_of(settings, what).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
     yield Stage(0.0, "run opened", notes=found.notes)
