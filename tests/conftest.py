@@ -125,10 +125,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def made_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data root for this test: made images in the layout of MNIST, 60 to train on and 100 to test on."""
+    """The data root for this test: made images in the layout of MNIST, 60 to train on and 20 to test on."""
     folder, draw = tmp_path / "made" / "MNIST" / "raw", torch.Generator().manual_seed(6)
     folder.mkdir(parents=True)
-    for part, count in (("train", 60), ("t10k", 100)):
+    for part, count in (("train", 60), ("t10k", 20)):
         images = torch.randint(256, (count, 28, 28), generator=draw, dtype=torch.uint8)
         head = struct.pack(">iiii", 0x803, count, 28, 28)
         (folder / f"{part}-images-idx3-ubyte").write_bytes(head + images.numpy().tobytes())

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from genprior.training.state import grouped
 
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
@@ -22,6 +21,7 @@ from genprior.runs.checkpoint import load_state
 from genprior.runs.files import save_tensors
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import load_prior
+from genprior.training.optimisation import grouped
 from reported import DIAGNOSIS, METRICS, SCORE, made_up
 from tiny_run import make_tiny_run
 
