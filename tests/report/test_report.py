@@ -19,6 +19,7 @@ from genprior.report.words import scores_table, summary_table, verdict_of
 from genprior.runs.checkpoint import load_state
 from genprior.runs.files import save_tensors
 from genprior.runs.run_folder import Run
+from genprior.runs.step_log import Alarm, Setback
 from genprior.runs.trained_prior import load_prior
 from genprior.training.optimisation import grouped
 from reported import DIAGNOSIS, METRICS, made_up
@@ -127,14 +128,14 @@ def test_runs_of_the_same_name_are_told_apart(run: Path, tmp_path: Path) -> None
 
 def test_a_verdict_comes_with_evidence_remedy_and_alarms() -> None:
     events = [
-        {"event": "alarm", "step": 5, "images_seen": 1920, "verdict": "saturated", "message": "look"},
-        {"event": "restarted", "step": 9, "back_to": 5, "not_finite": ["loss"]},
+        Alarm(event="alarm", step=5, images_seen=1920, verdict="saturated", message="look"),
+        Setback(event="rolled back", step=9, back_to=5, not_finite=("loss",)),
     ]
     found = verdict_of(made_up(events=events))
     assert (found.title, found.kind, found.since) == ("saturated", "ill", "since 1,920 images seen")
     assert found.evidence == DIAGNOSIS["evidence"]
     assert found.signs == [("saturation", "factor 0.001 (since 1,920 images seen)")]
-    assert found.alarms == ["step 5, 1,920 images: saturated. look", "step 9: restarted, not finite: loss"]
+    assert found.alarms == ["step 5, 1,920 images: saturated. look", "step 9: rolled back, not finite: loss"]
 
 
 def test_a_healthy_run_needs_no_remedy() -> None:
@@ -155,7 +156,7 @@ def test_scores_and_verdicts_of_an_earlier_age_are_told() -> None:
 
 
 def test_runs_on_different_data_are_not_compared() -> None:
-    other = made_up("other", environment={**made_up().environment, "data_sha256": "else"})
+    other = made_up("other", environment=made_up().environment.model_copy(update={"data_sha256": "else"}))
     assert "do not compare their scores" in _text(page_of([made_up(), other]))
     assert "must not be compared" in summary_table([made_up(), other]).caption
     assert "compare" not in summary_table([made_up(), made_up("other")]).caption

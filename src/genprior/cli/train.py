@@ -3,7 +3,8 @@
 import inspect
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from genprior.cli.common import (
     RunFolder,
     stop_on_signal,
 )
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, NotFiniteError
 from genprior.families import BUDGETS, FAMILIES, RunConfig, parse_config
 from genprior.settings import Setting
 
@@ -96,13 +97,22 @@ def train_encoder(
 
     given = {"run": run, "minutes": minutes, "images_seen": images_seen, "seed": seed, "threads": threads}
     experiment, settings = EXPERIMENTS["train encoder"], validated(EncoderSettings, given)
-    with stop_on_signal() as stopped:
+    with stop_on_signal() as stopped, _exits_ill():
         found = show(_until(carry_out(experiment, settings, overwrite=overwrite), stopped))
     if found is None:
         typer.echo("interrupted; no encoder was saved")
         sys.exit(INTERRUPTED)
     for line in experiment.told(found):
         typer.echo(line)
+
+
+@contextmanager
+def _exits_ill() -> Iterator[None]:
+    try:
+        yield
+    except NotFiniteError as error:
+        print(f"genprior: {error.message}", file=sys.stderr)
+        sys.exit(ILL)
 
 
 def _until(task: Any, stopped: list[int]) -> Any:  # noqa: ANN401 - goes with this file
