@@ -16,9 +16,9 @@ from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior
 from genprior.progress import result_of
 from genprior.restoration.search_settings import SearchSettings
 from genprior.runs.checkpoint import load_state
+from genprior.runs.encoder_settings import EncoderSettings
 from genprior.runs.encoder_training import load_generator, train_encoder
 from genprior.runs.execute import execute
-from genprior.runs.experiments import EncoderSettings
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows

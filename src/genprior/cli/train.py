@@ -91,8 +91,9 @@ def train_encoder(
 ) -> None:
     """Train the way back from images to latents of a trained run, from which inversion and restoration start."""
     from genprior.progress import show
+    from genprior.runs.encoder_settings import EncoderSettings
     from genprior.runs.experiment import carry_out
-    from genprior.runs.experiments import EXPERIMENTS, EncoderSettings
+    from genprior.runs.experiments import EXPERIMENTS
     from genprior.settings import validated
 
     given = {"run": run, "minutes": minutes, "images_seen": images_seen, "seed": seed, "threads": threads}

@@ -21,7 +21,7 @@ from genprior.models.latent_encoder import Encoder
 from genprior.models.players import latent_size_of
 from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import load_state
-from genprior.runs.experiments import MINUTES, WEIGHTS, EncoderSettings, EncoderTable
+from genprior.runs.encoder_settings import MINUTES, WEIGHTS, EncoderSettings, EncoderTable
 from genprior.runs.files import save_tensors
 from genprior.runs.run_folder import Run, locked, misfit, open_run, read_environment
 from genprior.runs.step_log import Row, in_words, rows_of
