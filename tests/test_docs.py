@@ -132,7 +132,7 @@ BLOCKS = [
     )
     if "dask_jobqueue" not in code  # for a cluster, which no test has
 ]
-SMALLER = {r"images=[\d_]+": "images=256", r"arange\(100\)": "arange(6)"}
+SMALLER = {r"jobs=\d": "jobs=1", r"images=[\d_]+": "images=256", r"arange\(100\)": "arange(6)"}
 
 
 @pytest.mark.parametrize("code", BLOCKS)
