@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from genprior.data import Dataset
-from genprior.diagnosis.episodes import Watch
+from genprior.diagnosis.health_verdict import Watch
 from genprior.families import GANConfig
 from genprior.hardware import keep_freed_memory
 from genprior.runs.step_log import rows_of

@@ -15,8 +15,7 @@ import sys
 from pathlib import Path
 
 import genprior
-from genprior.diagnosis.episodes import episodes
-from genprior.diagnosis.health_verdict import diversity
+from genprior.diagnosis.health_verdict import diversity, episodes
 from genprior.plotting.run_figures import write_samples
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows

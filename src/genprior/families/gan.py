@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
-    from genprior.diagnosis.window import Game
+    from genprior.diagnosis.signs import Game
     from genprior.models.players import Players
     from genprior.priors.generator_prior import Prior
     from genprior.training.adversarial import GAN
@@ -187,7 +187,7 @@ class GANConfig(RunConfig):
 
     def game(self) -> "Game":
         """Returns the equilibrium of its loss."""
-        from genprior.diagnosis.window import Game
+        from genprior.diagnosis.signs import Game
 
         return Game(self.loss.build(LOSSES, "loss").at_equilibrium()[0])
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
-    from genprior.diagnosis.window import Game
+    from genprior.diagnosis.signs import Game
     from genprior.priors.generator_prior import Prior
     from genprior.training.loop import Learner
 

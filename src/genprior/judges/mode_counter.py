@@ -3,7 +3,7 @@
 from collections.abc import Generator
 
 from genprior.data import Dataset
-from genprior.diagnosis.inner_problem import CountModes
+from genprior.diagnosis.minmax_problems import CountModes
 from genprior.errors import GenpriorError
 from genprior.evaluation.histogram import class_counts, modes_found
 from genprior.families import RunConfig

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genprior.data import Dataset
-from genprior.diagnosis.episodes import Watch
+from genprior.diagnosis.health_verdict import Watch
 from genprior.errors import GenpriorError
 from genprior.hardware import keep_freed_memory, resolve_device
 from genprior.runs.budget import Budget

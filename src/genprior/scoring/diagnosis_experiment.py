@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from genprior.data import Dataset
-from genprior.diagnosis.episodes import STRETCH, episodes
-from genprior.diagnosis.health_verdict import Diagnosis, Sampled, decide, diversity
+from genprior.diagnosis.health_verdict import STRETCH, Diagnosis, Sampled, decide, diversity, episodes
 from genprior.errors import GenpriorError
 from genprior.evaluation.histogram import class_counts, modes_found
 from genprior.families import RunConfig
