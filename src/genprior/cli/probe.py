@@ -1,18 +1,12 @@
 """Commands that put a trained run to the test by an experiment."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import Annotated
 
 import typer
 
-from genprior.cli.common import Overwrite, Root, RunFolder, Threads, refuse_kept, set_threads
-from genprior.cli.probe_collapse import collapse
-from genprior.cli.probe_equilibrium import equilibrium
-
-if TYPE_CHECKING:
-    from genprior.probes.saturation_probe import SaturationProbe
-    from genprior.progress import Stage
+from genprior.cli.common import Overwrite, Root, RunFolder, Threads, set_threads
+from genprior.probes.experiments import EXPERIMENTS
 
 probe_app = typer.Typer(help="Put a trained run to the test by an experiment.", rich_markup_mode=None)
 
@@ -22,10 +16,10 @@ def _experiments() -> None:
     """Put a trained run to the test by an experiment."""
 
 
-@probe_app.command()
+@probe_app.command(help=EXPERIMENTS["probe saturation"].help)
 def saturation(
     run: RunFolder,
-    ages: Annotated[int, typer.Option(help="Ages of the generator, spread over those kept, the last included.")] = 3,
+    ages: Annotated[int, typer.Option(help="Ages of G, spread over those kept, the last included.")] = 3,
     steps: Annotated[int, typer.Option(help="Of each discriminator.")] = 2000,
     seeds: Annotated[int, typer.Option(help="Fresh discriminators at each age.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the first of them; the others follow.")] = 0,
@@ -33,49 +27,54 @@ def saturation(
     data_root: Root = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Retrain D against a frozen G: which loss's gradient vanishes? (Arjovsky & Bottou 2017)."""
-    from genprior.cli.legacy_progress import show_stages
-    from genprior.probes.saturation_probe import SATURATION, SaturationProbe
-
-    set_threads(threads)
-    probe = SaturationProbe(run, ages, steps, seeds, seed, data_root)
-    numbers, figure = run / f"{SATURATION}.json", probe.probed.run.figures / f"{SATURATION}.png"
-    refuse_kept(numbers, overwrite)
-
-    def saving() -> "Iterator[Stage]":
-        saved = 0
-        for stage in probe.measure():
-            if len(probe.found) > saved:  # what ends the command loses no discriminator that was measured
-                probe.save()
-                saved = len(probe.found)
-            yield stage
-
-    show_stages(saving(), probe.notes)
-    _draw(probe, figure)
-    typer.echo(probe.paragraph())
-    typer.echo(f"numbers: {numbers}")
-    typer.echo(f"figure: {figure}")
+    values = {"run": run, "ages": ages, "steps": steps, "seeds": seeds, "seed": seed}
+    _carry_out("probe saturation", values | {"threads": threads, "data_root": data_root}, overwrite)
 
 
-def _draw(probe: "SaturationProbe", path: Path) -> None:
-    from genprior.plotting.saturation_figures import Panel, write_saturation
-    from genprior.probes.saturation_probe import by_age, span
-
-    panels = [
-        Panel(
-            f"generator at {same_age[0].images_seen:,} images",
-            [moment.step for moment in same_age[0].moments],
-            {
-                f"{loss}: fell by {span([each.decades[loss] for each in same_age])} decades": [
-                    each.norms(loss) for each in same_age
-                ]
-                for loss in same_age[0].decades
-            },
-        )
-        for same_age in by_age(probe.found)
-    ]
-    write_saturation(panels, path)
+@probe_app.command(help=EXPERIMENTS["probe collapse"].help)
+def collapse(
+    run: RunFolder,
+    ages: Annotated[int, typer.Option(help="Ages of D, spread over those kept, the last included.")] = 3,
+    steps: Annotated[int, typer.Option(help="Of each G and each D.")] = 150,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    judge: Annotated[str | None, typer.Option(help="Labelled images whose classifier counts modes.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Of G, default that of the run; saturating is V itself.")] = None,
+    threads: Threads = None,
+    data_root: Root = None,
+    overwrite: Overwrite = False,
+) -> None:
+    values = {"run": run, "ages": ages, "steps": steps, "seed": seed, "judge": judge, "loss": loss}
+    _carry_out("probe collapse", values | {"threads": threads, "data_root": data_root}, overwrite)
 
 
-probe_app.command()(collapse)
-probe_app.command()(equilibrium)
+@probe_app.command(help=EXPERIMENTS["probe equilibrium"].help)
+def equilibrium(
+    run: RunFolder,
+    steps: Annotated[int, typer.Option(help="Of each adversary.")] = 300,
+    age: Annotated[
+        int | None, typer.Option(help="Images seen by the earlier players of the path; default: the last kept age.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    threads: Threads = None,
+    data_root: Root = None,
+    overwrite: Overwrite = False,
+) -> None:
+    values = {"run": run, "steps": steps, "age": age, "seed": seed, "threads": threads, "data_root": data_root}
+    _carry_out("probe equilibrium", values, overwrite)
+
+
+def _carry_out(name: str, values: Mapping[str, object], overwrite: bool) -> None:
+    from genprior.progress import show
+    from genprior.runs.experiment import carry_out
+    from genprior.settings import validated
+
+    experiment = EXPERIMENTS[name]
+    settings = validated(experiment.settings, values)
+    set_threads(settings.threads)
+    found = show(carry_out(experiment, settings, overwrite=overwrite))
+    for line in experiment.told(found):
+        typer.echo(line)
+    typer.echo(f"numbers: {experiment.file(settings)}")
+    assert experiment.figures is not None
+    for what, path in experiment.figures(settings, found).items():
+        typer.echo(f"{what}: {path}")

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from genprior.diagnosis.inner_problem import Descended
-    from genprior.diagnosis.outer_problem import Opposed
+    from genprior.diagnosis.one_player import Descended, Opposed
 
 REAL, FAKE, MODES = "#2166ac", "#d95f02", "#777777"
 SIZES = ("#9ecae1", "#4292c6", "#08306b", "#777777")  # narrow to wide; the last: the wide one again
@@ -31,19 +30,19 @@ def write_outer(each: "Opposed", path: Path) -> None:
     """Writes how well discriminators of several sizes tell a good G from the data."""
     figure, axes = _grid(1, 2, 4.6, 4.2)
     steps = [moment.step for moment in each.moments]
-    for colour, name in zip(SIZES, each.moments[0].told, strict=False):
+    for colour, name in zip(SIZES, each.moments[0].discriminators, strict=False):
         style = _style(name, each.strong, colour)
-        axes[0][0].plot(steps, [moment.told[name].accuracy for moment in each.moments], **style)
-        axes[0][1].plot(steps, [moment.told[name].divergence for moment in each.moments], **style)
+        axes[0][0].plot(steps, [moment.discriminators[name].accuracy for moment in each.moments], **style)
+        axes[0][1].plot(steps, [moment.discriminators[name].divergence for moment in each.moments], **style)
     for axis, none, most in ((axes[0][0], 0.5, 1.0), (axes[0][1], 0.0, math.log(2))):
         _decorate(axis, "steps of fresh discriminators", steps[-1])
         axis.axhline(none, color="black", linewidth=1, linestyle=":")
         axis.axhline(most, color="black", linewidth=0.6)
     axes[0][0].set_ylabel("accuracy on held-out images and new fakes")
-    together = each.moments[0].told[each.strong].together
+    together = each.moments[0].discriminators[each.strong].together
     of_packs = f", of packs of {together}" if together > 1 else ""
     axes[0][1].set_ylabel(f"(V + log 4) / 2, nats (at most log 2){of_packs}")
-    _bound(axes[0][1], [t.divergence for moment in each.moments for t in moment.told.values()])
+    _bound(axes[0][1], [t.divergence for moment in each.moments for t in moment.discriminators.values()])
     functions: Any = (_value_of, _divergence_of)
     value = axes[0][1].secondary_yaxis("right", functions=functions)
     value.set_ylabel("V(D, G)")
@@ -94,9 +93,9 @@ def _draw_logits(axis: "Axes", each: "Descended", is_first: bool) -> None:
 
 def _draw_angles(axis: "Axes", each: "Opposed", what: str) -> None:
     steps = [moment.step for moment in each.moments]
-    names = list(each.moments[0].agreement)
+    names = list(each.moments[0].cosines_with_strong)
     for colour, name in zip([*SIZES[: len(names) - 1], SIZES[-1]], names, strict=True):
-        cosines = [getattr(moment.agreement[name], what) for moment in each.moments]
+        cosines = [getattr(moment.cosines_with_strong[name], what) for moment in each.moments]
         axis.plot(steps, cosines, **_style(name, each.strong, colour))
     axis.axhline(0, color="black", linewidth=1, linestyle=":")
     _decorate(axis, "steps of fresh discriminators", steps[-1])
