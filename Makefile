@@ -1,4 +1,11 @@
 # Each target sets up .venv by itself. VENV=path uses another one; PYTHON=python3.12 another interpreter.
+#
+#   make demo                       trains for two minutes on digits that need no download
+#   make test                       all tests; no data set and no network needed
+#   make test PYTEST=tests/data     some of them; PYTEST="-m mnist" those that need MNIST under $GENPRIOR_DATA
+#   make check                      formatting, lint, types, import directions
+#   make bench                      training speed against the usual loop
+#   make clean                      removes .venv, runs/ and caches
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin

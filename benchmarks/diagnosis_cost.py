@@ -21,17 +21,17 @@ from genprior.families import GANConfig
 from genprior.hardware import keep_freed_memory
 from genprior.runs.step_log import rows_of
 from genprior.training.adversarial import GAN
-from genprior.training.loop import Step, train
+from genprior.training.loop import Budget, Step, train
 
 
 class Undiagnosed(GAN):
     """The same training, without diagnosis."""
 
-    def _update_generator(self, fake: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
+    def _update_generator(self, fake: Tensor, real: Tensor, real_logits: Tensor, progress: float) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
-        fake_logits = self.discriminator(fake).to(self.wide)
+        fake_logits = self.discriminator(fake).to(self.placement.wide)
         loss = self.loss.generator(real_logits, fake_logits).mean()
-        norm, bad = self._generator_descent.step(loss, self.schedule(self.used))
+        norm, bad = self._generator_descent.step(loss, self.settings.schedule(progress))
         self.discriminator.requires_grad_(True)
         return {
             "generator_loss": self.loss.generator(real_logits, fake_logits.detach()).mean(),
@@ -52,7 +52,7 @@ def work(steps: Iterator[Step], count: int, gan: GAN, watch: Watch | None) -> No
 def contender(config: GANConfig, data: Dataset, kind: type[GAN]) -> tuple[GAN, Iterator[Step]]:
     gan = config.build(data)
     gan.__class__ = kind
-    return gan, train(gan, data)
+    return gan, train(gan, data, Budget(images=10**9))
 
 
 def main() -> None:

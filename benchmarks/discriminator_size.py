@@ -19,7 +19,7 @@ import torch
 from measuring import median_and_range, parser_of
 
 import genprior
-from genprior.data.request import data_root
+from genprior.data.spec import data_root
 from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
 from genprior.evaluation.histogram import class_counts, modes_found
@@ -73,14 +73,15 @@ def followed(folder: Path, config: GANConfig, eyes: Eyes) -> list[Row]:
     gan = prepared.learner
     assert isinstance(gan, GAN)
     epoch, flush = len(prepared.data), 10
-    for progress in execute(prepared.run, prepared.learner, prepared.data, flush_every=flush):
-        images = progress.row["images_seen"]
-        if images < epoch * (len(rows) + 1) and progress.outcome is None:
+    total = round(config.epochs * epoch)
+    for stage in execute(prepared.run, prepared.learner, prepared.data, flush_every=flush):
+        images = round(stage.fraction * total)
+        if images < epoch * (len(rows) + 1) and stage.fraction < 1:
             continue
 
         def as_it_is(z: torch.Tensor) -> torch.Tensor:
             with torch.no_grad():  # in training mode, as the discriminator saw it
-                return gan.generator(z.to(gan.dtype)).float()
+                return gan.generator(z.to(gan.placement.dtype)).float()
 
         statistics_kept = {name: value.clone() for name, value in gan.generator.state_dict().items()}
         row = {"images_seen": images, "last": eyes.look(as_it_is, gan), "average": eyes.look(gan.sample, gan)}

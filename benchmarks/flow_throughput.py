@@ -19,7 +19,7 @@ from torch import nn
 from genprior.data import load_data
 from genprior.families import GlowConfig
 from genprior.hardware import keep_freed_memory
-from genprior.training.loop import train
+from genprior.training.loop import Budget, train
 
 LEVELS, STEPS, WIDTH, BATCH = 2, 8, 64, 128
 
@@ -59,9 +59,7 @@ def our_update(precision: str, threads: int) -> Callable[[], None]:
         levels=LEVELS, steps=STEPS, width=WIDTH, dequantisation="uniform", precision=precision, threads=threads
     )
     data = load_data("mnist:train")
-    learner = config.build(data)
-    learner.used = 0.1
-    steps = train(learner, data)
+    steps = train(config.build(data), data, Budget(images=10**9))
     return lambda: next(steps) and None
 
 

@@ -23,9 +23,8 @@ from genprior.training.latent_optimisation import GLO
 def trained(size: int, epochs: float, start: str, data: genprior.Dataset) -> tuple[GLO, GLOConfig]:
     config = GLOConfig(latent_size=size, epochs=epochs, start=start)
     glo = config.build(data)
-    limit = round(epochs * len(data))
-    for step in genprior.train(glo, data, limit=limit):
-        glo.used = min(1.0, step.images_seen / limit)
+    for _ in genprior.train(glo, data, config.budget()):
+        pass
     return glo, config
 
 

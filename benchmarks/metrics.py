@@ -16,10 +16,9 @@ import torch
 from measuring import parser_of
 
 import genprior
-from genprior.data.request import data_root
+from genprior.data.spec import data_root
+from genprior.evaluation.distances import closeness, expected_coverage, neighbours
 from genprior.evaluation.features import seen
-from genprior.evaluation.memorisation import closeness
-from genprior.evaluation.neighbours import expected_coverage, neighbours
 from genprior.evaluation.scores import SCORES, Evidence
 from genprior.judges.classifier_judge import FOLDER, judge_data, judge_of
 from genprior.progress import result_of
@@ -47,7 +46,7 @@ def cost(count: int, root: Path | None) -> None:
     """Prints scores, time and memory of training images in place of samples, beside test images."""
     train, test = judge_data("mnist", lambda spec: genprior.load_data(spec, root=root))
     judge = result_of(judge_of(train, test, data_root(root) / FOLDER))
-    print(f"accuracy of the classifier: {judge.accuracy:.4f}", flush=True)
+    print(f"accuracy of the classifier: {judge.record.accuracy:.4f}", flush=True)
     classifier = judge.classifier
     features, held_out = seen(classifier, train)[0], seen(classifier, test)[0][:count]
     before, began = _peak(), time.perf_counter()

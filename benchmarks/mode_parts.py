@@ -12,7 +12,7 @@ from typing import Any
 
 from measuring import parser_of
 
-from genprior.data.request import data_root
+from genprior.data.spec import data_root
 from genprior.judges.mode_finder import Finder, run_finder
 from genprior.modes.benchmark_run import BenchmarkRun, measure
 from genprior.modes.remedies import BASES, config_of

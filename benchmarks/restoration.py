@@ -25,9 +25,8 @@ import genprior
 from genprior.evaluation.features import features_and_classes, train_classifier
 from genprior.evaluation.image_quality import psnr, ssim
 from genprior.priors.flow_prior import FlowPrior
-from genprior.restoration.degradation import measure, stacked
 from genprior.restoration.fidelity import L1, L2, Fidelity
-from genprior.restoration.noise import NOISES
+from genprior.restoration.noise import NOISES, measure, stacked
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoration.search_settings import SEARCHES
 from genprior.specs import Spec

@@ -16,10 +16,9 @@ from measuring import errors_of, mnist_test, parser_of
 from torch import Tensor
 
 import genprior
-from genprior.restoration.adam import Adam
 from genprior.restoration.fidelity import L2
-from genprior.restoration.lbfgs import LBFGS
 from genprior.restoration.problem import Problem, make_problem
+from genprior.restoration.search_methods import LBFGS, Adam
 
 Settings = partial(genprior.SearchSettings, tolerance=0.0, second_try=False)
 METHODS = {

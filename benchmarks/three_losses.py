@@ -19,14 +19,18 @@ from pathlib import Path
 from measuring import genprior_command, parser_of, save_json
 
 import genprior
+from genprior.data.spec import data_root
 from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
+from genprior.judges.classifier_judge import FOLDER, judge_of
 from genprior.plotting.run_figures import write_samples
+from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows
 from genprior.runs.summary import summary
-from genprior.scoring.evaluation_experiment import Evaluation
+from genprior.scoring.evaluation_experiment import load_evaluation_inputs
+from genprior.scoring.experiments import EvaluationSettings
 
 LAST_STEPS = 100
 SHOWN = (
@@ -79,12 +83,11 @@ def measured(folder: Path, threads: str) -> dict[str, object]:
 
 def last_weights(folder: Path) -> float:
     """Returns the feature distance of samples of the last weights, as a run without averaging would have it."""
-    evaluation = Evaluation(folder, inversions=0)
-    for _ in evaluation._find_judge():
-        pass
-    classifier = evaluation.found_judge.classifier
-    x = genprior.load_prior(folder, average=False).sample(evaluation.inputs.size)
-    real, _ = seen(classifier, evaluation.inputs.held_out)
+    inputs = load_evaluation_inputs(EvaluationSettings(run=folder, inversions=0))
+    judge = result_of(judge_of(*inputs.judged_by, data_root(inputs.config.data_root) / FOLDER))
+    classifier = judge.classifier
+    x = genprior.load_prior(folder, average=False).sample(inputs.size)
+    real, _ = seen(classifier, inputs.held_out)
     return frechet_distance(real, features_and_classes(classifier, x)[0])
 
 

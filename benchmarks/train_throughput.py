@@ -65,7 +65,7 @@ def student_batches(in_memory: bool) -> Iterator:
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from genprior.data.request import data_root
+    from genprior.data.spec import data_root
 
     images = datasets.MNIST(str(data_root()), train=True, transform=transforms.ToTensor(), download=True)
     if in_memory:
@@ -121,12 +121,12 @@ def our_blocks(precision: str = "auto", preset: str = "dcgan-28", steps: int = B
 def our_bare_blocks() -> Iterator[None]:
     from genprior.families import GANConfig
     from genprior.hardware import keep_freed_memory
-    from genprior.training.loop import train
+    from genprior.training.loop import Budget, train
 
     keep_freed_memory()
     config = GANConfig(preset="dcgan-28", data="mnist")
     data = config.load_data()
-    for step in train(config.build(data), data):
+    for step in train(config.build(data), data, Budget(images=10**9)):
         if step.index % BLOCK == 0:
             yield
 

@@ -14,7 +14,7 @@ def main(
     config = genprior.GANConfig(preset="points", data=data, latent_size=2)
     ring = config.load_data()
     gan = config.build(ring)
-    *_, last = genprior.train(gan, ring, limit=images)
+    *_, last = genprior.train(gan, ring, genprior.Budget(images=images))
     print(f"D(x) {float(last.record['d_real']):.2f}, D(G(z)) {float(last.record['d_fake']):.2f}, at best 0.5 both")
 
     z = gan.latents(count, derived_generator(0, "figure"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from genprior.families.glo import GLOConfig
-from genprior.training.loop import train
+from genprior.training.loop import Budget, train
 
 
 def main(
@@ -20,10 +20,9 @@ def main(
     glo = config.build(digits)
     shown = torch.linspace(0, len(digits) - 1, columns).long()
     rows = {"training images": digits.take(shown)}
-    for step in train(glo, digits, limit=images):
-        glo.used = step.images_seen / images  # learning rates follow it
+    for step in train(glo, digits, Budget(images=images)):
         for share, name in ((0.05, "remade, 5% of training"), (1.0, "remade, all of it")):
-            if name not in rows and glo.used >= share:
+            if name not in rows and step.progress >= share:
                 with torch.no_grad():
                     rows[name] = glo.average.network(glo.codes.values[shown])
     print({name: round(float(value), 4) for name, value in step.record.items()})

@@ -6,7 +6,7 @@ import torch
 
 from genprior.families.vae import VAEConfig
 from genprior.plotting.run_figures import write_samples
-from genprior.training.loop import train
+from genprior.training.loop import Budget, train
 
 
 def main(
@@ -19,9 +19,8 @@ def main(
     config = VAEConfig(data=data, model=f"dense:width={width}", latent_size=2, likelihood="bernoulli")
     digits = config.load_data()
     vae = config.build(digits)
-    for step in train(vae, digits, limit=images):
-        vae.used = step.images_seen / images  # the learning rate and the weight of the KL term follow it
-    print({name: round(float(value), 2) for name, value in step.record.items()})
+    *_, last = train(vae, digits, Budget(images=images))
+    print({name: round(float(value), 2) for name, value in last.record.items()})
 
     # Under p(z) = N(0, I) each cell of this grid is equally probable.
     ticks = torch.special.ndtri((torch.arange(side) + 0.5) / side)

@@ -1,10 +1,9 @@
 """A loss of one's own: two functions on logits, one value a sample."""
 
-import torch
 import torch.nn.functional as F
 
 import genprior
-from genprior.models.players import MODELS
+from genprior.models.players import MODELS, PlayerSizes
 from genprior.seeding import initialised
 
 # Label smoothing (Salimans et al. 2016): real images are called real with probability 0.9.
@@ -16,9 +15,9 @@ smoothed = genprior.AdversarialLoss(
 
 def main(images: int = 150_000) -> None:
     data = genprior.load_data("digits")
-    players = initialised(lambda: MODELS["dcgan"](data.image_shape, latent_size=100), seed=0)
-    gan = genprior.GAN(players, smoothed, dtype=torch.float32)
-    *_, last = genprior.train(gan, data, limit=images)
+    players = initialised(lambda: MODELS["dcgan"](PlayerSizes(data.image_shape, latent_size=100)), seed=0)
+    gan = genprior.GAN(players, smoothed)
+    *_, last = genprior.train(gan, data, genprior.Budget(images=images))
     print({name: round(float(value), 3) for name, value in last.record.items()})
 
 

@@ -11,7 +11,7 @@ def main(images: int = 150_000, every: int = 50, out: Path = Path("digits.png"))
     config = genprior.GANConfig(data="digits", loss="non-saturating")
     data = config.load_data()
     gan = config.build(data)
-    for step in genprior.train(gan, data, seed=0, limit=images):
+    for step in genprior.train(gan, data, genprior.Budget(images=images), seed=0):
         if step.index % every == 0:
             real, fake = float(step.record["d_real"]), float(step.record["d_fake"])
             print(f"{step.images_seen:>8,} images  D(x) {real:.3f}  D(G(z)) {fake:.3f}")

@@ -1,9 +1,9 @@
 """Shared by all tests: data, threads, seeds, and small runs."""
 
 import os
+import struct
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 
 from genprior.cli import main
-from genprior.data import load_data
-from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
 from genprior.judges.classifier_judge import FOLDER
 from genprior.runs.execute import execute
@@ -22,23 +20,32 @@ from small import points_config
 from tiny_judge import make_tiny_judge
 from tiny_run import SHAPE, make_tiny_run
 
-LOCAL_DATA = Path(__file__).parents[2] / "shared" / "data"
-if LOCAL_DATA.is_dir():  # elsewhere torchvision downloads MNIST once
-    os.environ.setdefault("GENPRIOR_DATA", str(LOCAL_DATA))
+REAL_DATA = os.environ.get("GENPRIOR_DATA", "")
+MNIST_FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 
 
-@cache
 def mnist_is_here() -> bool:
-    """Whether MNIST lies under the data root; where it does not, one download is tried."""
-    try:
-        return len(load_data("mnist:test[:1]")) == 1
-    except GenpriorError:
-        return False
+    """Whether the data root of whoever started the tests holds MNIST; nothing is downloaded."""
+    return bool(REAL_DATA) and all((Path(REAL_DATA) / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("internet") and not mnist_is_here():
-        pytest.skip("needs MNIST, from the internet or under $GENPRIOR_DATA")
+    if item.get_closest_marker("mnist") and not mnist_is_here():
+        pytest.skip("needs real MNIST: set GENPRIOR_DATA to a folder that holds MNIST/raw")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_data_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The data root of all tests is an empty folder: none reads, or adds to, the data sets of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENPRIOR_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _real_data_for_marked_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("mnist"):
+        monkeypatch.setenv("GENPRIOR_DATA", REAL_DATA)
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +121,18 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("root")
     make_tiny_judge(folder / FOLDER)
     return folder
+
+
+@pytest.fixture
+def made_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data root for this test: made images in the layout of MNIST, 60 to train on and 20 to test on."""
+    folder, draw = tmp_path / "made" / "MNIST" / "raw", torch.Generator().manual_seed(6)
+    folder.mkdir(parents=True)
+    for part, count in (("train", 60), ("t10k", 20)):
+        images = torch.randint(256, (count, 28, 28), generator=draw, dtype=torch.uint8)
+        head = struct.pack(">iiii", 0x803, count, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + images.numpy().tobytes())
+        labels = bytes(i % 10 for i in range(count))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 0x801, count) + labels)
+    monkeypatch.setenv("GENPRIOR_DATA", str(tmp_path / "made"))
+    return tmp_path / "made"

@@ -1,6 +1,11 @@
-"""Settings of runs that take milliseconds a step."""
+"""Settings of runs that take milliseconds a step, and tasks with all their stages."""
+
+from typing import TypeVar
 
 from genprior.families import GANConfig
+from genprior.progress import Stage, Task
+
+R = TypeVar("R")
 
 
 def points_config(**changes: object) -> GANConfig:
@@ -9,3 +14,13 @@ def points_config(**changes: object) -> GANConfig:
     if "minutes" in changes:
         del settings["images_seen"]
     return GANConfig.model_validate({**settings, "precision": "float32", **changes})
+
+
+def gone_through(task: Task[R]) -> tuple[list[Stage], R]:
+    """Returns the stages of a task, and what it returns."""
+    stages: list[Stage] = []
+    while True:
+        try:
+            stages.append(next(task))
+        except StopIteration as end:
+            return stages, end.value

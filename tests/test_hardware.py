@@ -2,12 +2,21 @@
 
 import math
 import sys
+import time
 
 import pytest
 import torch
 
 from genprior.errors import GenpriorError
-from genprior.hardware import bf16_speedup, keep_freed_memory, resolve_device, resolve_precision
+from genprior.hardware import (
+    bf16_speedup,
+    cores,
+    fastest_threads,
+    keep_freed_memory,
+    resolve_device,
+    resolve_precision,
+    thread_counts,
+)
 
 CPU = torch.device("cpu")
 
@@ -73,3 +82,36 @@ def test_other_systems_keep_their_allocator(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr("ctypes.CDLL", refuse)
     keep_freed_memory()
+
+
+@pytest.mark.parametrize("fastest", [1, 2])
+def test_the_number_of_threads_that_works_fastest_is_found(fastest: int) -> None:
+    before = torch.get_num_threads()
+
+    def work() -> None:
+        time.sleep(0.001 if torch.get_num_threads() == fastest else 0.004)
+
+    assert fastest_threads(work, [1, 2], seconds=0.02) == fastest
+    assert torch.get_num_threads() == before
+
+
+def test_one_disturbance_does_not_decide() -> None:
+    slept = iter([0.0, 0.2])  # the first piece of work that counts
+
+    def work() -> None:
+        time.sleep(next(slept, 0.001 if torch.get_num_threads() == 1 else 0.003))
+
+    assert fastest_threads(work, [1, 2], seconds=0.05) == 1
+
+
+def test_threads_worth_trying_are_one_and_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genprior.hardware.cores", lambda: 8)
+    assert thread_counts() == [1, 8]
+    monkeypatch.setattr("genprior.hardware.cores", lambda: 1)
+    assert thread_counts() == [1]
+
+
+def test_cores_are_known_where_no_affinity_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cores() >= 1
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    assert cores() >= 1

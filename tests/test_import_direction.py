@@ -15,7 +15,7 @@ ROOT = Path(genprior.__file__).parent
 # Each floor imports from those below it, and a room on it from no other room of the floor.
 FLOORS: tuple[set[str], ...] = (
     {"errors"},
-    {"seeding", "images", "hardware", "progress", "specs"},
+    {"seeding", "images", "hardware", "progress", "columns", "specs"},
     {"settings"},
     {"engines"},
     {"data", "models"},
@@ -26,8 +26,9 @@ FLOORS: tuple[set[str], ...] = (
     {"families"},
     {"runs"},
     {"judges", "plotting"},
-    {"report", "restoring"},
+    {"restoring"},
     {"scoring", "probes", "modes"},
+    {"report"},
     {"cli"},
     {"__main__"},
 )
@@ -178,7 +179,7 @@ def test_tables_of_names_are_read_late(module: str) -> None:
     assert not read or _unit(module) in KNOW_NAMES
 
 
-@pytest.mark.parametrize(("library", "users"), [("typer", {"cli"}), ("rich", {"cli", "progress"})])
+@pytest.mark.parametrize(("library", "users"), [("typer", {"cli"}), ("rich", {"cli", "progress", "columns"})])
 def test_a_library_of_the_surface_stays_there(library: str, users: set[str]) -> None:
     package = _package()
     using = {_unit(m) for m, found in package.items() for each in found if each.module.partition(".")[0] == library}

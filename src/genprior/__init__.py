@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from genprior.families import GLOConfig as GLOConfig
     from genprior.families import GlowConfig as GlowConfig
     from genprior.families import VAEConfig as VAEConfig
+    from genprior.priors.contracts import LatentPrior as LatentPrior
+    from genprior.priors.contracts import Prior as Prior
     from genprior.priors.generator_prior import GeneratorPrior as GeneratorPrior
-    from genprior.priors.generator_prior import Prior as Prior
-    from genprior.restoration.reconstructor import PriorReconstructor as PriorReconstructor
+    from genprior.restoration.restore import PriorReconstructor as PriorReconstructor
     from genprior.restoration.restore import invert as invert
     from genprior.restoration.restore import restore as restore
     from genprior.restoration.result import Restoration as Restoration
     from genprior.restoration.search_settings import SearchSettings as SearchSettings
     from genprior.runs.trained_prior import load_prior as load_prior
     from genprior.training.adversarial import GAN as GAN
+    from genprior.training.loop import Budget as Budget
     from genprior.training.loop import train as train
     from genprior.training.losses import AdversarialLoss as AdversarialLoss
 
 _HOME = {
     "AdversarialLoss": "genprior.training.losses",
+    "Budget": "genprior.training.loop",
     "Dataset": "genprior.data",
     "GAN": "genprior.training.adversarial",
     "GANConfig": "genprior.families",
@@ -35,8 +38,9 @@ _HOME = {
     "GeneratorPrior": "genprior.priors.generator_prior",
     "GenpriorError": "genprior.errors",
     "GlowConfig": "genprior.families",
-    "Prior": "genprior.priors.generator_prior",
-    "PriorReconstructor": "genprior.restoration.reconstructor",
+    "LatentPrior": "genprior.priors.contracts",
+    "Prior": "genprior.priors.contracts",
+    "PriorReconstructor": "genprior.restoration.restore",
     "Restoration": "genprior.restoration.result",
     "SearchSettings": "genprior.restoration.search_settings",
     "VAEConfig": "genprior.families",
@@ -47,7 +51,7 @@ _HOME = {
     "train": "genprior.training.loop",
 }
 __all__ = sorted(_HOME)
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:

@@ -1,12 +1,18 @@
 """Device, precision and memory: what this machine has, asked or measured once. Of ours it imports errors."""
 
 import ctypes
+import os
+import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 
 import torch
 
 from genprior.errors import GenpriorError
+
+TRIAL_SECONDS = 0.3  # of work with each number of threads
+MOST_TRIALS = 200
 
 
 def resolve_device(name: str) -> torch.device:
@@ -69,3 +75,41 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
         _ = mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 1 << 25)  # glibc's older limit
         mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def thread_counts() -> list[int]:
+    """Returns the numbers of threads that are worth trying: one, and all cores that this process may use."""
+    return sorted({1, cores()})
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux alone
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def fastest_threads(work: Callable[[], object], counts: Sequence[int], seconds: float = TRIAL_SECONDS) -> int:
+    """Returns the number of CPU threads with which `work` is done most often in a second; torch's own stays as it was.
+
+    Beside busy programs many threads are slower than one: each operation waits for the thread whose core was taken
+    away. The counts take turns, so that a disturbance meets all of them, and the middle of their times decides.
+
+    Arguments:
+        work: Something short, such as one update of a copy of what is trained.
+        counts: Numbers of threads, at least one.
+        seconds: Time for each count.
+    """
+    before = torch.get_num_threads()
+    times: dict[int, list[float]] = {count: [] for count in counts}
+    try:
+        while min(map(sum, times.values())) < seconds and len(times[counts[0]]) < MOST_TRIALS:
+            for count, found in times.items():
+                torch.set_num_threads(count)
+                work()  # threads that are new at this count are started
+                began = time.perf_counter()
+                work()
+                found.append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(before)
+    return min(times, key=lambda count: statistics.median(times[count]))

@@ -67,6 +67,17 @@ def result_of(task: Task[R]) -> R:
             return result
 
 
+def primed(task: Task[R]) -> Task[R]:
+    """Works a task up to its first stage, so that bad input is found, and returns it with that stage still to come."""
+    first = next(task)
+
+    def whole() -> Task[R]:
+        yield first
+        return (yield from task)
+
+    return whole()
+
+
 def within(task: Task[R], begin: float, end: float, prefix: str = "") -> Task[R]:
     """Returns a task as a part of a larger one: its stages from `begin` to `end` of the whole, both in [0, 1]."""
     while True:

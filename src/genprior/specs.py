@@ -144,7 +144,7 @@ class Table:
         given: Arguments of its entries that no user sets.
 
     Example:
-        >>> Table("genprior.training.schedule", "SCHEDULES").names()
+        >>> Table("genprior.training.optimisation", "SCHEDULES").names()
         ['constant', 'linear', 'annealed']
     """
 

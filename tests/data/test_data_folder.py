@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from genprior.data import load_data
-from genprior.data.image_folder import folder_labels, image_files
+from genprior.data.image_files import folder_labels, image_files
 from genprior.errors import GenpriorError
 
 Array = NDArray[Any]

@@ -14,7 +14,7 @@ import torch
 
 from genprior.data import load, load_data
 from genprior.data.load import SOURCES
-from genprior.data.network import answers, quiet
+from genprior.data.named import answers, quiet
 from genprior.errors import GenpriorError
 
 MADE = ("digits", "hub", "ring", "grid")
@@ -41,7 +41,7 @@ def test_digits_come_in_any_size(size: int | None, side: int) -> None:
         ("mnist:test", 10000, [7, 2, 1, 0, 4], 0.1325, 0.3105),
     ],
 )
-@pytest.mark.internet
+@pytest.mark.mnist
 def test_mnist_is_mnist(spec: str, count: int, first: list[int], mean: float, deviation: float) -> None:
     dataset = load_data(spec)
     assert dataset.images.shape == (count, 1, 28, 28)
@@ -181,7 +181,7 @@ def test_a_silent_network_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         raise TimeoutError
 
     monkeypatch.setattr(urllib.request, "urlopen", stay_silent)
-    monkeypatch.setattr("genprior.data.network.SECONDS", 0.05)
+    monkeypatch.setattr("genprior.data.named.ANSWER_SECONDS", 0.05)
     start = time.monotonic()
     assert not answers("https://example.org")
     assert time.monotonic() - start < 0.5

@@ -1,6 +1,7 @@
 """Distributions whose modes are known."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,9 +49,8 @@ def test_count_counts() -> None:
     assert len(load_data("grid:count=7[2:]")) == 5
 
 
-@pytest.mark.internet
-def test_stacked_mnist_is_three_digits_of_mnist() -> None:
-    dataset, mnist = load_data("stacked-mnist:count=200"), load_data("mnist")
+def test_stacked_mnist_is_three_digits_of_mnist(copies: Path) -> None:
+    dataset, mnist = load_data("stacked-mnist:count=200", root=copies), load_data("mnist", root=copies)
     labels, modes = known(dataset)
     assert modes == Modes(1000)
     assert dataset.images.shape == (200, 3, 28, 28)
@@ -61,15 +61,14 @@ def test_stacked_mnist_is_three_digits_of_mnist() -> None:
         assert (labels // power % 10).tolist() == [int(digit) for digit in digits]
 
 
-@pytest.mark.internet
-def test_stacked_mnist_reaches_its_modes_by_default() -> None:
-    dataset = load_data("stacked-mnist")
+def test_stacked_mnist_reaches_its_modes_by_default(copies: Path) -> None:
+    dataset = load_data("stacked-mnist", root=copies)
     labels, _ = known(dataset)
     assert len(dataset) == 128_000
     assert len(set(labels.tolist())) == 1000
 
 
-def test_stacked_mnist_takes_a_split() -> None:
-    train, test = (load_data(f"stacked-mnist:count=20,{split}") for split in ("train", "test"))
+def test_stacked_mnist_takes_a_split(copies: Path) -> None:
+    train, test = (load_data(f"stacked-mnist:count=20,{split}", root=copies) for split in ("train", "test"))
     assert train.fingerprint() != test.fingerprint()
-    assert train.fingerprint() == load_data("stacked-mnist:count=20").fingerprint()
+    assert train.fingerprint() == load_data("stacked-mnist:count=20", root=copies).fingerprint()

@@ -31,9 +31,8 @@ from genprior.diagnosis.gan_game import (
     whole_batches,
 )
 from genprior.errors import GenpriorError
-from genprior.models.mlp import Discriminator
 from genprior.seeding import initialised
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings
 from genprior.training.penalties import r1, r2
 
 LOG_4 = math.log(4)
@@ -118,7 +117,7 @@ def _game(generator: nn.Module) -> GANGame:
 
 def _linear_discriminator() -> nn.Module:
     """Of two normal distributions with one variance the best D is linear."""
-    discriminator = initialised(lambda: Discriminator((1, 1, 1), 8, 0), 0)
+    discriminator = initialised(lambda: MLPDiscriminator((1, 1, 1), 8, 0), 0)
     for weight in discriminator.parameters():
         nn.init.zeros_(weight)
     return discriminator
@@ -311,7 +310,7 @@ def test_penalties_are_taken_from_the_value_by_their_mean_over_turns() -> None:
 def test_the_error_of_v_less_penalties_is_the_spread_over_draws() -> None:
     """A penalty has a spread of its own among images, which a mean over them would hide."""
     generator = Shifted(1.0)
-    discriminator = initialised(lambda: Discriminator((1, 1, 1), 16, 2), 3)
+    discriminator = initialised(lambda: MLPDiscriminator((1, 1, 1), 16, 2), 3)
     with torch.no_grad():
         for weight in discriminator.parameters():
             weight.mul_(2)

@@ -19,7 +19,7 @@ from genprior.evaluation.mode_counts import near_centres
 from genprior.models import dcgan, mlp
 from genprior.seeding import initialised
 from genprior.training.losses import LOSSES, AdversarialLoss, cross_entropy_discriminator, non_saturating, saturating
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings
 
 BEST = torch.tensor([0.6, -0.3])
 RING = ring_centres().repeat(15, 1)[:, :, None, None]
@@ -83,7 +83,7 @@ def test_the_first_moment_is_the_generator_as_it_was() -> None:
 
 def test_the_best_image_of_a_linear_discriminator_is_found() -> None:
     """D(x) = w x with x in [0, 1] is largest where x is 1 for positive weights and 0 for negative ones."""
-    generator = initialised(lambda: mlp.Generator((1, 8, 8), 4, 16, 1), 0)
+    generator = initialised(lambda: mlp.MLPGenerator((1, 8, 8), 4, 16, 1), 0)
     linear = initialised(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0)), 0)
     real = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     adam = AdamSettings(0.05)
@@ -94,8 +94,8 @@ def test_the_best_image_of_a_linear_discriminator_is_found() -> None:
 
 
 def test_both_players_stay_as_they_were() -> None:
-    generator = initialised(lambda: dcgan.Generator((1, 8, 8), 4, 4), 0).eval()
-    discriminator = initialised(lambda: dcgan.Discriminator((1, 8, 8), 4), 0)
+    generator = initialised(lambda: dcgan.DCGANGenerator((1, 8, 8), 4, 4), 0).eval()
+    discriminator = initialised(lambda: dcgan.dcgan_discriminator((1, 8, 8), 4), 0)
     before = [{k: v.clone() for k, v in each.state_dict().items()} for each in (generator, discriminator)]
     real = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     list(descend(generator, discriminator, saturating(), real, adam=AdamSettings(0.1), steps=3, batch_size=4))

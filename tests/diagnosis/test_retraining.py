@@ -21,13 +21,13 @@ from genprior.diagnosis.retraining import (
 from genprior.models import dcgan
 from genprior.models.players import Players
 from genprior.seeding import initialised
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings
 
 SHAPE = (1, 8, 8)
 
 
 def _players(seed: int = 0) -> Players:
-    return initialised(lambda: Players(dcgan.Generator(SHAPE, 5, 4), dcgan.Discriminator(SHAPE, 4)), seed)
+    return initialised(lambda: Players(dcgan.DCGANGenerator(SHAPE, 5, 4), dcgan.dcgan_discriminator(SHAPE, 4)), seed)
 
 
 def _retrained(players: Players, steps: int = 6, seed: int = 0, rate: float = 0.002) -> list[Moment]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.evaluation.bound import importance_weighted_bound
+from genprior.evaluation.image_quality import importance_weighted_bound
 
 SIGMA = 0.5
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.evaluation import memorisation
-from genprior.evaluation.memorisation import closeness, copied_share
+from genprior.evaluation import distances
+from genprior.evaluation.distances import closeness, copied_share
 from genprior.seeding import derived_generator
 
 SIZE = 6
@@ -48,7 +48,7 @@ def test_typical_samples_are_no_copies_though_they_are_near() -> None:
 
 
 def test_closeness_is_its_formula(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memorisation, "ROWS", 2)
+    monkeypatch.setattr(distances, "ROWS", 2)
     training = torch.tensor([[0.0], [3.0], [10.0], [10.0]])
     x = torch.tensor([[0.0], [1.0], [4.0], [11.0], [10.0]])
     expected = torch.tensor([0.0, 1 / 4, 1 / 4, 1.0, 0.0])  # a training image that is there twice has its own twin

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.evaluation import neighbours as module
-from genprior.evaluation.neighbours import expected_coverage, neighbours, radii
+from genprior.evaluation import distances as module
+from genprior.evaluation.distances import expected_coverage, neighbours, radii
 from genprior.seeding import derived_generator
 
 

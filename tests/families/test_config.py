@@ -16,7 +16,7 @@ from genprior.families import GANConfig, parse_config
 from genprior.models.players import MODELS
 from genprior.specs import build
 from genprior.training.losses import LOSSES
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings
 
 BUDGETS = {"images_seen": 5, "epochs": 2.0, "minutes": 1.0}
 NOT_A_NUMBER = float("nan")

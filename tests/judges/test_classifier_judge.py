@@ -8,8 +8,9 @@ import pytest
 
 from genprior.errors import GenpriorError
 from genprior.judges import classifier_judge as judging
-from genprior.judges.classifier_judge import Judge, judge_data, split_specs
-from genprior.runs.run_folder import write_json
+from genprior.judges.classifier_judge import ClassifierRecord, Judge, judge_data
+from genprior.judges.run_images import split_specs
+from genprior.runs.files import write_json
 from tiny_judge import load_tiny, make_tiny_judge
 
 
@@ -24,8 +25,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_kept_judge_is_not_trained_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "classifier_training", None)
     first, second = make_tiny_judge(cache), make_tiny_judge(cache)
-    assert first.sha256 == second.sha256
-    assert first.accuracy > 0.9
+    assert first.record == second.record
+    assert first.record.accuracy > 0.9
 
 
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
@@ -79,9 +80,10 @@ def test_a_slice_does_not_narrow_the_judge() -> None:
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    judge = Judge("digits", judging.Classifier((1, 8, 8), 10), 1.0, "0")
+    record = ClassifierRecord(data="digits", images=1, accuracy=1.0, accuracy_on=1, sha256="0")
+    judge = Judge(judging.Classifier((1, 8, 8), 10), record)
     with pytest.warns(UserWarning, match="the classifier is not kept, .*file cannot be written"):
-        judging._keep(judge, 1, 1, tmp_path / "file" / "weights.safetensors")
+        judging._keep(judge, tmp_path / "file" / "weights.safetensors")
 
 
 # Bad input.

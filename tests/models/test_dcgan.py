@@ -1,11 +1,13 @@
 """The convolutional players: the study's two networks exactly, and every other size by the same rule."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.dcgan import LARGEST, SMALLEST, Discriminator, Generator
+from genprior.models.dcgan import LARGEST, SMALLEST, DCGANGenerator, dcgan_discriminator
 from genprior.models.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Linear
 
 STUDY = (1, 28, 28)
@@ -88,21 +90,21 @@ def _gradients(network: nn.Module) -> dict[str, Tensor]:
 
 
 def test_the_study_networks_have_the_study_parameter_counts() -> None:
-    assert _parameters(Generator(STUDY)) == _parameters(_study_generator()) == 600_513
-    assert _parameters(Discriminator(STUDY)) == _parameters(_study_discriminator()) == 166_177
+    assert _parameters(DCGANGenerator(STUDY)) == _parameters(_study_generator()) == 600_513
+    assert _parameters(dcgan_discriminator(STUDY)) == _parameters(_study_discriminator()) == 166_177
 
 
 def test_the_generator_consists_of_the_study_layers() -> None:
-    kinds = [type(layer) for layer in Generator(STUDY).layers]
+    kinds = [type(layer) for layer in DCGANGenerator(STUDY).layers]
     assert kinds == 3 * [ConvTranspose2d, BatchNorm2d, nn.ReLU] + [ConvTranspose2d, nn.Sigmoid]
-    ours = [layer for layer in Generator(STUDY).layers if isinstance(layer, nn.ConvTranspose2d)]
+    ours = [layer for layer in DCGANGenerator(STUDY).layers if isinstance(layer, nn.ConvTranspose2d)]
     for layer, study in zip(ours, _study_generator()[::3], strict=True):
         assert isinstance(study, nn.ConvTranspose2d)
         assert layer.extra_repr() == study.extra_repr()
 
 
 def test_the_discriminator_consists_of_the_study_layers() -> None:
-    network, study = Discriminator(STUDY), _study_discriminator()
+    network, study = dcgan_discriminator(STUDY), _study_discriminator()
     for ours, theirs in zip(network.convolutions, study[:9:3], strict=True):
         assert isinstance(ours, Conv2d)
         assert ours.extra_repr() == theirs.extra_repr()
@@ -115,7 +117,7 @@ def test_the_discriminator_consists_of_the_study_layers() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_generator_equals_the_study_in_output_and_gradients(training: bool) -> None:
-    ours, study = _randomised(Generator(STUDY)).train(training), _study_generator().double().train(training)
+    ours, study = _randomised(DCGANGenerator(STUDY)).train(training), _study_generator().double().train(training)
     study.load_state_dict({k.removeprefix("layers."): v for k, v in ours.state_dict().items()})
     z, incoming = _latents(4, 100), _images(4, *STUDY)
     leaves = [z.clone().requires_grad_(), z.clone().requires_grad_()]
@@ -132,7 +134,7 @@ def test_the_generator_equals_the_study_in_output_and_gradients(training: bool) 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_discriminator_equals_the_study_in_output_and_gradients(training: bool) -> None:
-    ours = _randomised(Discriminator(STUDY)).train(training)
+    ours = _randomised(dcgan_discriminator(STUDY)).train(training)
     study = _study_discriminator().double().train(training)
     study.load_state_dict(dict(_in_study_order(*item) for item in ours.state_dict().items()))
     x = _images(4, *STUDY)
@@ -149,7 +151,7 @@ def test_the_discriminator_equals_the_study_in_output_and_gradients(training: bo
 
 
 def test_real_and_fake_parts_equal_two_calls() -> None:
-    together, apart = (_randomised(Discriminator(STUDY, width=4)) for _ in range(2))
+    together, apart = (_randomised(dcgan_discriminator(STUDY, width=4)) for _ in range(2))
     real, fake = _images(3, *STUDY), 0.1 * _images(3, *STUDY)
     both = together(torch.cat([real, fake]), parts=2)
     torch.testing.assert_close(both, torch.cat([apart(real), apart(fake)]))
@@ -160,11 +162,11 @@ def test_real_and_fake_parts_equal_two_calls() -> None:
 @every_kind
 def test_every_size_gives_images_in_range_and_one_logit_each(channels: int, size: int) -> None:
     shape = (channels, size, size)
-    x = Generator(shape, latent_size=5, width=2)(_latents(3, 5).float())
+    x = DCGANGenerator(shape, latent_size=5, width=2)(_latents(3, 5).float())
     assert x.shape == (3, *shape)
     assert x.min() >= 0
     assert x.max() <= 1
-    logits = Discriminator(shape, width=2)(x)
+    logits = dcgan_discriminator(shape, width=2)(x)
     assert logits.shape == (3,)
 
 
@@ -172,7 +174,7 @@ def test_every_size_gives_images_in_range_and_one_logit_each(channels: int, size
 @every_kind
 def test_every_parameter_gets_a_finite_gradient(channels: int, size: int) -> None:
     shape = (channels, size, size)
-    generator, discriminator = Generator(shape, 5, width=2), Discriminator(shape, width=2)
+    generator, discriminator = DCGANGenerator(shape, 5, width=2), dcgan_discriminator(shape, width=2)
     discriminator(generator(_latents(3, 5).float())).square().sum().backward()
     for network in (generator, discriminator):
         ill = [name for name, g in _gradients(network).items() if not torch.isfinite(g).all()]
@@ -181,7 +183,7 @@ def test_every_parameter_gets_a_finite_gradient(channels: int, size: int) -> Non
 
 @every_size
 def test_every_pixel_depends_on_the_latent(size: int) -> None:
-    generator = Generator((1, size, size), 5, width=2).double().eval()
+    generator = DCGANGenerator((1, size, size), 5, width=2).double().eval()
     for parameter in generator.parameters():
         parameter.data.abs_()  # no ReLU is dead then
     z = _latents(1, 5).abs()[:, :, None, None]
@@ -193,14 +195,14 @@ def test_every_pixel_depends_on_the_latent(size: int) -> None:
 @every_size
 def test_the_logit_depends_on_every_pixel(size: int) -> None:
     x = _images(2, 1, size, size).requires_grad_()
-    _randomised(Discriminator((1, size, size), width=2)).eval()(x).sum().backward()
+    _randomised(dcgan_discriminator((1, size, size), width=2)).eval()(x).sum().backward()
     assert x.grad is not None
     assert (x.grad != 0).all()
 
 
 @every_size
 def test_evaluated_samples_do_not_depend_on_their_batch(size: int) -> None:
-    generator = _randomised(Generator((1, size, size), 5, width=2)).eval()
+    generator = _randomised(DCGANGenerator((1, size, size), 5, width=2)).eval()
     z = _latents(64, 5)
     torch.testing.assert_close(torch.cat([generator(z[i : i + 1]) for i in (0, 5, 63)]), generator(z)[[0, 5, 63]])
 
@@ -208,15 +210,15 @@ def test_evaluated_samples_do_not_depend_on_their_batch(size: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
 def test_the_dtype_of_the_input_decides_the_arithmetic(dtype: torch.dtype) -> None:
     wide = torch.promote_types(dtype, torch.float32)
-    generator, discriminator = Generator(STUDY).to(wide), Discriminator(STUDY).to(wide)
+    generator, discriminator = DCGANGenerator(STUDY).to(wide), dcgan_discriminator(STUDY).to(wide)
     x = generator(_latents(3, 100, wide).to(dtype))
     assert x.dtype == discriminator(x).dtype == dtype
     assert {p.dtype for p in generator.parameters()} == {wide}
 
 
-@pytest.mark.parametrize("network", [Generator, Discriminator])
+@pytest.mark.parametrize("network", [DCGANGenerator, dcgan_discriminator])
 @pytest.mark.parametrize("sides", [(7, 7), (129, 129), (28, 32)], ids=str)
-def test_other_sizes_are_refused(sides: tuple[int, int], network: type[Generator] | type[Discriminator]) -> None:
+def test_other_sizes_are_refused(sides: tuple[int, int], network: Callable[..., nn.Module]) -> None:
     expected = rf"^size: dcgan builds square images of 8 to 128 pixels, got {sides[0]}x{sides[1]}; .*--size$"
     with pytest.raises(GenpriorError, match=expected):
         network((1, *sides))

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from genprior.models import mlp
-from genprior.models.dcgan import Generator
-from genprior.models.folding import folded
+from genprior.models.dcgan import DCGANGenerator
+from genprior.models.derived_generators import folded
 from genprior.models.layers import BatchNorm2d, ConvTranspose2d
 
 LATENTS = 6
@@ -14,9 +14,9 @@ SHAPES = [(1, 8, 8), (3, 16, 16), (1, 28, 28), (3, 32, 32), (1, 33, 33), (1, 64,
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 
-def _trained(shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> Generator:
+def _trained(shape: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> DCGANGenerator:
     """A generator whose statistics and scales are like those after training, none of them 0 or 1."""
-    network = Generator(shape, latent_size=LATENTS, width=4)
+    network = DCGANGenerator(shape, latent_size=LATENTS, width=4)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.3)
@@ -75,7 +75,7 @@ def test_a_network_in_training_is_folded_as_it_evaluates() -> None:
 
 
 def test_a_network_without_batch_normalisation_passes_through() -> None:
-    network, z = mlp.Generator((1, 8, 8), LATENTS, 16, 2), _latents()
+    network, z = mlp.MLPGenerator((1, 8, 8), LATENTS, 16, 2), _latents()
     assert torch.equal(folded(network)(z), network(z))
 
 

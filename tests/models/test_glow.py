@@ -1,15 +1,16 @@
 """Glow: the same mathematics as `normflows`, and the laws of a change of variables."""
 
 import math
+import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.dequantisation import DEQUANTISATIONS, Uniform
-from genprior.models.glow_flow import BOUND, Coupling, Glow, Level, squeezed, unsqueezed
-from genprior.models.image_flow import ImageFlow, bits_per_dim
+from genprior.models.flow_layers import BOUND, ActivationNorm, ChannelMixer, Coupling, squeezed, unsqueezed
+from genprior.models.glow_flow import Glow, Level
+from genprior.models.image_flow import DEQUANTISATIONS, ImageFlow, UniformNoise, bits_per_dim
 
 SHAPE = (1, 4, 4)
 every_shape = pytest.mark.parametrize("shape", [SHAPE, (3, 4, 4), (1, 8, 4)], ids=str)
@@ -63,6 +64,38 @@ class _Bounded(nn.Module):
         return torch.stack([shift, log_scale], -1).flatten(-2).permute(0, 3, 1, 2)
 
 
+def _mixer_of_normflows(channels: int) -> nn.Module:
+    import normflows as nf
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.lu is deprecated")
+        return nf.flows.Invertible1x1Conv(channels, use_lu=True)
+
+
+def _norm_of_normflows(channels: int) -> nn.Module:
+    """Initialised: else it would take the first batch for its initialisation."""
+    import normflows as nf
+
+    norm = nf.flows.ActNorm((channels, 1, 1)).double()
+    norm.data_dep_init_done.fill_(1.0)
+    return norm
+
+
+@pytest.mark.parametrize("channels", [2, 4, 12, 48])
+def test_weights_have_the_names_the_order_and_the_first_values_of_normflows(channels: int) -> None:
+    pairs = [(ChannelMixer, _mixer_of_normflows), (ActivationNorm, lambda count: _norm_of_normflows(count).float())]
+    for ours, theirs in pairs:
+        torch.manual_seed(3)
+        mine, drawn = ours(channels), torch.rand(1)
+        torch.manual_seed(3)
+        expected = theirs(channels)
+        assert torch.equal(drawn, torch.rand(1))
+        assert [name for name, _ in mine.named_parameters()] == [name for name, _ in expected.named_parameters()]
+        assert mine.state_dict().keys() == expected.state_dict().keys()
+        for name, value in mine.state_dict().items():
+            assert name == "data_dep_init_done" or torch.equal(value, expected.state_dict()[name]), name
+
+
 def _plain(glow: Glow) -> nn.Module:
     """The same network, put together of `normflows` alone but for the convolutions of the couplings."""
     import normflows as nf
@@ -71,10 +104,13 @@ def _plain(glow: Glow) -> nn.Module:
     for i, level in enumerate(reversed(glow.levels)):
         own = []
         for norm, mixer, coupling in reversed(list(zip(level.norms, level.mixers, level.couplings, strict=True))):
-            norm.data_dep_init_done.fill_(1.0)  # else it would take the first batch for its initialisation
-            block = nf.flows.GlowBlock(mixer.num_channels, 1)
+            channels = len(mixer.eye)
+            block = nf.flows.GlowBlock(channels, 1)
             coupled = nf.flows.AffineCouplingBlock(_Bounded(coupling), scale_map="exp")
-            block.flows = nn.ModuleList([coupled, mixer, norm])
+            layers = [_mixer_of_normflows(channels).double(), _norm_of_normflows(channels)]
+            block.flows = nn.ModuleList([coupled, *layers])
+            for theirs, ours in zip(layers, (mixer, norm), strict=True):
+                theirs.load_state_dict(ours.state_dict())
             own.append(block)
         flows.append([*own, nf.flows.Squeeze()])
         height, width, channels = glow._shape(len(glow.levels) - 1 - i, i == 0)
@@ -149,7 +185,7 @@ def test_a_tiny_density_integrates_to_1() -> None:
 def test_probabilities_of_all_images_sum_to_less_than_1() -> None:
     """Of 256^4 images of 2 x 2 pixels, by drawing them evenly: E[256^4 P] is their sum."""
     torch.manual_seed(0)
-    model = _disturbed(ImageFlow(Glow((1, 2, 2), 1, 2, 4), Uniform((1, 2, 2))), size=0.1)
+    model = _disturbed(ImageFlow(Glow((1, 2, 2), 1, 2, 4), UniformNoise((1, 2, 2))), size=0.1)
     assert isinstance(model, ImageFlow)
     x = _images(20_000, (1, 2, 2))
     noise = torch.rand(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))

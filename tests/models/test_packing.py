@@ -10,15 +10,14 @@ from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig, parse_config
 from genprior.models import dcgan
-from genprior.models.deviation import MinibatchDeviation
-from genprior.models.packing import Packed, packed
-from genprior.models.players import MODELS, Players
+from genprior.models.discriminator_parts import MinibatchDeviation, Packed, packed
+from genprior.models.players import MODELS, Players, PlayerSizes
 from genprior.seeding import initialised
-from genprior.training.adversarial import GAN
-from genprior.training.loop import Batch, train
+from genprior.training.adversarial import GAN, AdversarialSettings
+from genprior.training.loop import Batch, Budget, train
 from genprior.training.losses import LOSSES
 from genprior.training.penalties import uniform_mix
-from genprior.training.processes import Processes
+from genprior.training.processes import Placement, Processes
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -60,7 +59,7 @@ def test_a_pack_of_one_is_the_discriminator_itself() -> None:
 
 @every_model
 def test_every_model_can_be_packed(name: str) -> None:
-    players = initialised(lambda: MODELS[name](image_shape=(1, 28, 28), latent_size=4, pack=2), 0)
+    players = initialised(lambda: MODELS[name](PlayerSizes((1, 28, 28), 4, pack=2)), 0)
     x = players.generator(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)))
     assert x.shape == (8, 1, 28, 28)
     logits = players.discriminator(torch.cat([x, x]), parts=2)
@@ -75,7 +74,7 @@ def test_a_packed_gan_trains_with_each_penalty(loss: str, penalty: str) -> None:
     data = load_data("digits[:64]", size=8)
     settings = {"model": "dcgan:generator_width=4,discriminator_width=4,norm=none", "size": 8, "latent_size": 4}
     config = GANConfig(data="digits", pack=4, batch_size=8, loss=loss, penalty=[penalty], **settings)
-    for step in train(config.build(data), data, limit=64):
+    for step in train(config.build(data), data, Budget(images=64)):
         assert all(bool(torch.isfinite(value)) for value in step.record.values())
 
 
@@ -92,14 +91,14 @@ class Slanted(nn.Module):
 
 def _slanted(loss: str, pack: int = 1) -> GAN:
     discriminator = packed(lambda shape: Slanted(), (1, 8, 8), pack)
-    players = Players(initialised(lambda: dcgan.Generator((1, 8, 8), 4, 4), 0), discriminator)
-    return GAN(players, LOSSES[loss](), batch_size=8, discriminator_updates=1, dtype=torch.float64)
+    players = Players(initialised(lambda: dcgan.DCGANGenerator((1, 8, 8), 4, 4), 0), discriminator)
+    return GAN(players, LOSSES[loss](), AdversarialSettings(8, 1), Placement(torch.float64))
 
 
 @pytest.mark.parametrize("pack", [1, 2, 4])
 def test_the_recorded_slope_is_that_of_whole_packs(pack: int) -> None:
     gan = _slanted("wasserstein", pack)
-    record = gan.update(Batch(_images(8, 1, 8, 8), torch.arange(8)), torch.Generator().manual_seed(0))
+    record = gan.update(Batch(_images(8, 1, 8, 8), torch.arange(8)), 0.0, torch.Generator().manual_seed(0))
     (weight,) = gan.discriminator.parameters()
     assert float(record["discriminator_slope"]) == pytest.approx(abs(float(weight.detach())) * (64 * pack) ** 0.5)
 
@@ -108,7 +107,7 @@ def test_a_relative_loss_is_told_from_real_images_as_the_discriminator_now_sees_
     gan = _slanted("relativistic")
     fake = copy.deepcopy(gan).generator(gan.latents(8, torch.Generator().manual_seed(0))).detach()
     x = _images(8, 1, 8, 8)
-    record = gan.update(Batch(x, torch.arange(8)), torch.Generator().manual_seed(0))
+    record = gan.update(Batch(x, torch.arange(8)), 0.0, torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = nn.functional.softplus(gan.discriminator(x) - gan.discriminator(fake)).mean()
     torch.testing.assert_close(record["generator_loss"], expected)
@@ -124,9 +123,9 @@ def test_points_between_are_at_one_share_for_all_images_of_a_pack() -> None:
 def test_packs_that_do_not_fill_the_share_of_a_process_are_refused_at_once() -> None:
     processes = Processes()
     processes.count = 2
-    players = Players(dcgan.Generator((1, 8, 8), 4, 4), packed(lambda shape: Slanted(), (1, 8, 8), 4))
+    players = Players(dcgan.DCGANGenerator((1, 8, 8), 4, 4), packed(lambda shape: Slanted(), (1, 8, 8), 4))
     with pytest.raises(GenpriorError, match="pack: 6 images of a process do not fill packs of 4"):
-        GAN(players, LOSSES["hinge"](), batch_size=12, processes=processes)
+        GAN(players, LOSSES["hinge"](), AdversarialSettings(12), Placement(processes=processes))
 
 
 @pytest.mark.parametrize(("pack", "batch_size"), [(3, 8), (16, 8), (5, 128)])
@@ -179,9 +178,7 @@ def test_every_discriminator_sees_the_deviation(name: str) -> None:
     """Copies of one image are told from the image among others, which no discriminator of single images can."""
     plain, seeing = (
         initialised(
-            lambda deviation=deviation: MODELS[name](
-                image_shape=(1, 28, 28), latent_size=4, norm="none", deviation=deviation
-            ),
+            lambda deviation=deviation: MODELS[name](PlayerSizes((1, 28, 28), 4), norm="none", deviation=deviation),
             0,
         ).discriminator.double()
         for deviation in (0, 4)
@@ -195,8 +192,8 @@ def test_every_discriminator_sees_the_deviation(name: str) -> None:
 @every_model
 def test_bad_options_are_refused(name: str) -> None:
     with pytest.raises(GenpriorError, match=r"option 'deviation' must be an integer from 0 to 4096, got 1\.5"):
-        MODELS[name](image_shape=(1, 28, 28), latent_size=4, deviation=1.5)
+        MODELS[name](PlayerSizes((1, 28, 28), 4), deviation=1.5)
     with pytest.raises(GenpriorError, match="option 'deviation' must be 2 or more, or 0"):
-        MODELS[name](image_shape=(1, 28, 28), latent_size=4, deviation=1)
+        MODELS[name](PlayerSizes((1, 28, 28), 4), deviation=1)
     with pytest.raises(GenpriorError, match="unknown norm 'bach'"):
-        MODELS[name](image_shape=(1, 28, 28), latent_size=4, norm="bach")
+        MODELS[name](PlayerSizes((1, 28, 28), 4), norm="bach")

@@ -11,6 +11,7 @@ from genprior.models import mlp
 from genprior.models.players import (
     MODELS,
     Players,
+    PlayerSizes,
     latent_size_of,
     output_range_of,
     value_range,
@@ -28,7 +29,7 @@ every_model = pytest.mark.parametrize("name", MODELS)
 
 def _players(name: str, seed: int = 0) -> Players:
     shape, options = SMALL[name]
-    return initialised(lambda: MODELS[name](image_shape=shape, latent_size=6, **options), seed)
+    return initialised(lambda: MODELS[name](PlayerSizes(shape, 6), **options), seed)
 
 
 def _weights(players: Players) -> list[torch.Tensor]:
@@ -131,4 +132,4 @@ def test_waves_are_the_sines_and_cosines_of_fixed_directions() -> None:
 @pytest.mark.parametrize("frequency", [0, -1, 1e7])
 def test_a_frequency_out_of_range_is_refused(frequency: float) -> None:
     with pytest.raises(GenpriorError, match="option 'frequency' must be above 0"):
-        MODELS["mlp"](image_shape=(2, 1, 1), latent_size=2, waves=4, frequency=frequency)
+        MODELS["mlp"](PlayerSizes((2, 1, 1), 2), waves=4, frequency=frequency)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.models.autoencoder import LIKELIHOODS, VAES, Autoencoder, Bernoulli, Gaussian, conv, dense
-from genprior.models.folding import folded
+from genprior.models.derived_generators import folded
 from genprior.specs import build
 
 SHAPE = (1, 8, 8)

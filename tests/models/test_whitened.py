@@ -2,10 +2,9 @@
 
 import torch
 
-from genprior.models.dcgan import Generator
-from genprior.models.folding import folded
+from genprior.models.dcgan import DCGANGenerator
+from genprior.models.derived_generators import WhitenedGenerator, Whitening, folded
 from genprior.models.players import latent_size_of, output_range_of
-from genprior.models.whitened import WhitenedGenerator, Whitening
 from genprior.seeding import initialised
 
 SHAPE = (1, 8, 8)
@@ -16,8 +15,8 @@ def _whitening(size: int = 4, dtype: torch.dtype = torch.float32) -> Whitening:
     return Whitening(torch.randn(size).to(dtype), factor.to(dtype))
 
 
-def _generator() -> Generator:
-    return initialised(lambda: Generator(SHAPE, 4, 4), 0).eval()
+def _generator() -> DCGANGenerator:
+    return initialised(lambda: DCGANGenerator(SHAPE, 4, 4), 0).eval()
 
 
 def test_a_code_is_the_mean_and_the_factor_times_the_latent() -> None:
@@ -74,7 +73,7 @@ def test_gradients_reach_the_latents() -> None:
 def test_folding_and_saving_change_nothing() -> None:
     w = torch.randn(3, 4)
     whitened = WhitenedGenerator(_whitening(), _generator())
-    other = WhitenedGenerator(_whitening(), initialised(lambda: Generator(SHAPE, 4, 4), 1).eval())
+    other = WhitenedGenerator(_whitening(), initialised(lambda: DCGANGenerator(SHAPE, 4, 4), 1).eval())
     other.load_state_dict(whitened.state_dict())
     assert torch.equal(other(w), whitened(w))
     torch.testing.assert_close(folded(whitened)(w), whitened(w))

@@ -1,6 +1,7 @@
 """Densities of latents against torch's distributions: energies, draws, whitening, and fitting."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,9 +11,13 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from genprior.errors import GenpriorError
 from genprior.priors import densities
 from genprior.priors.densities import DENSITIES, Density, Mixture, StandardNormal, fit_mixture, whitening
-from genprior.specs import build
+from genprior.specs import Spec
 
-every_density = pytest.mark.parametrize("name", ["gaussian", "mixture", "mixture:components=1"])
+every_density = pytest.mark.parametrize("name", [*DENSITIES, "mixture:components=1"])
+
+
+def _built(spec: str) -> Callable[[Tensor], Density]:
+    return Spec.parse(spec).build(DENSITIES, "density")
 
 
 def _factors(count: int, size: int) -> Tensor:
@@ -74,10 +79,23 @@ def test_energies_far_away_stay_finite() -> None:
 @every_density
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_an_energy_has_the_number_format_of_its_latents_and_one_value_for_each(name: str, dtype: torch.dtype) -> None:
-    density, z = build(DENSITIES, name, "density")(torch.randn(60, 3)), torch.randn(4, 3, dtype=dtype)
+    density, z = _built(name)(torch.randn(60, 3)), torch.randn(4, 3, dtype=dtype)
     together = density.energy(z)
     assert (together.shape, together.dtype) == ((4,), dtype)
     torch.testing.assert_close(together, torch.cat([density.energy(row[None]) for row in z]))
+
+
+@every_density
+def test_draws_lie_where_the_energy_says(name: str) -> None:
+    """Between two bins of a line, the logarithm of the ratio of counts is the difference of energies."""
+    density = _built(name)(_clusters()[:, :1] / 3)
+    z = _draws(density, 200_000)[:, 0]
+    centres = torch.linspace(-1.2, 1.2, 13)
+    counts = torch.stack([((z - centre).abs() < 0.02).double().sum() for centre in centres])
+    often = counts > 400
+    shown, told = -counts[often].log(), density.energy(centres[often, None]).double()
+    assert int(often.sum()) > 3
+    torch.testing.assert_close(shown - shown.mean(), told - told.mean(), rtol=0, atol=0.25)
 
 
 # Draws.
@@ -111,7 +129,7 @@ def test_draws_of_the_standard_normal_have_its_moments() -> None:
 @every_density
 @pytest.mark.parametrize("count", [1, 5])
 def test_draws_depend_on_the_generator_alone(name: str, count: int) -> None:
-    density, before = build(DENSITIES, name, "density")(torch.randn(60, 3)), torch.get_rng_state()
+    density, before = _built(name)(torch.randn(60, 3)), torch.get_rng_state()
     z = _draws(density, count)
     assert (z.shape, z.dtype) == ((count, 3), torch.float32)
     assert torch.equal(z, _draws(density, count))
@@ -207,9 +225,9 @@ def test_few_or_equal_codes_are_fitted_all_the_same(count: int, components: int,
 
 def test_names_reach_the_densities() -> None:
     z = torch.randn(60, 3)
-    assert isinstance(build(DENSITIES, "gaussian", "density")(z), StandardNormal)
+    assert isinstance(_built("gaussian")(z), StandardNormal)
     for name, count in (("mixture", 10), ("mixture:components=4", 4)):
-        density = build(DENSITIES, name, "density")(z)
+        density = _built(name)(z)
         assert isinstance(density, Mixture)
         assert len(density.weights) == count
 
@@ -218,4 +236,4 @@ def test_names_reach_the_densities() -> None:
 def test_bad_counts_of_components_are_refused(value: str) -> None:
     expected = rf"^density: option 'components' must be an integer from 1 to 8000, got {value}$"
     with pytest.raises(GenpriorError, match=expected):
-        build(DENSITIES, f"mixture:components={value}", "density")
+        _built(f"mixture:components={value}")

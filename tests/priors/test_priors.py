@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.models.dcgan import Generator
-from genprior.priors.generator_prior import SAMPLES_AT_ONCE, GeneratorPrior, RoughPrior
+from genprior.models.dcgan import DCGANGenerator
+from genprior.priors.contracts import SAMPLES_AT_ONCE
+from genprior.priors.generator_prior import GeneratorPrior, RoughPrior
 from genprior.restoration.restore import invert
 from genprior.restoration.search_settings import SearchSettings
 
@@ -15,14 +16,14 @@ SHAPE = (1, 8, 8)
 def _prior() -> GeneratorPrior:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        generator = Generator(SHAPE, latent_size=6, width=4).train()
+        generator = DCGANGenerator(SHAPE, latent_size=6, width=4).train()
         for _ in range(5):  # running statistics that differ from those of any batch
             generator(torch.randn(16, 6))
     return GeneratorPrior(generator, 6, SHAPE)
 
 
 def _latents(count: int) -> Tensor:
-    return torch.randn(count, 6, generator=torch.Generator().manual_seed(1))
+    return torch.randn(count, 6, generator=torch.DCGANGenerator().manual_seed(1))
 
 
 @pytest.mark.parametrize("count", [1, 5, SAMPLES_AT_ONCE, SAMPLES_AT_ONCE + 3])
@@ -97,7 +98,7 @@ def test_the_energy_is_the_negative_log_density_up_to_a_constant() -> None:
 
 def test_a_start_is_drawn_from_its_generator_alone() -> None:
     prior = _prior()
-    first, again, other = (prior.start(4, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    first, again, other = (prior.start(4, torch.DCGANGenerator().manual_seed(seed)) for seed in (0, 0, 1))
     assert first.shape == (4, 6)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -106,12 +107,17 @@ def test_a_start_is_drawn_from_its_generator_alone() -> None:
 def test_the_rough_form_of_a_prior_is_the_prior_up_to_rounding() -> None:
     prior = _prior()
     prior.rough_dtype = torch.bfloat16
-    rough, z = RoughPrior(prior), _latents(9)
+    rough, z = prior.rough, _latents(9)
+    assert isinstance(rough, RoughPrior)
     assert rough.decode(z).dtype == z.dtype
     assert not torch.equal(rough.decode(z), prior.decode(z))
     torch.testing.assert_close(rough.decode(z), prior.decode(z), rtol=0, atol=0.03)
     assert torch.equal(rough.energy(z), prior.energy(z))
     assert rough.preconditioner is prior.preconditioner
+
+
+def test_a_prior_without_a_rougher_format_says_so() -> None:
+    assert _prior().rough is None
 
 
 def test_a_rough_search_gives_images_of_the_exact_prior() -> None:

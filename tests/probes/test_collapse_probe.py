@@ -16,12 +16,12 @@ from genprior.models import players
 from genprior.probes.collapse_probe import CollapseProbe
 from genprior.probes.collapse_rules import AGAIN
 from genprior.probes.discriminator_sizes import sized
+from genprior.runs.checkpoint import load_age
 from genprior.runs.execute import execute
-from genprior.runs.history import load_age
+from genprior.runs.files import save_tensors
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
-from genprior.runs.tensors import save_tensors
-from genprior.training.state import grouped
+from genprior.training.optimisation import grouped
 from tiny_run import make_tiny_run
 
 VAE = {"family": "vae", "data": "digits[:64]", "size": 8, "latent_size": 3, "model": "dense:width=8", "batch_size": 8}

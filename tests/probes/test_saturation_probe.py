@@ -13,8 +13,7 @@ from genprior.errors import GenpriorError
 from genprior.families import parse_config
 from genprior.probes.opened_gan import spread
 from genprior.probes.saturation_probe import SaturationProbe, verdict
-from genprior.runs.checkpoint import load_state
-from genprior.runs.history import ages, load_age
+from genprior.runs.checkpoint import ages, load_age, load_state
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run, open_run
 

@@ -17,10 +17,10 @@ from genprior.report.collect import MOST_AGES, collect
 from genprior.report.page import page_of
 from genprior.report.words import scores_table, summary_table, verdict_of
 from genprior.runs.checkpoint import load_state
+from genprior.runs.files import save_tensors
 from genprior.runs.run_folder import Run
-from genprior.runs.tensors import save_tensors
 from genprior.runs.trained_prior import load_prior
-from genprior.training.state import grouped
+from genprior.training.optimisation import grouped
 from reported import DIAGNOSIS, METRICS, made_up
 from tiny_run import make_tiny_run
 

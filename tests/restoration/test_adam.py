@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.restoration.adam import Adam
+from genprior.restoration.search_methods import Adam
 
 
 def _waves(z: Tensor) -> Tensor:

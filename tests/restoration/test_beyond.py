@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from genprior.priors.contracts import LatentPrior
 from genprior.restoration import beyond as beyond_module
 from genprior.restoration.beyond import LEAST_NOISE, BeyondPrior
-from genprior.restoration.minimise import Found, minimise
+from genprior.restoration.minimise import Searches, minimise
 from genprior.restoration.problem import Problem
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.search_settings import SearchSettings
@@ -14,7 +15,7 @@ from genprior.restoration.search_settings import SearchSettings
 SHAPE, LATENTS = (2, 6, 6), 5
 
 
-class _Linear:
+class _Linear(LatentPrior):
     """x = W z + 1/2."""
 
     latent_size, image_shape = LATENTS, SHAPE
@@ -113,7 +114,7 @@ def test_candidates_are_widened_each() -> None:
 def test_each_search_begins_where_the_search_within_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
 
-    def watched(problem: Problem, z: Tensor, *rest: object) -> Found:
+    def watched(problem: Problem, z: Tensor, *rest: object) -> Searches:
         begun.append(z)
         return minimise(problem, z, *rest)
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.fidelity import FIDELITIES, L1, L2, Fidelity, Huber, Poisson
-from genprior.restoration.weights import noise_scale
+from genprior.restoration.fidelity import FIDELITIES, L1, L2, Fidelity, Huber, Poisson, noise_scale
 
 # Terms with options of their own besides the defaults of every entry.
 TERMS: dict[str, Fidelity] = {name: make() for name, make in FIDELITIES.items()} | {

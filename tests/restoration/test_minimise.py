@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.restoration.adam import Adam
+from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import L2
-from genprior.restoration.lbfgs import LBFGS
-from genprior.restoration.minimise import BLOCK, REASONS, Found, minimise
+from genprior.restoration.minimise import BLOCK, REASONS, Searches, minimise
 from genprior.restoration.problem import Problem, make_problem
+from genprior.restoration.search_methods import LBFGS, Adam
 from genprior.restoration.search_settings import SearchSettings
 
 SIDE, LATENTS = 4, 6
 SHAPE = (1, SIDE, SIDE)
 
 
-class _Waves:
+class _Waves(LatentPrior):
     """A prior with many local minima: sines of different pace. Row by row, so that sums do not depend on the rows."""
 
     latent_size, image_shape = LATENTS, SHAPE
@@ -56,11 +56,11 @@ def _who(images: int, starts: int) -> Tensor:
     return torch.arange(images).repeat_interleave(starts)
 
 
-def _minimise(problem: Problem, z: Tensor, who: Tensor, settings: SearchSettings, weight: float = 0.0) -> Found:
+def _minimise(problem: Problem, z: Tensor, who: Tensor, settings: SearchSettings, weight: float = 0.0) -> Searches:
     return minimise(problem, z, who, torch.full_like(z[:, 0], weight), None, settings)
 
 
-def _reasons(found: Found) -> list[str]:
+def _reasons(found: Searches) -> list[str]:
     return [REASONS[place] for place in found.reason.tolist()]
 
 
@@ -131,7 +131,7 @@ def test_values_belong_to_the_latents() -> None:
     problem = _problem(images)
     settings = replace(PLAIN, candidates=3, iterations=23)
     found = _minimise(problem, _starts(images, starts), _who(images, starts), settings, 0.01)
-    misfit, energy, _, _ = problem.evaluate(found.z, found.who)
+    misfit, energy, _, _ = problem.evaluate(found.z, _who(images, starts))
     torch.testing.assert_close(found.misfit, misfit)
     torch.testing.assert_close(found.energy, energy)
 

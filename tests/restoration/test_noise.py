@@ -18,10 +18,9 @@ from deepinv.physics import (
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.degradation import measure, stacked
-from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
+from genprior.restoration.noise import NOISES, measure, noise_level, stacked, suggested_fidelity
 from genprior.restoration.operators import OPERATORS, Operator
-from genprior.specs import build
+from genprior.specs import Spec
 
 SHAPE = (1, 8, 8)
 SIDE = 1000
@@ -62,12 +61,16 @@ CLOSED_FORMS = {
 every_noise = pytest.mark.parametrize("name", NOISES)
 
 
+def _built(spec: str) -> NoiseModel:
+    return Spec.parse(spec).build(NOISES, "noise")
+
+
 def _noise(name: str) -> NoiseModel:
-    return build(NOISES, CLOSED_FORMS[name].spec, "noise")
+    return _built(CLOSED_FORMS[name].spec if name in CLOSED_FORMS else name)
 
 
 def _operator(spec: str = "denoise", shape: tuple[int, int, int] = SHAPE) -> Operator:
-    return build(OPERATORS, spec, "operator", image_shape=shape, seed=0)
+    return Spec.parse(spec).build(OPERATORS, "operator", image_shape=shape, seed=0)
 
 
 def _images(count: int) -> Tensor:
@@ -78,11 +81,18 @@ def _constant(x: float) -> tuple[Tensor, Operator]:
     return torch.full((1, 1, SIDE, SIDE), x), _operator(shape=(1, SIDE, SIDE))
 
 
-def test_closed_forms_are_known_for_every_noise() -> None:
-    assert CLOSED_FORMS.keys() == NOISES.keys()
-
-
 @every_noise
+@pytest.mark.parametrize("x", [0.1, 0.6])
+def test_the_level_of_a_noise_is_its_deviation_wherever_it_names_one(name: str, x: float) -> None:
+    clean, operator = _constant(x)
+    level, y = noise_level(_noise(name)), measure(clean, operator, _noise(name), seed=0)
+    assert bool(y.isfinite().all())
+    if level is not None:
+        assert float((y - clean).double().std()) == pytest.approx(level, rel=0.01, abs=1e-9)
+        assert float(y.double().mean()) == pytest.approx(x, abs=5 * level / math.sqrt(MANY) + 1e-6)
+
+
+@pytest.mark.parametrize("name", CLOSED_FORMS)
 @pytest.mark.parametrize("x", [0.1, 0.6])
 def test_mean_and_deviation_are_those_of_the_closed_form(name: str, x: float) -> None:
     known = CLOSED_FORMS[name]
@@ -111,7 +121,7 @@ def test_poisson_noise_counts() -> None:
 
 @pytest.mark.parametrize("p", [0, 0.2, 1])
 def test_salt_and_pepper_hit_the_share_half_each(p: float) -> None:
-    y = measure(*_constant(0.5), build(NOISES, f"salt-and-pepper:p={p}", "noise"), seed=0)
+    y = measure(*_constant(0.5), _built(f"salt-and-pepper:p={p}"), seed=0)
     for value, share in ((0, p / 2), (1, p / 2), (0.5, 1 - p)):
         assert float((y == value).double().mean()) == pytest.approx(share, abs=5 * 0.5 / math.sqrt(MANY) * bool(p))
 
@@ -120,7 +130,7 @@ def test_salt_and_pepper_hit_the_share_half_each(p: float) -> None:
 def test_level_zero_is_no_noise(name: str) -> None:
     option = {"gaussian": "sigma", "uniform": "a"}[name]
     x = _images(3)
-    assert torch.equal(measure(x, _operator(), build(NOISES, f"{name}:{option}=0", "noise"), seed=0), x)
+    assert torch.equal(measure(x, _operator(), _built(f"{name}:{option}=0"), seed=0), x)
 
 
 # Seeds and numbers decide the noise, nothing else does.
@@ -237,7 +247,7 @@ def test_levels_out_of_range_are_refused_with_the_range(option: str, value: obje
     name, _, key = option.partition(":")
     expected = f"^noise: option '{key}' of '{name}' must be {ALLOWED[option][0]}, got {value}$"
     with pytest.raises(GenpriorError, match=expected) as caught:
-        build(NOISES, f"{option}={value}", "noise")
+        _built(f"{option}={value}")
     assert caught.value.argument == "noise"
 
 
@@ -255,7 +265,7 @@ def test_refused_levels_are_known_for_every_noise() -> None:
 )
 def test_unknown_names_suggest_the_nearest(spec: str, message: str) -> None:
     with pytest.raises(GenpriorError, match=f"^noise: {message}"):
-        build(NOISES, spec, "noise")
+        _built(spec)
 
 
 def test_counts_of_negative_measurements_are_refused() -> None:

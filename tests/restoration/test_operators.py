@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.degradation import measure, stacked
-from genprior.restoration.noise import NOISES
+from genprior.restoration.noise import NOISES, measure, stacked
 from genprior.restoration.operators import OPERATORS, Operator, Shape, compressed_sensing, inpaint, masked
-from genprior.specs import build
+from genprior.specs import Spec
 
 GREY, COLOUR, ODD = (1, 12, 12), (3, 12, 8), (2, 9, 15)
-# Specs that reach every option of every entry.
+SHAPES = ((1, 28, 28), (3, 32, 32), (1, 32, 48), (3, 64, 64))
+# Specs that reach every option of every entry; an entry that is not here keeps the laws with its defaults.
 SPECS = {
     "denoise": [""],
     "inpaint": [
@@ -32,16 +32,20 @@ SPECS = {
 }
 CASES = [
     (f"{name}:{options}", shape)
-    for name, several in SPECS.items()
-    for options in several
-    for shape in (GREY, COLOUR, ODD)
+    for name in OPERATORS
+    for options in SPECS.get(name, [""])
+    for shape in (*SHAPES, ODD)
     if name != "downsample" or shape != ODD
 ] + [("downsample:factor=3", ODD)]
 every_case = pytest.mark.parametrize(("spec", "shape"), CASES)
 
 
 def _make(spec: str, shape: Shape = GREY, seed: int = 0) -> Operator:
-    return build(OPERATORS, spec, "operator", image_shape=shape, seed=seed)
+    return Spec.parse(spec).build(OPERATORS, "operator", image_shape=shape, seed=seed)
+
+
+def _first(name: str) -> str:
+    return f"{name}:{SPECS.get(name, [''])[0]}"
 
 
 def _images(count: int, shape: Shape, seed: int = 0) -> Tensor:
@@ -55,10 +59,6 @@ def _exact(operator: Operator) -> Operator:
     return operator
 
 
-def test_specs_are_known_for_every_operator() -> None:
-    assert SPECS.keys() == OPERATORS.keys()
-
-
 # Laws.
 
 
@@ -69,7 +69,8 @@ def test_the_adjoint_is_the_adjoint(spec: str, shape: Shape) -> None:
     x = _images(4, shape).double()
     prediction = operator.physics.A(x, **own)
     y = torch.randn(prediction.shape, dtype=torch.float64)
-    assert float((prediction * y).sum()) == pytest.approx(float((x * operator.physics.A_adjoint(y, **own)).sum()))
+    seen, returned = (prediction * y).flatten(1).sum(1), (x * operator.physics.A_adjoint(y, **own)).flatten(1).sum(1)
+    torch.testing.assert_close(seen, returned, rtol=1e-9, atol=1e-9)
 
 
 @every_case
@@ -123,7 +124,7 @@ def test_operators_are_float32_without_noise(spec: str, shape: Shape) -> None:
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_a_clone_measures_the_same(name: str) -> None:
-    operator, x = _make(f"{name}:{SPECS[name][0]}"), _images(1, GREY)
+    operator, x = _make(_first(name)), _images(1, GREY)
     assert torch.equal(operator.physics.clone().A(x), operator.physics.A(x))
 
 
@@ -134,9 +135,9 @@ def test_operators_leave_the_global_generator_alone(spec: str, shape: Shape) -> 
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", SPECS)
 def test_inpainting_alone_suggests_l1(name: str) -> None:
-    assert _make(f"{name}:{SPECS[name][0]}").fidelity == ("l1" if name == "inpaint" else "l2")
+    assert _make(_first(name)).fidelity == ("l1" if name == "inpaint" else "l2")
 
 
 # Known answers: missing pixels.

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.restoration.minimise import REASONS, Found
-from genprior.restoration.pool import DISTINCT, EQUAL_SHARE, Pool, distinct
+from genprior.priors.contracts import LatentPrior
+from genprior.restoration.minimise import DISTINCT, EQUAL_SHARE, REASONS, Searches, distinct
 
 SHAPE = (1, 2, 2)
 
 
-class _Constant:
+class _Constant(LatentPrior):
     """z (B, 1) -> an image that is z everywhere: distances of images are those of latents."""
 
     latent_size, image_shape = 1, SHAPE
@@ -28,23 +28,22 @@ class _Constant:
         return torch.zeros(count, *SHAPE)
 
 
-def _found(misfit: list[list[float]], z: list[list[float]] | None = None) -> tuple[Found, int]:
+def _found(misfit: list[list[float]], z: list[list[float]] | None = None) -> tuple[Searches, int]:
     """Searches whose energy, weight and iterations tell which they are."""
     values = torch.tensor(misfit)
     count = values.numel()
     latents = torch.arange(float(count)) if z is None else torch.tensor(z).flatten()
     number = torch.arange(count)
-    who = torch.arange(len(misfit)).repeat_interleave(values.shape[1])
-    found = Found(who, latents[:, None], values.flatten(), number + 0.5, number + 0.25, number + 100, number % 4)
+    found = Searches(latents[:, None], values.flatten(), number + 0.5, number + 0.25, number + 100, number % 4)
     return found, len(misfit)
 
 
-def _pool(misfit: list[list[float]], z: list[list[float]] | None = None) -> Pool:
+def _pool(misfit: list[list[float]], z: list[list[float]] | None = None) -> Searches:
     found, images = _found(misfit, z)
-    return Pool.of(found, images, len(misfit[0]))
+    return found.by_image(images, len(misfit[0]))
 
 
-def _numbers(pool: Pool) -> list[list[int]]:
+def _numbers(pool: Searches) -> list[list[int]]:
     """Which searches they are, where all their values say the same."""
     numbers = pool.iterations - 100
     there = pool.iterations > 0
@@ -57,9 +56,9 @@ def _numbers(pool: Pool) -> list[list[int]]:
 
 def test_the_best_come_first_with_all_that_belongs_to_them() -> None:
     found, images = _found([[3.0, 1.0, 2.0], [5.0, torch.inf, 4.0]])
-    assert _numbers(Pool.of(found, images, 3)) == [[1, 2, 0], [5, 3, 4]]
-    assert _numbers(Pool.of(found, images, 2)) == [[1, 2], [5, 3]]
-    assert Pool.of(found, images, 1).misfit.tolist() == [[1.0], [4.0]]
+    assert _numbers(found.by_image(images, 3)) == [[1, 2, 0], [5, 3, 4]]
+    assert _numbers(found.by_image(images, 2)) == [[1, 2], [5, 3]]
+    assert found.by_image(images, 1).misfit.tolist() == [[1.0], [4.0]]
 
 
 def test_equal_ones_keep_their_order() -> None:

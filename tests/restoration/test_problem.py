@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genprior.priors.contracts import LatentPrior
 from genprior.restoration import problem as problem_module
 from genprior.restoration.fidelity import FIDELITIES, L2
 from genprior.restoration.problem import Problem, flat_measurement, make_problem
@@ -13,7 +14,7 @@ from genprior.restoration.problem import Problem, flat_measurement, make_problem
 SHAPE, LATENTS = (1, 4, 4), 5
 
 
-class _Curved:
+class _Curved(LatentPrior):
     """A small nonlinear prior in float64."""
 
     latent_size, image_shape = LATENTS, SHAPE

@@ -5,11 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from genprior.models.mlp import Generator
+from genprior.models.mlp import MLPGenerator
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.restoration.fidelity import L2
-from genprior.restoration.reconstructor import PriorReconstructor
-from genprior.restoration.restore import restore
+from genprior.restoration.restore import PriorReconstructor, restore
 from genprior.restoration.search_settings import SearchSettings
 
 SHAPE, LATENTS = (1, 8, 8), 4
@@ -19,7 +18,7 @@ SETTINGS = SearchSettings(starts=2, iterations=20)
 def _prior() -> GeneratorPrior:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        generator = Generator(SHAPE, LATENTS, 32, 2)
+        generator = MLPGenerator(SHAPE, LATENTS, 32, 2)
         for parameter in generator.parameters():
             parameter.data *= 2
         return GeneratorPrior(generator, LATENTS, SHAPE)

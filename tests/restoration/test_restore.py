@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.models.dcgan import Generator
+from genprior.models.dcgan import DCGANGenerator
+from genprior.priors.contracts import LatentPrior
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.restoration import solve as solve_module
-from genprior.restoration.adam import Adam
 from genprior.restoration.fidelity import L1, L2, Poisson
-from genprior.restoration.fit_verdict import GOOD, OVERFITTED, RANGE, STUCK
 from genprior.restoration.restore import invert, parameters_of, restore, suggested
-from genprior.restoration.result import Restoration
+from genprior.restoration.result import GOOD, OVERFITTED, RANGE, STUCK, Restoration
+from genprior.restoration.search_methods import Adam
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.seeding import derived_generator
 
@@ -25,13 +25,13 @@ SHAPE, LATENTS = (1, 6, 6), 5
 EXACT = SearchSettings(starts=1, iterations=300, tolerance=0.0, energy_weight=0.0, second_try=False)
 
 
-class _Linear:
+class _Linear(LatentPrior):
     """x = W z + 1/2, as a user would write it; sums row by row, so that rounding does not depend on the batch."""
 
     latent_size, image_shape = LATENTS, SHAPE
 
     def __init__(self, dtype: torch.dtype = torch.float64) -> None:
-        generator = torch.Generator().manual_seed(5)
+        generator = torch.DCGANGenerator().manual_seed(5)
         self.weights = (0.2 * torch.randn(36, LATENTS, generator=generator, dtype=torch.float64)).to(dtype)
 
     def start(self, count: int, generator: torch.Generator) -> Tensor:
@@ -44,7 +44,7 @@ class _Linear:
         return 0.5 * z.square().sum(1)
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
-        return self.decode(self.start(count, torch.Generator().manual_seed(100 + seed)))
+        return self.decode(self.start(count, torch.DCGANGenerator().manual_seed(100 + seed)))
 
 
 class _Network(_Linear):
@@ -83,7 +83,7 @@ def _dcgan(dtype: torch.dtype = torch.float32) -> GeneratorPrior:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        network = Generator((1, 8, 8), latent_size=6, width=4)
+        network = DCGANGenerator((1, 8, 8), latent_size=6, width=4)
         for _ in range(5):
             network(torch.randn(32, 6))
         for parameter in network.parameters():
@@ -92,7 +92,7 @@ def _dcgan(dtype: torch.dtype = torch.float32) -> GeneratorPrior:
 
 
 def _masks(count: int, dtype: torch.dtype = torch.float64, shape: tuple[int, ...] = SHAPE) -> Tensor:
-    generator = torch.Generator().manual_seed(8)
+    generator = torch.DCGANGenerator().manual_seed(8)
     return (torch.rand(count, 1, *shape[1:], generator=generator) < 0.7).to(dtype)
 
 
@@ -103,7 +103,7 @@ def _inpainting(mask: Tensor, **options: object):  # noqa: ANN202 - deepinv has 
 
 
 def _matrix(count: int = 20) -> Tensor:
-    generator = torch.Generator().manual_seed(6)
+    generator = torch.DCGANGenerator().manual_seed(6)
     return torch.randn(count, 36, generator=generator, dtype=torch.float64) / math.sqrt(count)
 
 
@@ -199,7 +199,7 @@ def test_the_scale_of_unknown_noise_is_found_from_the_residual() -> None:
 def test_the_study_is_a_thousand_steps_of_adam_from_one_random_latent(images: int) -> None:
     prior = _Network()
     x = prior.sample(images, seed=3)
-    found = invert(prior, x, SEARCHES["study"], seed=7, first=2)
+    found = invert(prior, x, replace(SEARCHES["study"], first=2), seed=7)
     for i in range(images):
         z = prior.start(1, derived_generator(7, "start", 2 + i)).requires_grad_()
         optimiser, lowest = torch.optim.Adam([z], lr=0.01), math.inf
@@ -234,7 +234,7 @@ def _damaged(count: int, dtype: torch.dtype, far: bool = True) -> tuple[Tensor, 
     """Measurements of images in the range and, every third one, out of it, which asks for a second try; masks."""
     x = _Network().sample(count).to(dtype)
     if far:
-        x[::3] = torch.rand(x[::3].shape, generator=torch.Generator().manual_seed(3)).to(dtype)
+        x[::3] = torch.rand(x[::3].shape, generator=torch.DCGANGenerator().manual_seed(3)).to(dtype)
     masks = _masks(count, dtype)
     return x * masks, masks
 
@@ -247,7 +247,7 @@ def test_images_are_restored_the_same_in_every_batch(name: str) -> None:
     whole = restore(prior, y, _inpainting(masks), settings, **options)
     assert name != "default" or len(set(whole.starts.tolist())) > 1  # some were tried twice
     for rows in (slice(0, 1), slice(3, 4), slice(11, 12), slice(2, 9)):
-        part = restore(prior, y[rows], _inpainting(masks[rows]), settings, **options, first=rows.start)
+        part = restore(prior, y[rows], _inpainting(masks[rows]), replace(settings, first=rows.start), **options)
         _assert_same(part, _taken(whole, rows), 1e-9)
 
 
@@ -257,7 +257,7 @@ def test_sixty_four_images_are_the_same_one_by_one() -> None:
     options = {"noise_level": 0.05, "fidelity": L2()}
     whole = restore(prior, y, _inpainting(masks), settings, **options)
     for i in range(0, 64, 7):
-        part = restore(prior, y[i : i + 1], _inpainting(masks[i : i + 1]), settings, **options, first=i)
+        part = restore(prior, y[i : i + 1], _inpainting(masks[i : i + 1]), replace(settings, first=i), **options)
         _assert_same(part, _taken(whole, slice(i, i + 1)), 1e-9)
 
 
@@ -269,7 +269,8 @@ def test_images_of_a_generator_are_restored_the_same_in_every_batch(dtype: torch
     masks = _masks(16, dtype, (1, 8, 8))
     whole = restore(prior, x * masks, _inpainting(masks), settings, fidelity=L2())
     for rows in (slice(0, 1), slice(9, 10), slice(3, 11)):
-        part = restore(prior, (x * masks)[rows], _inpainting(masks[rows]), settings, fidelity=L2(), first=rows.start)
+        own = replace(settings, first=rows.start)
+        part = restore(prior, (x * masks)[rows], _inpainting(masks[rows]), own, fidelity=L2())
         _assert_same(part, _taken(whole, rows), tolerance)
 
 
@@ -289,7 +290,7 @@ def test_seeds_and_numbers_decide_the_starts() -> None:
     x = prior.sample(1).expand(3, *SHAPE)
     found = invert(prior, x, settings)
     assert not torch.equal(found.latents[0], found.latents[1])
-    assert torch.equal(found.latents[1:], invert(prior, x[:2], settings, first=1).latents)
+    assert torch.equal(found.latents[1:], invert(prior, x[:2], replace(settings, first=1)).latents)
     assert not torch.equal(found.latents, invert(prior, x, settings, seed=1).latents)
 
 
@@ -483,7 +484,7 @@ def test_one_image_is_one_solution_however_many_latents_it_has(prior: _Linear) -
 
 
 def _far(count: int = 3) -> Tensor:
-    return torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return torch.rand(count, *SHAPE, generator=torch.DCGANGenerator().manual_seed(2), dtype=torch.float64)
 
 
 def test_an_image_outside_the_range_is_called_so() -> None:
@@ -642,6 +643,7 @@ def test_parameters_for_another_number_of_images_are_refused(prior: _Linear, cou
     ("options", "message"),
     [
         ({"starts": 0}, r"^starts: expected a whole number of at least 1, got 0"),
+        ({"first": -1}, r"^first: expected a whole number of at least 0, got -1"),
         ({"starts": 1.5}, r"^starts: expected a whole number of at least 1, got 1.5"),
         ({"iterations": 0}, r"^iterations: expected a whole number of at least 1, got 0"),
         ({"candidates": True}, r"^candidates: expected a whole number of at least 1, got True"),

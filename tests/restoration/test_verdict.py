@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.restoration.fit_verdict import (
+from genprior.restoration.result import (
     DISAGREEMENT,
     GOOD,
     OVERFITTED,

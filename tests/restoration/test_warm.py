@@ -5,17 +5,18 @@ import torch
 from torch import Tensor
 
 from genprior.models.latent_encoder import Encoder
-from genprior.models.mlp import Generator
+from genprior.models.mlp import MLPGenerator
+from genprior.priors.contracts import LatentPrior
 from genprior.priors.generator_prior import EncodedPrior
 from genprior.restoration.operators import OPERATORS
+from genprior.restoration.problem import warm_start
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.search_settings import SearchSettings
-from genprior.restoration.warm import warm_start
 
 SHAPE, LATENTS = (1, 4, 4), 16
 
 
-class _Open:
+class _Open(LatentPrior):
     """x = z, and an encoder that writes down what it is shown."""
 
     latent_size, image_shape = LATENTS, SHAPE
@@ -39,12 +40,14 @@ class _Open:
         self.shown.append((x, known))
         return (x if known is None else x.where(known != 0, 0.0)).flatten(1)
 
+    def encode_damaged(self, x: Tensor, known: Tensor | None) -> Tensor:
+        return self.encode(x, known)
 
-class _Simple(_Open):
-    """The encoder of a user who knows nothing of holes."""
 
-    def encode(self, x: Tensor) -> Tensor:
-        return super().encode(x)
+class _Whole(_Open):
+    """A prior that declares no encoder of damaged images."""
+
+    encode_damaged = None
 
 
 def _masks(count: int, channels: int = 1) -> Tensor:
@@ -156,15 +159,17 @@ def test_where_no_image_can_be_shown_the_search_starts_at_random(name: str) -> N
 def test_a_prior_without_an_encoder_guesses_nothing() -> None:
     from genprior.priors.generator_prior import GeneratorPrior
 
-    prior = GeneratorPrior(Generator(SHAPE, LATENTS, 8, 1), LATENTS, SHAPE)
+    prior = GeneratorPrior(MLPGenerator(SHAPE, LATENTS, 8, 1), LATENTS, SHAPE)
     assert warm_start(prior, torch.rand(2, *SHAPE), None, {}) is None
 
 
-def test_an_encoder_of_images_alone_is_asked_too() -> None:
-    prior, x, masks = _Simple(), torch.rand(2, *SHAPE), _masks(2)
+def test_an_encoder_of_whole_images_is_not_shown_damaged_ones() -> None:
+    prior, x, masks = _Whole(), torch.rand(2, *SHAPE), _masks(2)
     assert torch.equal(warm_start(prior, x, None, {}), x.flatten(1))
-    assert warm_start(prior, x, OPERATORS["denoise"](SHAPE).physics, {}) is not None
-    restore(prior, x * masks, _inpainting(masks), SearchSettings(iterations=5))
+    assert warm_start(prior, x, OPERATORS["denoise"](SHAPE).physics, {}) is None
+    found = restore(prior, x * masks, _inpainting(masks), SearchSettings(iterations=5, second_try=False))
+    assert len(prior.shown) == 1
+    assert found.starts.tolist() == [8, 8]
 
 
 @pytest.mark.parametrize("encoder", [True, False])
@@ -181,7 +186,7 @@ def test_the_first_start_is_the_guess(encoder: bool) -> None:
 def test_a_prior_with_an_encoder_restores(name: str) -> None:
     torch.manual_seed(1)
     encoder = Encoder((1, 8, 8), 6, width=4)
-    prior = EncodedPrior(Generator((1, 8, 8), 6, 32, 2), 6, (1, 8, 8), encoder)
+    prior = EncodedPrior(MLPGenerator((1, 8, 8), 6, 32, 2), 6, (1, 8, 8), encoder)
     x = prior.sample(3)
     settings = SearchSettings(iterations=20)
     if name == "invert":
@@ -199,7 +204,7 @@ def test_measurements_of_another_precision_are_taken_in_that_of_the_prior(name: 
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        prior = EncodedPrior(Generator((1, 8, 8), 6, 32, 2), 6, (1, 8, 8), Encoder((1, 8, 8), 6, width=4))
+        prior = EncodedPrior(MLPGenerator((1, 8, 8), 6, 32, 2), 6, (1, 8, 8), Encoder((1, 8, 8), 6, width=4))
     blur = Blur(filter=torch.full((1, 1, 3, 3), 1 / 9), padding="circular")
     physics = {"blur": blur, "inpaint": Inpainting((1, 8, 8), mask=(torch.rand(1, 1, 8, 8) > 0.5).float())}[name]
     y = physics.A(prior.sample(2))

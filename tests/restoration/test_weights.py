@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from genprior.restoration.fidelity import FIDELITIES, L2
-from genprior.restoration.weights import FASTEST, SMALLEST, UNKNOWN, noise_scale, weight_from_noise
+from genprior.restoration.fidelity import FASTEST, FIDELITIES, L2, SMALLEST, UNKNOWN, noise_scale, weight_from_noise
 
 COUNTS = torch.tensor([50.0, 800.0], dtype=torch.float64)
 SIGMA = 0.2

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
-from genprior.restoration.degradation import measure
-from genprior.restoration.noise import NOISES
+from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS
 from genprior.restoration.result import Restoration
 from genprior.restoring.degrading import degrade_job, restoring_command

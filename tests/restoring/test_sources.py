@@ -15,7 +15,7 @@ from genprior.images import to_float, to_uint8
 from genprior.restoring import sources
 from genprior.restoring.degradation_record import MEASUREMENTS, RECORD
 from genprior.restoring.sources import open_source
-from genprior.runs.run_folder import write_json
+from genprior.runs.files import write_json
 
 
 def everything(text: object) -> tuple[list[str], Tensor]:

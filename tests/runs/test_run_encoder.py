@@ -26,9 +26,9 @@ from genprior.runs.encoder_training import (
     weights_sha256,
 )
 from genprior.runs.execute import Progress, execute
+from genprior.runs.files import save_tensors
 from genprior.runs.prepare import resumed_run
 from genprior.runs.run_folder import Run, create_run, locked
-from genprior.runs.tensors import save_tensors
 from genprior.runs.trained_prior import load_prior
 from small import points_config
 

@@ -3,27 +3,33 @@
 import csv
 import json
 import math
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import genprior
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
-from genprior.evaluation.bound import importance_weighted_bound
 from genprior.evaluation.comparison import TASKS, inverted, restored
+from genprior.evaluation.image_quality import importance_weighted_bound
 from genprior.families import parse_config
 from genprior.judges.run_images import may_share
 from genprior.models.autoencoder import Gaussian
 from genprior.models.image_flow import bits_per_dim
+from genprior.progress import Stage
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import load_state
 from genprior.runs.execute import execute
-from genprior.runs.prepare import new_run
+from genprior.runs.experiment import carry_out, read_result
+from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run, open_run
-from genprior.scoring.comparison_experiment import Comparison, save, table_of
+from genprior.scoring import comparison_experiment as module
+from genprior.scoring.comparison_experiment import FIGURE, IMAGES, TABLE
+from genprior.scoring.experiments import COMPARISON, EXPERIMENTS, Comparison, ComparisonSettings, comparison_rows
 from genprior.seeding import derived_generator
 from tiny_run import make_tiny_run
 
@@ -50,67 +56,143 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"gan": make_tiny_run(folder / "gan")} | {name: _train(folder / name, name) for name in SETTINGS}
 
 
-@pytest.fixture(scope="module")
-def comparison(runs: dict[str, Path]) -> Comparison:
-    found = Comparison(list(runs.values()), HELD_OUT, count=4)
-    shares = [stage.fraction for stage in found.measure()]
+def _settings(out: Path, runs: Sequence[Path], held_out: str | None = HELD_OUT, count: int = 2) -> ComparisonSettings:
+    return ComparisonSettings(out=out, runs=tuple(runs), held_out=held_out, count=count)
+
+
+def _compared(settings: ComparisonSettings) -> Comparison:
+    stages = list(carry_out(EXPERIMENTS["compare"], settings))
+    shares = [stage.fraction for stage in stages]
     assert shares == sorted(shares)
-    assert shares[-1] == 1
+    assert (shares[0], shares[-1]) == (0, 1)
+    found = read_result(settings.out / COMPARISON, Comparison)
+    assert found is not None
+    assert found.is_complete
     return found
 
 
+def _first_stage(settings: ComparisonSettings) -> Stage:
+    return next(carry_out(EXPERIMENTS["compare"], settings))
+
+
+@pytest.fixture(scope="module")
+def comparison(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return _compared(_settings(tmp_path_factory.mktemp("out") / "comparison", list(runs.values()), count=4))
+
+
 def test_every_family_is_measured_on_every_task(comparison: Comparison) -> None:
-    for each in comparison.found:
-        assert each.tasks.keys() == {task.title for task in TASKS.values()}
-        assert each.samples.shape == (36, 1, 8, 8)
-        assert math.isfinite(each.facts["reconstruction_error"])
-        assert all(0 < told["psnr"] < 100 for told in each.facts["restoration"].values())
+    titles = {task.title for task in TASKS.values()}
+    images = load_file(comparison.settings.out / IMAGES)
+    assert images["truth"].shape == (4, 1, 8, 8)
+    for i, each in enumerate(comparison.runs):
+        assert each.restoration.keys() == titles
+        assert images[f"{i}/samples"].shape == (36, 1, 8, 8)
+        assert math.isfinite(each.reconstruction_error)
+        for title, score in each.restoration.items():
+            assert 0 < score.psnr < 100
+            error = (images[f"{i}/restored/{title}"] - images["truth"]).square().flatten(1).mean(1)
+            assert score.psnr == pytest.approx(float((-10 * error.log10()).mean()), rel=1e-3)
 
 
 def test_numbers_are_those_that_each_part_gives_alone(comparison: Comparison, runs: dict[str, Path]) -> None:
     prior, x = genprior.load_prior(runs["vae"]), genprior.load_data(HELD_OUT, size=8).take(torch.arange(4))
-    facts = comparison.found[-1].facts
+    facts = comparison.runs[-1]
     found = genprior.invert(prior, x)
-    assert facts["reconstruction_error"] == pytest.approx(float((found.images - x).square().mean()), rel=1e-4)
+    assert facts.reconstruction_error == pytest.approx(float((found.images - x).square().mean()), rel=1e-4)
     operator = OPERATORS["denoise"](image_shape=(1, 8, 8), seed=0)
     denoised = restored(prior, x, operator, 0.3)
     mse = (denoised.images - x).square().flatten(1).mean(1)
-    assert facts["restoration"]["noise of 0.3"]["psnr"] == pytest.approx(float((-10 * mse.log10()).mean()), rel=1e-3)
+    assert facts.restoration["noise of 0.3"].psnr == pytest.approx(float((-10 * mse.log10()).mean()), rel=1e-3)
     assert (denoised.shown - x).std() > 0.1
 
 
 def test_only_a_flow_inverts_without_error(comparison: Comparison) -> None:
-    errors = {each.facts["family"]: each.facts["reconstruction_error"] for each in comparison.found}
+    errors = {each.family: each.reconstruction_error for each in comparison.runs}
     assert errors.pop("Glow") < 1e-8
     assert min(errors.values()) > 1e-4
 
 
 def test_likelihood_stands_where_there_is_one(comparison: Comparison, runs: dict[str, Path]) -> None:
-    told = {name: each.facts for name, each in zip(runs, comparison.found, strict=True)}
-    assert told["gan"]["bits_per_dim"] is None
-    assert told["glo"]["likelihood"] == "none"
-    assert "D = 64" in told["glow"]["likelihood"]
-    assert "variational dequantisation" in told["glow"]["likelihood"]
-    nats = torch.tensor(told["vae"]["nats"])
-    assert told["vae"]["bits_per_dim"] == pytest.approx(float(bits_per_dim(nats, 64)))
+    found = dict(zip(runs, comparison.runs, strict=True))
+    assert found["gan"].bits_per_dim is None
+    assert found["glo"].likelihood == "none"
+    assert "D = 64" in found["glow"].likelihood
+    assert "variational dequantisation" in found["glow"].likelihood
+    nats = torch.tensor(found["vae"].nats)
+    assert found["vae"].bits_per_dim == pytest.approx(float(bits_per_dim(nats, 64)))
 
 
 def test_a_cross_entropy_has_no_likelihood(tmp_path: Path) -> None:
     path = _train(tmp_path / "vae", "vae", likelihood="bernoulli")
-    comparison = Comparison([path], HELD_OUT, count=2)
-    list(comparison.measure())
-    assert comparison.found[0].facts["likelihood"] == "none"
+    assert _compared(_settings(tmp_path / "out", [path])).runs[0].likelihood == "none"
 
 
-def test_table_and_numbers_are_saved(comparison: Comparison, tmp_path: Path) -> None:
-    save(comparison.found, tmp_path / "out")
-    with (tmp_path / "out" / "table.csv").open() as file:
-        assert list(csv.reader(file)) == table_of(comparison.found)
-    saved = json.loads((tmp_path / "out" / "comparison.json").read_text())["runs"]
-    assert saved == [each.facts for each in comparison.found]
-    rows = {row[0]: row[1:] for row in table_of(comparison.found)}
+def test_table_numbers_and_figure_are_saved(comparison: Comparison) -> None:
+    out, experiment = comparison.settings.out, EXPERIMENTS["compare"]
+    with (out / TABLE).open() as file:
+        assert list(csv.reader(file)) == comparison_rows(comparison.runs)
+    saved = json.loads((out / COMPARISON).read_text())["runs"]
+    assert saved == [each.model_dump() for each in comparison.runs]
+    rows = {row[0]: row[1:] for row in comparison_rows(comparison.runs)}
     assert rows["log-likelihood"][:2] == ["none", "none"]
     assert "bits/dim" in rows["log-likelihood"][2]
+    assert experiment.told(comparison)[-1] == f"{comparison.runs[-1].run}: log-likelihood by " + (
+        comparison.runs[-1].likelihood
+    )
+    assert experiment.figures is not None
+    assert experiment.figures(comparison.settings, comparison) == {"table": out / TABLE, "figure": out / FIGURE}
+    assert (out / FIGURE).stat().st_size > 1000
+
+
+def test_an_interrupted_comparison_measures_what_is_left(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(tmp_path / "out", [runs["vae"], runs["glo"]])
+    whole = _compared(_settings(tmp_path / "whole", [runs["vae"], runs["glo"]]))
+    task = carry_out(EXPERIMENTS["compare"], settings)
+    for stage in task:
+        if stage.what == f"{runs['vae']}: measured":
+            break
+    task.close()
+    left = read_result(settings.out / COMPARISON, Comparison)
+    assert left is not None
+    assert not left.is_complete
+    measured: list[torch.Tensor] = []
+    monkeypatch.setattr(module, "inverted", lambda prior, x: measured.append(x) or inverted(prior, x))
+    found = _compared(settings)
+    assert len(measured) == 1
+    assert found.runs[0] == left.runs[0]
+    assert [each.reconstruction_error for each in found.runs] == [each.reconstruction_error for each in whole.runs]
+    ours, others = (load_file(folder / IMAGES) for folder in (settings.out, tmp_path / "whole"))
+    assert ours.keys() == others.keys()
+    assert all(torch.equal(value, others[name]) for name, value in ours.items())
+
+
+def test_runs_that_were_trained_further_are_measured_again(runs: dict[str, Path], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(runs["vae"], tmp_path / "vae"))
+    settings = _settings(tmp_path / "out", [copy, runs["glo"]])
+    task = carry_out(EXPERIMENTS["compare"], settings)
+    while next(task).what != f"{copy}: measured":
+        pass
+    task.close()
+    prepared = resumed_run(copy, {"images_seen": 64})
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    assert _compared(settings).runs[0].images_seen == 64
+
+
+def test_a_folder_of_something_else_is_left_alone(runs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "table.csv").write_text("mine")
+    with pytest.raises(GenpriorError, match=r"out: .*out exists and holds no comparison; choose another folder"):
+        _first_stage(_settings(tmp_path / "out", [runs["vae"]]))
+    with pytest.raises(GenpriorError, match="out: expected the name of a folder, got"):
+        _first_stage(_settings(tmp_path / "out" / "table.csv", [runs["vae"]]))
+
+
+def test_a_finished_comparison_is_not_replaced(comparison: Comparison) -> None:
+    with pytest.raises(GenpriorError, match=r"comparison.json exists; replace it with --overwrite"):
+        _first_stage(comparison.settings)
 
 
 def test_inversion_is_timed_for_each_image(runs: dict[str, Path]) -> None:
@@ -120,14 +202,14 @@ def test_inversion_is_timed_for_each_image(runs: dict[str, Path]) -> None:
     assert 0 < found.seconds < 60
 
 
-def test_different_data_are_told(runs: dict[str, Path]) -> None:
+def test_different_data_are_noted(runs: dict[str, Path], tmp_path: Path) -> None:
     file = runs["gan"] / "config.json"
     before = file.read_text()
     file.write_text(before.replace('"digits[:64]"', '"mnist:all"'))
     try:
-        comparison = Comparison([runs["gan"], runs["vae"]], HELD_OUT, count=2)
-        assert any("trained on different data: digits[:64], mnist:all" in note for note in comparison.notes)
-        assert not any("may hold these images" in note for note in comparison.notes)
+        notes = _first_stage(_settings(tmp_path / "out", [runs["gan"], runs["vae"]])).notes
+        assert any("trained on different data: digits[:64], mnist:all" in note for note in notes)
+        assert not any("may hold these images" in note for note in notes)
     finally:
         file.write_text(before)
 
@@ -143,6 +225,9 @@ def test_different_data_are_told(runs: dict[str, Path]) -> None:
         ("digits[:64]", "digits[64:]", False),
         ("digits", "digits[64:]", True),
         ("mnist", "fashion-mnist:test", False),
+        ("mnist:split=test", "mnist:test[:100]", True),
+        ("mnist:split=all", "mnist:train", True),
+        ("emnist:letters, split=test", "emnist:train,letters", False),
     ],
 )
 def test_images_that_a_run_may_have_seen_are_known(trained: str, held_out: str, expected: bool) -> None:
@@ -169,34 +254,34 @@ def test_the_likelihood_of_a_vae_is_its_bound_times_the_width_of_a_level(runs: d
 
 
 @pytest.mark.parametrize("held_out", ["digits[:1]", "nowhere", "digits:test"])
-def test_held_out_images_that_cannot_be_used_are_named(runs: dict[str, Path], held_out: str) -> None:
+def test_held_out_images_that_cannot_be_used_are_named(runs: dict[str, Path], tmp_path: Path, held_out: str) -> None:
     with pytest.raises(GenpriorError, match=r"^held_out: "):
-        Comparison([runs["vae"]], held_out)
+        _first_stage(_settings(tmp_path / "out", [runs["vae"]], held_out))
 
 
 def test_images_of_different_shapes_are_not_compared(runs: dict[str, Path], tmp_path: Path) -> None:
     other = _train(tmp_path / "large", "vae", size=12)
     with pytest.raises(GenpriorError, match=r"these make different ones .*1x8x8.*1x12x12"):
-        Comparison([runs["vae"], other], HELD_OUT)
+        _first_stage(_settings(tmp_path / "out", [runs["vae"], other]))
 
 
-def test_points_are_not_compared(make_run: Callable[..., Run]) -> None:
+def test_points_are_not_compared(make_run: Callable[..., Run], tmp_path: Path) -> None:
     with pytest.raises(GenpriorError, match="models points; images are compared"):
-        Comparison([make_run().path], HELD_OUT)
+        _first_stage(_settings(tmp_path / "out", [make_run().path]))
 
 
 def test_an_untrained_run_is_found_at_once(runs: dict[str, Path], tmp_path: Path) -> None:
     prepared = new_run(tmp_path / "new", parse_config({"family": "vae", **TINY, **SETTINGS["vae"]}))
     with pytest.raises(GenpriorError, match=r"run: .*new has no checkpoint; train it first"):
-        Comparison([runs["gan"], prepared.run.path], HELD_OUT)
+        _first_stage(_settings(tmp_path / "out", [runs["gan"], prepared.run.path]))
 
 
-def test_held_out_images_must_be_named_where_the_data_have_none(runs: dict[str, Path]) -> None:
+def test_held_out_images_must_be_named_where_the_data_have_none(runs: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(GenpriorError, match=r"held_out: digits\[:64\] has no test images of its own"):
-        Comparison([runs["vae"]])
+        _first_stage(_settings(tmp_path / "out", [runs["vae"]], None))
 
 
 @pytest.mark.parametrize("count", [1, 0, -3])
-def test_one_image_is_too_few(runs: dict[str, Path], count: int) -> None:
+def test_one_image_is_too_few(runs: dict[str, Path], tmp_path: Path, count: int) -> None:
     with pytest.raises(GenpriorError, match=rf"count: expected at least 2 images, got {count}"):
-        Comparison([runs["vae"]], HELD_OUT, count=count)
+        _first_stage(_settings(tmp_path / "out", [runs["vae"]], count=count))

@@ -16,12 +16,13 @@ from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
-from genprior.runs.metrics import METRICS
+from genprior.runs.experiment import carry_out, read_result
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import append_event
-from genprior.scoring import diagnosis_experiment as diagnose
-from genprior.scoring.diagnosis_experiment import FILE, Examination, _with_scores
+from genprior.scoring import diagnosis_experiment as module
+from genprior.scoring.diagnosis_experiment import with_scores
+from genprior.scoring.experiments import DIAGNOSIS, EXPERIMENTS, METRICS, DiagnosisResult, DiagnosisSettings, Evaluation
 from tiny_run import make_tiny_run
 
 
@@ -39,23 +40,27 @@ def _trained(path: Path, **changes: object) -> Path:
     return path
 
 
-def _examined(path: Path, root: Path) -> Examination:
-    examination = Examination(path, data_root=root)
-    fractions = [stage.fraction for stage in examination.examine()]
+def _diagnosed(path: Path, root: Path, judge: str | None = None) -> DiagnosisResult:
+    task = carry_out(EXPERIMENTS["diagnose"], DiagnosisSettings(run=path, judge=judge, data_root=root))
+    fractions = [stage.fraction for stage in task]
     assert fractions == sorted(fractions)
-    assert fractions[-1] == 1
-    return examination
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    found = read_result(path / DIAGNOSIS, DiagnosisResult)
+    assert found is not None
+    return found
 
 
 def test_a_weak_generator_loses_and_the_verdict_is_saved(tmp_path: Path, root: Path) -> None:
     run = _trained(tmp_path / "run", generator_learning_rate=1e-9, discriminator_learning_rate=0.01)
-    examination = _examined(run, root)
-    assert examination.found is not None
-    assert examination.found.verdict == "discriminator wins"
-    saved = json.loads((run / FILE).read_text())
+    found = _diagnosed(run, root)
+    assert found.verdict == "discriminator wins"
+    saved = json.loads((run / DIAGNOSIS).read_text())
     assert (saved["verdict"], saved["is_ill"], saved["images_seen"]) == ("discriminator wins", True, 2016)
     assert saved["signs"][-1]["until_images"] == 2016
-    assert saved["remedy"]
+    lines = EXPERIMENTS["diagnose"].told(found)
+    assert lines[0] == f"{run}: discriminator wins since {saved['since_images']:,} images"
+    assert lines[1] == f"  {saved['evidence'][0]}"
+    assert f"  remedy: {saved['remedy']}" in lines
 
 
 def test_a_run_that_stopped_is_not_finite(tmp_path: Path, root: Path) -> None:
@@ -69,23 +74,21 @@ def test_a_run_that_stopped_is_not_finite(tmp_path: Path, root: Path) -> None:
         "rate": None,
     }
     append_event(open_run(run), event)
-    found = _examined(run, root).found
-    assert found is not None
+    found = _diagnosed(run, root)
     assert found.verdict == "non-finite"
     assert found.evidence[0] == "step 9 was not finite: generator_loss"
 
 
 def test_a_short_record_is_told_and_samples_judged_alone(tmp_path: Path, root: Path) -> None:
-    examination = _examined(make_tiny_run(tmp_path / "run"), root)
-    assert any("signs need 50: samples alone were judged" in note for note in examination.notes)
+    found = _diagnosed(make_tiny_run(tmp_path / "run"), root)
+    assert any("signs need 50: samples alone were judged" in note for note in found.notes)
 
 
 def test_a_run_that_went_on_after_a_stop_is_not_held_to_it(tmp_path: Path, root: Path) -> None:
     run = make_tiny_run(tmp_path / "run")
     event = {"event": "stopped", "step": 2, "images_seen": 16, "not_finite": ["x"], "back_to": 0, "rate": None}
     append_event(open_run(run), event)
-    found = _examined(run, root).found
-    assert found is not None
+    found = _diagnosed(run, root)
     assert found.verdict != "non-finite"
 
 
@@ -93,10 +96,12 @@ def _metrics(images: int) -> dict[str, Any]:
     ends = {"value": 0.9, "low": 0.8, "high": 1.0}
     score = {"title": "precision", "better": "higher", "unit": "share", **ends, "floor": ends}
     classes = {"names": ["0"], "counts": [1], "expected": [1.0], "chi_square": 0.0, "floor_chi_square": 0.0}
+    classes |= {"degrees": 0, "p_value": 1.0}
     judge = {"data": "digits", "accuracy": 0.99, "hash": "abc"}
     rest = {"modes": {"found": 3, "of": 10}, "notes": [], "held_out": "digits"}
     numbers = {"images_seen": images, "samples": 1000, "real": 1000}
-    return {**numbers, **rest, "judge": judge, "classes": classes, "scores": {"precision": score}}
+    found = {"judge": judge, "classes": classes, "scores": {"precision": score}}
+    return {"settings": {"run": "run"}, **numbers, **rest, **found}
 
 
 @pytest.mark.parametrize(
@@ -105,14 +110,18 @@ def _metrics(images: int) -> dict[str, Any]:
     ids=["fresh", "stale", "few", "damaged"],
 )
 def test_kept_scores_are_used_where_they_are_whole_and_fresh(
-    change: dict[str, Any], is_used: bool, tmp_path: Path, root: Path
+    change: dict[str, Any], is_used: bool, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(settings: object) -> None:
+        raise GenpriorError("none", argument="judge")
+
+    monkeypatch.setattr(module, "load_evaluation_inputs", refuse)
     run = _trained(tmp_path / "run", images_seen=48, generator_learning_rate=0.01)
     checkpoint, _ = load_checkpoint(run / "checkpoint")
     assert checkpoint is not None
     (run / METRICS).write_text(json.dumps({**_metrics(checkpoint.images_seen), **change}))
-    examination = Examination(run, data_root=root)
-    assert (examination._kept_metrics() is not None) == is_used
+    is_measured = "no classifier looked at the samples: none" in _diagnosed(run, root).notes
+    assert is_measured == (not is_used)
 
 
 @pytest.mark.parametrize(
@@ -122,27 +131,26 @@ def test_what_scores_are_not_made_for_is_not_taken_from_them(
     samples: int, has_held_out: bool, expected: tuple[object, object]
 ) -> None:
     metrics = {**_metrics(48), "samples": samples}
-    metrics["scores"]["memorisation"] = {"value": 0.7}
-    found = _with_scores(Sampled(1.0), metrics, has_held_out)
+    metrics["scores"]["memorisation"] = {**metrics["scores"]["precision"], "value": 0.7}
+    found = with_scores(Sampled(1.0), Evaluation.model_validate(metrics), has_held_out)
     assert (found.modes, found.copies) == expected
     del metrics["scores"]["precision"]
-    assert _with_scores(Sampled(1.0), metrics, has_held_out).precision is None
+    assert with_scores(Sampled(1.0), Evaluation.model_validate(metrics), has_held_out).precision is None
 
 
 def test_data_that_no_classifier_judges_are_told(tmp_path: Path, root: Path) -> None:
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8))
-    examination = _examined(_trained(tmp_path / "run", data=str(tmp_path / "images.npy")), root)
-    assert "whether the samples are copies is not known" in examination.notes[0]
-    assert "no classifier looked at the samples" in examination.notes[1]
-    assert "--judge" in examination.notes[1]
+    notes = _diagnosed(_trained(tmp_path / "run", data=str(tmp_path / "images.npy")), root).notes
+    assert "whether the samples are copies is not known" in notes[0]
+    assert "no classifier looked at the samples" in notes[1]
+    assert "--judge" in notes[1]
 
 
 def test_points_are_judged_by_their_record_and_spread(
     make_run: Callable[..., object], tmp_path: Path, root: Path
 ) -> None:
     make_run(images_seen=4000)
-    found = _examined(tmp_path / "run", root).found
-    assert found is not None
+    found = _diagnosed(tmp_path / "run", root)
     assert found.verdict == "healthy"
 
 
@@ -172,10 +180,9 @@ def test_points_that_miss_modes_are_called_collapsed(
     data = load_data("ring")
     assert data.labels is not None
     x = data.take((data.labels < modes).nonzero()[:2000, 0])
-    monkeypatch.setattr(diagnose, "load_prior", lambda path: Drawn(x))
-    monkeypatch.setattr(diagnose.Examination, "_is_young", lambda self, images: False)
-    found = _examined(tmp_path / "run", root).found
-    assert found is not None
+    monkeypatch.setattr(module, "load_prior", lambda path: Drawn(x))
+    monkeypatch.setattr(module.Examined, "is_young", lambda self, data: False)
+    found = _diagnosed(tmp_path / "run", root)
     assert (found.verdict, found.evidence) == (verdict, told)
 
 
@@ -185,7 +192,7 @@ def test_without_a_checkpoint_it_is_one_line(what: str, tmp_path: Path) -> None:
         new_run(tmp_path / "run", GANConfig(data="digits"))
     expected = {"untrained": "has no checkpoint of a trained model", "nothing": "is not a run"}[what]
     with pytest.raises(GenpriorError, match=expected):
-        Examination(tmp_path / "run")
+        next(carry_out(EXPERIMENTS["diagnose"], DiagnosisSettings(run=tmp_path / "run")))
 
 
 def test_the_exit_code_tells(genprior: Callable[..., str], tmp_path: Path, root: Path) -> None:

@@ -15,11 +15,15 @@ from genprior.evaluation.scores import SCORES
 from genprior.families import parse_config
 from genprior.images import write_image
 from genprior.judges.classifier_judge import FOLDER
+from genprior.progress import result_of
 from genprior.runs.execute import execute
-from genprior.runs.metrics import METRICS
+from genprior.runs.experiment import carry_out, read_result
+from genprior.runs.files import write_json
 from genprior.runs.prepare import new_run
-from genprior.runs.run_folder import Run, write_json
-from genprior.scoring.evaluation_experiment import Evaluation
+from genprior.runs.run_folder import Run
+from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
+from genprior.scoring.experiments import EXPERIMENTS, METRICS, ClassHistogram, Evaluation, EvaluationSettings
+from genprior.settings import validated
 from tiny_judge import load_tiny, make_tiny_judge
 
 TINY = {"data": "digits[:400]", "size": 8, "batch_size": 8, "images_seen": 48, "threads": 1, "precision": "float32"}
@@ -44,15 +48,31 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _train(tmp_path_factory.mktemp("runs") / "vae")
 
 
+def _settings(run: Path, root: Path, **changes: object) -> EvaluationSettings:
+    return validated(EvaluationSettings, {"run": run, "data_root": root, **changes})
+
+
+def _inputs(run: Path, root: Path, **changes: object) -> EvaluationInputs:
+    return load_evaluation_inputs(_settings(run, root, **changes))
+
+
+def _first_stage(run: Path, root: Path, **changes: object) -> None:
+    next(carry_out(EXPERIMENTS["evaluate"], _settings(run, root, **changes)))
+
+
 def _evaluated(run: Path, root: Path, **changes: object) -> dict:
-    settings = {"held_out": HELD_OUT, "judge": "digits", "count": 60, "inversions": 2, **changes}
-    evaluation = Evaluation(run, data_root=root, **settings)
-    shares = [stage.fraction for stage in evaluation.measure()]
+    given = {"held_out": HELD_OUT, "judge": "digits", "count": 60, "inversions": 2, **changes}
+    shares: list[float] = []
+    task = carry_out(EXPERIMENTS["evaluate"], _settings(run, root, **given))
+    try:
+        while True:
+            shares.append(next(task).fraction)
+    except StopIteration as end:
+        found = end.value
     assert shares == sorted(shares)
-    assert 0 < shares[0] <= shares[-1] == 1
-    saved = json.loads((run / METRICS).read_text())
-    assert saved == evaluation.metrics
-    return saved
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert read_result(run / METRICS, Evaluation) == found
+    return json.loads((run / METRICS).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -131,19 +151,36 @@ def test_scores_that_need_more_images_are_left_out_and_told(run: Path, root: Pat
 
 
 def test_notes_tell_how_many_were_asked_for_and_what_may_have_been_seen(run: Path, root: Path) -> None:
-    notes = Evaluation(run, held_out="digits[300:]", data_root=root).notes
+    notes = _inputs(run, root, held_out="digits[300:]").notes
     assert "400 samples; real against real: 400 images of digits[:400] against 400 of digits[300:]" in notes[0]
-    assert notes[1].startswith("10,000 samples were asked for")
+    assert notes[1].startswith("10,000 samples are not compared")
     assert "which may hold the images of digits[300:]" in notes[2]
 
 
-def test_looking_finds_the_same_and_writes_nothing(run: Path, root: Path, tmp_path: Path) -> None:
+def test_measuring_alone_finds_the_same_and_writes_nothing(run: Path, root: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
-    evaluation = Evaluation(copy, 60, HELD_OUT, "digits", data_root=root, inversions=2)
+    inputs = _inputs(copy, root, count=60, held_out=HELD_OUT, judge="digits", inversions=2)
     written = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    assert list(evaluation.look())[-1].fraction == 1
+    found = result_of(measure_scores(inputs))
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == written
-    assert evaluation.metrics == _evaluated(copy, root)
+    assert found.model_dump(mode="json") == _evaluated(copy, root)
+
+
+def test_words_are_those_of_the_scores(metrics: dict, run: Path) -> None:
+    found = Evaluation.model_validate(metrics)
+    lines = EXPERIMENTS["evaluate"].told(found)
+    assert lines[0].split() == ["samples", "real", "against", "real", "better"]
+    recall = found.scores["recall"]
+    (line,) = [each for each in lines if each.startswith("recall")]
+    assert line.split("  ")[-1] == "higher"
+    assert f"{recall.value:.4g} [{recall.low:.4g}, {recall.high:.4g}]" in line
+    assert f"classes found: {found.modes.found} of 10" in lines
+    assert lines[-1].startswith("judge: classifier of digits, accuracy 9")
+
+
+def test_a_histogram_without_a_name_for_each_class_is_damaged(metrics: dict) -> None:
+    with pytest.raises(GenpriorError, match="as many counts as names"):
+        validated(ClassHistogram, {**metrics["classes"], "names": ["0"]})
 
 
 # Bad input.
@@ -155,7 +192,7 @@ def test_an_unlabelled_folder_needs_a_judge(tmp_path: Path, root: Path) -> None:
         write_image(image, tmp_path / "photos" / f"{i}.png")
     run = _train(tmp_path / "run", data=str(tmp_path / "photos"))
     with pytest.raises(GenpriorError, match=r"judge: .*photos has no labels .* with --judge, such as --judge mnist"):
-        Evaluation(run, held_out=HELD_OUT, data_root=root)
+        _first_stage(run, root, held_out=HELD_OUT)
     metrics = _evaluated(run, root)
     assert metrics["judge"]["data"] == "digits"
     assert metrics["samples"] == 40
@@ -164,38 +201,38 @@ def test_an_unlabelled_folder_needs_a_judge(tmp_path: Path, root: Path) -> None:
 @pytest.mark.parametrize(("count", "expected"), [(3, 3), (0, 0), (-5, -5)])
 def test_a_handful_of_samples_is_too_few_for_any_score(run: Path, root: Path, count: int, expected: int) -> None:
     with pytest.raises(GenpriorError, match=rf"count: no score is defined for fewer samples than 4, got {expected}"):
-        Evaluation(run, count, HELD_OUT, data_root=root)
+        _first_stage(run, root, count=count, held_out=HELD_OUT)
 
 
 def test_a_handful_of_held_out_images_is_too_few(run: Path, root: Path) -> None:
     with pytest.raises(GenpriorError, match="held_out: no score is defined for fewer held-out images than 4, got 2"):
-        Evaluation(run, held_out="digits[400:402]", data_root=root)
+        _first_stage(run, root, held_out="digits[400:402]")
 
 
 def test_one_inversion_is_too_few(run: Path, root: Path) -> None:
     with pytest.raises(GenpriorError, match="inversions: expected 0 for none, or at least 2, got 1"):
-        Evaluation(run, held_out=HELD_OUT, data_root=root, inversions=1)
+        _first_stage(run, root, held_out=HELD_OUT, inversions=1)
 
 
 def test_held_out_images_must_be_named_where_the_data_have_none(run: Path, root: Path) -> None:
     with pytest.raises(GenpriorError, match=r"held_out: digits\[:400\] has no test images of its own"):
-        Evaluation(run, data_root=root)
+        _first_stage(run, root)
 
 
 def test_held_out_images_that_cannot_be_used_are_named(run: Path, root: Path) -> None:
     with pytest.raises(GenpriorError, match=r"^held_out: unknown data set"):
-        Evaluation(run, held_out="nowhere", data_root=root)
+        _first_stage(run, root, held_out="nowhere")
 
 
 def test_points_are_refused(make_run: Callable[..., Run], root: Path) -> None:
     with pytest.raises(GenpriorError, match="models points, which no classifier sees; runs of images are evaluated"):
-        Evaluation(make_run().path, data_root=root)
+        _first_stage(make_run().path, root)
 
 
 def test_an_untrained_run_is_refused(tmp_path: Path, root: Path) -> None:
     prepared = new_run(tmp_path / "new", parse_config({"family": "vae", **TINY, **SETTINGS["vae"]}))
     with pytest.raises(GenpriorError, match=r"run: .*new has no checkpoint; train it first"):
-        Evaluation(prepared.run.path, held_out=HELD_OUT, data_root=root)
+        _first_stage(prepared.run.path, root, held_out=HELD_OUT)
 
 
 def test_data_that_changed_since_training_are_refused(run: Path, root: Path, tmp_path: Path) -> None:
@@ -203,11 +240,11 @@ def test_data_that_changed_since_training_are_refused(run: Path, root: Path, tmp
     environment = json.loads((copy / "environment.json").read_text())
     write_json(copy / "environment.json", {**environment, "data_sha256": "0"})
     with pytest.raises(GenpriorError, match=r"run: digits\[:400\] is no longer what .* was trained on"):
-        Evaluation(copy, held_out=HELD_OUT, data_root=root)
+        _first_stage(copy, root, held_out=HELD_OUT)
 
 
 def test_samples_that_are_not_finite_are_told(run: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluation = Evaluation(run, 10, HELD_OUT, "digits", data_root=root)
-    monkeypatch.setattr(evaluation.inputs.prior, "sample", lambda count, _: torch.full((count, 1, 8, 8), torch.nan))
+    inputs = _inputs(run, root, count=10, held_out=HELD_OUT, judge="digits")
+    monkeypatch.setattr(inputs.prior, "sample", lambda count, _: torch.full((count, 1, 8, 8), torch.nan))
     with pytest.raises(GenpriorError, match=r"run: samples of .* are not finite: its training has diverged"):
-        list(evaluation.measure())
+        result_of(measure_scores(inputs))

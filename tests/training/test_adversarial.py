@@ -20,10 +20,11 @@ from genprior.families import GANConfig
 from genprior.models import dcgan, mlp
 from genprior.models.players import Players
 from genprior.seeding import initialised
-from genprior.training.adversarial import GAN
-from genprior.training.loop import Batch, Step, train
+from genprior.training.adversarial import GAN, AdversarialSettings
+from genprior.training.loop import Batch, Budget, Step, train
 from genprior.training.losses import LOSSES, AdversarialLoss
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings
+from genprior.training.processes import Placement
 
 SHAPE = (1, 8, 8)
 RECORD = {
@@ -61,11 +62,12 @@ def _floats(low: float, high: float, count: int = 20) -> Dataset:
 
 
 def _small_players(seed: int = 0) -> Players:
-    return initialised(lambda: Players(dcgan.Generator(SHAPE, 5, 4), dcgan.Discriminator(SHAPE, 4)), seed)
+    return initialised(lambda: Players(dcgan.DCGANGenerator(SHAPE, 5, 4), dcgan.dcgan_discriminator(SHAPE, 4)), seed)
 
 
 def _gan(seed: int = 0, dtype: torch.dtype = torch.float32, loss: str = "non-saturating", turns: int = 2) -> GAN:
-    return GAN(_small_players(seed), LOSSES[loss](), batch_size=6, discriminator_updates=turns, dtype=dtype)
+    settings = AdversarialSettings(batch_size=6, discriminator_updates=turns)
+    return GAN(_small_players(seed), LOSSES[loss](), settings, Placement(dtype))
 
 
 def _snapshot(gan: GAN) -> State:
@@ -78,7 +80,7 @@ def _batch(gan: GAN, data: Dataset) -> Batch:
 
 
 def _update(gan: GAN, data: Dataset, seed: int = 0) -> State:
-    return gan.update(_batch(gan, data), torch.Generator().manual_seed(seed))
+    return gan.update(_batch(gan, data), 0.0, torch.Generator().manual_seed(seed))
 
 
 def _assert_bit_equal(got: State, expected: State) -> None:
@@ -101,11 +103,11 @@ TRANSPORTS: dict[str, Callable[[State], State]] = {
 def test_going_on_from_a_state_equals_an_uninterrupted_run(dtype: torch.dtype, transport: str) -> None:
     data, whole, rest = _images(), _gan(0, dtype), _gan(1, dtype)
     records = []
-    for step in train(whole, data, seed=3, limit=72):
+    for step in train(whole, data, Budget(images=72), seed=3):
         records.append(step.record)
         if step.images_seen == 36:
             rest.load_state_dict(TRANSPORTS[transport](_snapshot(whole)))
-    resumed = [step.record for step in train(rest, data, seed=3, images_seen=36, limit=72)]
+    resumed = [step.record for step in train(rest, data, Budget(images=72), seed=3, images_seen=36)]
     _assert_bit_equal(rest.state_dict(), whole.state_dict())
     z = whole.latents(4, torch.Generator().manual_seed(0))
     assert torch.equal(rest.sample(z), whole.sample(z))
@@ -117,7 +119,7 @@ def test_a_state_holds_both_players_the_average_both_optimisers_and_turns() -> N
     gan = _gan()
     groups = {"generator", "discriminator", "average", "turns"}
     assert {name.partition("/")[0] for name in gan.state_dict()} == groups
-    list(train(gan, _images(), limit=1))
+    list(train(gan, _images(), Budget(images=1)))
     names = gan.state_dict().keys()
     assert {name.partition("/")[0] for name in names} == groups | {"generator_adam", "discriminator_adam"}
     assert "generator/layers.0.weight" in names
@@ -129,24 +131,24 @@ def test_training_needs_no_more_than_the_state_after_loading_over_a_trained_one(
     """What an algorithm has learned before leaves no trace once a state is loaded."""
     data, first, second = _images(), _gan(), _gan()
     start = _snapshot(first)
-    list(train(second, data, seed=9, limit=36))
+    list(train(second, data, Budget(images=36), seed=9))
     second.load_state_dict(start)
     for gan in (first, second):
-        list(train(gan, data, seed=3, limit=24))
+        list(train(gan, data, Budget(images=24), seed=3))
     _assert_bit_equal(second.state_dict(), first.state_dict())
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
     first, second = _gan(), _gan()
     for gan in (first, second):
-        list(train(gan, _images(), seed=3, limit=36))
+        list(train(gan, _images(), Budget(images=36), seed=3))
     _assert_bit_equal(first.state_dict(), second.state_dict())
 
 
 def test_another_seed_gives_another_run() -> None:
     first, second = _gan(), _gan()
-    list(train(first, _images(), seed=3, limit=12))
-    list(train(second, _images(), seed=4, limit=12))
+    list(train(first, _images(), Budget(images=12), seed=3))
+    list(train(second, _images(), Budget(images=12), seed=4))
     name = "generator/layers.0.weight"
     assert not torch.equal(first.state_dict()[name], second.state_dict()[name])
 
@@ -243,7 +245,7 @@ def test_gradients_do_not_pile_up_from_step_to_step() -> None:
 def _seen_by_the_discriminator(gan: GAN, batch: Batch) -> list[Tensor]:
     seen: list[Tensor] = []
     handle = gan.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
-    gan.update(batch, torch.Generator().manual_seed(0))
+    gan.update(batch, 0.0, torch.Generator().manual_seed(0))
     handle.remove()
     return seen
 
@@ -264,7 +266,7 @@ def test_an_update_counts_all_its_images() -> None:
 
 def test_samples_come_from_the_averaged_generator_in_evaluation_mode() -> None:
     gan = _gan()
-    list(train(gan, _images(), limit=60))
+    list(train(gan, _images(), Budget(images=60)))
     z = gan.latents(4, torch.Generator().manual_seed(0))
     x = gan.sample(z)
     torch.testing.assert_close(x, gan.average.network(z), rtol=0, atol=0)
@@ -330,16 +332,13 @@ def test_the_record_equals_a_computation_by_hand(
     gan = GAN(
         _hand_made_players(v, w, b),
         loss,
-        batch_size=4,
-        discriminator_updates=1,
-        generator_adam=AdamSettings(rate),
-        discriminator_adam=AdamSettings(rate),
-        dtype=torch.float64,
+        AdversarialSettings(4, 1, AdamSettings(rate), AdamSettings(rate)),
+        Placement(torch.float64),
     )
     v, w, b = (float(torch.tensor(value)) for value in (v, w, b))  # parameters were made in float32
     x = torch.tensor([-1.0, 0.5, 2.0, 4.0], dtype=torch.float64)
     z = torch.randn(4, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))[:, 0]
-    record = gan.update(Batch(x[:, None, None, None], torch.arange(4)), torch.Generator().manual_seed(0))
+    record = gan.update(Batch(x[:, None, None, None], torch.arange(4)), 0.0, torch.Generator().manual_seed(0))
 
     real, fake = w * x + b, w * v * z + b
     by_real, by_fake = slopes(real, fake)
@@ -381,7 +380,7 @@ def test_the_record_is_that_of_the_last_turn() -> None:
 
 
 def test_a_logit_of_zero_calls_an_image_fake() -> None:
-    gan = GAN(_hand_made_players(1.0, 0.0, 0.0), LOSSES["hinge"](), batch_size=4, discriminator_updates=1)
+    gan = GAN(_hand_made_players(1.0, 0.0, 0.0), LOSSES["hinge"](), AdversarialSettings(4, 1))
     record = _update(gan, Dataset("points", torch.ones(4, 1, 1, 1)))
     assert (float(record["accuracy_real"]), float(record["accuracy_fake"])) == (0.0, 1.0)
     assert (float(record["d_real"]), float(record["d_fake"])) == (0.5, 0.5)
@@ -390,7 +389,7 @@ def test_a_logit_of_zero_calls_an_image_fake() -> None:
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 def test_a_record_holds_finite_scalars_under_known_names(dtype: torch.dtype, loss: str) -> None:
-    for step in train(_gan(dtype=dtype, loss=loss), _images(), limit=36):
+    for step in train(_gan(dtype=dtype, loss=loss), _images(), Budget(images=36)):
         assert step.record.keys() == RECORD
         for name, value in step.record.items():
             assert value.shape == (), name
@@ -402,8 +401,10 @@ def test_a_record_holds_finite_scalars_under_known_names(dtype: torch.dtype, los
 
 
 def _point_gan() -> GAN:
-    players = initialised(lambda: Players(mlp.Generator((2, 1, 1), 2, 8, 2), mlp.Discriminator((2, 1, 1), 8, 2)), 0)
-    return GAN(players, LOSSES["non-saturating"](), batch_size=6, discriminator_updates=1)
+    players = initialised(
+        lambda: Players(mlp.MLPGenerator((2, 1, 1), 2, 8, 2), mlp.MLPDiscriminator((2, 1, 1), 8, 2)), 0
+    )
+    return GAN(players, LOSSES["non-saturating"](), AdversarialSettings(6, 1))
 
 
 def _points(count: int = 6) -> Dataset:
@@ -441,7 +442,7 @@ def test_a_real_value_that_is_not_finite_is_counted(value: float) -> None:
 # What does not fit is refused.
 
 
-class TanhGenerator(dcgan.Generator):
+class TanhGenerator(dcgan.DCGANGenerator):
     """A generator for images in [-1, 1], which says so."""
 
     output_range = (-1.0, 1.0)
@@ -458,8 +459,8 @@ class WronglyLabelledGenerator(TanhGenerator):
 
 
 def _with(generator: Callable[[], nn.Module], seed: int = 0) -> GAN:
-    players = initialised(lambda: Players(generator(), mlp.Discriminator(SHAPE, 4, 1)), seed)
-    return GAN(players, LOSSES["hinge"](), batch_size=6, discriminator_updates=1)
+    players = initialised(lambda: Players(generator(), mlp.MLPDiscriminator(SHAPE, 4, 1)), seed)
+    return GAN(players, LOSSES["hinge"](), AdversarialSettings(6, 1))
 
 
 RANGES = [(0, 255), (0, 40), (200, 255), (110, 150)]  # of images: all, dark, light, flat
@@ -477,24 +478,24 @@ def test_a_tanh_generator_is_refused_for_images(kind: type[TanhGenerator], bound
 @pytest.mark.parametrize("bounds", RANGES, ids=str)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_sigmoid_generator_is_accepted_for_all_images(seed: int, bounds: tuple[int, int]) -> None:
-    _with(lambda: dcgan.Generator(SHAPE, 5, 4), seed).check(_images(20, *bounds))
+    _with(lambda: dcgan.DCGANGenerator(SHAPE, 5, 4), seed).check(_images(20, *bounds))
 
 
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, 255.0), (-0.1, 0.9), (0.1, 1.1)], ids=str)
 def test_floats_beyond_what_the_generator_reaches_are_refused(bounds: tuple[float, float]) -> None:
     with pytest.raises(GenpriorError, match=r"^data: floats spans .* reaches only 0 to 1; scale the data$"):
-        _with(lambda: dcgan.Generator(SHAPE, 5, 4)).check(_floats(*bounds))
+        _with(lambda: dcgan.DCGANGenerator(SHAPE, 5, 4)).check(_floats(*bounds))
 
 
 def test_a_value_out_of_range_is_found_wherever_it_stands() -> None:
     data = _floats(0.0, 1.0, count=1500)
     data.images[-1] = 2.0
     with pytest.raises(GenpriorError, match=r"^data: floats spans 0 to 2,"):
-        _with(lambda: dcgan.Generator(SHAPE, 5, 4)).check(data)
+        _with(lambda: dcgan.DCGANGenerator(SHAPE, 5, 4)).check(data)
 
 
 def test_floats_in_the_range_of_the_generator_are_accepted() -> None:
-    _with(lambda: dcgan.Generator(SHAPE, 5, 4)).check(_floats(0.0, 1.0))
+    _with(lambda: dcgan.DCGANGenerator(SHAPE, 5, 4)).check(_floats(0.0, 1.0))
     _with(lambda: TanhGenerator(SHAPE)).check(_floats(-1.0, 1.0))
 
 
@@ -502,16 +503,16 @@ def test_floats_in_the_range_of_the_generator_are_accepted() -> None:
 def test_images_of_another_shape_are_refused(shape: tuple[int, int, int]) -> None:
     expected = r"^data: the generator makes images of shape \(1, 8, 8\), noise has \({}, {}, {}\)$"
     with pytest.raises(GenpriorError, match=expected.format(*shape)):
-        next(train(_gan(), _images(shape=shape)))
+        next(train(_gan(), _images(shape=shape), Budget(images=10**6)))
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(GenpriorError, match=r"^batch_size: 6 is more than the 5 images of noise$"):
-        next(train(_gan(), _images(5)))
+        next(train(_gan(), _images(5), Budget(images=10**6)))
 
 
 def test_a_batch_as_large_as_the_data_is_accepted() -> None:
-    assert next(train(_gan(), _images(6))).images_seen == 12
+    assert next(train(_gan(), _images(6), Budget(images=10**6))).images_seen == 12
 
 
 def test_a_check_changes_nothing() -> None:
@@ -527,7 +528,7 @@ def test_a_check_changes_nothing() -> None:
 def _points_run(loss: str, images: int) -> tuple[GAN, list[Step]]:
     data = load_data("ring:count=2000")
     gan = GANConfig(preset="points", loss=loss, batch_size=64, precision="float32").build(data)
-    return gan, list(train(gan, data, limit=images))
+    return gan, list(train(gan, data, Budget(images=images))) if images else []
 
 
 @every_loss

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from genprior.training.average import WeightAverage
+from genprior.training.optimisation import WeightAverage
 
 
 def _constant(value: float) -> nn.Module:

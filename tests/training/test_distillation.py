@@ -10,8 +10,9 @@ from genprior.families import GANConfig
 from genprior.models import dcgan, mlp
 from genprior.models.latent_encoder import Encoder
 from genprior.training.distillation import MISSING, NOISE, Distillation, damaged
-from genprior.training.loop import Batch, train
-from genprior.training.schedule import annealed
+from genprior.training.loop import Batch, Budget, train
+from genprior.training.optimisation import annealed
+from genprior.training.processes import Placement
 
 IMAGE, POINT = (1, 8, 8), (2, 1, 1)
 RECORD = {"image_error", "latent_error", "energy", "gradient_norm", "non_finite_gradients"}
@@ -21,7 +22,7 @@ every_image = pytest.mark.parametrize("shape", [IMAGE, (3, 12, 12), (1, 7, 9)], 
 
 def _generator(shape: tuple[int, int, int]) -> nn.Module:
     torch.manual_seed(0)
-    return mlp.Generator(shape, 5, 16, 2) if shape == POINT else dcgan.Generator(shape, 5, 4)
+    return mlp.MLPGenerator(shape, 5, 16, 2) if shape == POINT else dcgan.DCGANGenerator(shape, 5, 4)
 
 
 def _distillation(shape: tuple[int, int, int] = IMAGE, pairs: int = 6, seed: int = 0) -> Distillation:
@@ -37,9 +38,9 @@ def _data(shape: tuple[int, int, int] = IMAGE, count: int = 30) -> Dataset:
     return Dataset("noise", torch.randint(256, (count, *shape), dtype=torch.uint8, generator=generator))
 
 
-def _update(algorithm: Distillation, data: Dataset, seed: int = 0) -> dict[str, Tensor]:
+def _update(algorithm: Distillation, data: Dataset, seed: int = 0, progress: float = 0.0) -> dict[str, Tensor]:
     indices = torch.arange(algorithm.images_per_update)
-    return algorithm.update(Batch(data.take(indices), indices), torch.Generator().manual_seed(seed))
+    return algorithm.update(Batch(data.take(indices), indices), progress, torch.Generator().manual_seed(seed))
 
 
 def _values(network: nn.Module) -> dict[str, Tensor]:
@@ -70,7 +71,7 @@ def test_every_parameter_of_the_encoder_gets_a_gradient_and_moves(shape: tuple[i
 def test_the_generator_stays_as_it_is(shape: tuple[int, int, int]) -> None:
     algorithm = _distillation(shape)
     before = _values(algorithm.generator)
-    for _ in train(algorithm, _data(shape), limit=60):
+    for _ in train(algorithm, _data(shape), Budget(images=60)):
         pass
     _assert_bit_equal(dict(algorithm.generator.state_dict()), before)
     assert all(parameter.grad is None for parameter in algorithm.generator.parameters())
@@ -96,7 +97,9 @@ def test_gradients_that_are_not_finite_are_counted() -> None:
 
 def test_bf16_keeps_weights_in_float32() -> None:
     torch.manual_seed(0)
-    algorithm = Distillation(Encoder(IMAGE, 5, 4), _generator(IMAGE), batch_size=12, pairs=6, dtype=torch.bfloat16)
+    algorithm = Distillation(
+        Encoder(IMAGE, 5, 4), _generator(IMAGE), batch_size=12, pairs=6, placement=Placement(torch.bfloat16)
+    )
     record = _update(algorithm, _data())
     assert {p.dtype for p in algorithm.encoder.parameters()} == {torch.float32}
     expected = _update(_distillation(), _data())
@@ -121,7 +124,7 @@ def test_the_loss_is_that_of_the_most_probable_latent_plus_that_of_the_pairs(mon
     encoder.scale = nn.Parameter(torch.tensor(0.7))
     algorithm = Distillation(encoder, generator, batch_size=12, pairs=6, sigma=0.3)
     losses: list[Tensor] = []
-    monkeypatch.setattr(algorithm, "_step", lambda loss: (losses.append(loss.detach()), (loss, loss))[1])
+    monkeypatch.setattr(algorithm._descent, "step", lambda loss, rate: (losses.append(loss.detach()), (loss, loss))[1])
     data = _data()
     _update(algorithm, data, seed=3)
     real = data.take(torch.arange(12))
@@ -139,8 +142,9 @@ def test_the_loss_is_that_of_the_most_probable_latent_plus_that_of_the_pairs(mon
 
 def _trained(limit: int, seed: int = 0) -> Distillation:
     algorithm = _distillation()
-    for step in train(algorithm, _data(), seed=seed, limit=limit):
-        algorithm.used = step.images_seen / 120
+    for step in train(algorithm, _data(), Budget(images=120), seed=seed):
+        if step.images_seen >= limit:
+            break
     return algorithm
 
 
@@ -161,15 +165,14 @@ def test_going_on_from_a_saved_state_equals_training_through() -> None:
     half = {name: value.clone() for name, value in _trained(60).state_dict().items()}
     resumed = _distillation(seed=5)
     resumed.load_state_dict(half)
-    for step in train(resumed, _data(), images_seen=60, limit=120):
-        resumed.used = step.images_seen / 120
+    list(train(resumed, _data(), Budget(images=120), images_seen=60))
     _assert_bit_equal(resumed.state_dict(), _trained(120).state_dict())
 
 
 def test_images_of_another_shape_are_refused() -> None:
     expected = r"^data: the encoder reads images of shape \(1, 8, 8\), noise has \(1, 9, 9\)$"
     with pytest.raises(GenpriorError, match=expected):
-        next(train(_distillation(), _data((1, 9, 9))))
+        next(train(_distillation(), _data((1, 9, 9)), Budget(images=10**6)))
 
 
 # The learning rate.
@@ -188,9 +191,8 @@ def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
 @pytest.mark.parametrize("used", [0.02, 0.5])
 def test_the_step_follows_the_used_share(used: float) -> None:
     algorithm = _distillation()
-    algorithm.used = used
     before = _values(algorithm.encoder)
-    _update(algorithm, _data())
+    _update(algorithm, _data(), progress=used)
     # Adam's first step moves every weight by the learning rate, whatever its gradient.
     after = dict(algorithm.encoder.named_parameters())
     moved = max(float((value.detach() - before[name]).abs().max()) for name, value in after.items())
@@ -299,14 +301,13 @@ def _error(algorithm: Distillation, x: Tensor, known: Tensor | None = None) -> t
 
 
 def _learn(algorithm: Distillation, data: Dataset, images: int) -> None:
-    for step in train(algorithm, data, limit=images):
-        algorithm.used = step.images_seen / images
+    list(train(algorithm, data, Budget(images=images)))
 
 
 def test_points_find_their_way_back() -> None:
     data = load_data("ring:count=2000")
     gan = GANConfig(preset="points", batch_size=64, precision="float32").build(data)
-    for _ in train(gan, data, limit=64 * 150):
+    for _ in train(gan, data, Budget(images=64 * 150)):
         pass
     torch.manual_seed(0)
     algorithm = Distillation(Encoder(POINT, 2), gan.average.network)

@@ -7,6 +7,7 @@ import torch
 
 import genprior
 from genprior.families import parse_config
+from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
@@ -20,7 +21,7 @@ pytestmark = [
 def losses(device: str, precision: str) -> torch.Tensor:
     config = genprior.GANConfig(data="digits", batch_size=32, device=device, precision=precision)
     data = config.load_data()
-    steps = genprior.train(config.build(data), data, limit=480)
+    steps = genprior.train(config.build(data), data, genprior.Budget(images=480))
     return torch.tensor([float(step.record["discriminator_loss"]) for step in steps])
 
 
@@ -43,18 +44,18 @@ OTHERS = {
 def test_every_family_trains_on_a_gpu_and_becomes_a_prior_on_the_cpu(family: str, tmp_path: Path) -> None:
     settings = {"family": family, "data": "digits", "size": 8, "batch_size": 32, "device": "cuda", "images_seen": 320}
     prepared = new_run(tmp_path / "run", parse_config({**settings, **OTHERS[family]}))
-    assert list(execute(prepared.run, prepared.learner, prepared.data))[-1].outcome == "finished"
+    assert result_of(execute(prepared.run, prepared.learner, prepared.data)).outcome == "finished"
     assert genprior.load_prior(tmp_path / "run").sample(3).shape == (3, 1, 8, 8)
 
 
 def test_run_of_a_gpu_is_resumed_by_a_cpu(tmp_path: Path) -> None:
     config = genprior.GANConfig(data="digits", batch_size=32, device="cuda", images_seen=480)
     prepared = new_run(tmp_path / "run", config)
-    assert list(execute(prepared.run, prepared.learner, prepared.data))[-1].outcome == "finished"
+    assert result_of(execute(prepared.run, prepared.learner, prepared.data)).outcome == "finished"
     file = tmp_path / "run" / "config.json"
     file.write_text(file.read_text().replace('"device": "cuda"', '"device": "cpu"'))
     again = resumed_run(tmp_path / "run", {"images_seen": 960})
-    assert list(execute(again.run, again.learner, again.data))[-1].outcome == "finished"
+    assert result_of(execute(again.run, again.learner, again.data)).outcome == "finished"
     saved, _ = load_checkpoint(again.run.checkpoints)
     assert saved is not None
     assert saved.images_seen == 960

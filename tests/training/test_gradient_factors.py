@@ -8,10 +8,10 @@ from genprior.data import load_data
 from genprior.models import dcgan
 from genprior.models.players import Players
 from genprior.seeding import initialised
-from genprior.training.adversarial import GAN
-from genprior.training.gradient_factors import effective_share, loss_factors, saturation
-from genprior.training.loop import train
-from genprior.training.losses import LOSSES
+from genprior.training.adversarial import GAN, AdversarialSettings
+from genprior.training.loop import Budget, train
+from genprior.training.losses import LOSSES, effective_share, loss_factors, saturation
+from genprior.training.processes import Placement
 
 LOGITS = torch.tensor([-50.0, -10.0, -1.0, 0.0, 0.5, 3.0, 50.0], dtype=torch.float64)
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -59,10 +59,16 @@ def test_effective_share_of_known_weights(weights: list[float], share: float) ->
 def test_the_three_factors_multiply_to_the_gradient_norm(name: str, norm: str) -> None:
     data = load_data("digits[:64]", size=8)
     players = initialised(
-        lambda: Players(dcgan.Generator((1, 8, 8), 4, 8), dcgan.Discriminator((1, 8, 8), 4, norm)), seed=0
+        lambda: Players(dcgan.DCGANGenerator((1, 8, 8), 4, 8), dcgan.dcgan_discriminator((1, 8, 8), 4, norm)), seed=0
     )
-    gan = GAN(players, LOSSES[name](), batch_size=16, dtype=torch.float64, compared={"same": LOSSES[name]()})
-    for step in train(gan, data, limit=200):
+    gan = GAN(
+        players,
+        LOSSES[name](),
+        AdversarialSettings(16),
+        Placement(torch.float64),
+        compared={"same": LOSSES[name]()},
+    )
+    for step in train(gan, data, Budget(images=200)):
         r = step.record
         product = r["loss_factor"] * r["discriminator_slope"] * r["generator_jacobian"]
         torch.testing.assert_close(product, r["generator_gradient_norm"])

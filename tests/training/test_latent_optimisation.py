@@ -14,17 +14,16 @@ from genprior.models import dcgan, mlp
 from genprior.seeding import initialised
 from genprior.training import latent_optimisation as module
 from genprior.training.latent_optimisation import GLO, STARTS, CodeTable, in_ball, pca_codes, random_codes
-from genprior.training.loop import Batch, train
-from genprior.training.optimiser import AdamSettings
-from genprior.training.processes import Processes
+from genprior.training.loop import Batch, Budget, train
+from genprior.training.optimisation import AdamSettings, annealed
+from genprior.training.processes import Placement, Processes
 from genprior.training.reconstruction_losses import RECONSTRUCTION_LOSSES, squared_error
-from genprior.training.schedule import annealed
 
 SHAPE = (1, 8, 8)
 RECORD = {"loss", "reconstruction_error", "code_norm", "gradient_norm", "non_finite_gradients"}
 GENERATORS: dict[str, Callable[[], nn.Module]] = {
-    "dcgan": lambda: dcgan.Generator(SHAPE, 5, 4),
-    "mlp": lambda: mlp.Generator(SHAPE, 5, 8, 2),
+    "dcgan": lambda: dcgan.DCGANGenerator(SHAPE, 5, 4),
+    "mlp": lambda: mlp.MLPGenerator(SHAPE, 5, 8, 2),
 }
 State = dict[str, Tensor]
 every_loss = pytest.mark.parametrize("loss", RECONSTRUCTION_LOSSES)
@@ -52,8 +51,7 @@ def _glo(
         generator_adam=AdamSettings(0.01),
         code_adam=AdamSettings(0.05),
         average_half_life=30,
-        dtype=dtype,
-        processes=processes,
+        placement=Placement(dtype, processes=processes or Processes()),
     )
 
 
@@ -61,8 +59,8 @@ def _batch(indices: Tensor) -> Batch:
     return Batch(_data().take(indices), indices)
 
 
-def _update(glo: GLO, indices: Tensor | None = None) -> State:
-    return glo.update(_batch(torch.arange(6) if indices is None else indices), torch.Generator())
+def _update(glo: GLO, indices: Tensor | None = None, progress: float = 0.0) -> State:
+    return glo.update(_batch(torch.arange(6) if indices is None else indices), progress, torch.Generator())
 
 
 def _copy(state: State) -> State:
@@ -76,8 +74,9 @@ def _assert_bit_equal(got: State, expected: State) -> None:
 
 def _trained(model: str, limit: int, dtype: torch.dtype = torch.float32, seed: int = 3) -> GLO:
     glo = _glo(model, dtype=dtype)
-    for step in train(glo, _data(), seed=seed, limit=limit):
-        glo.used = step.images_seen / 120
+    for step in train(glo, _data(), Budget(images=120), seed=seed):
+        if step.images_seen >= limit:
+            break
     return glo
 
 
@@ -239,7 +238,6 @@ def test_as_few_images_as_numbers_in_a_code_are_refused(count: int) -> None:
 @every_loss
 def test_an_update_equals_a_computation_by_hand(loss: str) -> None:
     glo, same = _glo("mlp", loss=loss, dtype=torch.float64), _glo("mlp", loss=loss, dtype=torch.float64)
-    glo.used = 0.3
     indices = torch.tensor([3, 9, 1, 30, 39, 0])
     z = same.codes.values[indices].requires_grad_()
     made, real = same.generator(z), _data().take(indices).double()
@@ -247,7 +245,7 @@ def test_an_update_equals_a_computation_by_hand(loss: str) -> None:
     slopes = torch.autograd.grad(losses.mean(), list(same.generator.parameters()), retain_graph=True)
     (by_code,) = torch.autograd.grad(losses.sum(), z)
     before = _copy(dict(glo.generator.named_parameters()))
-    record = _update(glo, indices)
+    record = _update(glo, indices, 0.3)
     rate = annealed(0.3)
     torch.testing.assert_close([p.grad for p in glo.generator.parameters()], list(slopes))
     for (name, got), slope in zip(glo.generator.named_parameters(), slopes, strict=True):
@@ -381,14 +379,16 @@ def test_processes_start_from_the_codes_of_the_first(monkeypatch: pytest.MonkeyP
     sent = random_codes(_data(), 5, 1)
     monkeypatch.setattr(torch.distributed, "broadcast", lambda own, source: own.copy_(sent))
     half = _Half(1, [], threading.Barrier(1))
-    assert torch.equal(GLO(GENERATORS["mlp"](), codes, batch_size=6, processes=half).codes.values, in_ball(sent))
+    assert torch.equal(
+        GLO(GENERATORS["mlp"](), codes, batch_size=6, placement=Placement(processes=half)).codes.values, in_ball(sent)
+    )
     assert torch.equal(codes, random_codes(_data(), 5, 0))
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     half = _Half(0, [], threading.Barrier(1))
     with pytest.raises(GenpriorError, match=r"^batch_size: 7 images cannot be shared evenly among 2 processes$"):
-        GLO(GENERATORS["mlp"](), random_codes(_data(), 5, 0), batch_size=7, processes=half)
+        GLO(GENERATORS["mlp"](), random_codes(_data(), 5, 0), batch_size=7, placement=Placement(processes=half))
 
 
 # The learning rates.
@@ -399,11 +399,10 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 def test_both_steps_follow_the_used_share_and_the_rate(used: float, halvings: int) -> None:
     glo = _glo()
     glo.codes.values.mul_(0.5)  # away from the sphere, so that nothing shortens a step
-    glo.used = used
     for _ in range(halvings):
         glo.slow_down()
     weights, codes = _copy(dict(glo.generator.named_parameters())), glo.codes.values.clone()
-    _update(glo)
+    _update(glo, progress=used)
     # Adam's first step moves every value by the learning rate, whatever its gradient.
     share = annealed(used) * 0.5**halvings
     moved = [(value - weights[name]).detach().abs().max() for name, value in glo.generator.named_parameters()]
@@ -414,7 +413,7 @@ def test_both_steps_follow_the_used_share_and_the_rate(used: float, halvings: in
 def test_the_rate_is_halved_ten_times_and_then_no_more() -> None:
     glo = _glo()
     assert [glo.slow_down() for _ in range(11)] == [*(0.5**i for i in range(1, 11)), None]
-    assert glo.rate == 2**-10
+    assert glo.pace.share == 2**-10
 
 
 def test_the_rate_is_part_of_the_state() -> None:
@@ -434,11 +433,9 @@ def test_the_rate_is_part_of_the_state() -> None:
 def test_going_on_from_a_state_equals_an_uninterrupted_run(model: str, dtype: torch.dtype) -> None:
     half = _copy(_trained(model, 60, dtype).state_dict())
     resumed = _glo(model, seed=1, dtype=dtype)
-    list(train(resumed, _data(), seed=9, limit=12))  # what was learned before leaves no trace
+    list(train(resumed, _data(), Budget(images=12), seed=9))  # what was learned before leaves no trace
     resumed.load_state_dict({name: value.contiguous() for name, value in half.items()})
-    resumed.used = 0.5
-    for step in train(resumed, _data(), seed=3, images_seen=60, limit=120):
-        resumed.used = step.images_seen / 120
+    list(train(resumed, _data(), Budget(images=120), seed=3, images_seen=60))
     _assert_bit_equal(resumed.state_dict(), _trained(model, 120, dtype).state_dict())
 
 
@@ -468,8 +465,8 @@ def test_the_average_follows_the_generator() -> None:
 def test_an_update_uses_no_random_numbers() -> None:
     glo, same, before = _glo(), _glo(), torch.get_rng_state()
     generator = torch.Generator().manual_seed(1)
-    glo.update(_batch(torch.arange(6)), generator)
-    same.update(_batch(torch.arange(6)), torch.Generator().manual_seed(2))
+    glo.update(_batch(torch.arange(6)), 0.0, generator)
+    same.update(_batch(torch.arange(6)), 0.0, torch.Generator().manual_seed(2))
     _assert_bit_equal(glo.state_dict(), same.state_dict())
     assert torch.equal(generator.get_state(), torch.Generator().manual_seed(1).get_state())
     assert torch.equal(torch.get_rng_state(), before)
@@ -488,7 +485,7 @@ def test_what_learns_is_counted() -> None:
 def test_digits_are_learned(loss: str, start: str) -> None:
     data = load_data("digits[:60]", size=8)
     glo = GLO(
-        initialised(lambda: dcgan.Generator(SHAPE, 8, 16), 0),
+        initialised(lambda: dcgan.DCGANGenerator(SHAPE, 8, 16), 0),
         STARTS[start](data, 8, 0),
         RECONSTRUCTION_LOSSES[loss](),
         batch_size=20,
@@ -497,8 +494,7 @@ def test_digits_are_learned(loss: str, start: str) -> None:
         average_half_life=100,
     )
     errors = []
-    for step in train(glo, data, limit=20 * 60):
-        glo.used = step.images_seen / 1200
+    for step in train(glo, data, Budget(images=20 * 60)):
         errors.append(float(step.record["reconstruction_error"]))
     x = data.take(torch.arange(60))
     constant = float((x - x.mean(0)).square().mean())
@@ -512,23 +508,23 @@ def test_digits_are_learned(loss: str, start: str) -> None:
 def test_points_are_refused() -> None:
     expected = r"^data: GLO learns images, ring.* holds points; train a GAN on them .*--preset points"
     with pytest.raises(GenpriorError, match=expected):
-        next(train(_glo(), load_data("ring:count=40")))
+        next(train(_glo(), load_data("ring:count=40"), Budget(images=10**6)))
 
 
 def test_fewer_images_than_a_batch_are_refused() -> None:
     with pytest.raises(GenpriorError, match=r"^batch_size: 6 is more than the 5 images of noise$"):
-        next(train(_glo(), _data(5)))
+        next(train(_glo(), _data(5), Budget(images=10**6)))
 
 
 @pytest.mark.parametrize("count", [39, 41])
 def test_another_number_of_images_than_codes_is_refused(count: int) -> None:
     expected = rf"^data: expected one image for each of the 40 codes, noise has {count}; train anew on other data$"
     with pytest.raises(GenpriorError, match=expected):
-        next(train(_glo(), _data(count)))
+        next(train(_glo(), _data(count), Budget(images=10**6)))
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 9, 9)], ids=str)
 def test_images_of_another_shape_are_refused(shape: tuple[int, int, int]) -> None:
     expected = r"^data: the generator makes images of shape \(1, 8, 8\), noise has \({}, {}, {}\)$"
     with pytest.raises(GenpriorError, match=expected.format(*shape)):
-        next(train(_glo(), _data(shape=shape)))
+        next(train(_glo(), _data(shape=shape), Budget(images=10**6)))

@@ -12,14 +12,17 @@ import genprior
 from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.families import GlowConfig
-from genprior.restoration.warm import warm_start
+from genprior.progress import result_of
+from genprior.restoration.problem import warm_start
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.execute import Progress, execute
+from genprior.runs.execute import TrainingOutcome, execute
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run
 from genprior.runs.trained_prior import load_prior
-from genprior.training.loop import Batch, train
-from genprior.training.maximum_likelihood import LOOK_EVERY, SLOWEST, MaximumLikelihood
+from genprior.training.loop import Batch, Budget, train
+from genprior.training.maximum_likelihood import LOOK_EVERY, MaximumLikelihood
+from genprior.training.optimisation import SLOWEST
+from small import gone_through
 
 RECORD = {"bits_per_dim", "gradient_norm", "round_trip_error", "learning_rate", "non_finite_gradients"}
 SMALL = {"data": "digits[:64]", "size": 8, "steps": 2, "width": 6, "batch_size": 8, "threads": 1} | {
@@ -37,9 +40,9 @@ def _learner(**changes: object) -> tuple[MaximumLikelihood, Dataset]:
     return config.build(data), data
 
 
-def _update(learner: MaximumLikelihood, data: Dataset, seed: int = 0) -> dict[str, Tensor]:
+def _update(learner: MaximumLikelihood, data: Dataset, seed: int = 0, progress: float = 0.0) -> dict[str, Tensor]:
     indices = torch.arange(learner.images_per_update)
-    return learner.update(Batch(data.take(indices), indices), torch.Generator().manual_seed(seed))
+    return learner.update(Batch(data.take(indices), indices), progress, torch.Generator().manual_seed(seed))
 
 
 def _assert_bit_equal(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -50,8 +53,7 @@ def _assert_bit_equal(got: dict[str, Tensor], expected: dict[str, Tensor]) -> No
 @pytest.mark.parametrize("dequantisation", ["uniform", "variational"])
 def test_bits_per_dimension_fall(dequantisation: str) -> None:
     learner, data = _learner(dequantisation=dequantisation, learning_rate=0.01)
-    learner.used = 0.1
-    bits = [float(step.record["bits_per_dim"]) for step in train(learner, data, limit=8 * 60)]
+    bits = [float(step.record["bits_per_dim"]) for step in train(learner, data, Budget(images=8 * 60))]
     assert sum(bits[-5:]) / 5 < sum(bits[:5]) / 5 - 0.3
 
 
@@ -74,8 +76,7 @@ def test_weights_that_are_loaded_go_on_bit_for_bit() -> None:
     second, _ = _learner(seed=5)
     second.load_state_dict({name: value.clone() for name, value in first.state_dict().items()})
     for learner in (first, second):
-        learner.used = 0.3
-        _update(learner, data, 7)
+        _update(learner, data, 7, 0.3)
         learner.average_weights(32)
     _assert_bit_equal(second.state_dict(), first.state_dict())
 
@@ -85,7 +86,7 @@ def test_the_round_trip_is_measured_in_float32_and_now_and_then() -> None:
     errors = [float(_update(learner, data, seed)["round_trip_error"]) for seed in range(LOOK_EVERY + 2)]
     assert 0 < errors[0] < 1e-4
     assert len(set(errors)) == 2
-    assert learner.dtype == torch.bfloat16
+    assert learner.placement.dtype == torch.bfloat16
 
 
 def test_the_gradient_is_clipped() -> None:
@@ -106,11 +107,10 @@ def test_the_gradient_is_clipped() -> None:
 
 def test_the_rate_follows_schedule_and_setbacks() -> None:
     learner, data = _learner(learning_rate=0.01)
-    learner.used = 0.05
-    assert float(_update(learner, data)["learning_rate"]) == pytest.approx(0.01)
+    assert float(_update(learner, data, progress=0.05)["learning_rate"]) == pytest.approx(0.01)
     assert learner.slow_down() == 0.5
-    assert float(_update(learner, data)["learning_rate"]) == pytest.approx(0.005)
-    learner.rate = SLOWEST
+    assert float(_update(learner, data, progress=0.05)["learning_rate"]) == pytest.approx(0.005)
+    learner.pace.share = SLOWEST
     assert learner.slow_down() is None
 
 
@@ -137,8 +137,8 @@ def _run(path: Path, **changes: object) -> Run:
     return prepared.run
 
 
-def _last(run: Run, learner: MaximumLikelihood, data: Dataset) -> Progress:
-    return list(execute(run, learner, data))[-1]
+def _last(run: Run, learner: MaximumLikelihood, data: Dataset) -> TrainingOutcome:
+    return result_of(execute(run, learner, data))
 
 
 def _tensors(run: Run) -> dict[str, Tensor]:
@@ -152,7 +152,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:
     prepared = new_run(tmp_path / "halves", _config())
     seen: list[int] = []
     stop: Callable[[], bool] = lambda: len(seen) > 0 or bool(seen.append(1))  # noqa: E731
-    first = list(execute(prepared.run, prepared.learner, prepared.data, stop, flush_every=1))[-1]
+    first = result_of(execute(prepared.run, prepared.learner, prepared.data, stop, flush_every=1))
     assert first.outcome == "interrupted"
     again = resumed_run(tmp_path / "halves", {})
     assert _last(again.run, again.learner, again.data).outcome == "finished"
@@ -165,8 +165,8 @@ def test_values_that_are_not_finite_lead_back_to_the_last_checkpoint_at_half_the
     prepared = new_run(tmp_path / "run", _config(checkpoint_seconds=1e-6))
     ill, update = [4], prepared.learner.update
 
-    def poisoned(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        record = update(batch, generator)
+    def poisoned(batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        record = update(batch, progress, generator)
         ill[0] -= 1
         if ill[0] == 0:
             with torch.no_grad():
@@ -174,9 +174,9 @@ def test_values_that_are_not_finite_lead_back_to_the_last_checkpoint_at_half_the
         return record
 
     monkeypatch.setattr(prepared.learner, "update", poisoned)
-    steps = list(execute(prepared.run, prepared.learner, prepared.data, flush_every=1))
-    assert steps[-1].outcome == "finished"
-    (message,) = [step.message for step in steps if step.message]
+    stages, ended = gone_through(execute(prepared.run, prepared.learner, prepared.data, flush_every=1))
+    assert ended.outcome == "finished"
+    (message,) = [stage.alarm for stage in stages if stage.alarm]
     assert "went back to step 3, learning rates at 0.5 of the settings" in message
     (event,) = [json.loads(line) for line in prepared.run.events.read_text().splitlines()]
     assert (event["event"], event["step"], event["back_to"], event["rate"]) == ("rolled back", 4, 3, 0.5)
@@ -190,14 +190,14 @@ def test_a_run_that_cannot_be_saved_from_nan_stops_and_says_so(tmp_path: Path) -
     prepared = new_run(tmp_path / "run", _config())
     update = prepared.learner.update
 
-    def poisoned(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        return update(batch, generator) | {"bits_per_dim": torch.tensor(float("nan"))}
+    def poisoned(batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        return update(batch, progress, generator) | {"bits_per_dim": torch.tensor(float("nan"))}
 
     prepared.learner.update = poisoned
-    last = _last(prepared.run, prepared.learner, prepared.data)
-    assert last.outcome == "non-finite"
-    assert last.message is not None
-    assert "training stopped" in last.message
+    stages, ended = gone_through(execute(prepared.run, prepared.learner, prepared.data))
+    assert ended.outcome == "non-finite"
+    assert stages[-1].alarm is not None
+    assert "training stopped" in stages[-1].alarm
     events = [json.loads(line) for line in prepared.run.events.read_text().splitlines()]
     assert [event["event"] for event in events] == ["rolled back"] * 10 + ["stopped"]
 

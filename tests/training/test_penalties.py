@@ -12,12 +12,13 @@ from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.models import dcgan
-from genprior.models.packing import Packed
+from genprior.models.discriminator_parts import Packed
 from genprior.models.players import Players
-from genprior.training.adversarial import GAN
-from genprior.training.loop import Batch, train
+from genprior.training.adversarial import GAN, AdversarialSettings
+from genprior.training.loop import Batch, Budget, train
 from genprior.training.losses import non_saturating
 from genprior.training.penalties import PENALTIES, SlopePenalty, r1, r2, wgan_gp
+from genprior.training.processes import Placement
 
 MIX = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], dtype=torch.float64)
 every_penalty = pytest.mark.parametrize("make", PENALTIES.values(), ids=PENALTIES)
@@ -135,10 +136,10 @@ def test_a_discriminator_that_cannot_be_differentiated_twice_is_refused_before_t
     make: Callable[..., SlopePenalty], discriminator: nn.Module
 ) -> None:
     data = load_data("digits[:64]", size=8)
-    players = Players(dcgan.Generator((1, 8, 8), 4, 4), discriminator)
-    gan = GAN(players, non_saturating(), batch_size=8, penalties=[make()], dtype=torch.float64)
+    players = Players(dcgan.DCGANGenerator((1, 8, 8), 4, 4), discriminator)
+    gan = GAN(players, non_saturating(), AdversarialSettings(8, penalties=(make(),)), Placement(torch.float64))
     with pytest.raises(GenpriorError, match=r"penalty: .*cannot be differentiated twice.*--penalty none"):
-        next(train(gan, data))
+        next(train(gan, data, Budget(images=10**6)))
 
 
 def test_checking_a_penalty_leaves_the_discriminator_as_it_is() -> None:
@@ -173,7 +174,7 @@ def _gan(data: Dataset, *penalties: str) -> GAN:
 
 def _trained(data: Dataset, steps: int, *penalties: str) -> GAN:
     gan = _gan(data, *penalties)
-    for _ in train(gan, data, limit=16 * steps):
+    for _ in train(gan, data, Budget(images=16 * steps)):
         pass
     return gan
 
@@ -192,7 +193,7 @@ def test_the_turn_survives_a_checkpoint() -> None:
     second = _gan(data, "r1:every=4")
     second.load_state_dict(first.state_dict())
     for gan in (first, second):
-        for _ in train(gan, data, images_seen=48, limit=96):
+        for _ in train(gan, data, Budget(images=96), images_seen=48):
             pass
     for name, value in first.state_dict().items():
         torch.testing.assert_close(second.state_dict()[name], value, rtol=0, atol=0, msg=name)

@@ -12,13 +12,11 @@ from genprior.errors import GenpriorError
 from genprior.models import dcgan, mlp
 from genprior.models.players import Players
 from genprior.seeding import initialised
-from genprior.training.adversarial import GAN
-from genprior.training.descent import Descent
-from genprior.training.loop import Batch, train
+from genprior.training.adversarial import GAN, AdversarialSettings
+from genprior.training.loop import Batch, Budget, train
 from genprior.training.losses import non_saturating
-from genprior.training.optimiser import AdamSettings
-from genprior.training.processes import Processes
-from genprior.training.unrolling import ahead
+from genprior.training.optimisation import AdamSettings, Descent, ahead, linear
+from genprior.training.processes import Placement, Processes
 
 LOSS = non_saturating()
 ADAM = AdamSettings(0.05, beta1=0.5, beta2=0.9, weight_decay=0.3)
@@ -31,7 +29,7 @@ def _points(scale: float, seed: int, count: int = 6) -> Tensor:
 
 
 def _discriminator() -> nn.Module:
-    network: nn.Module = initialised(lambda: mlp.Discriminator(SHAPE, 5, 2), 0)
+    network: nn.Module = initialised(lambda: mlp.MLPDiscriminator(SHAPE, 5, 2), 0)
     return network.double()
 
 
@@ -95,16 +93,16 @@ def test_it_is_more_than_the_gradient_at_the_place_ahead() -> None:
 
 def _gan(unroll: int, processes: Processes | None = None, norm: str = "batch") -> GAN:
     players = initialised(
-        lambda: Players(dcgan.Generator((1, 8, 8), 4, 4), dcgan.Discriminator((1, 8, 8), 4, norm)), seed=0
+        lambda: Players(dcgan.DCGANGenerator((1, 8, 8), 4, 4), dcgan.dcgan_discriminator((1, 8, 8), 4, norm)), seed=0
     )
-    options = {"batch_size": 8, "discriminator_updates": 1, "dtype": torch.float64}
-    return GAN(players, LOSS, unroll=unroll, processes=processes, **options)
+    settings = AdversarialSettings(8, 1, unroll=unroll, schedule=linear)
+    return GAN(players, LOSS, settings, Placement(torch.float64, processes=processes or Processes()))
 
 
 def _after(gan: GAN, steps: int) -> Batch:
     """Trains it, and returns another batch."""
     data = load_data("digits[:64]", size=8)
-    for _ in train(gan, data, limit=8 * steps) if steps else ():
+    for _ in train(gan, data, Budget(images=8 * steps)) if steps else ():
         pass
     return Batch(data.take(torch.arange(8)).double(), torch.arange(8))
 
@@ -113,7 +111,7 @@ def _after(gan: GAN, steps: int) -> Batch:
 def test_the_weights_of_the_discriminator_move_as_without(norm: str) -> None:
     plain, unrolled = _gan(0, norm=norm), _gan(3, norm=norm)
     for gan in (plain, unrolled):
-        gan.update(_after(gan, 0), torch.Generator().manual_seed(0))
+        gan.update(_after(gan, 0), 0.0, torch.Generator().manual_seed(0))
     expected, found = plain.state_dict(), unrolled.state_dict()
     learned = {f"discriminator/{name}" for name, _ in plain.discriminator.named_parameters()}
     assert learned
@@ -126,11 +124,10 @@ def test_the_generator_follows_the_discriminator_ahead(norm: str) -> None:
     """Its gradient is that of its loss under `ahead`: with Adam and its state, the last batch, the schedule."""
     gan = _gan(3, norm=norm)
     batch = _after(gan, 4)
-    gan.used, gan.schedule = 0.5, lambda used: 1 - used
     twin = copy.deepcopy(gan)
-    norm_found = gan.update(batch, torch.Generator().manual_seed(0))["generator_gradient_norm"]
+    norm_found = gan.update(batch, 0.5, torch.Generator().manual_seed(0))["generator_gradient_norm"]
     fake = twin.generator(twin.latents(8, torch.Generator().manual_seed(0)))
-    twin._update_discriminator(batch.images, fake.detach(), torch.Generator())
+    twin._update_discriminator(batch.images, fake.detach(), 0.5, torch.Generator())
     descent = twin._discriminator_descent
     seen = ahead(
         twin.discriminator,
@@ -147,7 +144,7 @@ def test_the_generator_follows_the_discriminator_ahead(norm: str) -> None:
 
 def test_it_trains() -> None:
     data = load_data("digits[:64]", size=8)
-    records = [step.record for step in train(_gan(2), data, limit=80)]
+    records = [step.record for step in train(_gan(2), data, Budget(images=80))]
     assert all(torch.isfinite(torch.stack([v.double() for v in record.values()])).all() for record in records)
 
 

@@ -10,9 +10,9 @@ from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.models.autoencoder import VAES, Bernoulli, Gaussian, PixelLikelihood
 from genprior.seeding import initialised
-from genprior.training.loop import Batch, train
-from genprior.training.optimiser import AdamSettings
-from genprior.training.schedule import annealed
+from genprior.training.loop import Batch, Budget, train
+from genprior.training.optimisation import AdamSettings, annealed
+from genprior.training.processes import Placement
 from genprior.training.variational import VAE, kl_to_standard_normal
 
 SHAPE = (1, 8, 8)
@@ -36,13 +36,18 @@ def _vae(
 ) -> VAE:
     networks = initialised(lambda: VAES[model](SHAPE, 5, width=4), seed)
     return VAE(
-        networks, likelihood, batch_size=6, adam=AdamSettings(0.01, beta1=0.9), kl_warm_up=kl_warm_up, dtype=dtype
+        networks,
+        likelihood,
+        batch_size=6,
+        adam=AdamSettings(0.01, beta1=0.9),
+        kl_warm_up=kl_warm_up,
+        placement=Placement(dtype),
     )
 
 
-def _update(vae: VAE, seed: int = 0) -> State:
+def _update(vae: VAE, seed: int = 0, progress: float = 0.0) -> State:
     indices = torch.arange(6)
-    return vae.update(Batch(_data().take(indices), indices), torch.Generator().manual_seed(seed))
+    return vae.update(Batch(_data().take(indices), indices), progress, torch.Generator().manual_seed(seed))
 
 
 def _copy(state: State) -> State:
@@ -56,8 +61,9 @@ def _assert_bit_equal(got: State, expected: State) -> None:
 
 def _trained(model: str, limit: int, dtype: torch.dtype = torch.float32, seed: int = 3) -> VAE:
     vae = _vae(model, dtype=dtype)
-    for step in train(vae, _data(), seed=seed, limit=limit):
-        vae.used = step.images_seen / 72
+    for step in train(vae, _data(), Budget(images=72), seed=seed):
+        if step.images_seen >= limit:
+            break
     return vae
 
 
@@ -76,12 +82,11 @@ def test_the_kl_term_is_that_of_torch() -> None:
 @pytest.mark.parametrize(("used", "weight"), [(0.0, 0.0), (0.1, 0.2), (0.5, 1.0), (1.0, 1.0)])
 def test_the_record_equals_a_computation_by_hand(likelihood: PixelLikelihood, used: float, weight: float) -> None:
     vae, x = _vae(likelihood=likelihood, dtype=torch.float64), _data().take(torch.arange(6)).double()
-    vae.used = used
     with torch.no_grad():
         mean, log_variance = vae.encoder(x)
         noise = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
         logits = vae.decoder.logits(mean + torch.exp(log_variance / 2) * noise)
-    record = _update(vae, seed=7)
+    record = _update(vae, 7, used)
     kl = kl_to_standard_normal(mean, log_variance).mean()
     log_likelihood = likelihood(logits, x).mean()
     expected = {
@@ -96,8 +101,7 @@ def test_the_record_equals_a_computation_by_hand(likelihood: PixelLikelihood, us
 @pytest.mark.parametrize("used", [0.1, 1.0])
 def test_the_gradient_is_that_of_the_loss(used: float) -> None:
     vae, same = _vae(dtype=torch.float64), _vae(dtype=torch.float64)
-    vae.used = used
-    norm = _update(vae)["gradient_norm"]
+    norm = _update(vae, progress=used)["gradient_norm"]
     x = _data().take(torch.arange(6)).double()
     mean, log_variance = same.encoder(x)
     noise = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -111,7 +115,7 @@ def test_the_gradient_is_that_of_the_loss(used: float) -> None:
 
 def test_without_warm_up_the_kl_weight_is_one_from_the_start() -> None:
     vae = _vae(kl_warm_up=0.0)
-    assert vae.kl_weight == 1.0
+    assert vae.kl_weight(0.0) == 1.0
     record = _update(vae)
     assert record["loss"] == record["negative_bound"]
 
@@ -152,9 +156,8 @@ def test_likelihoods_are_computed_in_float32_under_bf16() -> None:
 def test_every_parameter_gets_a_gradient_and_moves(model: str) -> None:
     vae = _vae(model)
     before = _copy(dict(vae.networks.named_parameters()))
-    vae.used = 0.3
     for seed in range(3):
-        _update(vae, seed)
+        _update(vae, seed, 0.3)
     for name, parameter in vae.networks.named_parameters():
         assert parameter.grad is not None, name
         assert not torch.equal(parameter, before[name]), name
@@ -174,11 +177,10 @@ def test_gradients_that_are_not_finite_are_counted() -> None:
 @pytest.mark.parametrize("halvings", [0, 2])
 def test_the_step_follows_the_used_share_and_the_rate(used: float, halvings: int) -> None:
     vae = _vae()
-    vae.used = used
     for _ in range(halvings):
         vae.slow_down()
     before = {name: value.detach().clone() for name, value in vae.networks.named_parameters()}
-    _update(vae)
+    _update(vae, progress=used)
     after = dict(vae.networks.named_parameters())
     # Adam's first step moves every weight by the learning rate, whatever its gradient.
     moved = max(float((value.detach() - before[name]).abs().max()) for name, value in after.items())
@@ -207,11 +209,9 @@ def test_the_rate_is_part_of_the_state() -> None:
 def test_going_on_from_a_state_equals_an_uninterrupted_run(model: str, dtype: torch.dtype) -> None:
     half = _copy(_trained(model, 36, dtype).state_dict())
     resumed = _vae(model, seed=1, dtype=dtype)
-    list(train(resumed, _data(), seed=9, limit=12))  # what was learned before leaves no trace
+    list(train(resumed, _data(), Budget(images=12), seed=9))  # what was learned before leaves no trace
     resumed.load_state_dict({name: value.contiguous() for name, value in half.items()})
-    resumed.used = 0.5
-    for step in train(resumed, _data(), seed=3, images_seen=36, limit=72):
-        resumed.used = step.images_seen / 72
+    list(train(resumed, _data(), Budget(images=72), seed=3, images_seen=36))
     _assert_bit_equal(resumed.state_dict(), _trained(model, 72, dtype).state_dict())
 
 
@@ -252,8 +252,7 @@ def test_images_are_learned(model: str) -> None:
     data = load_data("digits[:200]", size=8)
     networks = initialised(lambda: VAES[model](SHAPE, 5, width=32), 0)
     vae = VAE(networks, Gaussian(0.1), batch_size=20, adam=AdamSettings(0.01, beta1=0.9))
-    for step in train(vae, data, limit=6000):
-        vae.used = step.images_seen / 6000
+    *_, step = train(vae, data, Budget(images=6000))
     x = data.take(torch.arange(200))
     with torch.no_grad():
         found = vae.average_decoder.network(vae.average_encoder.network.encode(x))
@@ -266,15 +265,15 @@ def test_images_are_learned(model: str) -> None:
 def test_points_are_refused() -> None:
     expected = r"^data: ring.* holds points, .* for points take the family gan$"
     with pytest.raises(GenpriorError, match=expected):
-        next(train(_vae(), load_data("ring:count=50")))
+        next(train(_vae(), load_data("ring:count=50"), Budget(images=10**6)))
 
 
 def test_fewer_images_than_a_batch_are_refused() -> None:
     with pytest.raises(GenpriorError, match=r"^batch_size: 6 is more than the 5 images of noise$"):
-        next(train(_vae(), _data(count=5)))
+        next(train(_vae(), _data(count=5), Budget(images=10**6)))
 
 
 def test_images_of_another_shape_are_refused() -> None:
     expected = r"^data: the networks are for images of shape \(1, 8, 8\), noise has \(1, 9, 9\)$"
     with pytest.raises(GenpriorError, match=expected):
-        next(train(_vae(), _data((1, 9, 9))))
+        next(train(_vae(), _data((1, 9, 9)), Budget(images=10**6)))

@@ -18,23 +18,18 @@ def diagnose(
     data_root: Root = None,
 ) -> None:
     """Say whether a run is healthy, with evidence and a remedy; exit code 1 where one is ill."""
-    from genprior.cli.legacy_progress import show_stages
-    from genprior.scoring.diagnosis_experiment import Examination
+    from genprior.progress import primed, show
+    from genprior.runs.experiment import carry_out
+    from genprior.scoring.experiments import EXPERIMENTS, DiagnosisSettings
 
     set_threads(threads)
-    examinations = [Examination(run, judge, data_root) for run in runs]  # bad input is found before work is done
+    experiment = EXPERIMENTS["diagnose"]
+    settings = [DiagnosisSettings(run=run, judge=judge, data_root=data_root) for run in runs]
+    tasks = [primed(carry_out(experiment, each)) for each in settings]  # bad input is found before work is done
     is_ill = False
-    for examination in examinations:
-        show_stages(examination.examine(), [])
-        found = examination.found
-        assert found is not None
-        since = "" if found.since_images is None else f" since {found.since_images:,} images"
-        typer.echo(f"{examination.run}: {found.verdict}{since}")
-        for line in found.evidence:
-            typer.echo(f"  {line}")
-        if found.is_ill:
-            typer.echo(f"  remedy: {found.remedy}")
-        for note in examination.notes:
-            typer.echo(f"  note: {note}")
+    for task in tasks:
+        found = show(task)
+        for line in experiment.told(found):
+            typer.echo(line)
         is_ill |= found.is_ill
     sys.exit(ILL if is_ill else 0)

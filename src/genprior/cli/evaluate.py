@@ -1,11 +1,11 @@
 """The command that scores trained runs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from genprior.cli.common import Root, Threads, print_columns, set_threads
+from genprior.cli.common import Root, Threads, set_threads
 
 
 def evaluate(
@@ -23,35 +23,21 @@ def evaluate(
     data_root: Root = None,
 ) -> None:
     """Score samples of trained runs, beside the scores of real images, into metrics.json of each."""
-    from genprior.cli.legacy_progress import show_stages
-    from genprior.runs.metrics import METRICS
-    from genprior.scoring.evaluation_experiment import Evaluation
+    from genprior.progress import primed, show
+    from genprior.runs.experiment import carry_out
+    from genprior.scoring.experiments import EXPERIMENTS, EvaluationSettings
 
     set_threads(threads)
-    # What is wrong with the last run is found before minutes are spent on the others.
-    evaluations = [Evaluation(run, count, held_out, judge, seed, data_root, inversions) for run in runs]
-    for evaluation in evaluations:
-        typer.echo(f"{evaluation.run}")
-        show_stages(evaluation.measure(), evaluation.notes)
-        _print(evaluation.metrics)
-        typer.echo(f"numbers: {evaluation.run / METRICS}")
-
-
-def _print(metrics: dict[str, Any]) -> None:
-    rows = [["", "samples", "real against real", "better"]]
-    rows += [
-        [each["title"], _interval(each), _interval(each["floor"]), each["better"]]
-        for each in metrics["scores"].values()
+    experiment = EXPERIMENTS["evaluate"]
+    settings = [
+        EvaluationSettings(
+            run=run, count=count, held_out=held_out, judge=judge, inversions=inversions, seed=seed, data_root=data_root
+        )
+        for run in runs
     ]
-    print_columns(rows)
-    classes, modes, judge = metrics["classes"], metrics["modes"], metrics["judge"]
-    typer.echo(f"classes found: {modes['found']} of {modes['of']}")
-    typer.echo(
-        f"class histogram: chi-square {classes['chi_square']:.4g} with {classes['degrees']} degrees of freedom, "
-        f"p {classes['p_value']:.2g}; real against real {classes['floor_chi_square']:.4g}"
-    )
-    typer.echo(f"judge: classifier of {judge['data']}, accuracy {judge['accuracy']:.2%}, hash {judge['hash'][:12]}")
-
-
-def _interval(found: dict[str, Any]) -> str:
-    return f"{found['value']:.4g} [{found['low']:.4g}, {found['high']:.4g}]"
+    # What is wrong with the last run is found before minutes are spent on the others.
+    tasks = [primed(carry_out(experiment, each)) for each in settings]
+    for each, task in zip(settings, tasks, strict=True):
+        for line in experiment.told(show(task)):
+            typer.echo(line)
+        typer.echo(f"numbers: {experiment.file(each)}")

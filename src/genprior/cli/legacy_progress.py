@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from genprior.progress import Stage
     from genprior.restoring.parallel import JobProgress
-    from genprior.runs.execute import Progress
 
 
 class Advancing(Protocol):
@@ -24,27 +23,6 @@ T = TypeVar("T")
 
 PLAIN_SECONDS = 10  # between lines where the output is a file
 LEAST_SHARE = 0.01  # from which on the remaining time can be told
-SHOWN = {  # of a step's row, where they are in it
-    "D(x)": "d_real",
-    "D(G(z))": "d_fake",
-    "error": "image_error",
-    "reconstruction": "reconstruction_error",
-    "bits/dim": "bits_per_dim",
-    "negative bound": "negative_bound",
-}
-
-
-def show(steps: Iterable["Progress"], notes: list[str], quiet: bool) -> "Iterator[Progress]":
-    """Passes progress on, and shows it: a live line on a terminal, a line every ten seconds elsewhere."""
-    if quiet:
-        yield from steps
-        return
-    for note in notes:
-        print(note, flush=True)
-    for progress in _shown(steps, _line):
-        yield progress
-        if progress.message is not None:
-            print(f"genprior: {progress.message}", file=sys.stderr, flush=True)
 
 
 def show_job(steps: "Iterable[JobProgress]", notes: list[str], quiet: bool) -> None:
@@ -90,18 +68,6 @@ def _plain(steps: Iterable[P], line: Callable[[P], str]) -> Iterator[P]:
         yield progress
 
 
-def _line(progress: "Progress") -> str:
-    row = progress.row
-    parts = [f"{row['images_seen']:,} images"]
-    if "images_per_second" in row:
-        parts.append(f"{row['images_per_second']:,.0f}/s")
-        parts += [f"{name} {_number(row[key])}" for name, key in SHOWN.items() if key in row]
-    if 0 < progress.fraction < 1:
-        left = progress.seconds * (1 - progress.fraction) / progress.fraction
-        parts.append(f"{_clock(left)} left")
-    return "  ".join(parts)
-
-
 def _job_line(progress: "JobProgress") -> str:
     parts = [f"{progress.done:,} of {progress.total:,} images"]
     if progress.per_second is not None:
@@ -117,10 +83,6 @@ def _stage_line(stage: "Stage", seconds: float) -> str:
         return stage.what
     left = seconds * (1 - stage.fraction) / stage.fraction
     return f"{stage.what}  {_clock(left)} left"
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.3f}"
 
 
 def _clock(seconds: float) -> str:

@@ -89,32 +89,31 @@ def train_encoder(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder that is there.")] = False,
 ) -> None:
     """Train the way back from images to latents of a trained run, from which inversion and restoration start."""
-    from genprior.cli.legacy_progress import show
-    from genprior.runs.encoder_training import MINUTES, WEIGHTS
-    from genprior.runs.encoder_training import train_encoder as steps_of
+    from genprior.progress import show
+    from genprior.runs.experiment import carry_out
+    from genprior.runs.experiments import EXPERIMENTS, EncoderSettings
+    from genprior.settings import validated
 
-    if minutes is not None and images_seen is not None:
-        raise GenpriorError("give one of minutes and images_seen", argument="minutes")
+    given = {"run": run, "minutes": minutes, "images_seen": images_seen, "seed": seed, "threads": threads}
+    experiment, settings = EXPERIMENTS["train encoder"], validated(EncoderSettings, given)
     with stop_on_signal() as stopped:
-        steps = steps_of(
-            run,
-            minutes=MINUTES if minutes is None else minutes,
-            images_seen=images_seen,
-            seed=seed,
-            threads=threads,
-            overwrite=overwrite,
-            should_stop=lambda: bool(stopped),
-        )
-        last = None
-        for progress in show(steps, [], quiet=False):
-            last = progress
-    if last is None or last.outcome == "non-finite":
-        sys.exit(ILL)
-    if last.outcome == "interrupted":
+        found = show(_until(carry_out(experiment, settings, overwrite=overwrite), stopped))
+    if found is None:
         typer.echo("interrupted; no encoder was saved")
         sys.exit(INTERRUPTED)
-    typer.echo(f"error on images held out: {last.row['held_out_error']:.4g}")
-    typer.echo(f"encoder: {run / WEIGHTS}")
+    for line in experiment.told(found):
+        typer.echo(line)
+
+
+def _until(task: Any, stopped: list[int]) -> Any:  # noqa: ANN401 - goes with this file
+    """A task that ends early, with None, when a signal has come."""
+    while not stopped:
+        try:
+            yield next(task)
+        except StopIteration as end:
+            return end.value
+    task.close()
+    return None
 
 
 def resume(
@@ -137,7 +136,7 @@ def _config_file(path: Path | None, flags: dict[str, Any], family: str) -> dict[
         return {}
     if "preset" in flags:
         raise GenpriorError("the config file settles what a preset would; give one of them", argument="preset")
-    from genprior.runs.run_folder import read_table
+    from genprior.runs.files import read_table
 
     values = read_table(path, "config")
     theirs = values.get("family", family)
@@ -149,25 +148,24 @@ def _config_file(path: Path | None, flags: dict[str, Any], family: str) -> dict[
 
 def _train(prepared: "PreparedRun") -> None:
     """Trains to the end of the budget, showing how far it is, and leaves pictures; sets the exit code."""
-    from genprior.cli.legacy_progress import show
+    from genprior.progress import show
     from genprior.report.run_pictures import write_run_pictures
     from genprior.runs.execute import execute
 
     quiet = prepared.learner.processes.rank > 0
     run = prepared.run
+    for note in [] if quiet else prepared.notes:
+        print(note, flush=True)
     with stop_on_signal() as stopped:
-        steps = execute(run, prepared.learner, prepared.data, lambda: bool(stopped))
-        last = None
-        for progress in show(steps, prepared.notes, quiet):
-            last = progress  # not a list of all: a long run has many
+        ended = show(execute(run, prepared.learner, prepared.data, lambda: bool(stopped)), quiet)
     prepared.learner.processes.leave()
-    if quiet or last is None:
+    if quiet:
         return
-    if last.outcome == "non-finite":
+    if ended.outcome == "non-finite":
         sys.exit(ILL)
     pictures = write_run_pictures(run, prepared.data)
     for what, path in pictures.items():
         typer.echo(f"{what}: {path}")
-    if last.outcome == "interrupted":
+    if ended.outcome == "interrupted":
         typer.echo(f"interrupted and saved; go on with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)

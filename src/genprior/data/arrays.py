@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genprior.data.dataset import Dataset
 from genprior.data.geometry import CHUNK, channels_first
-from genprior.data.request import Request, finish
+from genprior.data.spec import Request, shaped_dataset
 from genprior.errors import GenpriorError
 from genprior.images import from_16_bit, to_uint8
 
@@ -35,7 +35,7 @@ def load_arrays(request: Request) -> Dataset:
     labels = _labels(path, arrays, len(images))
     chosen = request.spec.chosen(len(images))
     window = slice(chosen.start, chosen.stop)
-    return finish(request, _as_uint8(path, images[window]), labels if labels is None else labels[window])
+    return shaped_dataset(request, _as_uint8(path, images[window]), labels if labels is None else labels[window])
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -69,10 +69,7 @@ def _images(path: Path, arrays: Mapping[str, Array]) -> Array:
     if not ordered.size:
         raise _fault(path, f"expected at least one image, got an array of shape {images.shape}")
     if images.dtype.name not in _AS_UINT8:
-        raise _fault(
-            path,
-            f"expected images of type {', '.join(_AS_UINT8)}, got {images.dtype}: convert them",
-        )
+        raise _fault(path, f"expected images of type {', '.join(_AS_UINT8)}, got {images.dtype}: convert them")
     return ordered
 
 
@@ -97,8 +94,7 @@ def _labels(path: Path, arrays: Mapping[str, Array], count: int) -> Tensor | Non
     labels = arrays[key]
     if labels.shape != (count,) or labels.dtype.kind not in "iub":
         raise _fault(
-            path,
-            f"expected {key} to be whole numbers of shape ({count},), got {labels.dtype} of shape {labels.shape}",
+            path, f"expected {key} to be whole numbers of shape ({count},), got {labels.dtype} of shape {labels.shape}"
         )
     return torch.from_numpy(labels.astype(np.int64))
 

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from genprior.data.dataset import Dataset
-from genprior.data.encoded import Encoded, decode_all
-from genprior.data.network import answers, quiet
-from genprior.data.request import Request
-from genprior.data.spec import Spec, read_options
+from genprior.data.image_files import EncodedImage, decode_all
+from genprior.data.named import answers, quiet
+from genprior.data.spec import DataSpec, Request, read_options
 from genprior.errors import GenpriorError
 
 
@@ -30,7 +29,7 @@ def load_hub(request: Request) -> Dataset:
     chosen = request.spec.chosen(len(table))
     image, label = _columns(target, table)
     rows = _encoded_rows(table, image)
-    decoded = decode_all([Encoded(f"row {i}", partial(_file, rows, image, i)) for i in chosen], request)
+    decoded = decode_all([EncodedImage(f"row {i}", partial(_file, rows, image, i)) for i in chosen], request)
     kept = [chosen[i] for i in decoded.kept]
     return Dataset(
         name=request.spec.text,
@@ -40,19 +39,15 @@ def load_hub(request: Request) -> Dataset:
     )
 
 
-def _target(spec: Spec) -> tuple[str, dict[str, str]]:
+def _target(spec: DataSpec) -> tuple[str, dict[str, str]]:
     """Returns the name or folder, and the options, of hub:TARGET[:options]."""
     known: dict[str, tuple[str, ...]] = {"split": (), "config": ()}
     folder = os.path.expanduser(spec.rest)
-    target, words = (folder, "") if os.path.isdir(folder) else _halves(spec.rest)
+    name, _, words = spec.rest.partition(":")
+    target, words = (folder, "") if os.path.isdir(folder) else (os.path.expanduser(name), words)
     if not target:
         raise GenpriorError(f"expected hub:owner/name or hub: and a folder, got {spec.text!r}", argument="data")
-    return target, read_options(Spec(spec.text, spec.source, words, spec.window), known)
-
-
-def _halves(text: str) -> tuple[str, str]:
-    target, _, words = text.partition(":")
-    return os.path.expanduser(target), words
+    return target, read_options(DataSpec(spec.text, spec.source, words, spec.window), known)
 
 
 def _open(target: str, options: dict[str, str]) -> Any:  # noqa: ANN401 - a Dataset of `datasets`
@@ -99,8 +94,7 @@ def _columns(target: str, table: Any) -> tuple[str, str | None]:  # noqa: ANN401
     if not images:
         told = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
         raise GenpriorError(
-            f"expected a column of images in {target!r}, got {told}: choose another data set",
-            argument="data",
+            f"expected a column of images in {target!r}, got {told}: choose another data set", argument="data"
         )
     return images[0], labels[0] if labels else None
 

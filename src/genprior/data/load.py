@@ -5,26 +5,12 @@ import warnings
 from functools import partial
 from pathlib import Path
 
+from genprior.data import named
 from genprior.data.arrays import load_arrays
 from genprior.data.dataset import Dataset
 from genprior.data.hub import load_hub
-from genprior.data.image_folder import load_folder
-from genprior.data.named import (
-    CIFAR10,
-    CIFAR100,
-    FASHION_MNIST,
-    KMNIST,
-    MNIST,
-    QMNIST,
-    STL10,
-    SVHN,
-    USPS,
-    load_collection,
-    load_digits,
-    load_emnist,
-)
-from genprior.data.request import Loader, Request, make_request
-from genprior.data.spec import Spec
+from genprior.data.image_files import load_folder
+from genprior.data.spec import DataSpec, Loader, Request, make_request
 from genprior.data.toy import grid_centres, load_points, load_stacked_mnist, ring_centres
 from genprior.errors import GenpriorError, suggestion
 
@@ -42,24 +28,24 @@ def load_data(
 ) -> Dataset:
     """Returns the images that a spec names, all in memory, in their order.
 
-    A spec is SOURCE[:option[,option...]][[start:stop]], with options `key=value` or bare words, and
-    a slice as in Python: `mnist:test[:100]`, `emnist:letters,split=all`, `ring:count=5000`,
-    `hub:owner/name:split=train`. A string that names an existing file or folder is that path as it
-    stands: a folder is searched for images (PNG, JPEG, WebP, BMP, TIFF), a .npy or .npz file is
-    read. The split is `train` unless the spec says otherwise.
+    A spec is SOURCE[:option[,option...]][[start:stop]], with options `key=value` or bare words, and a slice as in
+    Python: `mnist:test[:100]`, `emnist:letters,split=all`, `ring:count=5000`, `hub:owner/name:split=train`. A string
+    that names an existing file or folder is that path as it stands: a folder is searched for images (PNG, JPEG, WebP,
+    BMP, TIFF), a .npy or .npz file is read. The split is `train` unless the spec says otherwise.
 
     Arguments:
         spec: What to load; a mistyped name is answered with the nearest one.
-        root: Folder of local copies, where downloads go too; default: $GENPRIOR_DATA, else
-            ~/.cache/genprior.
-        size: Height and width in pixels; images are made smaller, never larger (`digits` alone may
-            be). Default: the images' own; 28 for digits; for folders and the hub the one square
-            shape they share if its side is 8 to 128, else 64, 32 or 28, the first that the smallest
-            side of all images reaches.
+        root: Folder of local copies, where downloads go too; default: $GENPRIOR_DATA, else ~/.cache/genprior.
+        size: Height and width in pixels; images are made smaller, never larger (`digits` alone may be). Default: the
+            images' own; 28 for digits; for folders and the hub the one square shape they share if its side is 8 to
+            128, else 64, 32 or 28, the first that the smallest side of all images reaches.
         channels: 1 or 3; default: the images' own (folders: RGB unless all files store grey).
         fit: What becomes of oblong images: `crop` cuts the middle out, `pad` adds black.
-        strict: True: an unreadable file is an error. False: it is left out, named in `skipped`, and
-            one warning tells how many there were.
+        strict: True: an unreadable file is an error. False: it is left out, named in `skipped`, and one warning tells
+            how many there were.
+
+    Raises:
+        GenpriorError: An unknown name or option, images that cannot be had, or a size or shape out of range.
 
     Example:
         >>> load_data("digits[:10]").image_shape
@@ -72,7 +58,7 @@ def load_data(
     return dataset
 
 
-def _loader(spec: Spec) -> Loader:
+def _loader(spec: DataSpec) -> Loader:
     if spec.source is None:
         return _load_path
     if spec.source in SOURCES:
@@ -89,10 +75,7 @@ def _load_path(request: Request) -> Dataset:
     path = Path(request.spec.rest)
     loader = load_folder if path.is_dir() else PATHS.get(path.suffix.lower())
     if loader is None:
-        raise GenpriorError(
-            f"expected a folder of images or a {' or '.join(PATHS)} file, got {path}",
-            argument="data",
-        )
+        raise GenpriorError(f"expected a folder of images or a {' or '.join(PATHS)} file, got {path}", argument="data")
     return loader(request)
 
 
@@ -106,17 +89,17 @@ def _skipped_line(dataset: Dataset) -> str:
 PATHS: dict[str, Loader] = {".npy": load_arrays, ".npz": load_arrays}
 
 SOURCES: dict[str, Loader] = {
-    "digits": load_digits,
-    "mnist": partial(load_collection, MNIST),
-    "fashion-mnist": partial(load_collection, FASHION_MNIST),
-    "kmnist": partial(load_collection, KMNIST),
-    "qmnist": partial(load_collection, QMNIST),
-    "emnist": load_emnist,
-    "usps": partial(load_collection, USPS),
-    "cifar10": partial(load_collection, CIFAR10),
-    "cifar100": partial(load_collection, CIFAR100),
-    "svhn": partial(load_collection, SVHN),
-    "stl10": partial(load_collection, STL10),
+    "digits": named.load_digits,
+    "mnist": partial(named.load_collection, named.MNIST),
+    "fashion-mnist": partial(named.load_collection, named.FASHION_MNIST),
+    "kmnist": partial(named.load_collection, named.KMNIST),
+    "qmnist": partial(named.load_collection, named.QMNIST),
+    "emnist": named.load_emnist,
+    "usps": partial(named.load_collection, named.USPS),
+    "cifar10": partial(named.load_collection, named.CIFAR10),
+    "cifar100": partial(named.load_collection, named.CIFAR100),
+    "svhn": partial(named.load_collection, named.SVHN),
+    "stl10": partial(named.load_collection, named.STL10),
     "hub": load_hub,
     "ring": partial(load_points, ring_centres(), 0.01),
     "grid": partial(load_points, grid_centres(), 0.05),

@@ -1,10 +1,18 @@
 """Data sets known by name: scikit-learn's digits, and torchvision's, local or downloaded."""
 
-from collections.abc import Callable
+import socket
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
+from http.client import HTTPException
+from io import StringIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import torch
@@ -12,19 +20,14 @@ from torch import Tensor
 
 from genprior.data.dataset import Dataset
 from genprior.data.geometry import channels_first
-from genprior.data.network import answers, quiet, socket_timeout
-from genprior.data.request import Request, finish
-from genprior.data.spec import read_options
+from genprior.data.spec import Request, read_options, shaped_dataset
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8
 
-SPLITS: dict[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "test": ("test",),
-    "all": ("train", "test"),
-}
+SPLITS: dict[str, tuple[str, ...]] = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
 SUBSETS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")  # of EMNIST
 STALL_SECONDS = 10.0  # a download that stays silent for so long has failed
+ANSWER_SECONDS = 4.0  # a machine without a network waits this long at most
 DIGITS_SIZE = 28
 
 
@@ -68,7 +71,7 @@ def load_digits(request: Request) -> Dataset:
     images = to_uint8(torch.from_numpy(embedded.images)[:, None] / 16)
     labels = torch.from_numpy(embedded.target).long()
     chosen = _span(request.spec.chosen(len(images)))
-    return finish(request, images[chosen], labels[chosen], default_size=DIGITS_SIZE, may_enlarge=True)
+    return shaped_dataset(request, images[chosen], labels[chosen], default_size=DIGITS_SIZE, may_enlarge=True)
 
 
 def load_collection(collection: Collection, request: Request) -> Dataset:
@@ -101,7 +104,7 @@ def read_collection(collection: Collection, split: str, root: Path) -> tuple[Ten
 def _load_split(request: Request, collection: Collection, split: str) -> Dataset:
     images, labels = read_collection(collection, split, request.root)
     chosen = _span(request.spec.chosen(len(images)))
-    return finish(request, images[chosen], labels[chosen])
+    return shaped_dataset(request, images[chosen], labels[chosen])
 
 
 def _span(indices: range) -> slice:
@@ -165,13 +168,51 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def answers(url: str) -> bool:
+    """Returns whether the server of `url` answers within `ANSWER_SECONDS`, through a proxy if one is set.
+
+    It is asked in a thread of its own, because looking up a host name knows no time limit.
+    """
+    found: list[bool] = []
+    asking = Thread(target=lambda: found.append(_responds(url)), daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    return found == [True]
+
+
+@contextmanager
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """Limits how long a new connection may stay silent."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps prints, progress bars and warnings of other libraries from the user."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _responds(url: str) -> bool:
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=ANSWER_SECONDS).close()
+    except HTTPError:
+        return True  # an unfriendly answer is an answer
+    except (OSError, ValueError, HTTPException):
+        return False
+    return True
+
+
 _IDX = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 MNIST = Collection("MNIST", "https://ossci-datasets.s3.amazonaws.com/mnist/", "MNIST/raw", _IDX)
 FASHION_MNIST = Collection(
-    "FashionMNIST",
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    "FashionMNIST/raw",
-    _IDX,
+    "FashionMNIST", "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", "FashionMNIST/raw", _IDX
 )
 KMNIST = Collection("KMNIST", "http://codh.rois.ac.jp/kmnist/dataset/kmnist/", "KMNIST/raw", _IDX)
 QMNIST = Collection(
@@ -183,11 +224,7 @@ QMNIST = Collection(
     ),
 )
 EMNIST = Collection(
-    "EMNIST",
-    "https://biometrics.nist.gov/cs_links/EMNIST/",
-    "EMNIST/raw",
-    ("gzip.zip",),
-    transposed=True,
+    "EMNIST", "https://biometrics.nist.gov/cs_links/EMNIST/", "EMNIST/raw", ("gzip.zip",), transposed=True
 )
 CIFAR10 = Collection("CIFAR10", "https://www.cs.toronto.edu/~kriz/", "", ("cifar-10-python.tar.gz",))
 CIFAR100 = Collection("CIFAR100", "https://www.cs.toronto.edu/~kriz/", "", ("cifar-100-python.tar.gz",))
@@ -208,8 +245,5 @@ STL10 = Collection(
     arguments=_by_split,
 )
 USPS = Collection(
-    "USPS",
-    "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",
-    "",
-    ("usps.bz2", "usps.t.bz2"),
+    "USPS", "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/", "", ("usps.bz2", "usps.t.bz2")
 )

@@ -1,18 +1,24 @@
-"""The words of a data spec: SOURCE[:option[,option...]][[start:stop]]. Knows no source."""
+"""A data spec, SOURCE[:option[,option...]][[start:stop]], and the request that it makes. Knows no source."""
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from torch import Tensor
+
+from genprior.data.dataset import Dataset, Modes
+from genprior.data.geometry import FITS, Fit, reshape_images
 from genprior.errors import GenpriorError, suggestion
 
 SLICE = re.compile(r"(?P<body>.*)\[(?P<window>[^\[\]]*)\]", re.DOTALL)
 WINDOW = re.compile(r"\s*([+-]?\d+)?\s*:\s*([+-]?\d+)?\s*")
+LARGEST = 1024  # pixels a side; more is a slip, and would ask for all memory there is
 
 
 @dataclass(frozen=True)
-class Spec:
+class DataSpec:
     """A data spec taken apart.
 
     Attributes:
@@ -37,14 +43,37 @@ class Spec:
         indices = range(*self.window.indices(count))
         if not indices:
             raise GenpriorError(
-                f"expected a slice that holds images, got {self.text!r}, which keeps none of "
-                f"{count}: widen or drop the slice",
+                f"expected a slice that holds images, got {self.text!r}, which keeps none of {count}: widen or drop it",
                 argument="data",
             )
         return indices
 
 
-def parse_spec(spec: str | os.PathLike[str]) -> Spec:
+@dataclass(frozen=True)
+class Request:
+    """What a loader is to load.
+
+    Attributes:
+        spec: Which images.
+        root: Folder of local copies; it need not exist.
+        size: Height and width of the result, or None for the images' own.
+        channels: 1, 3, or None for the images' own.
+        fit: How an oblong image becomes a square one.
+        strict: Whether an unreadable file is an error.
+    """
+
+    spec: DataSpec
+    root: Path
+    size: int | None
+    channels: int | None
+    fit: Fit
+    strict: bool
+
+
+Loader = Callable[[Request], Dataset]
+
+
+def parse_spec(spec: str | os.PathLike[str]) -> DataSpec:
     """Returns a spec taken apart; a string that names an existing path is that path as it stands.
 
     Example:
@@ -55,21 +84,21 @@ def parse_spec(spec: str | os.PathLike[str]) -> Spec:
     if not text.strip():
         raise GenpriorError("expected a data set or a path, got an empty text", argument="data")
     if _exists(text):
-        return Spec(text, None, os.path.expanduser(text), slice(None))
+        return DataSpec(text, None, os.path.expanduser(text), slice(None))
     body, window = _split_window(text)
     if _exists(body):
-        return Spec(text, None, os.path.expanduser(body), window)
+        return DataSpec(text, None, os.path.expanduser(body), window)
     source, _, rest = body.partition(":")
-    return Spec(text, source, rest, window)
+    return DataSpec(text, source, rest, window)
 
 
-def read_options(spec: Spec, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def read_options(spec: DataSpec, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Returns the options that a spec gives, by name.
 
     Arguments:
         spec: With `rest` made of options alone: `key=value`, or a bare word that one option lists.
-        known: What each option may say; an empty tuple: anything. A bare word that nobody lists is
-            the value of an option `split` that may say anything.
+        known: What each option may say; an empty tuple: anything. A bare word that nobody lists is the value of an
+            option `split` that may say anything.
 
     Example:
         >>> read_options(parse_spec("mnist:test"), {"split": ("train", "test")})
@@ -84,12 +113,72 @@ def read_options(spec: Spec, known: Mapping[str, tuple[str, ...]]) -> dict[str, 
     return options
 
 
-def read_count(spec: Spec, options: Mapping[str, str], default: int) -> int:
+def read_count(spec: DataSpec, options: Mapping[str, str], default: int) -> int:
     """Returns the option `count`, a positive number of images, or the default."""
     text = options.get("count", str(default))
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise _fault(spec, f"expected count=N with N a whole number above 0, got {text!r}")
     return int(text)
+
+
+def make_request(
+    spec: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None,
+    size: int | None,
+    channels: int | None,
+    fit: str,
+    strict: bool,
+) -> Request:
+    """Returns the request that checked arguments make."""
+    if size is not None and (type(size) is not int or not 1 <= size <= LARGEST):
+        raise GenpriorError(
+            f"expected a whole number of pixels above 0, at most {LARGEST}, got {size!r}", argument="size"
+        )
+    if channels not in (None, 1, 3):
+        raise GenpriorError(f"expected 1 (grey) or 3 (RGB), got {channels!r}", argument="channels")
+    if fit not in FITS:
+        raise GenpriorError(f"unknown fit {fit!r}; {suggestion(str(fit), FITS)}", argument="fit")
+    return Request(parse_spec(spec), data_root(root), size, channels, FITS[fit], strict)
+
+
+def data_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """Returns the folder of local copies: `root`, else $GENPRIOR_DATA, else ~/.cache/genprior."""
+    return Path(root or os.environ.get("GENPRIOR_DATA") or "~/.cache/genprior").expanduser()
+
+
+def shaped_dataset(
+    request: Request,
+    images: Tensor,
+    labels: Tensor | None = None,
+    modes: Modes | None = None,
+    default_size: int | None = None,
+    may_enlarge: bool = False,
+) -> Dataset:
+    """Returns the data set of images uint8 (N, C, H, W), in the size and channels of the request."""
+    size = request.size or default_size
+    if not may_enlarge:
+        refuse_shape(request, images.shape[2], images.shape[3])
+    shaped = reshape_images(images, request.fit, size, request.channels)
+    if shaped.untyped_storage().nbytes() > shaped.nbytes:
+        shaped = shaped.clone()  # a slice would keep alive the whole of what it was cut from
+    return Dataset(request.spec.text, shaped.contiguous(), labels, modes)
+
+
+def refuse_shape(request: Request, height: int, width: int) -> None:
+    """Raises GenpriorError for oblong images without a size, and for a size that would enlarge."""
+    shape = f"the images of {request.spec.text!r} are {height} high and {width} wide"
+    if request.size is None and height != width:
+        raise GenpriorError(
+            f"expected square images, or a size for the others, but {shape}: give a size of at "
+            f"most {request.fit.side(height, width)}",
+            argument="size",
+        )
+    if request.size is not None and request.size > request.fit.side(height, width):
+        raise GenpriorError(
+            f"got {request.size}, but {shape} and are never enlarged: give a size of at most "
+            f"{request.fit.side(height, width)}",
+            argument="size",
+        )
 
 
 def _exists(text: str) -> bool:
@@ -103,14 +192,13 @@ def _split_window(text: str) -> tuple[str, slice]:
     numbers = WINDOW.fullmatch(found["window"])
     if numbers is None:
         raise GenpriorError(
-            f"expected a slice [start:stop] of whole numbers, got [{found['window']}] in {text!r}",
-            argument="data",
+            f"expected a slice [start:stop] of whole numbers, got [{found['window']}] in {text!r}", argument="data"
         )
     start, stop = (int(number) if number else None for number in numbers.groups())
     return found["body"], slice(start, stop)
 
 
-def _read_option(spec: Spec, word: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, str]:
+def _read_option(spec: DataSpec, word: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, str]:
     if not known:
         raise _fault(spec, f"{spec.source} takes no options, got {word!r}")
     name, equals, value = word.partition("=")
@@ -123,7 +211,7 @@ def _read_option(spec: Spec, word: str, known: Mapping[str, tuple[str, ...]]) ->
     return name, value
 
 
-def _option_of_word(spec: Spec, word: str, known: Mapping[str, tuple[str, ...]]) -> str:
+def _option_of_word(spec: DataSpec, word: str, known: Mapping[str, tuple[str, ...]]) -> str:
     for name, words in known.items():
         if word in words:
             return name
@@ -133,5 +221,5 @@ def _option_of_word(spec: Spec, word: str, known: Mapping[str, tuple[str, ...]])
     raise _fault(spec, f"unknown option {word!r}; {suggestion(word, forms)}")
 
 
-def _fault(spec: Spec, what: str) -> GenpriorError:
+def _fault(spec: DataSpec, what: str) -> GenpriorError:
     return GenpriorError(f"{what} (in {spec.text!r})", argument="data")

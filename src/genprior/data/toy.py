@@ -7,8 +7,7 @@ from torch import Tensor
 
 from genprior.data.dataset import Dataset, Modes
 from genprior.data.named import MNIST, SPLITS, read_collection
-from genprior.data.request import Request, finish
-from genprior.data.spec import read_count, read_options
+from genprior.data.spec import Request, read_count, read_options, shaped_dataset
 from genprior.errors import GenpriorError
 from genprior.seeding import derived_generator
 
@@ -76,19 +75,14 @@ def load_stacked_mnist(request: Request) -> Dataset:
     triples = torch.randint(len(digits), (count, 3), generator=derived_generator(0, "stacked-mnist"))[
         chosen.start : chosen.stop
     ]
-    return finish(
-        request,
-        digits[triples, 0],
-        classes[triples] @ torch.tensor([100, 10, 1]),
-        Modes(1000),
-    )
+    return shaped_dataset(request, digits[triples, 0], classes[triples] @ torch.tensor([100, 10, 1]), Modes(1000))
 
 
 def _refuse_image_arguments(request: Request) -> None:
-    for argument in ("size", "channels"):
-        if getattr(request, argument) is not None:
+    for argument, value in (("size", request.size), ("channels", request.channels)):
+        if value is not None:
             raise GenpriorError(
-                f"expected none for points in the plane, got {getattr(request, argument)}: leave "
-                f"it out, choose images instead of {request.spec.source}, or train a gan with --preset points",
+                f"expected none for points in the plane, got {value}: leave it out, choose images instead of "
+                f"{request.spec.source}, or train a gan with --preset points",
                 argument=argument,
             )

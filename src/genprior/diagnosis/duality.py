@@ -15,8 +15,7 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genprior.training.descent import Descent
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings, Descent
 
 MOMENTS = 20  # measurements on the way, evenly spread; the last fifth of the way holds four
 NOISE = 2.0  # standard errors; a gain below them is none

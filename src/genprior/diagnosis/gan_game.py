@@ -18,7 +18,7 @@ from genprior.diagnosis.duality import Terms, cross_entropy_terms
 from genprior.diagnosis.game_field import mean_penalty
 from genprior.diagnosis.latents import draw_latents
 from genprior.errors import GenpriorError
-from genprior.models.packing import pack_of
+from genprior.models.discriminator_parts import pack_of
 from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import shuffled_indices
 from genprior.training.penalties import SlopePenalty, at_fake

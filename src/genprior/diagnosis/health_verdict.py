@@ -149,7 +149,7 @@ VERDICTS: dict[str, str] = {
     "generator wins": "raise --discriminator-learning-rate or --discriminator-updates, or take a wider discriminator",
     "oscillating": f"{BOUND}; lower --beta1 and the learning rates; --schedule linear lets the circle shrink",
     COLLAPSED: (
-        "take what reaches most modes in docs/benchmarks.md, Mode counts: --loss relativistic --penalty r1:gamma=0.2 "
+        "take what reaches most modes in docs/benchmarks/mode-counts.md: --loss relativistic --penalty r1:gamma=0.2 "
         "--penalty r2:gamma=0.2 --pack 4 on a discriminator without batch normalisation (norm=none; points have a "
         "recipe of their own there); a higher --discriminator-learning-rate or a wider discriminator where it is weak"
     ),

@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from genprior.diagnosis.health_verdict import LEAST_DIVERSITY, diversity
 from genprior.diagnosis.latents import draw_latents
 from genprior.diagnosis.retraining import measured_steps
-from genprior.models.deviation import MinibatchDeviation
-from genprior.models.packing import pack_of
-from genprior.training.descent import Descent
+from genprior.models.discriminator_parts import MinibatchDeviation, pack_of
 from genprior.training.losses import AdversarialLoss
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings, Descent
 
 SAMPLES = 600
 HALF = 0.5  # of the modes, or of the first diversity: gone where no more is left

@@ -22,10 +22,9 @@ from genprior.diagnosis.inner_problem import SAMPLES, evenly, seen_together, who
 from genprior.diagnosis.latents import draw_latents
 from genprior.diagnosis.retraining import measured_steps
 from genprior.seeding import derived_seed
-from genprior.training.descent import Descent
 from genprior.training.loop import shuffled_indices
 from genprior.training.losses import AdversarialLoss, cross_entropy_discriminator
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings, Descent
 
 LATENTS = 120  # that gradients are taken over
 

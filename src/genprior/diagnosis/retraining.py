@@ -16,13 +16,17 @@ from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.diagnosis.latents import arithmetic, draw_latents
-from genprior.models.packing import pack_of
+from genprior.models.discriminator_parts import pack_of
 from genprior.seeding import derived_seed
-from genprior.training.descent import Descent
-from genprior.training.gradient_factors import loss_factors
 from genprior.training.loop import shuffled_indices
-from genprior.training.losses import AdversarialLoss, cross_entropy_discriminator, non_saturating, saturating
-from genprior.training.optimiser import AdamSettings
+from genprior.training.losses import (
+    AdversarialLoss,
+    cross_entropy_discriminator,
+    loss_factors,
+    non_saturating,
+    saturating,
+)
+from genprior.training.optimisation import AdamSettings, Descent
 
 LATENTS = 512
 VANISHES, STAYS = 3.0, 1.0  # decades: the saturating norm falls by at least, the other by less than

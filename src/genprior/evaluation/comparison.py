@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from genprior.evaluation.image_quality import psnr
-from genprior.priors.generator_prior import Prior
-from genprior.restoration.degradation import measure, stacked
+from genprior.priors.contracts import LatentPrior
+from genprior.restoration.noise import measure, stacked
 from genprior.restoration.operators import Operator
 from genprior.restoration.restore import invert, restore
+from genprior.specs import Spec
 
 Shape = tuple[int, int, int]
 
@@ -26,17 +27,17 @@ class Task:
 
     Attributes:
         title: For people.
-        operator: Name and options of the operator, for images (C, H, W).
+        operator: Name and options of an entry of `OPERATORS`, for images (C, H, W).
         sigma: Standard deviation of the noise, for images (C, H, W).
     """
 
     title: str
-    operator: Callable[[Shape], str]
+    operator: Callable[[Shape], Spec]
     sigma: Callable[[Shape], float]
 
 
 @dataclass(frozen=True)
-class Found:
+class Reconstructions:
     """What was made of images by a prior.
 
     Attributes:
@@ -54,14 +55,14 @@ class Found:
     seconds: float
 
 
-def inverted(prior: Prior, x: Tensor) -> Found:
+def inverted(prior: LatentPrior, x: Tensor) -> Reconstructions:
     """Returns how close the prior comes to images x (B, C, H, W) that it has never seen."""
     began = time.perf_counter()
     images = invert(prior, x).images
     return _found(images, x, x, began)
 
 
-def restored(prior: Prior, x: Tensor, operator: Operator, sigma: float, seed: int = 0) -> Found:
+def restored(prior: LatentPrior, x: Tensor, operator: Operator, sigma: float, seed: int = 0) -> Reconstructions:
     """Returns what the prior makes of damaged images x (B, C, H, W); the level of the noise is known.
 
     Arguments:
@@ -80,10 +81,10 @@ def restored(prior: Prior, x: Tensor, operator: Operator, sigma: float, seed: in
     return _found(images, x, _shown(y, x, operator, parameters), began)
 
 
-def _found(images: Tensor, x: Tensor, shown: Tensor, began: float) -> Found:
+def _found(images: Tensor, x: Tensor, shown: Tensor, began: float) -> Reconstructions:
     seconds = (time.perf_counter() - began) / len(x)
     error = (images - x).square().flatten(1).mean(1)
-    return Found(images, shown, error, psnr(images, x).clamp_max(99.0), seconds)
+    return Reconstructions(images, shown, error, psnr(images, x).clamp_max(99.0), seconds)
 
 
 def _shown(y: Tensor, x: Tensor, operator: Operator, parameters: dict[str, Tensor]) -> Tensor:
@@ -97,13 +98,21 @@ def _shown(y: Tensor, x: Tensor, operator: Operator, parameters: dict[str, Tenso
     return torch.cat(each).clamp(0, 1)
 
 
+def _eighth(shape: Shape) -> int:
+    return max(1, math.prod(shape) // 8)
+
+
 TASKS: dict[str, Task] = {
-    "denoise": Task("noise of 0.3", lambda _: "denoise", lambda _: 0.3),
-    "hole": Task("hole, half as wide", lambda shape: f"inpaint:box={max(1, shape[1] // 2)}", lambda _: 0.02),
+    "denoise": Task("noise of 0.3", lambda _: Spec("denoise", {}), lambda _: 0.3),
+    "hole": Task(
+        "hole, half as wide",
+        lambda shape: Spec("inpaint", {}).with_options(box=max(1, shape[1] // 2)),
+        lambda _: 0.02,
+    ),
     # As many measurements as an eighth of the values, with noise of norm 0.1 (Bora et al. 2017, section 6).
     "few": Task(
         "measurements, an eighth",
-        lambda shape: f"compressed-sensing:m={max(1, math.prod(shape) // 8)}",
-        lambda shape: 0.1 / max(1, math.prod(shape) // 8) ** 0.5,
+        lambda shape: Spec("compressed-sensing", {}).with_options(m=_eighth(shape)),
+        lambda shape: 0.1 / _eighth(shape) ** 0.5,
     ),
 }

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from genprior.evaluation.divergence import Divergence, divergence, kl_floor
-from genprior.evaluation.histogram import class_counts, expected_counts
+from genprior.evaluation.histogram import Divergence, class_counts, divergence, kl_floor, modes_found
 
 WITHIN = 3.0  # standard deviations around a centre
 GAUSSIAN_CEILING = 1 - math.exp(-(WITHIN**2) / 2)
@@ -98,8 +97,8 @@ def count_class_modes(
     sure, mode = modes_of(probabilities)
     counts, sure_counts = (class_counts(each, len(real)) for each in (mode, mode[sure]))
     share = float(sure.double().mean())
-    found, found_surely = (_reached(each, real, least) for each in (counts, sure_counts))
-    even, of = torch.ones(len(real)), int((real > 0).sum())
+    (found, of), (found_surely, _) = (modes_found(each, real, least) for each in (counts, sure_counts))
+    even = torch.ones(len(real))
     uniform = divergence(counts, even, real, generator)
     assert uniform is not None, "every image is given a class"
     divergences = {UNIFORM: uniform, DATA: divergence(counts, real, real, generator)}
@@ -121,11 +120,6 @@ def modes_of(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     largest, classes = of_channels.max(2)  # (N, channels)
     places = of_channels.shape[2] ** torch.arange(of_channels.shape[1] - 1, -1, -1)
     return (largest >= SURE).all(1), (classes * places).sum(1)
-
-
-def _reached(counts: Tensor, real: Tensor, least: float) -> int:
-    """How many modes of the data have samples, and enough of them."""
-    return int(((real > 0) & (counts > 0) & (counts >= least * expected_counts(counts, real))).sum())
 
 
 def _unsure(share: float, ceiling: float, found: int, found_surely: int) -> str:

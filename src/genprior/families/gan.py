@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from genprior.data import Dataset
     from genprior.diagnosis.window import Game
     from genprior.models.players import Players
-    from genprior.priors.generator_prior import Prior
+    from genprior.priors.contracts import LatentPrior
     from genprior.training.adversarial import GAN
 
 LOSSES = Table("genprior.training.losses", "LOSSES")
 PENALTIES = Table("genprior.training.penalties", "PENALTIES")
-MODELS = Table("genprior.models.players", "MODELS")
+MODELS = Table("genprior.models.players", "MODELS", given=("sizes",))
 
 
 # The discriminator's slope at real images is penalised instead of its activations normalised, both players move
@@ -51,7 +51,7 @@ class GANConfig(RunConfig):
     """
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        # The best that we know for these networks (docs/benchmarks.md, "A better recipe").
+        # The best that we know for these networks (docs/benchmarks/losses-and-recipe.md, "A better recipe").
         "r1-28": {"size": 28, **RECIPE},
         "r1-32": {"size": 32, **RECIPE},
         "r1-64": {"size": 64, **RECIPE},
@@ -139,12 +139,10 @@ class GANConfig(RunConfig):
         Raises:
             GenpriorError: Unknown model or loss, or a shape that the model cannot make.
         """
-        from genprior.families.placement import placement
-        from genprior.models.deviation import MinibatchDeviation
+        from genprior.models.discriminator_parts import MinibatchDeviation
         from genprior.models.layers import BatchNorm2d
-        from genprior.training.adversarial import GAN
-        from genprior.training.optimiser import AdamSettings
-        from genprior.training.schedule import SCHEDULES
+        from genprior.training.adversarial import GAN, AdversarialSettings
+        from genprior.training.optimisation import SCHEDULES, AdamSettings
 
         players = self._players(data.image_shape, self.seed)
         mixing = (BatchNorm2d, MinibatchDeviation)
@@ -155,31 +153,29 @@ class GANConfig(RunConfig):
                 stacklevel=2,
             )
         adam = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": self.weight_decay}
-        return GAN(
-            players,
-            self.loss.build(LOSSES, "loss"),
+        settings = AdversarialSettings(
             batch_size=self.batch_size,
             discriminator_updates=self.discriminator_updates,
             generator_adam=AdamSettings(self.generator_learning_rate, **adam),
             discriminator_adam=AdamSettings(self.discriminator_learning_rate, **adam),
-            penalties=[penalty.build(PENALTIES, "penalty") for penalty in self.penalty],
+            penalties=tuple(penalty.build(PENALTIES, "penalty") for penalty in self.penalty),
             unroll=self.unroll,
             schedule=SCHEDULES[self.schedule],
             average_half_life=self.average_half_life,
-            compared={name: make() for name, make in LOSSES.load().items()},
-            **placement(self, fabric),
         )
+        compared = {name: make() for name, make in LOSSES.load().items()}
+        return GAN(players, self.loss.build(LOSSES, "loss"), settings, self.placement(fabric), compared)
 
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the generator with standard normal latents."""
-        from genprior.models.folding import folded
+        from genprior.models.derived_generators import folded
         from genprior.priors.generator_prior import GeneratorPrior
 
         return GeneratorPrior(folded(self.generator(state, image_shape, average)), self.latent_size, image_shape)
 
     def generator(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "nn.Module":
         """Returns the generator."""
-        from genprior.training.state import grouped
+        from genprior.training.optimisation import grouped
 
         generator = self._players(image_shape, 0).generator
         generator.load_state_dict(grouped(state, "average" if average else "generator"))
@@ -192,16 +188,8 @@ class GANConfig(RunConfig):
         return Game(self.loss.build(LOSSES, "loss").at_equilibrium()[0])
 
     def _players(self, image_shape: tuple[int, int, int], seed: int) -> "Players":
-
+        from genprior.models.players import PlayerSizes
         from genprior.seeding import initialised
 
-        return initialised(
-            lambda: self.model.build(
-                MODELS,
-                "model",
-                image_shape=image_shape,
-                latent_size=self.latent_size,
-                pack=self.pack,
-            ),
-            seed,
-        )
+        sizes = PlayerSizes(image_shape, self.latent_size, self.pack)
+        return initialised(lambda: self.model.build(MODELS, "model", sizes=sizes), seed)

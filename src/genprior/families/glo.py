@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
-    from genprior.models.whitened import WhitenedGenerator
+    from genprior.models.derived_generators import WhitenedGenerator
+    from genprior.priors.contracts import LatentPrior
     from genprior.priors.densities import Density
-    from genprior.priors.generator_prior import Prior
     from genprior.training.latent_optimisation import GLO
 
 RECONSTRUCTION_LOSSES = Table("genprior.training.reconstruction_losses", "RECONSTRUCTION_LOSSES")
-MODELS = Table("genprior.models.players", "MODELS")
+MODELS = Table("genprior.models.players", "MODELS", given=("sizes",))
 DENSITIES = Table("genprior.priors.densities", "DENSITIES")
 STARTS = Table("genprior.training.latent_optimisation", "STARTS", given=("data", "size", "seed"))
 
@@ -74,9 +74,8 @@ class GLOConfig(RunConfig):
         Raises:
             GenpriorError: Unknown names, points, a shape that the model cannot make, or too few images.
         """
-        from genprior.families.placement import placement
         from genprior.training.latent_optimisation import GLO, check_images
-        from genprior.training.optimiser import AdamSettings
+        from genprior.training.optimisation import AdamSettings
 
         self.check_names()
         check_images(data)
@@ -88,12 +87,12 @@ class GLOConfig(RunConfig):
             generator_adam=AdamSettings(self.generator_learning_rate),
             code_adam=AdamSettings(self.code_learning_rate),
             average_half_life=self.average_half_life,
-            **placement(self, fabric),
+            placement=self.placement(fabric),
         )
 
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the generator of whitened codes with the density of these."""
-        from genprior.models.folding import folded
+        from genprior.models.derived_generators import folded
         from genprior.priors.generator_prior import GeneratorPrior
 
         generator = self.generator(state, image_shape, average)
@@ -104,19 +103,17 @@ class GLOConfig(RunConfig):
         self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool
     ) -> "WhitenedGenerator":
         """Returns the generator of whitened codes, w with code = m + L w, for the solvers expect latents of scale 1."""
-        from genprior.models.whitened import WhitenedGenerator, Whitening
+        from genprior.models.derived_generators import WhitenedGenerator, Whitening
         from genprior.priors.densities import whitening
-        from genprior.training.state import grouped
+        from genprior.training.optimisation import grouped
 
         generator = self._generator(image_shape, 0)
         generator.load_state_dict(grouped(state, "average" if average else "generator"))
         return WhitenedGenerator(Whitening(*whitening(state["codes"].float())), generator.float())
 
     def _generator(self, image_shape: tuple[int, int, int], seed: int) -> "nn.Module":
-
+        from genprior.models.players import PlayerSizes
         from genprior.seeding import initialised
 
-        return initialised(
-            lambda: self.model.build(MODELS, "model", image_shape=image_shape, latent_size=self.latent_size).generator,
-            seed,
-        )
+        sizes = PlayerSizes(image_shape, self.latent_size)
+        return initialised(lambda: self.model.build(MODELS, "model", sizes=sizes).generator, seed)

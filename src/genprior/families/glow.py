@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from genprior.priors.flow_prior import FlowPrior
     from genprior.training.maximum_likelihood import MaximumLikelihood
 
-DEQUANTISATIONS = Table("genprior.models.dequantisation", "DEQUANTISATIONS")
+DEQUANTISATIONS = Table("genprior.models.image_flow", "DEQUANTISATIONS")
 
 AT_ONCE = 256  # images
 INITIAL_IMAGES = 512  # that the normalisations are initialised to
@@ -85,10 +85,9 @@ class GlowConfig(RunConfig):
         import torch
 
         from genprior.errors import GenpriorError
-        from genprior.families.placement import placement
         from genprior.seeding import derived_generator
         from genprior.training.maximum_likelihood import MaximumLikelihood
-        from genprior.training.optimiser import AdamSettings
+        from genprior.training.optimisation import AdamSettings
 
         if data.is_points:
             raise GenpriorError("glow models 8-bit images, not points; for points train a gan", argument="data")
@@ -103,13 +102,13 @@ class GlowConfig(RunConfig):
             adam=AdamSettings(self.learning_rate, self.beta1, self.beta2),
             clip=self.clip,
             average_half_life=self.average_half_life,
-            **placement(self, fabric),
+            placement=self.placement(fabric),
         )
 
     def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "FlowPrior":
         """Returns the flow."""
         from genprior.priors.flow_prior import FlowPrior
-        from genprior.training.state import grouped
+        from genprior.training.optimisation import grouped
 
         model = self._model(image_shape)
         model.load_state_dict(grouped(state, "average" if average else "model"))
@@ -133,7 +132,6 @@ class GlowConfig(RunConfig):
         return {"bits_per_dim": f"D = {math.prod(image_shape)}, {self.dequantisation.name} dequantisation"}
 
     def _model(self, image_shape: tuple[int, int, int]) -> "ImageFlow":
-
         from genprior.models.glow_flow import Glow
         from genprior.models.image_flow import ImageFlow
         from genprior.seeding import initialised

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.diagnosis.window import Game
-    from genprior.priors.generator_prior import Prior
-    from genprior.training.loop import Learner
+    from genprior.priors.contracts import LatentPrior
+    from genprior.training.loop import Budget, Learner
+    from genprior.training.processes import Placement
+
 
 BUDGETS = ("images_seen", "epochs", "minutes")
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
@@ -154,7 +156,7 @@ class RunConfig(Settings, ABC):
         """
 
     @abstractmethod
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the trained model as a prior, in float32 on the CPU.
 
         Arguments:
@@ -192,6 +194,27 @@ class RunConfig(Settings, ABC):
     def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:
         """Returns what must stand beside the numbers of the record, by their names."""
         return {}
+
+    def budget(self) -> "Budget":
+        """Returns how long the model is trained."""
+        from genprior.training.loop import Budget
+
+        return Budget(self.images_seen, self.epochs, self.minutes)
+
+    def placement(self, fabric: "Fabric | None" = None) -> "Placement":
+        """Returns where the model is trained and in which arithmetic.
+
+        Raises:
+            GenpriorError: No such device here.
+        """
+        import torch
+
+        from genprior.hardware import resolve_device, resolve_precision
+        from genprior.training.processes import Placement, Processes
+
+        device = resolve_device(self.device) if fabric is None else fabric.device
+        dtypes = {"bf16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+        return Placement(dtypes[resolve_precision(self.precision, device)], device, Processes(fabric))
 
     def load_data(self) -> "Dataset":
         """Returns the data set that this config names."""

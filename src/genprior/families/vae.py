@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from genprior.data import Dataset
     from genprior.models.autoencoder import Autoencoder
-    from genprior.priors.generator_prior import Prior
+    from genprior.priors.contracts import LatentPrior
     from genprior.training.variational import VAE
 
 VAES = Table("genprior.models.autoencoder", "VAES")
@@ -80,8 +80,7 @@ class VAEConfig(RunConfig):
         Raises:
             GenpriorError: Unknown model or likelihood, points, or a shape that the model cannot make.
         """
-        from genprior.families.placement import placement
-        from genprior.training.optimiser import AdamSettings
+        from genprior.training.optimisation import AdamSettings
         from genprior.training.variational import VAE, refuse_points
 
         refuse_points(data)
@@ -92,12 +91,12 @@ class VAEConfig(RunConfig):
             adam=AdamSettings(self.learning_rate, self.beta1, self.beta2),
             kl_warm_up=self.kl_warm_up,
             average_half_life=self.average_half_life,
-            **placement(self, fabric),
+            placement=self.placement(fabric),
         )
 
-    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "Prior":
+    def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the decoder with standard normal latents, and the encoder's posterior mean as the way back."""
-        from genprior.models.folding import folded
+        from genprior.models.derived_generators import folded
         from genprior.priors.generator_prior import EncodedPrior
 
         networks = self._trained(state, image_shape, average)
@@ -118,7 +117,7 @@ class VAEConfig(RunConfig):
 
         import torch
 
-        from genprior.evaluation.bound import importance_weighted_bound
+        from genprior.evaluation.image_quality import importance_weighted_bound
         from genprior.models.autoencoder import Gaussian, PixelLikelihood
         from genprior.seeding import derived_generator
 
@@ -142,7 +141,7 @@ class VAEConfig(RunConfig):
         self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool
     ) -> "Autoencoder":
         """Both networks of a checkpoint, in float32."""
-        from genprior.training.state import grouped
+        from genprior.training.optimisation import grouped
 
         networks, which = self._networks(image_shape, 0), "average_" if average else ""
         networks.encoder.load_state_dict(grouped(state, f"{which}encoder"))

@@ -1,61 +1,55 @@
 """The classifier that judges a data set: trained once, kept in the data root's cache, and told how good it is."""
 
 import hashlib
-import json
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from genprior.data import Dataset
-from genprior.data.named import SPLITS
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import RECIPE, Classifier, checked_labels, classifier_training, seen
+from genprior.judges.run_images import split_specs
+from genprior.progress import Stage, Task
 from genprior.runs.encoder_training import weights_sha256
-from genprior.runs.run_folder import write_json
-from genprior.runs.tensors import save_tensors
+from genprior.runs.files import save_tensors, write_text
+from genprior.settings import Model
 
 FOLDER = "classifiers"
 ONE_IN = 5  # images kept back where there are no test images
-WITHOUT_TEST = {None, "digits", "hub"}  # sources that have no test split, or do not say what they call it
 LEAST_ACCURACY = 0.9
+WHAT = "classifier"
 
 
-@dataclass(frozen=True)
-class Judge:
-    """A trained classifier.
+class ClassifierRecord(Model):
+    """What is known of a trained classifier; it stands in the cache beside the weights.
 
     Attributes:
         data: Spec of the images that it was trained on.
-        classifier: Frozen, in evaluation mode.
+        recipe: By which it was trained.
+        images: How many images it was trained on.
         accuracy: On labelled images that it was not trained on, in [0, 1].
+        accuracy_on: How many these are.
         sha256: Of its weights: scores by equal ones can be compared.
     """
 
     data: str
-    classifier: Classifier
+    recipe: str = RECIPE
+    images: int
     accuracy: float
+    accuracy_on: int
     sha256: str
 
 
-def split_specs(text: str) -> tuple[str, str] | None:
-    """Returns the specs of all training and all test images of a named data set; None where it has no test images.
+@dataclass(frozen=True)
+class Judge:
+    """A trained classifier, frozen and in evaluation mode, and what is known of it."""
 
-    Example:
-        >>> split_specs("emnist:letters,train[:100]")
-        ('emnist:train,letters', 'emnist:test,letters')
-    """
-    spec = parse_spec(text)
-    if spec.source in WITHOUT_TEST:
-        return None
-    words = [word.strip() for word in spec.rest.split(",") if word.strip()]
-    options = [word for word in words if word not in SPLITS and not word.startswith("split=")]
-    train, test = (f"{spec.source}:{','.join([split, *options])}" for split in ("train", "test"))
-    return train, test
+    classifier: Classifier
+    record: ClassifierRecord
 
 
 def judge_data(text: str, load: Callable[[str], Dataset]) -> tuple[Dataset, Dataset]:
@@ -67,9 +61,12 @@ def judge_data(text: str, load: Callable[[str], Dataset]) -> tuple[Dataset, Data
     Raises:
         GenpriorError: About `judge`: data that no classifier can be trained on.
     """
-    specs = split_specs(text)
+    specs, spec = split_specs(text), parse_spec(text)
     try:
-        train, test = (load(specs[0]), load(specs[1])) if specs else _fifth_kept_back(load(_whole(text)))
+        if specs is not None:
+            train, test = load(specs[0]), load(specs[1])
+        else:
+            train, test = _fifth_kept_back(load(":".join(part for part in (spec.source, spec.rest) if part)))
         checked_labels(train)
     except GenpriorError as error:
         raise GenpriorError(
@@ -79,13 +76,13 @@ def judge_data(text: str, load: Callable[[str], Dataset]) -> tuple[Dataset, Data
     return train, test
 
 
-def judge_of(train: Dataset, test: Dataset, folder: Path) -> Generator[float, None, Judge]:
-    """Trains a classifier or takes it from the cache, yields the share that is done, and returns it.
+def judge_of(train: Dataset, test: Dataset, folder: Path) -> Task[Judge]:
+    """Trains a classifier, or takes it from the cache, and returns it.
 
     Arguments:
         train: Labelled images.
         test: Others.
-        folder: Of the cache; one that cannot be written is told in a warning.
+        folder: Of the cache; where it cannot be written there is a warning.
 
     Raises:
         GenpriorError: It errs too often to judge anything.
@@ -94,21 +91,16 @@ def judge_of(train: Dataset, test: Dataset, folder: Path) -> Generator[float, No
     judge = _kept(train, weights)
     if judge is None:
         judge = yield from _trained(train, test)
-        _keep(judge, len(train), len(test), weights)
-    if judge.accuracy < LEAST_ACCURACY:
+        _keep(judge, weights)
+    if judge.record.accuracy < LEAST_ACCURACY:
         raise GenpriorError(
-            f"the classifier of {train.name} is right on {judge.accuracy:.0%} of {len(test)} held-out images, "
+            f"the classifier of {train.name} is right on {judge.record.accuracy:.0%} of {len(test)} held-out images, "
             f"{LEAST_ACCURACY:.0%} are needed to judge samples; name labelled images of the same shape that are "
             "easier to tell apart with --judge, such as --judge mnist",
             argument="judge",
         )
-    yield 1.0
+    yield Stage(1.0, WHAT)
     return judge
-
-
-def _whole(text: str) -> str:
-    spec = parse_spec(text)
-    return ":".join(part for part in (spec.source, spec.rest) if part)
 
 
 def _fifth_kept_back(data: Dataset) -> tuple[Dataset, Dataset]:
@@ -128,14 +120,18 @@ def _key(train: Dataset, test: Dataset) -> str:
     return digest.hexdigest()[:32]
 
 
-def _trained(train: Dataset, test: Dataset) -> Generator[float, None, Judge]:
+def _trained(train: Dataset, test: Dataset) -> Task[Judge]:
     for share, trained in classifier_training(train):
         classifier = trained
-        yield 0.95 * share
+        yield Stage(0.95 * share, WHAT)
     assert test.labels is not None
     _, classes = seen(classifier, test)
     accuracy = float((classes == test.labels).double().mean())
-    return Judge(train.name, classifier, accuracy, weights_sha256(classifier.state_dict()))
+    sha256 = weights_sha256(classifier.state_dict())
+    record = ClassifierRecord(
+        data=train.name, images=len(train), accuracy=accuracy, accuracy_on=len(test), sha256=sha256
+    )
+    return Judge(classifier, record)
 
 
 def _kept(train: Dataset, weights: Path) -> Judge | None:
@@ -144,28 +140,22 @@ def _kept(train: Dataset, weights: Path) -> Judge | None:
     from safetensors.torch import load_file
 
     try:
-        table: dict[str, Any] = json.loads(weights.with_suffix(".json").read_text())
+        record = ClassifierRecord.model_validate_json(weights.with_suffix(".json").read_bytes())
         classifier = Classifier(train.image_shape, int(checked_labels(train).max()) + 1)
         classifier.load_state_dict(load_file(weights))
-        judge = Judge(train.name, classifier.eval().requires_grad_(False), float(table["accuracy"]), table["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):  # none, or damaged
+    except (OSError, ValueError, RuntimeError, SafetensorError):  # none, or damaged
         return None
-    return judge if weights_sha256(classifier.state_dict()) == judge.sha256 else None
+    if weights_sha256(classifier.state_dict()) != record.sha256:
+        return None
+    # Images of the same contents may have had another name.
+    return Judge(classifier.eval().requires_grad_(False), record.model_copy(update={"data": train.name}))
 
 
-def _keep(judge: Judge, trained_on: int, tested_on: int, weights: Path) -> None:
-    table = {
-        "data": judge.data,
-        "recipe": RECIPE,
-        "images": trained_on,
-        "accuracy": judge.accuracy,
-        "accuracy_on": tested_on,
-        "sha256": judge.sha256,
-    }
+def _keep(judge: Judge, weights: Path) -> None:
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(judge.classifier.state_dict(), weights)
-        write_json(weights.with_suffix(".json"), table)
+        write_text(weights.with_suffix(".json"), judge.record.model_dump_json(indent=2) + "\n")
     except OSError as error:
         reason = error.strerror or error
         warnings.warn(f"the classifier is not kept, {weights.parent} cannot be written: {reason}", stacklevel=2)

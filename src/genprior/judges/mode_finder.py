@@ -1,6 +1,5 @@
-"""What counts the modes of samples, made for the data that they are to resemble."""
+"""What counts the modes of samples, made for the data that they are to resemble, where it can be had."""
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,14 +8,16 @@ import torch
 from torch import Tensor
 
 from genprior.data import Dataset, load_data
-from genprior.data.request import data_root as root_of
+from genprior.data.spec import data_root as root_of
 from genprior.data.spec import parse_spec
+from genprior.diagnosis.inner_problem import CountModes
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import IMAGES_AT_ONCE, Classifier, seen
-from genprior.evaluation.histogram import SHARE_OF_A_MODE, class_counts
+from genprior.evaluation.histogram import SHARE_OF_A_MODE, class_counts, modes_found
 from genprior.evaluation.mode_counts import ModeCount, count_class_modes, count_gaussian_modes, modes_of, near_centres
 from genprior.families import RunConfig
-from genprior.judges.classifier_judge import FOLDER, judge_data, judge_of
+from genprior.judges.classifier_judge import FOLDER, WHAT, judge_data, judge_of
+from genprior.progress import Stage, Task
 from genprior.seeding import derived_generator
 
 FLOOR = "floor of a divergence"
@@ -25,15 +26,18 @@ REAL = 2000  # real samples that others are near to, or not
 
 
 class Finder(Protocol):
-    """Counts the modes of samples."""
+    """Counts the modes of samples.
+
+    Attributes:
+        real: Features of real samples (M, F).
+        spread: How the data are spread over the modes (modes,).
+    """
 
     @property
-    def real(self) -> Tensor:
-        """Features of real samples (M, F)."""
+    def real(self) -> Tensor: ...
 
     @property
-    def spread(self) -> Tensor:
-        """How the data are spread over the modes (modes,)."""
+    def spread(self) -> Tensor: ...
 
     def modes(self, x: Tensor) -> Tensor:
         """Returns the mode of each sample (N,), the nearest one where it is of none."""
@@ -94,20 +98,20 @@ class ClassFinder:
     real: Tensor
 
     def __call__(self, x: Tensor) -> ModeCount:
-        found = probabilities(self.classifier, x, self.apart)
-        return count_class_modes(found, self.spread, self.ceiling, self.least, derived_generator(0, FLOOR))
+        probabilities, _ = judged(self.classifier, x, self.apart)
+        return count_class_modes(probabilities, self.spread, self.ceiling, self.least, derived_generator(0, FLOOR))
 
     def modes(self, x: Tensor) -> Tensor:
-        return modes_of(probabilities(self.classifier, x, self.apart))[1]
+        return modes_of(judged(self.classifier, x, self.apart)[0])[1]
 
     def features(self, x: Tensor) -> Tensor:
-        return class_features(self.classifier, x, self.apart)
+        return judged(self.classifier, x, self.apart)[1]
 
 
 def mode_finder(
     data: Dataset, *, judge: str | None = None, data_root: Path | None = None, fit: str = "crop"
-) -> Generator[float, None, Finder]:
-    """Makes what counts the modes of samples of a data set, yields the share that is done, and returns it.
+) -> Task[Finder]:
+    """Makes what counts the modes of samples of a data set, and returns it.
 
     For points these are the centres; for images their classes, and for stacked digits a class for each channel, by the
     classifier of single digits.
@@ -123,7 +127,7 @@ def mode_finder(
     """
     if data.modes is not None and data.modes.centres is not None:
         assert data.modes.sigma is not None
-        yield 1.0
+        yield Stage(1.0, WHAT)
         return GaussianFinder(data.modes.centres, data.modes.sigma, data.some(REAL).flatten(1))
     is_stacked = judge is None and parse_spec(data.name).source == STACKED
     if judge is None and data.labels is None:
@@ -141,49 +145,74 @@ def mode_finder(
     found = yield from judge_of(train, test, root_of(data_root) / FOLDER)
     classes = found.classifier.out.out_features
     sure = sure_share(found.classifier, test)
+    _, real = judged(found.classifier, data.some(REAL), is_stacked)
     if is_stacked:
         assert data.labels is not None
-        real = class_features(found.classifier, data.some(REAL), apart=True)
         return ClassFinder(found.classifier, True, _of_triples(data.labels, classes), sure**channels, 0.0, real)
-    judged = seen(found.classifier, data)[1] if judge is not None or data.labels is None else data.labels
-    real = class_features(found.classifier, data.some(REAL), apart=False)
-    return ClassFinder(found.classifier, False, class_counts(judged, classes), sure, SHARE_OF_A_MODE, real)
+    labels = seen(found.classifier, data)[1] if judge is not None or data.labels is None else data.labels
+    return ClassFinder(found.classifier, False, class_counts(labels, classes), sure, SHARE_OF_A_MODE, real)
 
 
-def run_finder(
-    config: RunConfig, data: Dataset, judge: str | None = None, data_root: Path | None = None
-) -> Generator[float, None, Finder]:
+def run_finder(config: RunConfig, data: Dataset, judge: str | None = None) -> Task[Finder]:
     """Makes what counts the modes of a run's samples, as `mode_finder` does, for the run's config and its data."""
-    root = data_root or (None if config.data_root is None else Path(config.data_root))
+    root = None if config.data_root is None else Path(config.data_root)
     return mode_finder(data, judge=judge, data_root=root, fit=config.fit)
 
 
-@torch.no_grad()
-def probabilities(classifier: Classifier, x: Tensor, apart: bool) -> Tensor:
-    """Returns the probabilities of classes (N, classes) of x (N, C, H, W); apart: of each channel (N, C, classes)."""
-    parts = []
-    for part in torch.split(x, IMAGES_AT_ONCE):
-        shown = part.float().clamp(0, 1)
-        logits = classifier(shown.flatten(0, 1)[:, None] if apart else shown)
-        parts.append(logits.softmax(1).unflatten(0, part.shape[:2]) if apart else logits.softmax(1))
-    return torch.cat(parts)
+def finder_or_note(config: RunConfig, data: Dataset, judge: str | None, notes: list[str]) -> Task[Finder | None]:
+    """Makes what `run_finder` makes, and returns it; None where modes cannot be counted.
+
+    Arguments:
+        config: Of the run.
+        data: Of the run.
+        judge: Spec of labelled images whose classifier judges; None: the run's data set.
+        notes: Gets a line that says why they cannot be counted.
+
+    Raises:
+        GenpriorError: A named judge cannot be had.
+    """
+    try:
+        return (yield from run_finder(config, data, judge))
+    except GenpriorError as error:
+        if judge is not None:
+            raise
+        notes.append(f"how many modes there are is not known: {error.message}")
+        return None
+
+
+def mode_counter(config: RunConfig, data: Dataset, judge: str | None, notes: list[str]) -> Task[CountModes | None]:
+    """Makes a function that counts the modes of samples x (N, C, H, W), as `finder_or_note` makes a finder."""
+    finder = yield from finder_or_note(config, data, judge, notes)
+    return None if finder is None else lambda x: held_modes(finder, x)[0]
+
+
+def held_modes(finder: Finder, x: Tensor) -> tuple[int, int]:
+    """Returns how many modes hold a tenth of their share of samples x (N, C, H, W), and how many there are.
+
+    Of points, each belongs to the nearest centre.
+    """
+    return modes_found(class_counts(finder.modes(x), len(finder.spread)), finder.spread)
 
 
 @torch.no_grad()
-def class_features(classifier: Classifier, x: Tensor, apart: bool) -> Tensor:
-    """Returns a classifier's features of x (N, C, H, W) as (N, F); apart: those of each channel, side by side."""
+def judged(classifier: Classifier, x: Tensor, apart: bool) -> tuple[Tensor, Tensor]:
+    """Returns the probabilities of classes (N, classes) of x (N, C, H, W), and the classifier's features (N, F).
+
+    Apart, it judges channel by channel: probabilities (N, C, classes), and the features of all channels side by side.
+    """
     parts = []
-    for part in torch.split(x, IMAGES_AT_ONCE):
-        shown = part.float().clamp(0, 1)
-        features = classifier.features(shown.flatten(0, 1)[:, None] if apart else shown)
-        parts.append(features.view(len(part), -1))
-    return torch.cat(parts)
+    for part in torch.split(x.float().clamp(0, 1), IMAGES_AT_ONCE):
+        features = classifier.features(part.flatten(0, 1)[:, None] if apart else part)
+        probabilities = classifier.out(features).softmax(1)
+        parts.append((probabilities.unflatten(0, part.shape[:2]) if apart else probabilities, features))
+    probabilities, features = (torch.cat(each) for each in zip(*parts, strict=True))
+    return probabilities, features.reshape(len(x), -1)
 
 
 def sure_share(classifier: Classifier, real: Dataset) -> float:
     """Returns the share of real images of whose class a classifier is sure."""
     parts = torch.split(torch.arange(len(real)), IMAGES_AT_ONCE)
-    sure = [modes_of(probabilities(classifier, real.take(part), apart=False))[0] for part in parts]
+    sure = [modes_of(judged(classifier, real.take(part), apart=False)[0])[0] for part in parts]
     return float(torch.cat(sure).double().mean())
 
 

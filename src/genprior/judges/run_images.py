@@ -2,20 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from genprior.data import Dataset, load_data
-from genprior.data.spec import Spec, parse_spec
+from genprior.data.named import SPLITS
+from genprior.data.spec import DataSpec, parse_spec
 from genprior.data.toy import draw_points
 from genprior.errors import GenpriorError
 from genprior.families import RunConfig
-from genprior.judges.classifier_judge import split_specs
-from genprior.runs.environment import DATA, read_environment
-from genprior.runs.run_folder import Run
+from genprior.runs.run_folder import Run, refuse_other_data
 from genprior.seeding import derived_generator
 
 POINTS = 10_000
 FAR = 10**9  # more images than there are
+WITHOUT_TEST = {None, "digits", "hub"}  # sources that have no test split, or do not say what they call it
 Shape = tuple[int, int, int]
 
 
@@ -32,23 +31,38 @@ def held_out_of(config: RunConfig, data: Dataset, seed: int) -> Dataset | None:
     """
     if data.is_points:
         return _new_points(data, seed)
-    specs = None if _saw_test(config.data) else split_specs(config.data)
+    specs = split_specs(config.data) if _split(parse_spec(config.data)) == "train" else None
     if specs is None:
         return None
-    root = None if config.data_root is None else Path(config.data_root)
     try:
-        return load_data(specs[1], root=root, size=config.size, channels=config.channels, fit=config.fit)
+        return load_data(specs[1], root=config.data_root, size=config.size, channels=config.channels, fit=config.fit)
     except GenpriorError:  # a source without such a split
         return None
 
 
-def may_share(trained: Spec, held_out: Spec) -> bool:
+def split_specs(text: str) -> tuple[str, str] | None:
+    """Returns the specs of all training and all test images of a named data set; None where it has no test images.
+
+    Example:
+        >>> split_specs("emnist:letters,train[:100]")
+        ('emnist:train,letters', 'emnist:test,letters')
+    """
+    spec = parse_spec(text)
+    if spec.source in WITHOUT_TEST:
+        return None
+    words = [word.strip() for word in spec.rest.split(",") if word.strip()]
+    options = [word for word in words if word not in SPLITS and not word.startswith("split=")]
+    train, test = (f"{spec.source}:{','.join([split, *options])}" for split in ("train", "test"))
+    return train, test
+
+
+def may_share(trained: DataSpec, held_out: DataSpec) -> bool:
     """Whether two specs may name the same images: the same source, splits that overlap, and windows that do."""
     if (trained.source, trained.source or trained.rest) != (held_out.source, held_out.source or held_out.rest):
         return False
-    splits = [set(spec.rest.split(",")) & {"train", "test", "all"} or {"train"} for spec in (trained, held_out)]
+    splits = [_split(spec) for spec in (trained, held_out)]
     if splits[0] != splits[1]:
-        return {"all"} in splits
+        return "all" in splits
     windows = [spec.window.indices(FAR) for spec in (trained, held_out)]
     return max(start for start, _, _ in windows) < min(stop for _, stop, _ in windows)
 
@@ -62,17 +76,54 @@ def load_images(config: RunConfig, shape: Shape, spec: str) -> Dataset:
     return data
 
 
-def training_images(run: Run, config: RunConfig) -> Dataset:
-    data, then = config.load_data(), read_environment(run)
-    now: dict[str, Any] = {"data_sha256": data.fingerprint(), "images": len(data), "image_shape": data.image_shape}
-    if any(then.get(key) != now[key] for key in DATA):
-        raise GenpriorError(f"{data.name} is no longer what {run.path} was trained on", argument="run")
+def held_out_images(config: RunConfig, shape: Shape, given: str | None) -> Dataset:
+    """Returns images that a run has not seen, in the shape of its own.
+
+    Arguments:
+        config: Of the run.
+        shape: Of its images (C, H, W).
+        given: Spec of the images; None: the test images of the run's data set.
+
+    Raises:
+        GenpriorError: About `held_out`: the data set has no test images, or images cannot be had in this shape.
+    """
+    specs = split_specs(config.data)
+    spec = given or (specs[1] if specs else None)
+    if spec is None:
+        raise GenpriorError(
+            f"{config.data} has no test images of its own; name images that were not trained on, such as "
+            "--held-out other_folder",
+            argument="held_out",
+        )
+    try:
+        return load_images(config, shape, spec)
+    except GenpriorError as error:
+        raise GenpriorError(error.message, argument="held_out") from error
+
+
+def with_data_root(config: RunConfig, data_root: Path | None) -> RunConfig:
+    """Returns a config that finds named data sets in another folder; None: where it did."""
+    return config if data_root is None else config.model_copy(update={"data_root": str(data_root)})
+
+
+def training_images(run: Run, data_root: Path | None = None) -> Dataset:
+    """Returns what a run was trained on.
+
+    Arguments:
+        run: The run.
+        data_root: Of named data sets; None: as the run's config has it.
+
+    Raises:
+        GenpriorError: The data cannot be had, or have changed since.
+    """
+    data = with_data_root(run.config, data_root).load_data()
+    refuse_other_data(run, data, "run")
     return data
 
 
-def _saw_test(spec: str) -> bool:
-    words = {word.strip().removeprefix("split=") for word in parse_spec(spec).rest.split(",")}
-    return bool(words & {"test", "all"})
+def _split(spec: DataSpec) -> str:
+    words = [word.strip().removeprefix("split=") for word in spec.rest.split(",")]
+    return next((word for word in words if word in SPLITS), "train")
 
 
 def _new_points(data: Dataset, seed: int) -> Dataset | None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
 from genprior.models import dcgan
-from genprior.models.latent_encoder import check_shape
-from genprior.models.layers import BatchNorm2d, Conv2d, Linear
+from genprior.models.latent_encoder import check_shape, halving
+from genprior.models.layers import Linear
 
 
 class Recognition(nn.Module):
@@ -134,13 +134,6 @@ class Gaussian:
         return -0.5 * errors.square().sum(1) / self.sigma**2 - constant
 
 
-class _Flat(nn.Module):
-    """(B, C, H, W) -> (B, H * W * C), in the order of channels-last memory, so that gradients stay in it and fast."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1).flatten(1)
-
-
 class _Pixels(nn.Module):
     """z (B, k) -> (B, k, 1, 1)."""
 
@@ -187,22 +180,11 @@ def conv(image_shape: tuple[int, int, int], latent_size: int, width: int = 32) -
         GenpriorError: Another size.
     """
     _at_least_one(width=width)
-    generator = dcgan.Generator(image_shape, latent_size, width)
+    generator = dcgan.DCGANGenerator(image_shape, latent_size, width)
     assert isinstance(generator.layers[-1], nn.Sigmoid)
     decoder = Decoder(nn.Sequential(_Pixels(), *generator.layers[:-1]), image_shape, latent_size)
-    body, features = _convolutions(image_shape[0], image_shape[1], width)
-    return Autoencoder(Recognition(body, features, image_shape, latent_size), decoder)
-
-
-def _convolutions(before: int, side: int, width: int) -> tuple[nn.Sequential, int]:
-    """Convolutions that halve an image down to at most 4x4, and how many features they end in."""
-    layers: list[nn.Module] = []
-    after = width
-    while side > 4:
-        layers += [Conv2d(before, after, 4, stride=2, padding=1, bias=False), BatchNorm2d(after)]
-        layers += [nn.LeakyReLU(0.2, inplace=True)]
-        before, after, side = after, 2 * after, side // 2
-    return nn.Sequential(*layers, _Flat()), before * side * side
+    layers, features = halving(image_shape[0], image_shape[1], width)
+    return Autoencoder(Recognition(nn.Sequential(*layers), features, image_shape, latent_size), decoder)
 
 
 def _at_least_one(**options: float) -> None:

@@ -31,7 +31,8 @@ class Encoder(nn.Module):
         channels, height, breadth = image_shape
         self.image_shape, self.latent_size, self.width = image_shape, latent_size, width
         if height == breadth and SMALLEST <= height <= LARGEST:
-            self.layers = _convolutions(channels + 1, height, latent_size, width)
+            layers, features = halving(channels + 1, height, width)
+            self.layers = nn.Sequential(*layers, Linear(features, latent_size))
         else:
             self.layers = _perceptron((channels + 1) * height * breadth, latent_size, 4 * width)
 
@@ -66,25 +67,32 @@ def check_shape(name: str, x: Tensor, expected: tuple[int, int, int], counts: se
         raise GenpriorError(f"expected {rows} times {expected}, got the shape {tuple(x.shape)}", argument=name)
 
 
-class _Rows(nn.Module):
+class Rows(nn.Module):
     """(B, C, H, W) -> (B, H * W * C), in the order of channels-last memory, so that gradients stay in it and fast."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-def _convolutions(before: int, side: int, latent_size: int, width: int) -> nn.Sequential:
+def halving(before: int, side: int, width: int) -> tuple[list[nn.Module], int]:
+    """Returns layers that halve images down to at most 4x4 and flatten them, and how many features they end in.
+
+    Arguments:
+        before: Channels of the images.
+        side: Of the square images, in pixels.
+        width: Channels of the first layer; each layer after it has twice as many.
+    """
     layers: list[nn.Module] = []
     after = width
     while side > 4:
         layers += [Conv2d(before, after, 4, stride=2, padding=1, bias=False), BatchNorm2d(after)]
         layers += [nn.LeakyReLU(0.2, inplace=True)]
         before, after, side = after, 2 * after, side // 2
-    return nn.Sequential(*layers, _Rows(), Linear(before * side * side, latent_size))
+    return [*layers, Rows()], before * side * side
 
 
 def _perceptron(inputs: int, latent_size: int, units: int) -> nn.Sequential:
-    layers: list[nn.Module] = [_Rows()]
+    layers: list[nn.Module] = [Rows()]
     for before in (inputs, units):
         layers += [Linear(before, units), nn.LeakyReLU(0.2, inplace=True)]
     return nn.Sequential(*layers, Linear(units, latent_size))

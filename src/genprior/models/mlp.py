@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.deviation import deviation
+from genprior.models.discriminator_parts import bounded, deviation
 from genprior.models.layers import Linear
-from genprior.models.norms import bounded
 
 
-class Generator(nn.Module):
+class MLPGenerator(nn.Module):
     """z (B, k) -> x (B, C, H, W); in [0, 1] for images, unbounded for points.
 
     Arguments:
@@ -39,7 +38,7 @@ class Generator(nn.Module):
         return x.view(-1, *self.image_shape)
 
 
-class Discriminator(nn.Module):
+class MLPDiscriminator(nn.Module):
     """x (B, C, H, W) -> logits (B,).
 
     Samples never influence each other, so `parts` of a batch need no care, except by `MinibatchDeviation`.

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models import dcgan, mlp, unrolled_gan
-from genprior.models.packing import packed
+from genprior.models import dcgan, mlp
+from genprior.models.discriminator_parts import MakeDiscriminator, packed
+
+MakeGenerator = Callable[[tuple[int, int, int], int], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,26 @@ class Players:
 
     generator: nn.Module
     discriminator: nn.Module
+
+
+@dataclass(frozen=True)
+class PlayerSizes:
+    """What both players are built for.
+
+    Attributes:
+        image_shape: (C, H, W).
+        latent_size: k, at least 1.
+        pack: Images that the discriminator sees at once, at least 1.
+    """
+
+    image_shape: tuple[int, int, int]
+    latent_size: int
+    pack: int = 1
+
+    def players(self, generator: MakeGenerator, discriminator: MakeDiscriminator) -> Players:
+        """Returns the players that two functions build."""
+        made = generator(self.image_shape, self.latent_size)
+        return Players(made, packed(discriminator, self.image_shape, self.pack))
 
 
 def latent_size_of(generator: nn.Module) -> int:
@@ -52,9 +74,7 @@ def value_range(x: Tensor) -> tuple[float, float]:
 
 
 def _dcgan(
-    image_shape: tuple[int, int, int],
-    latent_size: int,
-    pack: int = 1,
+    sizes: PlayerSizes,
     generator_width: int = 64,
     discriminator_width: int = 32,
     norm: str = "batch",
@@ -62,16 +82,14 @@ def _dcgan(
 ) -> Players:
     _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
     _check_group(deviation)
-    return Players(
-        dcgan.Generator(image_shape, latent_size, generator_width),
-        packed(lambda shape: dcgan.Discriminator(shape, discriminator_width, norm, deviation), image_shape, pack),
+    return sizes.players(
+        lambda shape, size: dcgan.DCGANGenerator(shape, size, generator_width),
+        lambda shape: dcgan.dcgan_discriminator(shape, discriminator_width, norm, deviation),
     )
 
 
 def _mlp(
-    image_shape: tuple[int, int, int],
-    latent_size: int,
-    pack: int = 1,
+    sizes: PlayerSizes,
     width: int = 128,
     depth: int = 3,
     norm: str = "none",
@@ -84,17 +102,14 @@ def _mlp(
     _checked(0, waves=waves)
     if not 0 < frequency <= 1e6:
         raise GenpriorError(f"option 'frequency' must be above 0 and at most 1e6, got {frequency}", argument="model")
-
-    def discriminator(shape: tuple[int, int, int]) -> nn.Module:
-        return mlp.Discriminator(shape, width, depth, norm, deviation, waves, frequency)
-
-    return Players(mlp.Generator(image_shape, latent_size, width, depth), packed(discriminator, image_shape, pack))
+    return sizes.players(
+        lambda shape, size: mlp.MLPGenerator(shape, size, width, depth),
+        lambda shape: mlp.MLPDiscriminator(shape, width, depth, norm, deviation, waves, frequency),
+    )
 
 
 def _metz(
-    image_shape: tuple[int, int, int],
-    latent_size: int,
-    pack: int = 1,
+    sizes: PlayerSizes,
     generator_width: int = 8,
     discriminator_width: int = 2,
     norm: str = "batch",
@@ -102,11 +117,9 @@ def _metz(
 ) -> Players:
     _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
     _check_group(deviation)
-    return Players(
-        unrolled_gan.Generator(image_shape, latent_size, generator_width),
-        packed(
-            lambda shape: unrolled_gan.Discriminator(shape, discriminator_width, norm, deviation), image_shape, pack
-        ),
+    return sizes.players(
+        lambda shape, size: dcgan.UnrolledGANGenerator(shape, size, generator_width),
+        lambda shape: dcgan.unrolled_gan_discriminator(shape, discriminator_width, norm, deviation),
     )
 
 
@@ -126,8 +139,7 @@ def _checked(least: int, **options: float) -> None:
             )
 
 
-# Each builds the players from (C, H, W), the latent size k, images seen at once by the discriminator and options of
-# its own.
+# Each builds the players from their sizes and options of its own.
 MODELS: dict[str, Callable[..., Players]] = {
     "dcgan": _dcgan,
     "mlp": _mlp,

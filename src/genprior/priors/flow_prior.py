@@ -1,14 +1,15 @@
-"""An invertible network as a prior. Knows networks, densities and priors."""
+"""An invertible network as a prior."""
 
 import torch
 from torch import Tensor, nn
 
 from genprior.models.image_flow import ImageFlow
+from genprior.priors.contracts import LatentPrior, LikelihoodPrior, sampled
 from genprior.priors.densities import StandardNormal
-from genprior.priors.generator_prior import sampled
+from genprior.seeding import derived_generator
 
 
-class FlowPrior:
+class FlowPrior(LatentPrior, LikelihoodPrior):
     """A trained flow, frozen and in evaluation mode: as many latents as pixels, standard normal, found exactly.
 
     What passes from layer to layer is float64, and the couplings' convolutions are float32: at the same cost decoding
@@ -19,13 +20,10 @@ class FlowPrior:
         model: x <-> z; it is frozen and converted in place.
 
     Attributes:
-        usual_starts: A search from z = 0 needs no others (Asim et al. 2020, https://arxiv.org/abs/1905.11672).
-        is_exact: `encode` undoes `decode`. What a damaged image is encoded to is a bad start all the same, so no search
-            starts from it.
+        is_bound: Images of 8 bits have a bound, which one draw of the dequantising noise gives.
     """
 
-    usual_starts = 1
-    is_exact = True
+    is_bound = True
 
     def __init__(self, model: ImageFlow) -> None:
         self.model = model.eval().requires_grad_(False).double()
@@ -39,6 +37,11 @@ class FlowPrior:
         """All that was trained."""
         return (self.model,)
 
+    @property
+    def usual_starts(self) -> int:
+        """A search from z = 0 needs no others (Asim et al. 2020, https://arxiv.org/abs/1905.11672)."""
+        return 1
+
     def start(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, D): 0 first, for the mean, then draws of the standard normal."""
         z = self._normal.draw(count, generator)
@@ -50,7 +53,10 @@ class FlowPrior:
         return self.model.decode(z.double()).to(z.dtype)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Returns z (B, D) with decode(z) = x, for x (B, C, H, W) in [0, 1]."""
+        """Returns z (B, D) with decode(z) = x, for x (B, C, H, W) in [0, 1].
+
+        Not of damaged images: that would carry the damage into z, where it is unlikely in many directions at once.
+        """
         return self.model.encode(x.double()).to(x.dtype)
 
     def energy(self, z: Tensor) -> Tensor:
@@ -58,9 +64,17 @@ class FlowPrior:
         return self._normal.energy(z)
 
     @torch.no_grad()
-    def log_prob(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Returns one draw (B,), in nats, of the lower bound of log P of 8-bit images x (B, C, H, W)."""
-        noise = self.model.draw_noise(len(x), generator)
+    def log_prob(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Returns one draw (B,), in nats, of the lower bound of log P of 8-bit images x (B, C, H, W).
+
+        Arguments:
+            x: In [0, 1].
+            generator: Of the dequantising noise; None: all images get the same noise, which never changes.
+        """
+        if generator is None:
+            noise = self.model.draw_noise(1, derived_generator(0, "log_prob")).expand(len(x), -1, -1, -1)
+        else:
+            noise = self.model.draw_noise(len(x), generator)
         return self.model.log_prob(x.double(), noise.double()).to(x.dtype)
 
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:

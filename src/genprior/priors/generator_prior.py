@@ -1,54 +1,22 @@
-"""Priors: what a solver may know of a generative model. Knows networks and densities of latents."""
+"""A trained generator as a prior: with a density of its latents, an encoder, or in a rougher number format."""
 
 from collections.abc import Callable
-from functools import cached_property, partial
-from typing import Protocol
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from genprior.models.autoencoder import Recognition
 from genprior.models.latent_encoder import Encoder
+from genprior.priors.contracts import SAMPLES_AT_ONCE, LatentPrior
 from genprior.priors.densities import Density, StandardNormal
-from genprior.priors.preconditioner import inverse_curvature
 from genprior.seeding import derived_generator
 
-SAMPLES_AT_ONCE = 256
+ROWS_AT_ONCE = 256
+FLOOR = 0.01  # share of the largest curvature below which directions are taken to be equal
 
 
-class Prior(Protocol):
-    """A distribution over images x, reached through flat latents z (B, k). Samples never influence each other."""
-
-    latent_size: int
-    image_shape: tuple[int, int, int]
-
-    def start(self, count: int, generator: torch.Generator) -> Tensor:
-        """Returns z (count, k) from which a search may start."""
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Returns x (B, C, H, W) for z (B, k); differentiable."""
-
-    def energy(self, z: Tensor) -> Tensor:
-        """Returns (B,) in nats, up to a constant; lower is more plausible."""
-
-    def sample(self, count: int, seed: int = 0) -> Tensor:
-        """Returns x (count, C, H, W)."""
-
-
-def dtype_of(prior: Prior) -> torch.dtype:
-    """Returns the precision of a prior's latents, in which all that is compared with its images is computed."""
-    return prior.start(1, torch.Generator().manual_seed(0)).dtype
-
-
-@torch.no_grad()
-def sampled(prior: Prior, draw: Callable[[torch.Generator], Tensor], count: int, seed: int) -> Tensor:
-    """Returns x (count, C, H, W) of a prior, image i decoded from z (1, k) that is drawn from (seed, i) alone."""
-    z = [draw(derived_generator(seed, "sample", i)) for i in range(count)]
-    parts = [prior.decode(part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
-    return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape)
-
-
-class GeneratorPrior:
+class GeneratorPrior(LatentPrior):
     """A trained generator, frozen and in evaluation mode, with a density of its latents.
 
     Arguments:
@@ -58,7 +26,8 @@ class GeneratorPrior:
         density: Of z; None: the standard normal.
 
     Attributes:
-        rough_dtype: A number format in which the generator is faster, and which it takes from its input; or None.
+        rough_dtype: Number format in which the generator is faster, and which it takes from its input; None: there is
+            none.
     """
 
     rough_dtype: torch.dtype | None = None
@@ -97,31 +66,49 @@ class GeneratorPrior:
         """Returns the negative log density of z (B,) up to a constant, |z|^2 / 2 under a standard normal."""
         return self.density.energy(z)
 
-    @torch.no_grad()
-    def sample(self, count: int, seed: int = 0) -> Tensor:
-        """Returns x (count, C, H, W); image i depends on (seed, i) alone, whatever the count."""
-        return sampled(self, partial(self.start, 1), count, seed)
+    @property
+    def rough(self) -> "RoughPrior | None":
+        """The prior in `rough_dtype`."""
+        return None if self.rough_dtype is None else RoughPrior(self, self.rough_dtype)
 
 
-class RoughPrior:
-    """A prior that decodes in its rougher number format.
+class RoughPrior(LatentPrior):
+    """A prior that decodes in a rougher number format.
 
     Arguments:
-        prior: With a `rough_dtype`.
+        prior: Its generator takes the number format from its input.
+        dtype: The rougher format.
     """
 
-    def __init__(self, prior: GeneratorPrior) -> None:
-        self.prior, self.latent_size, self.image_shape = prior, prior.latent_size, prior.image_shape
-        self.start, self.energy, self.sample = prior.start, prior.energy, prior.sample
+    def __init__(self, prior: GeneratorPrior, dtype: torch.dtype) -> None:
+        self.prior, self.dtype = prior, dtype
+        self.latent_size, self.image_shape = prior.latent_size, prior.image_shape
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Those of the prior."""
+        return self.prior.networks
 
     @property
     def preconditioner(self) -> Tensor:
         """That of the prior."""
         return self.prior.preconditioner
 
+    def start(self, count: int, generator: torch.Generator) -> Tensor:
+        """Returns starts of the prior z (count, k)."""
+        return self.prior.start(count, generator)
+
     def decode(self, z: Tensor) -> Tensor:
         """Returns x (B, C, H, W) in the number format of z (B, k), rounded to the rougher one."""
-        return self.prior.decode(z.to(self.prior.rough_dtype)).to(z.dtype)
+        return self.prior.decode(z.to(self.dtype)).to(z.dtype)
+
+    def energy(self, z: Tensor) -> Tensor:
+        """Returns the energy of the prior (B,)."""
+        return self.prior.energy(z)
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Returns samples of the prior itself."""
+        return self.prior.sample(count, seed)
 
 
 class EncodedPrior(GeneratorPrior):
@@ -166,7 +153,41 @@ class EncodedPrior(GeneratorPrior):
         ]
         return torch.cat(parts) if parts else torch.empty(0, self.latent_size)
 
+    def encode_damaged(self, x: Tensor, known: Tensor | None) -> Tensor:
+        """Returns z (B, k) float32, as `encode` does."""
+        return self.encode(x, known)
+
 
 def _part(known: Tensor | None, first: int) -> Tensor | None:
     """The rows of a mask that belong to the images from `first` on; a single mask belongs to all."""
     return known if known is None or len(known) == 1 else known[first : first + SAMPLES_AT_ONCE]
+
+
+def inverse_curvature(decode: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """Returns the inverse of E[J^T J] (k, k), J the Jacobian of `decode`, scaled to trace k.
+
+    Directions of z in which the image changes much are steep in every search, whatever its image: with this as its
+    first guess of the inverse Hessian, a quasi-Newton method need not find that out again for each one. The mean is
+    estimated by products J^T v with v standard normal, for E[J^T v v^T J] = E[J^T J].
+
+    Arguments:
+        decode: z (B, k) -> x (B, ...), differentiable.
+        z: Typical latents (N, k); ten times as many as there are dimensions will do.
+    """
+    generator = derived_generator(0, "preconditioner")
+    slopes = torch.cat([_random_slope(decode, part, generator) for part in torch.split(z, ROWS_AT_ONCE)])
+    values, vectors = torch.linalg.eigh((slopes.T @ slopes / len(z)).double())
+    inverse = 1 / (values + FLOOR * values[-1])
+    inverse *= len(inverse) / inverse.sum()
+    guess: Tensor = (vectors * inverse @ vectors.T).to(z)
+    return guess
+
+
+@torch.enable_grad()
+def _random_slope(decode: Callable[[Tensor], Tensor], z: Tensor, generator: torch.Generator) -> Tensor:
+    """J^T v (B, k)."""
+    z = z.detach().requires_grad_()
+    x = decode(z)
+    v = torch.randn(x.shape, generator=generator).to(x)
+    slope: Tensor = torch.autograd.grad(x, z, v)[0]
+    return slope

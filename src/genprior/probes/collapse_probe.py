@@ -22,21 +22,20 @@ from genprior.diagnosis.inner_problem import (
 )
 from genprior.diagnosis.outer_problem import LATENTS, Opposed, OuterMoment, oppose
 from genprior.errors import GenpriorError
-from genprior.judges.classifier_judge import ONE_IN, split_specs
-from genprior.judges.mode_counter import mode_counter
-from genprior.judges.run_images import load_images, may_share
+from genprior.judges.classifier_judge import ONE_IN
+from genprior.judges.mode_finder import mode_counter
+from genprior.judges.run_images import load_images, may_share, split_specs
 from genprior.probes.collapse_rules import AGAIN, Found
 from genprior.probes.collapse_words import as_table, paragraphs
 from genprior.probes.discriminator_sizes import sized
 from genprior.probes.opened_gan import open_probed, spread
 from genprior.progress import Stage
-from genprior.runs.run_folder import write_json
+from genprior.runs.files import write_json
 from genprior.seeding import derived_seed
 from genprior.settings import at_least_one
 from genprior.specs import Spec, build
 from genprior.training.losses import LOSSES
-from genprior.training.optimiser import AdamSettings
-from genprior.training.state import grouped
+from genprior.training.optimisation import AdamSettings, grouped
 
 COLLAPSE = "probe-collapse"  # beginning of the names of its files
 JUDGED_ON = 2400  # real images, and fakes, that tell a large discriminator from a small one
@@ -137,7 +136,7 @@ class CollapseProbe:
         finding = mode_counter(self.probed.config, data, self.judge, self.notes)
         try:
             while True:
-                yield next(finding), "classifier"
+                yield next(finding).fraction, "classifier"
         except StopIteration as found:
             self.count_modes: CountModes | None = found.value
         yield 1.0, "classifier"

@@ -6,10 +6,9 @@ from torch import Tensor, nn
 from genprior.data import Dataset
 from genprior.diagnosis.gan_game import GANGame, sample_of
 from genprior.errors import GenpriorError
-from genprior.models.packing import pack_of
+from genprior.models.discriminator_parts import pack_of
 from genprior.probes.opened_gan import Probed
-from genprior.runs.budget import Budget
-from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.checkpoint import load_counters
 from genprior.seeding import derived_generator
 
 KNOWN, WITHHELD, REPORTED = 480, 960, 960  # images: learned from and shown; to choose the best step; reported
@@ -42,11 +41,9 @@ def game_of(data: Dataset, unseen: Dataset | None, players: tuple[nn.Module, nn.
 
 def used_share(probed: Probed) -> float:
     """Returns the share of its budget that a run had used at its last checkpoint, in [0, 1]."""
-    config = probed.config
-    if config.minutes is None:
-        return Budget(config, len(probed.data)).fraction(probed.last)
-    checkpoint, _ = load_checkpoint(probed.run.checkpoints)
-    return 0.0 if checkpoint is None else min(1.0, checkpoint.seconds / (60 * config.minutes))
+    counters, _ = load_counters(probed.run.checkpoints)
+    seconds = 0.0 if counters is None else counters.seconds
+    return probed.config.budget().share(probed.last, seconds, len(probed.data))
 
 
 def _parts(data: Dataset, unseen: Dataset | None, seed: int) -> tuple[Dataset, Dataset, Dataset]:

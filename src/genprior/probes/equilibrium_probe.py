@@ -15,15 +15,14 @@ from genprior.diagnosis.gan_game import Offset, Sample, best_offset, sample_of, 
 from genprior.diagnosis.telling import told
 from genprior.errors import GenpriorError
 from genprior.judges.run_images import held_out_of
-from genprior.models.packing import pack_of
+from genprior.models.discriminator_parts import pack_of
 from genprior.probes.equilibrium_found import Found, facts, paragraph
 from genprior.probes.equilibrium_game import game_of, used_share
 from genprior.probes.opened_gan import open_probed
 from genprior.progress import Stage
-from genprior.runs.run_folder import write_json
+from genprior.runs.files import write_json
 from genprior.settings import at_least_one
-from genprior.training.optimiser import AdamSettings
-from genprior.training.state import grouped
+from genprior.training.optimisation import AdamSettings, grouped
 
 EQUILIBRIUM = "probe-equilibrium"  # name of the file and the figure
 ADVERSARY = AdamSettings(0.001, beta1=0.9)  # the same for all runs, so that their numbers compare
@@ -69,7 +68,7 @@ class EquilibriumProbe:
         at_least_one(steps=self.steps)
         self.probed = open_probed(self.run, self.data_root)
         self.algorithm = self.probed.config.build(self.probed.data)  # for its loss and its penalties
-        self.penalties = [penalty.after(used_share(self.probed)) for penalty in self.algorithm.penalties]
+        self.penalties = [penalty.after(used_share(self.probed)) for penalty in self.algorithm.settings.penalties]
         self.earlier = self._earlier()
         last = self.probed.last
         self.players = self.probed.discriminator(last), self.probed.generator(last)

@@ -9,12 +9,10 @@ from torch import Tensor, nn
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
-from genprior.runs.checkpoint import load_checkpoint, load_state
-from genprior.runs.environment import differences
-from genprior.runs.history import ages as kept_ages
-from genprior.runs.history import load_age
-from genprior.runs.run_folder import CONFIG, Run, misfit, open_run
-from genprior.training.state import grouped
+from genprior.runs.checkpoint import ages as kept_ages
+from genprior.runs.checkpoint import load_age, load_counters, load_state
+from genprior.runs.run_folder import CONFIG, Run, differences, misfit, open_run
+from genprior.training.optimisation import grouped
 
 
 @dataclass(frozen=True)
@@ -111,10 +109,10 @@ def spread(ages: Sequence[int], count: int) -> list[int]:
 
 def _states(run: Run) -> dict[int, dict[str, Tensor]]:
     state = load_state(run.checkpoints)
-    checkpoint, _ = load_checkpoint(run.checkpoints)
-    assert checkpoint is not None
-    kept = {age: load_age(path) for age, path in kept_ages(run).items() if age < checkpoint.images_seen}
-    return kept | {checkpoint.images_seen: state}
+    counters, _ = load_counters(run.checkpoints)
+    assert counters is not None
+    kept = {age: load_age(path) for age, path in kept_ages(run).items() if age < counters.images_seen}
+    return kept | {counters.images_seen: state}
 
 
 def _gan_config(run: Run, data_root: Path | None) -> GANConfig:

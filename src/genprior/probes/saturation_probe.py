@@ -9,10 +9,10 @@ from genprior.diagnosis.retraining import COMPARED, LATENTS, STAYS, VANISHES, Mo
 from genprior.errors import GenpriorError
 from genprior.probes.opened_gan import open_probed, spread
 from genprior.progress import Stage
-from genprior.runs.run_folder import write_json
+from genprior.runs.files import write_json
 from genprior.seeding import derived_seed
 from genprior.settings import at_least_one, strict
-from genprior.training.optimiser import AdamSettings
+from genprior.training.optimisation import AdamSettings
 
 SATURATION = "probe-saturation"  # name of the file and the figure
 MOST_SEEDS = 100

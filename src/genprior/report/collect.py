@@ -11,12 +11,11 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.generator_prior import GeneratorPrior
-from genprior.runs.checkpoint import Checkpoint, load_checkpoint
-from genprior.runs.environment import read_environment
-from genprior.runs.history import ages, load_age
-from genprior.runs.metrics import METRICS, read_metrics
-from genprior.runs.run_folder import Run, misfit, open_run
-from genprior.runs.step_log import Row, read_events, read_rows
+from genprior.runs.checkpoint import Checkpoint, ages, load_age, load_checkpoint
+from genprior.runs.experiment import read_result
+from genprior.runs.run_folder import Environment, Run, misfit, open_run, read_environment
+from genprior.runs.step_log import Event, Row, read_events, read_rows
+from genprior.scoring.experiments import METRICS, Evaluation
 
 SAMPLES, POINTS = 64, 1000
 SHOWN_AT_EACH_AGE = 10  # latents, the first of those of the samples
@@ -44,12 +43,12 @@ class Reported:
 
     run: Run
     name: str
-    environment: dict[str, Any]
+    environment: Environment
     step: int
     images_seen: int
     seconds: float
     rows: list[Row]
-    events: list[dict[str, Any]]
+    events: list[Event]
     samples: Tensor
     ages: dict[int, Tensor] = field(default_factory=dict)
     diagnosis: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +58,7 @@ class Reported:
     @property
     def is_points(self) -> bool:
         """Whether the data are points of the plane instead of images."""
-        return tuple(self.environment["image_shape"]) == (2, 1, 1)
+        return self.environment.image_shape == (2, 1, 1)
 
 
 def collect(path: Path, name: str) -> Reported:
@@ -84,8 +83,8 @@ def collect(path: Path, name: str) -> Reported:
         checkpoint.seconds,
         read_rows(run.steps),
         read_events(run),
-        _samples(run, checkpoint.tensors, environment["image_shape"]),
-        _ages(run, environment["image_shape"], checkpoint.images_seen),
+        _samples(run, checkpoint.tensors, environment.image_shape),
+        _ages(run, environment.image_shape, checkpoint.images_seen),
         diagnosis if isinstance(diagnosis, dict) else {},
         metrics if isinstance(metrics, dict) else {},
         {file: each for file, each in zip(MADE_BY, (diagnosis, metrics), strict=True) if isinstance(each, str)},
@@ -116,7 +115,8 @@ def _table(run: Run, file: str) -> dict[str, Any] | str:
     if not path.is_file():
         return f"Not made yet; run `{command}`."
     try:
-        table = read_metrics(run) if file == METRICS else json.loads(path.read_text())
+        scores = read_result(path, Evaluation) if file == METRICS else None
+        table = json.loads(path.read_text()) if file != METRICS else scores and scores.model_dump(mode="json")
     except (OSError, ValueError):
         table = None
     return table if isinstance(table, dict) else f"{file} cannot be read; make it anew with `{command}`."

@@ -12,8 +12,8 @@ from genprior.report import words
 from genprior.report.collect import Reported, collect, names_of
 from genprior.report.page_cells import Cell
 from genprior.report.record_plots import SATURATION, plots_of, records_saturation
-from genprior.runs.metrics import METRICS
-from genprior.runs.run_folder import write_text
+from genprior.runs.files import write_text
+from genprior.scoring.experiments import METRICS
 
 Names = Iterator[str]
 

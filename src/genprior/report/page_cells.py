@@ -15,7 +15,7 @@ from genprior.plotting.svg import draw_counts, draw_curves, draw_points
 from genprior.report.collect import Reported
 from genprior.report.record_plots import SATURATION
 from genprior.report.words import classes_caption
-from genprior.runs.metrics import METRICS
+from genprior.scoring.experiments import METRICS
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _family_plot(reported: Reported, curves: Curves) -> Plot:
         _curve(reported.rows, key, label, colour)
         for (key, label), colour in zip(curves.labels.items(), (BLUE, ORANGE, GREEN), strict=False)
     ]
-    beside = config.facts(reported.environment["image_shape"])
+    beside = config.facts(reported.environment.image_shape)
     notes = [f"{key}: {beside[key]}." for key in curves.labels if key in beside]
     title = curves.title[:1].upper() + curves.title[1:]
     reading = " ".join(["Recorded at every step; the band holds every value, the line is a running median.", *notes])

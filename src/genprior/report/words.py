@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genprior.report.collect import DIAGNOSIS, Reported
+from genprior.runs.step_log import Event, Setback
 
 MOST_ALARMS = 8
 BETTER = {"lower": "lower is better", "higher": "higher is better", "near floor": "like real data is best"}
@@ -73,15 +74,15 @@ def verdict_of(reported: Reported) -> Verdict:
 def facts_of(reported: Reported) -> dict[str, str]:
     """Returns what a run is, by name."""
     config, environment = reported.run.config, reported.environment
-    channels, height, width = environment["image_shape"]
+    channels, height, width = environment.image_shape
     what = "points" if reported.is_points else f"images of {channels}x{height}x{width}"
-    epochs = reported.images_seen / environment["images"]
+    epochs = reported.images_seen / environment.images
     return {
         "model": f"{config.title}, preset {config.preset}",
-        "data": f"{config.data}, {environment['images']:,} {what}",
+        "data": f"{config.data}, {environment.images:,} {what}",
         "images seen": f"{reported.images_seen:,} ({epochs:.2f} epochs, {reported.step:,} steps)",
         "time": f"{reported.seconds / 60:.1f} minutes",
-        "device": f"{environment.get('device', 'unknown')}, {config.precision}",
+        "device": f"{environment.device or 'unknown'}, {config.precision}",
         "seed": str(config.seed),
     }
 
@@ -135,7 +136,7 @@ def classes_caption(metrics: dict[str, Any]) -> str:
 
 def environment_table(reported: Reported) -> Table:
     """Returns where and with what training began."""
-    rows = [[name, _plain(value)] for name, value in reported.environment.items()]
+    rows = [[name, _plain(value)] for name, value in reported.environment.model_dump().items() if value is not None]
     return Table("Environment when training began", ["name", "value"], rows)
 
 
@@ -184,7 +185,7 @@ def _notes(reported: Reported, found: dict[str, Any], what: str, command: str) -
 
 
 def _on_same_data(runs: Sequence[Reported]) -> bool:
-    return len({each.environment.get("data_sha256") for each in runs}) <= 1
+    return len({each.environment.data_sha256 for each in runs}) <= 1
 
 
 def _score_titles(runs: Sequence[Reported]) -> dict[str, str]:
@@ -226,21 +227,19 @@ def _sign(sign: dict[str, Any]) -> tuple[str, str]:
     return str(sign.get("name", "sign")), " ".join(filter(None, [str(sign.get("text", "")), since and f"({since})"]))
 
 
-def _alarms(events: Sequence[dict[str, Any]]) -> list[str]:
+def _alarms(events: Sequence[Event]) -> list[str]:
     lines = [_alarm(event) for event in events]
     more = len(lines) - MOST_ALARMS
     return lines if more <= 0 else [*lines[:MOST_ALARMS], f"and {more} more"]
 
 
-def _alarm(event: dict[str, Any]) -> str:
+def _alarm(event: Event) -> str:
     """A line of the run's events: an alarm of the diagnosis, or values that were not finite."""
-    step = f"step {event.get('step')}"
-    if event.get("event") == "alarm":
-        seen = event.get("images_seen")
-        when = f"{step}, {seen:,} images" if isinstance(seen, int) else step
-        return f"{when}: {event.get('verdict')}. {event.get('message') or ''}".strip()
-    what = ", ".join(event.get("not_finite") or [])
-    return f"{step}: {event.get('event')}" + (f", not finite: {what}" if what else "")
+    if isinstance(event, Setback):
+        return f"step {event.step}: {event.event}, not finite: {', '.join(event.not_finite)}"
+    if event.event == "recovered":
+        return f"step {event.step}: recovered"
+    return f"step {event.step}, {event.images_seen:,} images: {event.verdict}. {event.message}"
 
 
 def _list(value: object) -> list[Any]:

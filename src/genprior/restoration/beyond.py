@@ -5,12 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from genprior.priors.generator_prior import Prior
-from genprior.restoration.lbfgs import MEMORY
+from genprior.priors.contracts import LatentPrior
+from genprior.restoration.fidelity import weight_from_noise
 from genprior.restoration.minimise import minimise
 from genprior.restoration.problem import Problem
+from genprior.restoration.search_methods import MEMORY
 from genprior.restoration.search_settings import SearchSettings
-from genprior.restoration.weights import weight_from_noise
 
 TYPICAL = 0.05  # mean size of a deviation, in units of x, that costs one nat a pixel
 MEGABYTES = 256  # for the state of searches: each has as many unknowns as pixels
@@ -19,7 +19,7 @@ LEAST_NOISE = 0.01  # standard deviation; without noise a deviation explains any
 ROUND = 0.01  # deviations below this share of it cost less than their absolute value: the cost has a slope everywhere
 
 
-class BeyondPrior:
+class BeyondPrior(LatentPrior):
     """A prior widened by sparse deviations, itself a prior: latents are z and v side by side, (B, k + C H W).
 
     The energy is that of z plus |v| / b summed over pixels, the negative log density of a Laplace distribution, which
@@ -31,7 +31,7 @@ class BeyondPrior:
         scale: b, mean of |v|, in units of x, above 0.
     """
 
-    def __init__(self, prior: Prior, scale: float = TYPICAL) -> None:
+    def __init__(self, prior: LatentPrior, scale: float = TYPICAL) -> None:
         self.prior, self.scale = prior, scale
         self.image_shape = prior.image_shape
         channels, height, width = prior.image_shape

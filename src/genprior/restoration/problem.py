@@ -1,18 +1,18 @@
-"""What is to be explained: measurements of many images, and a prior to explain them with. Knows tensors and priors."""
+"""What is to be explained: measurements of many images, a prior to explain them with, and its encoder's first guess."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.priors.generator_prior import Prior, dtype_of
+from genprior.priors.contracts import LatentPrior, dtype_of
 from genprior.restoration.fidelity import Fidelity
 
 if TYPE_CHECKING:
-    from deepinv.physics import Physics
+    from deepinv.physics import LinearPhysics, Physics
 
 ROWS_AT_ONCE = 512  # more are no faster on a CPU, and take more memory
 
@@ -30,6 +30,33 @@ def flat_measurement(y: object) -> Tensor:
     return torch.cat([flat_measurement(y[i]) for i in range(len(y))], 1)
 
 
+class Evaluation(NamedTuple):
+    """The two parts of the objective at R points, without a graph.
+
+    Attributes:
+        misfit, energy: (R,).
+        misfit_slope, energy_slope: Their gradients in z (R, k).
+    """
+
+    misfit: Tensor
+    energy: Tensor
+    misfit_slope: Tensor
+    energy_slope: Tensor
+
+    def objective(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns misfit + weight * energy (R,) and its gradient (R, k), for weights (R,)."""
+        return self.misfit + weight * self.energy, self.misfit_slope + weight[:, None] * self.energy_slope
+
+    def where(self, rows: Tensor, other: "Evaluation") -> "Evaluation":
+        """Returns these values where `rows` (R,) is true, else the other ones."""
+        pairs = zip(self, other, strict=True)
+        return Evaluation(*(torch.where(rows if a.ndim == 1 else rows[:, None], a, b) for a, b in pairs))
+
+    def taken(self, rows: Tensor) -> "Evaluation":
+        """Returns some of the points."""
+        return Evaluation(*(value[rows] for value in self))
+
+
 @dataclass(frozen=True)
 class Problem:
     """B measurements, and what is needed to compare an image with each of them.
@@ -44,7 +71,7 @@ class Problem:
         fidelity: The data term.
     """
 
-    prior: Prior
+    prior: LatentPrior
     measure: Callable[[Tensor, Tensor], Tensor]
     y: Tensor
     seen: Tensor
@@ -63,17 +90,16 @@ class Problem:
         """Returns the data terms (R,), summed over measurements."""
         return (self.fidelity(prediction, self.y[who]) * self.seen[who]).sum(1)
 
-    def evaluate(self, z: Tensor, who: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns misfit (R,) and energy (R,), and their gradients (R, k), of latents (R, k)."""
+    def evaluate(self, z: Tensor, who: Tensor) -> Evaluation:
+        """Returns misfit and energy of latents (R, k), with their gradients."""
         parts = [
             self._evaluate(*part)
             for part in zip(torch.split(z, ROWS_AT_ONCE), torch.split(who, ROWS_AT_ONCE), strict=True)
         ]
-        misfit, energy, misfit_slope, energy_slope = (torch.cat(each) for each in zip(*parts, strict=True))
-        return misfit, energy, misfit_slope, energy_slope
+        return Evaluation(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
     @torch.enable_grad()
-    def _evaluate(self, z: Tensor, who: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _evaluate(self, z: Tensor, who: Tensor) -> Evaluation:
         z = z.detach().requires_grad_()
         misfit = self.misfit_of(self.predict(z, who), who)
         if not misfit.requires_grad:
@@ -83,11 +109,11 @@ class Problem:
         energy_slope = torch.autograd.grad(energy.sum(), z, allow_unused=True)[0] if energy.requires_grad else None
         if energy_slope is None:
             energy_slope = torch.zeros_like(z)
-        return misfit.detach(), energy.detach(), misfit_slope, energy_slope
+        return Evaluation(misfit.detach(), energy.detach(), misfit_slope, energy_slope)
 
 
 def make_problem(
-    prior: Prior,
+    prior: LatentPrior,
     y: object,
     physics: "Physics | None",
     fidelity: Fidelity,
@@ -120,7 +146,7 @@ def make_problem(
 
 
 @torch.no_grad()
-def _seen(prior: Prior, measure: Callable[[Tensor, Tensor], Tensor], y: Tensor) -> Tensor:
+def _seen(prior: LatentPrior, measure: Callable[[Tensor, Tensor], Tensor], y: Tensor) -> Tensor:
     """Returns 1 for each number of y that depends on the image: those that two images of noise leave at 0 do not."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, *prior.image_shape, generator=generator).to(y.device, y.dtype) + 0.1
@@ -135,3 +161,57 @@ def _seen(prior: Prior, measure: Callable[[Tensor, Tensor], Tensor], y: Tensor) 
             )
         parts.append((answers[0] != 0) | (answers[1] != 0))
     return torch.cat(parts).to(y.dtype)
+
+
+@torch.no_grad()
+def warm_start(
+    prior: LatentPrior, y: object, physics: "Physics | None", parameters: Mapping[str, Tensor]
+) -> Tensor | None:
+    """Returns latents (B, k), or None where the prior has no encoder or the operator shows it nothing like an image.
+
+    Arguments:
+        prior: Its `encode` is used for whole images, its `encode_damaged` for measurements.
+        y: The measurements.
+        physics: The operator; None: y are images.
+        parameters: Of the operator for each image.
+    """
+    if physics is None:
+        assert isinstance(y, Tensor)
+        return None if prior.encode is None else prior.encode(y)
+    if prior.encode_damaged is None:
+        return None
+    shown = _as_image(prior, y, physics, parameters)
+    if shown is None:
+        return None
+    x, known = shown
+    has_holes = known is not None and bool((known == 0).any())
+    return prior.encode_damaged(x, known if has_holes else None)
+
+
+def _as_image(
+    prior: LatentPrior, y: object, physics: "Physics", parameters: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor | None] | None:
+    """Returns an image that shows what y knows, and which pixels of it are known (B, 1, H, W)."""
+    from deepinv.physics import LinearPhysics
+
+    if not isinstance(physics, LinearPhysics) or not isinstance(y, Tensor) or y.is_complex():
+        return None
+    y = y.to(dtype_of(prior))
+    ones = torch.ones(len(y), *prior.image_shape, device=y.device, dtype=y.dtype)
+    known = physics.A(ones, **parameters)
+    if isinstance(known, Tensor) and known.shape == ones.shape and bool(((known == 0) | (known == 1)).all()):
+        probe = torch.rand(ones.shape, generator=torch.Generator().manual_seed(0)).to(ones)
+        if torch.equal(physics.A(probe, **parameters), probe * known):
+            return y, known.amin(1, keepdim=True)
+    x = _pseudo_inverse(y, physics, parameters) if isinstance(known, Tensor) and known.shape == y.shape else None
+    return None if x is None or x.shape != ones.shape else (x.clamp(0, 1), None)
+
+
+def _pseudo_inverse(y: Tensor, physics: "LinearPhysics", parameters: Mapping[str, Tensor]) -> Tensor | None:
+    """The least-squares image of each measurement, or None where the operator does not know how to find it."""
+    try:
+        # One by one: the solver behind it goes on until the last image of a batch has converged.
+        own = [{name: value[i : i + 1] for name, value in parameters.items()} for i in range(len(y))]
+        return torch.cat([physics.A_dagger(y[i : i + 1], **each) for i, each in enumerate(own)])
+    except (ValueError, NotImplementedError):  # what deepinv raises for an operator without an adjoint
+        return None

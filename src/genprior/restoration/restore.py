@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.priors.generator_prior import Prior
+from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.noise import noise_level as level_of
 from genprior.restoration.noise import suggested_fidelity
-from genprior.restoration.problem import flat_measurement, make_problem
+from genprior.restoration.problem import flat_measurement, make_problem, warm_start
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoration.solve import solve
-from genprior.restoration.warm import warm_start
 
 if TYPE_CHECKING:
     from deepinv.physics import Physics
@@ -27,14 +27,13 @@ BRIGHTEST = 10.0  # noise reaches beyond 1, but not so far; 255 is a slip
 
 @torch.inference_mode(False)
 def invert(
-    prior: Prior,
+    prior: LatentPrior,
     x: Tensor,
     settings: SearchSettings = DEFAULT,
     *,
     fidelity: Fidelity | None = None,
     noise_level: float | None = 0.0,
     seed: int = 0,
-    first: int = 0,
 ) -> Restoration:
     """Returns the latents whose images come closest to x, and those images.
 
@@ -44,8 +43,7 @@ def invert(
         settings: How to search.
         fidelity: What "closest" means; default L2.
         noise_level: Standard deviation of noise in x; None: unknown, found from the residual.
-        seed: Any integer; image i's starts are drawn from (seed, first + i) alone.
-        first: Number of the first image.
+        seed: Any integer; image i's starts are drawn from (seed, settings.first + i) alone.
 
     Raises:
         GenpriorError: Another size or number of channels than the prior's, or values that are not finite.
@@ -55,12 +53,12 @@ def invert(
         settings = replace(settings, energy_weight=0.0)  # the closest image there is, however unlikely its latents
     problem = make_problem(prior, x, None, fidelity or L2())
     start = warm_start(prior, x, None, {}) if settings.encoder else None
-    return solve(problem, start, settings, _checked_level(noise_level), seed, first)
+    return solve(problem, start, settings, _checked_level(noise_level), seed)
 
 
 @torch.inference_mode(False)
 def restore(
-    prior: Prior,
+    prior: LatentPrior,
     y: object,
     physics: "Physics",
     settings: SearchSettings = DEFAULT,
@@ -69,7 +67,6 @@ def restore(
     fidelity: Fidelity | None = None,
     noise_level: float | None = None,
     seed: int = 0,
-    first: int = 0,
 ) -> Restoration:
     """Returns images of the prior that explain measurements y = noise(A(x)).
 
@@ -83,25 +80,24 @@ def restore(
         fidelity: The data term; default: what the noise model suggests, L1 for inpainting, else L2.
         noise_level: Standard deviation of the noise; default: that of the physics' noise model, and where it has none
             the noise is unknown and found from the residual.
-        seed: Any integer; image i's starts are drawn from (seed, first + i) alone.
-        first: Number of the first image.
+        seed: Any integer; image i's starts are drawn from (seed, settings.first + i) alone.
 
     Raises:
         GenpriorError: Measurements that the operator cannot have made of the prior's images, or not finite.
     """
-    if not hasattr(physics, "A"):
-        raise GenpriorError(f"expected an operator with A(x), got {type(physics).__name__}", argument="physics")
+    _check_operator(physics)
     count = _checked_measurement(y)
     own = parameters_of(physics, count) if parameters is None else dict(parameters)
     for name, value in own.items():
         if len(value) != count:
             raise GenpriorError(f"'{name}' is for {len(value)} images, y holds {count}", argument="parameters")
     level = (level_of(physics.noise_model) or None) if noise_level is None else noise_level
-    held = {name: getattr(physics, name) for name in own if isinstance(getattr(physics, name, None), Tensor)}
+    before = vars(physics) | dict(physics.named_buffers(recurse=False))
+    held = {name: before[name] for name in own if isinstance(before.get(name), Tensor)}
     try:
         problem = make_problem(prior, y, physics, fidelity or suggested(physics), own)
         start = warm_start(prior, y, physics, own) if settings.encoder else None
-        return solve(problem, start, settings, _checked_level(level), seed, first)
+        return solve(problem, start, settings, _checked_level(level), seed)
     finally:
         physics.update(**held)  # deepinv's operators remember the parameters of the last call
 
@@ -127,6 +123,14 @@ def parameters_of(physics: "Physics", count: int) -> dict[str, Tensor]:
     return {name: value for name, value in buffers.items() if value.ndim >= 4 and len(value) == count}
 
 
+def _check_operator(physics: object) -> None:
+    from deepinv.physics import Physics
+
+    if not isinstance(physics, Physics):
+        got = type(physics).__name__
+        raise GenpriorError(f"expected an operator with A(x), a Physics of deepinv, got {got}", argument="physics")
+
+
 def _checked_measurement(y: object) -> int:
     """Returns how many images were measured."""
     flat = flat_measurement(y)
@@ -139,7 +143,7 @@ def _checked_measurement(y: object) -> int:
     return len(flat)
 
 
-def _check_images(prior: Prior, x: Tensor) -> None:
+def _check_images(prior: LatentPrior, x: Tensor) -> None:
     if not isinstance(x, Tensor):
         raise GenpriorError(f"expected a tensor of images (B, C, H, W), got {type(x).__name__}", argument="x")
     if x.ndim != 4 or tuple(x.shape[1:]) != tuple(prior.image_shape) or not len(x):
@@ -161,3 +165,35 @@ def _checked_level(level: float | None) -> float | None:
     if level is not None and not 0 <= level < float("inf"):
         raise GenpriorError(f"expected a standard deviation of at least 0, got {level}", argument="noise_level")
     return level
+
+
+class PriorReconstructor(nn.Module):
+    """Restores by a prior wherever deepinv takes a reconstruction model, its `Trainer` and `test` included.
+
+    It computes where the prior does, and draws image i's starts by its place in the batch.
+
+    Arguments:
+        prior: A trained prior, or one of your own.
+        settings: How to search.
+        fidelity: The data term; default: what the operator and its noise suggest.
+        noise_level: Standard deviation of the noise; default: that of the operator's noise model.
+        seed: Any integer.
+    """
+
+    def __init__(
+        self,
+        prior: LatentPrior,
+        settings: SearchSettings = DEFAULT,
+        *,
+        fidelity: Fidelity | None = None,
+        noise_level: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self._restore = partial(
+            restore, prior, settings=settings, fidelity=fidelity, noise_level=noise_level, seed=seed
+        )
+
+    def forward(self, y: Tensor, physics: "Physics", **_: Any) -> Tensor:  # noqa: ANN401 - deepinv's signature
+        """Returns restored images x (B, C, H, W) of measurements y (B, ...)."""
+        return self._restore(y, physics).images

@@ -3,36 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.adam import Adam
-from genprior.restoration.lbfgs import LBFGS
+from genprior.restoration.search_methods import LBFGS, Adam, Method
 
 SURVIVORS = 4  # for each candidate wanted
-
-
-class Method(Protocol):
-    """Many independent searches that each go down step by step; made from z (R, k), value (R,), slope (R, k), guess."""
-
-    z: Tensor
-    value: Tensor
-    slope: Tensor
-    failed: Tensor
-
-    def trial(self) -> Tensor:
-        """Returns the points (R, k) to be evaluated next."""
-
-    def advance(self, z: Tensor, value: Tensor, slope: Tensor) -> Tensor:
-        """Takes in the evaluation of the trial points; returns which of them were accepted (R,)."""
-
-    def revalue(self, value: Tensor, slope: Tensor) -> None:
-        """Replaces value and slope where the searches stand."""
-
-    def keep(self, rows: Tensor) -> None:
-        """Goes on with these searches alone."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +30,7 @@ class SearchSettings:
         rough: Whether the search runs in the prior's rougher number format, where it has one; results are judged in
             float32 all the same, but may then differ more with the images searched for beside them.
         second_try: Whether images that came out badly are searched for once more, from fresh starts.
+        first: Number of the first image, at least 0: image i's starts are drawn from (seed, first + i) alone.
     """
 
     method: Callable[[Tensor, Tensor, Tensor, Tensor | None], Method] = LBFGS
@@ -65,6 +43,7 @@ class SearchSettings:
     encoder: bool = True
     rough: bool = False
     second_try: bool = True
+    first: int = 0
 
     @property
     def survivors(self) -> int:
@@ -72,10 +51,10 @@ class SearchSettings:
         return 1 if self.candidates == 1 else SURVIVORS * self.candidates
 
     def __post_init__(self) -> None:
-        for name in ("starts", "iterations", "candidates"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise GenpriorError(f"expected a whole number of at least 1, got {value!r}", argument=name)
+        counts = {"starts": self.starts, "iterations": self.iterations, "candidates": self.candidates}
+        for name, value, least in [*((name, value, 1) for name, value in counts.items()), ("first", self.first, 0)]:
+            if value is not None and (type(value) is not int or value < least):
+                raise GenpriorError(f"expected a whole number of at least {least}, got {value!r}", argument=name)
         if self.energy_weight is not None and not 0 <= self.energy_weight < float("inf"):
             raise GenpriorError(f"expected a number of at least 0, got {self.energy_weight}", argument="energy_weight")
         if not self.tolerance >= 0:

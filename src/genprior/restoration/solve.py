@@ -1,33 +1,27 @@
-"""Latents for measurements: starts, search, second try, candidates, verdict. Knows priors and problems."""
+"""Latents for measurements: starts, search, second try, candidates, verdict."""
 
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from genprior.priors.generator_prior import GeneratorPrior, Prior, RoughPrior
+from genprior.priors.contracts import USUAL_STARTS, LatentPrior
 from genprior.restoration.beyond import LEAST_NOISE, beyond_range
-from genprior.restoration.fit_verdict import is_poor, verdicts
-from genprior.restoration.minimise import REASONS, minimise
-from genprior.restoration.pool import Pool, distinct
+from genprior.restoration.fidelity import Weigh, noise_scale, weight_from_noise
+from genprior.restoration.minimise import REASONS, Searches, distinct, minimise
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
-from genprior.restoration.result import Restoration
+from genprior.restoration.result import Restoration, is_poor, verdicts
 from genprior.restoration.search_settings import SearchSettings
-from genprior.restoration.weights import Weigh, noise_scale, weight_from_noise
 from genprior.seeding import derived_generator
 
 SEARCHES_AT_ONCE = 2048  # their state takes 25 kB each at k = 100
-SEVERAL = 8  # starts where none is known to be good
+SECOND_STARTS = 8  # of an image that came out badly
 FOR_EACH_CANDIDATE = 8  # starts for each candidate that is wanted: many end in the same solution
 
 
+@torch.no_grad()
 def solve(
-    problem: Problem,
-    start: Tensor | None,
-    settings: SearchSettings,
-    noise_level: float | None,
-    seed: int,
-    first: int,
+    problem: Problem, start: Tensor | None, settings: SearchSettings, noise_level: float | None, seed: int
 ) -> Restoration:
     """Returns the restoration of all images, as many at a time as memory holds; results do not depend on how many.
 
@@ -36,15 +30,14 @@ def solve(
         start: Latents (B, k) that are a good first start, or None.
         settings: How to search.
         noise_level: Standard deviation of the noise, or None where it is not known.
-        seed: Any integer; image i's starts are drawn from (seed, first + i) alone.
-        first: Number of the first image.
+        seed: Any integer; image i's starts are drawn from (seed, settings.first + i) alone.
     """
     parts: list[Restoration] = []
-    done, size = 0, max(1, SEARCHES_AT_ONCE // max(SEVERAL, _starts(problem.prior, settings, start)))
+    done, size = 0, max(1, SEARCHES_AT_ONCE // max(USUAL_STARTS, _starts(problem.prior, settings, start)))
     while done < len(problem.y):
         some = range(done, min(done + size, len(problem.y)))
         try:
-            parts.append(_solve(problem, some, start, settings, noise_level, seed, first))
+            parts.append(_solve(problem, some, start, settings, noise_level, seed))
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error) or len(some) == 1:
                 raise
@@ -60,8 +53,8 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
 
 
-def _starts(prior: Prior, settings: SearchSettings, start: Tensor | None) -> int:
-    usual = 1 if start is not None else getattr(prior, "usual_starts", SEVERAL)
+def _starts(prior: LatentPrior, settings: SearchSettings, start: Tensor | None) -> int:
+    usual = 1 if start is not None else prior.usual_starts
     several = FOR_EACH_CANDIDATE * settings.candidates if settings.candidates > 1 else 1
     return max(usual if settings.starts is None else settings.starts, several)
 
@@ -73,73 +66,32 @@ def _solve(
     settings: SearchSettings,
     noise_level: float | None,
     seed: int,
-    first: int,
 ) -> Restoration:
     who = torch.arange(some.start, some.stop, device=problem.y.device)
     weights = _weight(problem, settings, noise_level)
     count = _starts(problem.prior, settings, start)
-    z = _random_starts(problem, who, count, seed, first, "start")
+    z = _random_starts(problem, who, count, settings.first, seed, "start")
     if start is not None:
         z[:, 0] = start[who]
     pool = _search(problem, who, z, weights, settings)
-    error = residual(problem, pool.z[:, 0], who)
+    error = _residual(problem, problem.prior.decode(pool.z[:, 0]), who)
     ratio = torch.full_like(error, torch.nan)
     tried = torch.full_like(who, count)
     again = torch.nonzero(is_poor(error, noise_level))[:, 0] if settings.second_try else who[:0]
     if len(again):
-        z = _random_starts(problem, who[again], SEVERAL, seed, first, "second start")
+        z = _random_starts(problem, who[again], SECOND_STARTS, settings.first, seed, "second start")
         other = _search(problem, who[again], z, weights, settings)
-        found = residual(problem, other.z[:, 0], who[again])
+        found = _residual(problem, problem.prior.decode(other.z[:, 0]), who[again])
         ratio[again] = torch.maximum(error[again], found) / torch.minimum(error[again], found)
-        tried[again] += SEVERAL
+        tried[again] += SECOND_STARTS
         pool = pool.joined(other, again).best(pool.z.shape[1] + other.z.shape[1])
-    return _result(problem, who, pool, tried, ratio, settings, noise_level)
+    return _result(problem, who, pool, (tried, ratio), settings, noise_level)
 
 
-def _result(
-    problem: Problem,
-    who: Tensor,
-    pool: Pool,
-    tried: Tensor,
-    ratio: Tensor,
-    settings: SearchSettings,
-    noise_level: float | None,
-) -> Restoration:
-    counts = problem.counts[who]
-    # Three standard deviations of the misfit at the true image; with next to no noise all good fits are equally good.
-    slack = 3 * torch.sqrt(counts / 2) * noise_scale(problem.fidelity, max(noise_level or 0.0, LEAST_NOISE))
-    chosen, numbers = distinct(pool, problem.prior, slack, settings.candidates)
-    z = torch.gather(pool.z, 1, chosen[..., None].expand(*chosen.shape, pool.z.shape[2]))
-    rows = who.repeat_interleave(settings.candidates)
-    images = (
-        beyond_range(problem, rows, z.flatten(0, 1), noise_level, settings.energy_weight or None)
-        if settings.beyond
-        else _decoded(problem, z)
-    )
-    misfit = _misfit(problem, images, rows).view(len(who), -1)
-    there = torch.arange(misfit.shape[1], device=misfit.device)[None] < numbers[:, None]
-    # Beyond the range the order may be another one.
-    best = torch.argsort(torch.where(there, misfit, torch.inf), dim=1, stable=True)
-    best = torch.where(there, best, best[:, :1])
-    first = torch.gather(chosen, 1, best)[:, :1]
-    candidates = images.view(*misfit.shape, *images.shape[1:])[torch.arange(len(who))[:, None], best]
-    z = z[torch.arange(len(who))[:, None], best]
-    error = residual_of(problem, candidates[:, 0], who)
-    return Restoration(
-        images=candidates[:, 0],
-        latents=z[:, 0],
-        misfit=misfit.amin(1),
-        error=error,
-        energy=torch.gather(pool.energy, 1, first)[:, 0],
-        weight=torch.gather(pool.weight, 1, first)[:, 0],
-        starts=tried,
-        iterations=torch.gather(pool.iterations, 1, first)[:, 0],
-        stopped=tuple(REASONS[place] for place in torch.gather(pool.reason, 1, first)[:, 0].tolist()),
-        verdicts=verdicts(error, ratio, counts, problem.prior.latent_size, noise_level),
-        candidates=candidates,
-        candidate_latents=z,
-        candidate_counts=numbers,
-    )
+def _random_starts(problem: Problem, who: Tensor, count: int, first: int, seed: int, purpose: str) -> Tensor:
+    """Starts (B, count, k), those of image i drawn from (seed, first + i) alone."""
+    draws = [problem.prior.start(count, derived_generator(seed, purpose, first + i)) for i in who.tolist()]
+    return torch.stack(draws).to(problem.y.device)
 
 
 def _weight(problem: Problem, settings: SearchSettings, noise_level: float | None) -> tuple[float, Weigh | None]:
@@ -150,47 +102,85 @@ def _weight(problem: Problem, settings: SearchSettings, noise_level: float | Non
 
 def _search(
     problem: Problem, who: Tensor, z: Tensor, weights: tuple[float, Weigh | None], settings: SearchSettings
-) -> Pool:
+) -> Searches:
     """Searches from z (B, S, k); more starts than go at once are searched for in groups, whose best are compared."""
     weight, weigh = weights
-    if settings.rough and isinstance(problem.prior, GeneratorPrior) and problem.prior.rough_dtype is not None:
-        problem = replace(problem, prior=RoughPrior(problem.prior))
+    rough = problem.prior.rough if settings.rough else None
+    if rough is not None:
+        problem = replace(problem, prior=rough)
     keep = settings.survivors
-    pool: Pool | None = None
+    pool: Searches | None = None
     for group in torch.split(z, max(keep, SEARCHES_AT_ONCE // len(who)), 1):
         rows = who.repeat_interleave(group.shape[1])
         flat = group.flatten(0, 1)
         found = minimise(problem, flat, rows, torch.full_like(flat[:, 0], weight), weigh, settings)
-        best = Pool.of(found, len(who), keep)
+        best = found.by_image(len(who), keep)
         pool = best if pool is None else pool.joined(best, torch.arange(len(who))).best(keep)
     assert pool is not None
     return pool
 
 
-def _random_starts(problem: Problem, who: Tensor, count: int, seed: int, first: int, purpose: str) -> Tensor:
-    """Starts (B, count, k), those of image i drawn from (seed, first + i) alone."""
-    draws = [problem.prior.start(count, derived_generator(seed, purpose, first + i)) for i in who.tolist()]
-    return torch.stack(draws).to(problem.y.device)
+def _result(
+    problem: Problem,
+    who: Tensor,
+    pool: Searches,
+    tries: tuple[Tensor, Tensor],
+    settings: SearchSettings,
+    noise_level: float | None,
+) -> Restoration:
+    counts, (tried, ratio) = problem.counts[who], tries
+    # Three standard deviations of the misfit at the true image; with next to no noise all good fits are equally good.
+    slack = 3 * torch.sqrt(counts / 2) * noise_scale(problem.fidelity, max(noise_level or 0.0, LEAST_NOISE))
+    chosen, numbers = distinct(pool, problem.prior, slack, settings.candidates)
+    row = torch.arange(len(who), device=who.device)[:, None]
+    z = pool.z[row, chosen]
+    images = _images(problem, who, z, settings, noise_level)
+    misfit = _misfit(problem, images, who)
+    best = _order(misfit, numbers)
+    winner = pool.taken(chosen[row, best][:, :1])
+    images, z = images[row, best], z[row, best]
+    error = _residual(problem, images[:, 0], who)
+    return Restoration(
+        images=images[:, 0],
+        latents=z[:, 0],
+        misfit=misfit.amin(1),
+        error=error,
+        energy=winner.energy[:, 0],
+        weight=winner.weight[:, 0],
+        starts=tried,
+        iterations=winner.iterations[:, 0],
+        stopped=tuple(REASONS[place] for place in winner.reason[:, 0].tolist()),
+        verdicts=verdicts(error, ratio, counts, problem.prior.latent_size, noise_level),
+        candidates=images,
+        candidate_latents=z,
+        candidate_counts=numbers,
+    )
 
 
-@torch.no_grad()
-def _decoded(problem: Problem, z: Tensor) -> Tensor:
-    return torch.cat([problem.prior.decode(part) for part in torch.split(z.flatten(0, 1), ROWS_AT_ONCE)])
+def _order(misfit: Tensor, numbers: Tensor) -> Tensor:
+    """Places (B, K), the smallest misfit first: beyond the range the order may be another one than in the pool."""
+    there = torch.arange(misfit.shape[1], device=misfit.device)[None] < numbers[:, None]
+    best = torch.argsort(torch.where(there, misfit, torch.inf), dim=1, stable=True)
+    return torch.where(there, best, best[:, :1])
 
 
-@torch.no_grad()
+def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, noise_level: float | None) -> Tensor:
+    """x (B, K, C, H, W) of latents (B, K, k), or images beyond the range that start there."""
+    if settings.beyond:
+        rows = who.repeat_interleave(z.shape[1])
+        x = beyond_range(problem, rows, z.flatten(0, 1), noise_level, settings.energy_weight or None)
+    else:
+        x = torch.cat([problem.prior.decode(part) for part in torch.split(z.flatten(0, 1), ROWS_AT_ONCE)])
+    return x.view(*z.shape[:2], *x.shape[1:])
+
+
 def _misfit(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
-    return problem.misfit_of(problem.measure(x, who), who)
+    """Data terms (B, K) of images (B, K, C, H, W)."""
+    rows = who.repeat_interleave(x.shape[1])
+    return problem.misfit_of(problem.measure(x.flatten(0, 1), rows), rows).view(x.shape[:2])
 
 
-@torch.no_grad()
-def residual(problem: Problem, z: Tensor, who: Tensor) -> Tensor:
-    """Returns the root of the mean squared residual (B,) of latents (B, k), over what the measurements see."""
-    return residual_of(problem, problem.prior.decode(z), who)
-
-
-@torch.no_grad()
-def residual_of(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
-    """Returns the same of images (B, C, H, W)."""
+def _residual(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
+    """Root of the mean squared residual (B,) of images (B, C, H, W), over what the measurements see."""
     off = (problem.measure(x, who) - problem.y[who]).square() * problem.seen[who]
     return (off.sum(1) / problem.counts[who]).sqrt()

@@ -9,7 +9,7 @@ from genprior.errors import GenpriorError
 from genprior.restoration.noise import NOISES
 from genprior.restoration.operators import OPERATORS
 from genprior.restoring.ledger import IMAGES
-from genprior.runs.run_folder import read_table
+from genprior.runs.files import read_table
 
 MEASUREMENTS, RECORD = "measurements.npy", "degradation.json"
 KEYS = {"operator", "noise", "seed", "names", "numbers"}

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
-from genprior.restoration.degradation import measure
-from genprior.restoration.noise import NOISES
+from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoring.degradation_record import MEASUREMENTS, RECORD
 from genprior.restoring.job_settings import DegradeSettings
@@ -23,8 +22,7 @@ from genprior.restoring.measurements import Item, ReadItem, Refused, is_readable
 from genprior.restoring.parallel import Job, refuse_overwriting_together
 from genprior.restoring.shapes import channels_first, check_values, fitted, is_picture
 from genprior.restoring.sources import Source, file_facts, open_source, refuse_inside
-from genprior.runs.run_folder import write_json
-from genprior.runs.tensors import save_tensors
+from genprior.runs.files import save_tensors, write_json
 from genprior.specs import build
 
 if TYPE_CHECKING:

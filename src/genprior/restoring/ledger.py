@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from genprior.errors import GenpriorError
-from genprior.runs.run_folder import read_table, write_json, write_text
+from genprior.runs.files import read_table, write_json, write_text
 
 SETTINGS, SUMMARY = "settings.json", "summary.json"
 PARTS, IMAGES = "parts", "images"

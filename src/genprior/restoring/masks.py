@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genprior.data.image_folder import image_files
+from genprior.data.image_files import image_files
 from genprior.errors import GenpriorError
 from genprior.images import read_image, to_float
 from genprior.restoring.shapes import fitted

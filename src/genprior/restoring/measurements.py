@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.degradation import measure
+from genprior.restoration.noise import measure
 from genprior.restoration.operators import Operator, masked
 from genprior.restoring.degradation_record import check_noise, check_record, is_array, read_record
 from genprior.restoring.job_settings import RestoreSettings

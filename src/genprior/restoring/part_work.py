@@ -17,8 +17,7 @@ from genprior.restoring.measurements import Item, ReadItem, Refused, consecutive
 from genprior.restoring.result_tables import rows_of, summarise, write_table
 from genprior.restoring.shapes import is_picture
 from genprior.restoring.sources import Source
-from genprior.runs.run_folder import write_json
-from genprior.runs.tensors import save_tensors, told_as_os_errors
+from genprior.runs.files import raised_as_os_errors, save_tensors, write_json
 
 Solve = Callable[[Sequence[Item]], Restoration]
 Draw = Callable[[Shown, Path], None]
@@ -56,7 +55,7 @@ class Restoring:
             output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
             return rows_of(items, self.source.names, None, {})
         found = Restoration.joined([self.solve(group) for group in consecutive(good)])
-        with told_as_os_errors(output.tensors(part)):
+        with raised_as_os_errors(output.tensors(part)):
             found.save(output.tensors(part))
         if is_picture(tuple(found.images.shape[1:])):
             for item, image in zip(good, to_uint8(found.images), strict=True):

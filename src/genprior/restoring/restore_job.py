@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError, suggestion
-from genprior.priors.generator_prior import Prior
+from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import FIDELITIES, Fidelity
 from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
 from genprior.restoration.operators import OPERATORS, Operator
@@ -24,7 +24,7 @@ from genprior.restoring.measurements import Item, joined_parameters, refuse_unfi
 from genprior.restoring.parallel import Job, refuse_overwriting_together
 from genprior.restoring.part_work import Draw, Restoring
 from genprior.restoring.sources import Source, file_facts, open_source, refuse_inside
-from genprior.runs.checkpoint import checkpoint_path
+from genprior.runs.checkpoint import load_counters
 from genprior.runs.encoder_training import weights_sha256
 from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
@@ -99,29 +99,27 @@ def search_settings(settings: RestoreSettings) -> SearchSettings:
 
 def refuse_untrained(run: Path) -> None:
     """Raises `GenpriorError` where there is no run, or one that has not begun to train."""
-    folder = open_run(run).checkpoints
-    saved = {path for path in folder.glob("step-*") if path.suffix != ".tmp"}
-    if not saved - {checkpoint_path(folder, 0)}:
+    counters, _ = load_counters(open_run(run).checkpoints)
+    if counters is None or counters.step == 0:
         raise GenpriorError(f"{run} is not trained yet: go on with `genprior resume {run}`", argument="run")
 
 
-def prior_sha256(prior: Prior) -> str:
+def prior_sha256(prior: LatentPrior) -> str:
     """Returns what tells a prior's weights, and those of its encoder, from all others."""
-    return " ".join(weights_sha256(network.state_dict()) for network in getattr(prior, "networks", ()))
+    return " ".join(weights_sha256(network.state_dict()) for network in prior.networks)
 
 
-def _inverting(prior: Prior, source: Source, search: SearchSettings, settings: RestoreSettings) -> Restoring:
+def _inverting(prior: LatentPrior, source: Source, search: SearchSettings, settings: RestoreSettings) -> Restoring:
     fidelity = None if settings.fidelity is None else built_fidelity(settings.fidelity, None)
 
     def solve(items: Sequence[Item]) -> Restoration:
         return invert(
             prior,
             torch.stack([item.y for item in items]),
-            search,
+            replace(search, first=items[0].number),
             fidelity=fidelity,
             noise_level=settings.noise_level or 0.0,
             seed=settings.seed,
-            first=items[0].number,
         )
 
     read = reading.whole_images(source, prior.image_shape, settings.resize)
@@ -129,7 +127,7 @@ def _inverting(prior: Prior, source: Source, search: SearchSettings, settings: R
 
 
 def _restoring(
-    prior: Prior, source: Source, search: SearchSettings, settings: RestoreSettings, noise: "NoiseModel | None"
+    prior: LatentPrior, source: Source, search: SearchSettings, settings: RestoreSettings, noise: "NoiseModel | None"
 ) -> Restoring:
     shape = prior.image_shape
     operator, masks = reading.operator_and_masks(
@@ -151,12 +149,11 @@ def _restoring(
             prior,
             torch.stack([item.y for item in items]),
             operator.physics,
-            search,
+            replace(search, first=items[0].number),
             parameters=joined_parameters(items),
             fidelity=fidelity,
             noise_level=level,
             seed=settings.seed,
-            first=items[0].number,
         )
 
     def measure(x: Tensor, parameters: dict[str, Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from genprior.restoration.result import Restoration
 from genprior.restoring.ledger import Output, Row
 from genprior.restoring.measurements import Item, Refused
-from genprior.runs.run_folder import read_table
+from genprior.runs.files import read_table
 
 # What a row may hold of a restored image, in the order of the table.
 NUMBERS = ("error", "psnr", "ssim", "misfit", "energy", "weight")

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from genprior.data import load_data
 from genprior.data.arrays import IMAGE_KEYS
-from genprior.data.image_folder import SUFFIXES, image_files
-from genprior.data.spec import Spec, parse_spec
+from genprior.data.image_files import SUFFIXES, image_files
+from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.images import read_image, to_float
 from genprior.restoring.degradation_record import read_record
@@ -93,7 +93,7 @@ def _said_of_images() -> Iterator[None]:
         raise GenpriorError(error.message, argument="images" if error.argument == "data" else error.argument) from error
 
 
-def _data_set(spec: Spec, root: Path | None) -> Source:
+def _data_set(spec: DataSpec, root: Path | None) -> Source:
     start = spec.window.start or 0
     whole = f"{spec.source}:{spec.rest}" if spec.rest else str(spec.source)
     # where a slice counts from the end, only the whole tells which images these are
@@ -109,7 +109,7 @@ def _data_set(spec: Spec, root: Path | None) -> Source:
     return Source(names, labels, chosen, read, {"images": spec.text, "count": len(chosen)})
 
 
-def _folder(spec: Spec, folder: Path) -> Source:
+def _folder(spec: DataSpec, folder: Path) -> Source:
     files = image_files(folder)
     if not files:
         raise _fault(f"expected images ({' '.join(SUFFIXES)}) in {folder} or below, found none")
@@ -159,13 +159,13 @@ def stems(files: Sequence[str]) -> list[str]:
     return [name if count[name] == 1 else file for name, file in zip(short, files, strict=True)]
 
 
-def _picture(spec: Spec, path: Path) -> Source:
+def _picture(spec: DataSpec, path: Path) -> Source:
     chosen = spec.chosen(1)
     identity = {"images": os.path.abspath(path), "count": 1} | contents(path)
     return Source([path.stem], [path.name], chosen, lambda _: to_float(read_image(path)), identity, path)
 
 
-def _array(spec: Spec, path: Path) -> Source:
+def _array(spec: DataSpec, path: Path) -> Source:
     array = _opened(path)
     if array.ndim < 2 or not array.size:
         raise _fault(f"{path}: expected items along the first axis, got an array of shape {array.shape}")
@@ -221,7 +221,7 @@ def _only_array(path: Path, opened: Any) -> NDArray[Any]:  # noqa: ANN401  # num
     return array
 
 
-FILES: dict[str, Callable[[Spec, Path], Source]] = {
+FILES: dict[str, Callable[[DataSpec, Path], Source]] = {
     **dict.fromkeys(SUFFIXES, _picture),
     **dict.fromkeys((".npy", ".npz"), _array),
 }

@@ -1,37 +1,81 @@
-"""Checkpoints: tensors as safetensors, counters as JSON, each with a checksum, renamed into place when whole."""
+"""Checkpoints: tensors as safetensors, counters as JSON, each with a checksum, renamed into place when whole.
+
+Beside them, what a run keeps of several ages: one file of tensors an age, named after the images seen. Counters are
+alone where tensors are not needed: those of a large model take seconds to read and to hash.
+"""
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.runs.files import save_tensors, sync
+from genprior.runs.run_folder import Run
+from genprior.settings import Model
+from genprior.training.loop import Learner
+from genprior.training.optimisation import joined
 
 TENSORS, COUNTERS = "tensors.safetensors", "counters.json"
 KEPT = 2
+FIRST_AGE, FACTOR = 1000, 4  # in images; early training changes fastest
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A run at an instant.
+class Counters:
+    """How far a run was when a checkpoint was saved.
 
     Attributes:
         step: Updates so far.
         images_seen: Images so far.
         seconds: Time spent training so far.
-        tensors: What the algorithm's `state_dict` returned.
     """
 
     step: int
     images_seen: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Checkpoint(Counters):
+    """A run at an instant.
+
+    Attributes:
+        tensors: What the algorithm's `state_dict` returned.
+    """
+
     tensors: dict[str, Tensor]
+
+
+class CountersFile(Model):
+    """What stands beside the tensors of a checkpoint.
+
+    Attributes:
+        step, images_seen, seconds: See `Counters`.
+        sha256: Of the file of tensors.
+        bytes: Its size; older checkpoints do not have it.
+        own_sha256: Of the other values as JSON.
+    """
+
+    step: int
+    images_seen: int
+    seconds: float
+    sha256: str
+    bytes: int | None = None
+    own_sha256: str = ""
+
+    def checksum(self) -> str:
+        """Returns what `own_sha256` must be."""
+        values = self.model_dump(exclude={"own_sha256"}, exclude_none=True)
+        return _sha256(json.dumps(values).encode())
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -40,32 +84,17 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     Raises:
         OSError: It could not be written; the checkpoints that were there are still whole.
     """
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving
         shutil.rmtree(left_over)
     final = checkpoint_path(folder, checkpoint.step)
     temporary = final.with_suffix(".tmp")
-    temporary.mkdir()
-    tensors = {name: value.contiguous() for name, value in checkpoint.tensors.items()}
-    save_file(tensors, temporary / TENSORS)
-    counters: dict[str, Any] = {
-        "step": checkpoint.step,
-        "images_seen": checkpoint.images_seen,
-        "seconds": checkpoint.seconds,
-        "sha256": _sha256((temporary / TENSORS).read_bytes()),
-    }
-    counters["own_sha256"] = _sha256(json.dumps(counters).encode())
-    (temporary / COUNTERS).write_text(json.dumps(counters, indent=2) + "\n")
-    for name in (TENSORS, COUNTERS):
-        _sync(temporary / name)
-    _sync(temporary)
+    _write(temporary, checkpoint)
     aside = final.with_suffix(".old")
     if final.exists():  # saved twice at the same step; until the new one stands, the old one is loaded
         final.rename(aside)
     temporary.rename(final)
-    _sync(folder)
+    sync(folder)
     if aside.exists():
         shutil.rmtree(aside)
     ahead = [path for path in _newest_first(folder) if path.name > final.name]  # refused ones, of a lost future
@@ -85,17 +114,18 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     Raises:
         GenpriorError: There are checkpoints, and none of them is whole.
     """
-    refused: list[str] = []
-    for path in _newest_first(folder):
-        try:
-            return _read(path), refused
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            refused.append(f"checkpoint {path} is refused: {error}")
-    if refused:
-        raise GenpriorError(
-            "; ".join(refused) + "; no whole checkpoint is left: train the run anew with --overwrite", argument="run"
-        )
-    return None, refused
+    return _newest(folder, _read)
+
+
+def load_counters(folder: Path) -> tuple[Counters | None, list[str]]:
+    """Returns the counters of the newest checkpoint, as `load_checkpoint`, without reading its tensors.
+
+    A file of tensors that is absent or cut off is noticed, one whose contents were altered is not.
+
+    Raises:
+        GenpriorError: There are checkpoints, and none of them is whole.
+    """
+    return _newest(folder, lambda path: _counters(_read_counters(path)))
 
 
 def load_state(folder: Path) -> dict[str, Tensor]:
@@ -112,17 +142,113 @@ def load_state(folder: Path) -> dict[str, Tensor]:
     return checkpoint.tensors
 
 
+def is_age(images_seen: int, images_per_update: int) -> bool:
+    """Whether the last update reached an age that is kept: 0, 1000, 4000, 16,000 ... images.
+
+    Example:
+        >>> [seen for seen in range(0, 10_000, 384) if is_age(seen, 384)]
+        [0, 1152, 4224]
+    """
+    age = FIRST_AGE
+    while age <= images_seen - images_per_update:
+        age *= FACTOR
+    return images_seen == 0 or images_seen >= age
+
+
+def keep_age(run: Run, learner: Learner, images_seen: int) -> None:
+    """Writes the learner's snapshot of this age; nothing where its family keeps none.
+
+    Raises:
+        OSError: Disk full, for example.
+    """
+    tensors = {name: value.cpu().contiguous() for name, value in learner.snapshot().items()}
+    if tensors:
+        run.history.mkdir(exist_ok=True)
+        save_tensors(tensors, run.history / f"{images_seen}.safetensors")
+
+
+def ages(run: Run) -> dict[int, Path]:
+    """Returns the files of a run by images seen, youngest first; files of other names are left out."""
+    files = {int(path.stem): path for path in run.history.glob("*.safetensors") if path.stem.isdecimal()}
+    return dict(sorted(files.items()))
+
+
+def load_age(path: Path) -> dict[str, Tensor]:
+    """Returns the tensors of an age, as "<part>/<name>"; older runs kept the generator alone.
+
+    Raises:
+        GenpriorError: The file is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise GenpriorError(f"{path} cannot be read: {error}; delete it", argument="run") from error
+    return tensors if any("/" in name for name in tensors) else joined({"generator": tensors})
+
+
+def _newest(folder: Path, read: Callable[[Path], T]) -> tuple[T | None, list[str]]:
+    refused: list[str] = []
+    for path in _newest_first(folder):
+        try:
+            return read(path), refused
+        except (OSError, ValueError) as error:
+            refused.append(f"checkpoint {path} is refused: {error}")
+    if refused:
+        raise GenpriorError(
+            "; ".join(refused) + "; no whole checkpoint is left: train the run anew with --overwrite", argument="run"
+        )
+    return None, refused
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    tensors = folder / TENSORS
+    save_file({name: value.contiguous() for name, value in checkpoint.tensors.items()}, tensors)
+    counters = CountersFile(
+        step=checkpoint.step,
+        images_seen=checkpoint.images_seen,
+        seconds=checkpoint.seconds,
+        sha256=_sha256(tensors.read_bytes()),
+        bytes=tensors.stat().st_size,
+    )
+    signed = counters.model_copy(update={"own_sha256": counters.checksum()})
+    (folder / COUNTERS).write_text(signed.model_dump_json(indent=2) + "\n")
+    for name in (TENSORS, COUNTERS):
+        sync(folder / name)
+    sync(folder)
+
+
 def _read(path: Path) -> Checkpoint:
     from safetensors.torch import load
 
-    counters = json.loads((path / COUNTERS).read_text())
-    own = counters.pop("own_sha256")
-    if own != _sha256(json.dumps(counters).encode()):
-        raise ValueError(f"{COUNTERS} was altered")
+    counters = _read_counters(path)
     data = (path / TENSORS).read_bytes()
-    if _sha256(data) != counters["sha256"]:
+    if _sha256(data) != counters.sha256:
         raise ValueError(f"{TENSORS} is truncated or was altered")
-    return Checkpoint(counters["step"], counters["images_seen"], counters["seconds"], load(data))
+    return Checkpoint(counters.step, counters.images_seen, counters.seconds, load(data))
+
+
+def _read_counters(path: Path) -> CountersFile:
+    """Raises `OSError` or `ValueError` where a file is absent, or its checksum or size is wrong."""
+    try:
+        counters = CountersFile.model_validate_json((path / COUNTERS).read_bytes())
+    except ValidationError:
+        raise ValueError(f"{COUNTERS} cannot be read") from None
+    if counters.own_sha256 != counters.checksum():
+        raise ValueError(f"{COUNTERS} was altered")
+    size = (path / TENSORS).stat().st_size
+    if counters.bytes not in (None, size):
+        raise ValueError(f"{TENSORS} is truncated or was altered")
+    return counters
+
+
+def _counters(file: CountersFile) -> Counters:
+    return Counters(file.step, file.images_seen, file.seconds)
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -131,14 +257,3 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Waits until the disk has it: a rename may otherwise survive a power cut without its contents."""
-    if path.is_dir() and os.name == "nt":  # Windows opens no folders
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

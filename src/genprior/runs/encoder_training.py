@@ -1,53 +1,47 @@
 """An encoder for the generator of a run: trained in about a minute, kept in the run's folder."""
 
 import hashlib
-import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.families import FAMILIES, RunConfig
 from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
-from genprior.models.folding import folded
+from genprior.models.derived_generators import folded
 from genprior.models.latent_encoder import Encoder
 from genprior.models.players import latent_size_of
+from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import load_state
-from genprior.runs.environment import DATA, read_environment
-from genprior.runs.execute import Progress
-from genprior.runs.run_folder import Run, locked, misfit, open_run, write_json
-from genprior.runs.step_log import Row, rows_of
-from genprior.runs.tensors import save_tensors
+from genprior.runs.experiments import MINUTES, WEIGHTS, EncoderSettings, EncoderTable
+from genprior.runs.files import save_tensors
+from genprior.runs.run_folder import Run, locked, misfit, open_run, read_environment, refuse_other_data
+from genprior.runs.step_log import Row, in_words, rows_of
 from genprior.seeding import initialised
 from genprior.training.distillation import Distillation
-from genprior.training.loop import Step, train
+from genprior.training.loop import Budget, Step, train
+from genprior.training.processes import Placement
 
-WEIGHTS, TABLE = "encoder.safetensors", "encoder.json"
-MINUTES = 1.0
 HELD_OUT = 1000  # images, or a tenth of the data where that is fewer
-STEPS_A_LOOK = 10  # between two looks at the record, and so between two yields
+STEPS_A_LOOK = 10  # between two looks at the record, and so between two stages
 AT_ONCE = 256
 
 
-@dataclass(frozen=True)
-class EncoderBudget:
-    """How long an encoder is trained: a number of images where there is one, else minutes."""
+class EncoderShape(BaseModel):
+    """What of an encoder's table its weights are loaded with; the rest of the table is left unread."""
 
-    minutes: float
-    images: int | None
-
-    def used(self, images_seen: int, seconds: float) -> float:
-        """Returns the share that is used, in [0, 1]."""
-        share = images_seen / self.images if self.images is not None else seconds / (60 * self.minutes)
-        return min(1.0, share)
+    generator_sha256: str
+    image_shape: tuple[int, int, int]
+    latent_size: int
+    width: int
 
 
 def load_generator(run: Run, *, average: bool = True) -> nn.Module:
@@ -62,7 +56,7 @@ def load_generator(run: Run, *, average: bool = True) -> nn.Module:
     """
     state = load_state(run.checkpoints)
     try:
-        generator = run.config.generator(state, read_environment(run)["image_shape"], average)
+        generator = run.config.generator(state, read_environment(run).image_shape, average)
     except (RuntimeError, KeyError) as error:
         raise misfit(run) from error
     if generator is None:
@@ -89,10 +83,8 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
     if not file.exists():
         return None
     try:
-        table, state = _read(file)
-        made_for = table["generator_sha256"]
-        channels, height, width = table["image_shape"]
-        encoder = Encoder((channels, height, width), table["latent_size"], table["width"])
+        shape, state = _read(file)
+        encoder = Encoder(shape.image_shape, shape.latent_size, shape.width)
         encoder.load_state_dict(state)
     except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
         reason = str(error).partition("\n")[0]
@@ -100,7 +92,7 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
             f"{file} is damaged ({reason}); train it anew: genprior train encoder {run.path} --overwrite",
             argument="run",
         ) from error
-    if made_for != weights_sha256(generator.state_dict()):
+    if shape.generator_sha256 != weights_sha256(generator.state_dict()):
         warnings.warn(
             f"{file} belongs to other weights of the generator and is not used; train it anew: "
             f"genprior train encoder {run.path} --overwrite",
@@ -120,46 +112,49 @@ def weights_sha256(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def train_encoder(
-    run_path: Path,
-    *,
-    minutes: float = MINUTES,
-    images_seen: int | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    overwrite: bool = False,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Progress]:
-    """Trains an encoder for the averaged generator of a run, yields how far it is, and saves it into the run's folder.
+def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
+    """Trains an encoder for the averaged generator of a run, saves its weights into the run's folder, and returns how.
 
-    The last images of the run's data, a thousand of them or a tenth, are held out: the row of the last progress has
-    `held_out_error`, the mean squared error of G(E(x)) on them, undamaged. Whatever ends training before its budget
-    does, an encoder that was there before stays as it was.
-
-    Arguments:
-        run_path: Folder of the run.
-        minutes: Budget of training.
-        images_seen: Budget in images; the same seed then gives the same encoder. It takes the place of `minutes`.
-        seed: Any integer.
-        threads: CPU threads; None: as they are.
-        overwrite: Replace the encoder that is there.
-        should_stop: Asked after each step; True ends training, and nothing is saved.
+    The last images of the run's data, a thousand of them or a tenth, are held out: `held_out_error` is the mean squared
+    error of G(E(x)) on them, undamaged. Whatever ends training before its budget does, an encoder that was there before
+    stays as it was.
 
     Raises:
-        GenpriorError: No run, no checkpoint, an encoder that is there, a budget out of range, other data than the
-            run's, or another process that trains the run.
+        GenpriorError: No run, no checkpoint, other data than the run's, another process that trains the run, or values
+            that are not finite.
     """
-    run = open_run(run_path)
-    if (run.path / WEIGHTS).exists() and not overwrite:
-        raise GenpriorError(f"{run.path} has an encoder; replace it with --overwrite", argument="run")
-    budget = _checked_budget(minutes, images_seen)
-    generator = load_generator(run)
-    data = _run_data(run)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    run = open_run(settings.run)
+    generator, data = load_generator(run), _run_data(run)
+    learned, unseen = held_out(data)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     keep_freed_memory()
-    table = {"generator_sha256": weights_sha256(generator.state_dict()), "seed": seed}
-    return _train(run, _distillation(run, generator, seed), data, budget, table, should_stop)
+    made_for = weights_sha256(generator.state_dict())
+    algorithm = _distillation(run, generator, settings.seed)
+    with locked(run):
+        row, seconds = yield from _trained(algorithm, learned, settings)
+        error = reconstruction_error(algorithm, unseen)
+        if not math.isfinite(error):  # a step's record comes from before its update
+            raise _not_finite(row)
+        encoder = algorithm.encoder
+        table = EncoderTable(
+            settings=settings,
+            generator_sha256=made_for,
+            image_shape=encoder.image_shape,
+            latent_size=encoder.latent_size,
+            width=encoder.width,
+            batch_size=algorithm.images_per_update,
+            pairs=algorithm.pairs,
+            learning_rate=algorithm.learning_rate,
+            sigma=algorithm.sigma,
+            precision=str(algorithm.dtype).removeprefix("torch."),
+            images_seen=row["images_seen"],
+            seconds=round(seconds, 3),
+            held_out_images=len(unseen),
+            held_out_error=error,
+        )
+        _save(run, encoder, table)
+    return table
 
 
 def held_out(data: Dataset) -> tuple[Dataset, Dataset]:
@@ -177,100 +172,48 @@ def held_out(data: Dataset) -> tuple[Dataset, Dataset]:
     )
 
 
-def _checked_budget(minutes: float, images: int | None) -> EncoderBudget:
-    if not (math.isfinite(minutes) and minutes > 0):
-        raise GenpriorError(f"expected a number greater than 0, got {minutes}", argument="minutes")
-    if images is not None and images < 1:
-        raise GenpriorError(f"expected at least 1, got {images}", argument="images_seen")
-    return EncoderBudget(minutes, images)
-
-
 def _run_data(run: Run) -> Dataset:
-    data, then = run.config.load_data(), read_environment(run)
-    now = {"data_sha256": data.fingerprint(), "images": len(data), "image_shape": data.image_shape}
-    if any(then.get(key) != now[key] for key in DATA):
-        raise GenpriorError(f"{data.name} is no longer what {run.path} was trained on", argument="data")
+    data = run.config.load_data()
+    refuse_other_data(run, data, "data")
     return data
 
 
 def _distillation(run: Run, generator: nn.Module, seed: int) -> Distillation:
     device = resolve_device("auto")
     narrow = run.config.precision in ("auto", "bf16") and resolve_precision("auto", device) == "bf16"
-    shape = read_environment(run)["image_shape"]
+    shape = read_environment(run).image_shape
     encoder = initialised(lambda: Encoder(shape, latent_size_of(generator)), seed, "encoder weights")
-    frozen = folded(generator)
-    return Distillation(encoder, frozen, dtype=torch.bfloat16 if narrow else torch.float32, device=device)
+    placement = Placement(torch.bfloat16 if narrow else torch.float32, device)
+    return Distillation(encoder, folded(generator), placement=placement)
 
 
-def _train(
-    run: Run,
-    algorithm: Distillation,
-    data: Dataset,
-    budget: EncoderBudget,
-    table: dict[str, Any],
-    should_stop: Callable[[], bool],
-) -> Iterator[Progress]:
-    learned, unseen = held_out(data)
-    with locked(run):
-        last = None
-        for last in _watch(algorithm, learned, budget, table["seed"], should_stop):
-            if last.outcome != "finished":
-                yield last
-        if last is None or last.outcome != "finished":
-            return
-        error = reconstruction_error(algorithm, unseen)
-        if not math.isfinite(error):  # a step's record comes from before its update
-            yield replace(last, outcome="non-finite", message=_non_finite_message(last.row["step"]))
-            return
-        encoder = algorithm.encoder
-        table |= {
-            "image_shape": encoder.image_shape,
-            "latent_size": encoder.latent_size,
-            "width": encoder.width,
-            "batch_size": algorithm.images_per_update,
-            "pairs": algorithm.pairs,
-            "learning_rate": algorithm.learning_rate,
-            "sigma": algorithm.sigma,
-            "precision": str(algorithm.dtype).removeprefix("torch."),
-            "images_seen": last.row["images_seen"],
-            "seconds": round(last.seconds, 3),
-            "held_out_images": len(unseen),
-            "held_out_error": error,
-        }
-        _save(run, encoder, table)
-    yield replace(last, row={**last.row, "held_out_error": error})
-
-
-def _watch(
-    algorithm: Distillation, data: Dataset, budget: EncoderBudget, seed: int, should_stop: Callable[[], bool]
-) -> Iterator[Progress]:
-    """Draws the steps, moves the used share of the budget, and looks at the records in blocks."""
+def _trained(algorithm: Distillation, data: Dataset, settings: EncoderSettings) -> Task[tuple[Row, float]]:
+    """Trains to the end of the budget, looking at the records in blocks; returns the last row, and the time it took."""
+    images = settings.images_seen
+    budget = Budget(minutes=settings.minutes or MINUTES) if images is None else Budget(images=images)
     algorithm.encoder.train()
-    began = block_began = time.perf_counter()
-    pending: list[Step] = []
-    for step in train(algorithm, data, seed=seed):
-        pending.append(step)
-        seconds = time.perf_counter() - began
-        algorithm.used = budget.used(step.images_seen, seconds)
-        outcome = "finished" if algorithm.used >= 1 else "interrupted" if should_stop() else None
-        if outcome is None and len(pending) < STEPS_A_LOOK:
-            continue
-        row = rows_of(pending, algorithm.images_per_update, block_began)[-1]
-        message = _ill(row)
-        yield Progress(row, seconds, algorithm.used, outcome if message is None else "non-finite", message)
-        if outcome is not None or message is not None:
-            return
-        pending, block_began = [], time.perf_counter()
+    for steps, began in _blocks(train(algorithm, data, budget, seed=settings.seed)):
+        last = steps[-1]
+        row = rows_of(steps, algorithm.images_per_update, began)[-1]
+        if not math.isfinite(row["image_error"] + row["latent_error"]) or row["non_finite_gradients"]:
+            raise _not_finite(row)
+        yield Stage(last.progress, in_words(row))
+    return row, last.seconds
 
 
-def _ill(row: Row) -> str | None:
-    if math.isfinite(row["image_error"] + row["latent_error"]) and not row["non_finite_gradients"]:
-        return None
-    return _non_finite_message(row["step"])
+def _blocks(steps: Iterator[Step]) -> Iterator[tuple[list[Step], float]]:
+    """Steps in blocks, and the time at which each block began."""
+    block: list[Step] = []
+    began = time.perf_counter()
+    for step in steps:
+        block.append(step)
+        if len(block) == STEPS_A_LOOK or step.progress >= 1:
+            yield block, began
+            block, began = [], time.perf_counter()
 
 
-def _non_finite_message(step: int) -> str:
-    return f"step {step} of the encoder has values that are not finite; nothing was saved"
+def _not_finite(row: Row) -> GenpriorError:
+    return GenpriorError(f"step {row['step']} of the encoder has values that are not finite; nothing was saved")
 
 
 @torch.no_grad()
@@ -284,19 +227,17 @@ def reconstruction_error(algorithm: Distillation, data: Dataset) -> float:
     return total / data.images.numel()
 
 
-def _save(run: Run, encoder: Encoder, table: dict[str, Any]) -> None:
+def _save(run: Run, encoder: Encoder, table: EncoderTable) -> None:
     """Writes the encoder so that a kill at any instant leaves the old one or the new one.
 
-    One file holds all that is ever read back, its table and checksum included; the table is written a second time for
-    people to read.
+    This file holds all that is ever read back, the table and its checksum included.
     """
     state = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    text = json.dumps(table, sort_keys=True, allow_nan=False)
+    text = table.model_dump_json()
     save_tensors(state, run.path / WEIGHTS, {"table": text, "sha256": _checksum(text, state)})
-    write_json(run.path / TABLE, table)
 
 
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
     from safetensors import safe_open
 
     with safe_open(file, framework="pt") as opened:
@@ -304,8 +245,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     if metadata["sha256"] != _checksum(metadata["table"], state):
         raise ValueError("its checksum is wrong")
-    table: dict[str, Any] = json.loads(metadata["table"])
-    return table, state
+    return EncoderShape.model_validate_json(metadata["table"]), state
 
 
 def _checksum(table: str, state: dict[str, Tensor]) -> str:

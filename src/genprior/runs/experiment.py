@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from genprior.errors import GenpriorError
 from genprior.progress import Task
-from genprior.runs.run_folder import write_text
+from genprior.runs.files import write_text
 from genprior.settings import Result, Settings
 
 S = TypeVar("S", bound=Settings)
@@ -32,7 +32,9 @@ class Experiment(Generic[S, R]):
             wrong with the settings is raised before its first stage; a stage with `found` is saved at once.
         told: Lines to print.
         figures: Draws, and returns the files by what they show; None: nothing is drawn.
-        is_derived: Whether a result is replaced without being asked: it is quickly made anew.
+        is_derived: Whether a result is replaced without `--overwrite`: it is quickly made anew.
+        is_per_run: Whether the command takes several runs and does one after another.
+        is_ill: Whether a result makes the command end with exit code 1.
     """
 
     help: str
@@ -43,6 +45,8 @@ class Experiment(Generic[S, R]):
     told: Callable[[R], list[str]]
     figures: Callable[[S, R], Mapping[str, Path]] | None = None
     is_derived: bool = False
+    is_per_run: bool = False
+    is_ill: Callable[[R], bool] | None = None
 
 
 def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = False) -> Task[R]:

@@ -1,5 +1,6 @@
-"""From a config, or a folder, to a run that is ready to be trained."""
+"""From a config, or a folder, to a run that is ready to be trained: processes, data, learner."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +13,19 @@ from genprior.data import Dataset
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, RunConfig, parse_config
-from genprior.hardware import resolve_precision
-from genprior.runs.budget import Budget
-from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.environment import differences, environment
-from genprior.runs.execute import launch
-from genprior.runs.run_folder import CONFIG, Run, create_run, locked, open_run, refuse_existing, write_json
+from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
+from genprior.runs.checkpoint import Counters, load_counters
+from genprior.runs.files import write_json
+from genprior.runs.run_folder import (
+    CONFIG,
+    Run,
+    create_run,
+    differences,
+    environment,
+    locked,
+    open_run,
+    refuse_existing,
+)
 from genprior.runs.step_log import read_rows, tensorboard_writer
 from genprior.training.loop import Learner
 
@@ -61,7 +69,7 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     if fabric.is_global_zero:
         facts = environment(learner, data)  # takes its time, so before the folder is there
         run = create_run(path, config, overwrite=overwrite)
-        write_json(run.environment, facts)
+        write_json(run.environment, facts.model_dump(mode="json"))
     fabric.barrier()
     return PreparedRun(run, learner, data, [_headline(run, learner, data)])
 
@@ -83,23 +91,56 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         if given.keys() & set(BUDGETS):
             own = {name: value for name, value in own.items() if name not in BUDGETS}
         run = Run(path, parse_config({**own, **given}))
-    begun = load_checkpoint(run.checkpoints)[0] is not None
-    if not begun and read_rows(run.steps):
+    begun, _ = load_counters(run.checkpoints)
+    if begun is None and read_rows(run.steps):
         raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
     fabric = launch(run.config)
     data = _load_data(run.config, fabric)
     learner = run.config.build(data, fabric)
     learner.check(data)
-    if fabric.is_global_zero and not run.environment.exists() and not begun:
-        write_json(run.environment, environment(learner, data))  # killed between the first two files of the run
+    if fabric.is_global_zero and not run.environment.exists() and begun is None:
+        facts = environment(learner, data)  # killed between the first two files of the run
+        write_json(run.environment, facts.model_dump(mode="json"))
     fabric.barrier()
     notes = [_headline(run, learner, data), *differences(run, learner, data)]
-    _refuse_finished(run, data)
+    _refuse_finished(run, begun, data)
     if fabric.is_global_zero and given:
         with locked(run):
             write_json(path / CONFIG, run.config.model_dump())
     fabric.barrier()
     return PreparedRun(run, learner, data, notes)
+
+
+def launch(config: "RunConfig") -> "Fabric":
+    """Returns Fabric with all its processes started: those of `torchrun` where that was used, else this one.
+
+    Raises:
+        GenpriorError: The device does not exist.
+    """
+    from lightning_fabric import Fabric
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets each process at length
+    device = resolve_device(config.device)
+    if device.type not in ("cpu", "cuda"):
+        raise GenpriorError(f"trains on cpu and cuda, got {device}", argument="device")
+    accelerator = device.type
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        devices: list[int] | int = [device.index or 0] if accelerator == "cuda" else 1
+        fabric = Fabric(accelerator=accelerator, devices=devices)
+    else:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        if accelerator == "cuda" and local > torch.cuda.device_count():
+            have = torch.cuda.device_count()
+            raise GenpriorError(
+                f"{local} processes on this machine need {local} GPUs, it has {have}", argument="device"
+            )
+        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
+    fabric.launch()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    keep_freed_memory()
+    return fabric
 
 
 def _load_data(config: RunConfig, fabric: "Fabric") -> Dataset:
@@ -120,15 +161,11 @@ def _resolved(config: RunConfig, fabric: "Fabric") -> RunConfig:
     return config.model_copy(update=found)
 
 
-def _refuse_finished(run: Run, data: Dataset) -> None:
-    checkpoint, _ = load_checkpoint(run.checkpoints)
-    if checkpoint is None:
-        return
-    if Budget(run.config, len(data), checkpoint.seconds).fraction(checkpoint.images_seen) >= 1:
+def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
+    if begun is not None and run.config.budget().share(begun.images_seen, begun.seconds, len(data)) >= 1:
         raise GenpriorError(
-            f"{run.path} is finished: {checkpoint.images_seen:,} images seen in "
-            f"{checkpoint.seconds / 60:.1f} minutes; give a larger budget, such as --epochs "
-            f"{2 * checkpoint.images_seen / len(data):.3g}",
+            f"{run.path} is finished: {begun.images_seen:,} images seen in {begun.seconds / 60:.1f} minutes; give a "
+            f"larger budget, such as --epochs {2 * begun.images_seen / len(data):.3g}",
             argument="run",
         )
 
@@ -139,5 +176,5 @@ def _headline(run: Run, learner: Learner, data: Dataset) -> str:
     beside = "".join(f"; {name}: {told}" for name, told in run.config.facts(data.image_shape).items())
     return (
         f"{run.path}: {run.config.title}, parameters: {counts}; {len(data):,} images of {shape} from "
-        f"{run.config.data}, {Budget(run.config, len(data))}, {run.config.precision} on {learner.device}{beside}"
+        f"{run.config.data}, {run.config.budget().text(len(data))}, {run.config.precision} on {learner.device}{beside}"
     )

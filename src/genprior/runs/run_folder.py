@@ -1,16 +1,24 @@
-"""The folder of a run and what lies where in it."""
+"""A run folder: its files by name, its config, what it was trained on, how it is made, and how it is kept from two
+processes at once."""
 
-import json
-import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from genprior.errors import GenpriorError
 from genprior.families import RunConfig, parse_config
+from genprior.runs.files import read_table, write_json
+from genprior.settings import Model
+
+if TYPE_CHECKING:
+    from genprior.data import Dataset
+    from genprior.training.loop import Learner
 
 CONFIG, LOCK = "config.json", "lock"
 
@@ -58,6 +66,94 @@ class Run:
         return self.path / "environment.json"
 
 
+class Environment(Model):
+    """What a run was trained on, so that resuming elsewhere is noticed.
+
+    Attributes:
+        data_sha256: Fingerprint of the data.
+        images: Images in the data.
+        image_shape: (C, H, W).
+        torch, python: Versions.
+        machine, device: Where it was trained.
+        threads: CPU threads of each process.
+        processes: That trained together.
+    """
+
+    data_sha256: str = ""
+    images: int
+    image_shape: tuple[int, int, int]
+    torch: str | None = None
+    python: str | None = None
+    machine: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    processes: int | None = None
+
+    def is_of(self, data: "Dataset") -> bool:
+        """Whether these are the data, by contents, count and shape."""
+        mine = self.data_sha256, self.images, self.image_shape
+        return mine == (data.fingerprint(), len(data), data.image_shape)
+
+
+def environment(learner: "Learner", data: "Dataset") -> Environment:
+    """Returns what a run of `learner` on `data` is trained on here."""
+    import torch
+
+    return Environment(
+        data_sha256=data.fingerprint(),
+        images=len(data),
+        image_shape=data.image_shape,
+        torch=torch.__version__,
+        python=platform.python_version(),
+        machine=platform.machine(),
+        device=str(learner.device),
+        threads=torch.get_num_threads(),
+        processes=learner.processes.count,
+    )
+
+
+def read_environment(run: Run) -> Environment:
+    """Returns the environment in which a run began.
+
+    Raises:
+        GenpriorError: It is not there, or not readable.
+    """
+    try:
+        return Environment.model_validate_json(run.environment.read_bytes())
+    except OSError as error:
+        raise GenpriorError(f"{run.environment} cannot be read: {error}", argument="run") from None
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"])
+        raise GenpriorError(f"{run.environment} cannot be read: {reason}", argument="run") from None
+
+
+def differences(run: Run, learner: "Learner", data: "Dataset") -> list[str]:
+    """Returns a line for each thing that has changed since the run began, and may change its last digits.
+
+    Raises:
+        GenpriorError: The data are not the run's data.
+    """
+    refuse_other_data(run, data, "data")
+    then, now = read_environment(run), environment(learner, data)
+    before = then.model_dump()
+    return [
+        f"{name} was {before[name]}, is {value}: steps are no longer bit-identical"
+        for name, value in now.model_dump().items()
+        if value != before[name]
+    ]
+
+
+def refuse_other_data(run: Run, data: "Dataset", argument: str) -> None:
+    """Raises `GenpriorError` about `argument` unless the data are what a run was trained on."""
+    then = read_environment(run)
+    if not then.is_of(data):
+        raise GenpriorError(
+            f"{data.name} is no longer what {run.path} was trained on ({then.images} images of shape "
+            f"{then.image_shape} then, {len(data)} of {data.image_shape} now, or other contents)",
+            argument=argument,
+        )
+
+
 def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run:
     """Returns a new run at `path`, its config already written.
 
@@ -72,23 +168,21 @@ def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run
     try:
         if path.exists():
             with locked(Run(path, config)):
-                shutil.rmtree(path)
-        path.mkdir(parents=True)
+                _empty(path)
+        path.mkdir(parents=True, exist_ok=True)
         write_json(path / CONFIG, config.model_dump())
     except OSError as error:
         raise GenpriorError(f"cannot write to {path}: {error.strerror or error}", argument="out") from None
     return Run(path, config)
 
 
-def read_table(path: Path, argument: str) -> dict[str, Any]:
-    """Returns a table of settings written as JSON; raises `GenpriorError` about `argument` where there is none."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
-    if not isinstance(values, dict):
-        raise GenpriorError(f"{path} holds no table of settings", argument=argument)
-    return values
+def _empty(path: Path) -> None:
+    """Deletes all but the lock, which is held."""
+    for child in path.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        elif child.name != LOCK:
+            child.unlink()
 
 
 def misfit(run: Run) -> GenpriorError:
@@ -104,7 +198,7 @@ def refuse_existing(path: Path) -> None:
         raise GenpriorError(f"{path} exists and is no run; choose another folder", argument="out")
     if (path / CONFIG).is_file():
         raise GenpriorError(
-            f"{path} exists; choose another folder, go on with `genprior resume {path}`, or replace it with "
+            f"{path} exists; choose another folder, continue it with `genprior resume {path}`, or replace it with "
             "--overwrite",
             argument="out",
         )
@@ -133,29 +227,14 @@ def locked(run: Run) -> Iterator[None]:
     Raises:
         GenpriorError: Another process trains it.
     """
-    with (run.path / LOCK).open("w") as file:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no such locks
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GenpriorError(f"{run.path} is being trained by another process", argument="run") from None
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(run.path / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise GenpriorError(f"{run.path} is being trained by another process", argument="run") from None
+    try:
         yield
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Writes strict JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a kill at any instant leaves either the old one or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    finally:
+        lock.release()

@@ -1,4 +1,4 @@
-"""The steps of a run as lines of strict JSON, and the same in TensorBoard."""
+"""The record of a run: its steps and its events as lines of strict JSON, and the steps in TensorBoard."""
 
 import json
 import math
@@ -8,16 +8,27 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar
 
 import torch
+from pydantic import TypeAdapter
 
 from genprior.errors import GenpriorError
-from genprior.runs.run_folder import Run, write_text
+from genprior.runs.files import write_text
+from genprior.runs.run_folder import Run
+from genprior.settings import Model
 from genprior.training.loop import Step
 
+T = TypeVar("T")
 Row = dict[str, Any]
-ALARMS = ("alarm", "recovered")  # events that tell of a sign's beginning and its end
+SHOWN = {  # in the line that is shown while training, where they are in a row
+    "D(x)": "d_real",
+    "D(G(z))": "d_fake",
+    "error": "image_error",
+    "reconstruction": "reconstruction_error",
+    "bits/dim": "bits_per_dim",
+    "negative bound": "negative_bound",
+}
 
 
 def rows_of(steps: Sequence[Step], images_per_step: int, began: float) -> list[Row]:
@@ -44,6 +55,20 @@ def rows_of(steps: Sequence[Step], images_per_step: int, began: float) -> list[R
     ]
 
 
+def in_words(row: Row) -> str:
+    """Returns the numbers of a row that are shown while training.
+
+    Example:
+        >>> in_words({"step": 1, "images_seen": 1280, "images_per_second": 640.2, "bits_per_dim": 3.21})
+        '1,280 images  640/s  bits/dim 3.210'
+    """
+    parts = [f"{row['images_seen']:,} images"]
+    if "images_per_second" in row:
+        parts.append(f"{row['images_per_second']:,.0f}/s")
+    parts += [f"{name} {row[key]:.3f}" for name, key in SHOWN.items() if key in row]
+    return "  ".join(parts)
+
+
 def non_finite_names(row: Row) -> list[str]:
     """Returns what in a row is not finite: its own values, and the counts of values that were not."""
     return [
@@ -63,31 +88,67 @@ def to_json(row: Row) -> str:
     return json.dumps(clean | ({"not_finite": flags} if flags else {}), allow_nan=False)
 
 
-def append_event(run: Run, event: dict[str, Any]) -> None:
+class Alarm(Model):
+    """A sign of ill training that began or ended.
+
+    Attributes:
+        event: Which of the two.
+        step, images_seen: When it was seen.
+        verdict: Name of the sign.
+        message: What was seen, in a line.
+    """
+
+    event: Literal["alarm", "recovered"]
+    step: int
+    images_seen: int = 0
+    verdict: str
+    message: str
+
+
+class Setback(Model):
+    """A step with values that were not finite.
+
+    Attributes:
+        event: What was done: training went back to the last checkpoint, or stopped.
+        step, images_seen: When it happened.
+        not_finite: Names of the values.
+        back_to: Step of the checkpoint.
+        rate: Share of the learning rates that was left; None where training stopped.
+    """
+
+    event: Literal["rolled back", "stopped"]
+    step: int
+    images_seen: int = 0
+    not_finite: tuple[str, ...]
+    back_to: int
+    rate: float | None = None
+
+
+Event = Alarm | Setback
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def append_event(run: Run, event: Event) -> None:
     """Adds a line to the run's events."""
     with run.events.open("a") as file:
-        file.write(json.dumps(event, allow_nan=False) + "\n")
+        file.write(event.model_dump_json() + "\n")
 
 
-def replace_alarms(run: Run, alarms: Sequence[dict[str, Any]]) -> None:
+def replace_alarms(run: Run, alarms: Sequence[Alarm]) -> None:
     """Puts alarms in the place of those that stand in the run's events, in the order of their steps."""
-    others = [event for event in read_events(run) if event["event"] not in ALARMS]
-    events = sorted([*others, *alarms], key=lambda event: int(event["step"]))
+    setbacks = [event for event in read_events(run) if isinstance(event, Setback)]
+    events: list[Event] = sorted([*setbacks, *alarms], key=_step)
     if events or run.events.exists():
-        write_text(run.events, "".join(json.dumps(event, allow_nan=False) + "\n" for event in events))
+        write_text(run.events, "".join(event.model_dump_json() + "\n" for event in events))
 
 
-def read_events(run: Run) -> list[dict[str, Any]]:
+def _step(event: Event) -> int:
+    return event.step
+
+
+def read_events(run: Run) -> list[Event]:
     """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
-    return _read_lines(run.events, _is_event)
-
-
-def _is_event(value: object) -> bool:
-    """Whether a line held a setback or an alarm, with all that is told of it."""
-    if not isinstance(value, dict) or not isinstance(value.get("step"), int):
-        return False
-    needed = ("verdict", "message") if value.get("event") in ALARMS else ("not_finite", "back_to")
-    return isinstance(value.get("event"), str) and all(name in value for name in needed)
+    return _read_lines(run.events, _EVENT.validate_json)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -95,35 +156,40 @@ def read_rows(path: Path) -> list[Row]:
 
     A last line that was cut off by a kill is left out; so is any other line that cannot be read, with a warning.
     """
-    return _read_lines(path, _is_row)
+    return _read_lines(path, _row)
 
 
-def _read_lines(path: Path, is_whole: Callable[[object], bool]) -> list[Row]:
+def _read_lines(path: Path, read: Callable[[str], T]) -> list[T]:
+    """What is read of each line; `read` raises `ValueError` for a line that is not whole."""
     if not path.exists():
         return []
     lines = path.read_text(errors="replace").splitlines()
-    rows: list[Row] = []
+    found: list[T] = []
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            found.append(read(line))
         except ValueError:
-            if number == len(lines):
-                break
-            row = None
-        if is_whole(row):
-            rows.append(row)
-        else:
-            warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=2)
-    return rows
+            if number < len(lines) or _is_json(line):
+                warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=3)
+    return found
 
 
-def _is_row(value: object) -> bool:
-    """Whether a line held a step: its two counters, and otherwise numbers or null."""
-    if not isinstance(value, dict):
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
         return False
-    if not all(isinstance(value.get(name), int) for name in ("step", "images_seen")):
-        return False
-    return all(v is None or isinstance(v, int | float) for name, v in value.items() if name != "not_finite")
+    return True
+
+
+def _row(line: str) -> Row:
+    """A step: its two counters, and otherwise numbers or null."""
+    row = json.loads(line)
+    is_whole = isinstance(row, dict) and all(isinstance(row.get(name), int) for name in ("step", "images_seen"))
+    if not is_whole or not all(v is None or isinstance(v, int | float) for k, v in row.items() if k != "not_finite"):
+        raise ValueError("not a step")
+    whole: Row = row
+    return whole
 
 
 class StepLog:

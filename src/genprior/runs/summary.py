@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from genprior.runs.budget import Budget
-from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.environment import read_environment
-from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import ALARMS, non_finite_names, read_events, read_rows
+from genprior.runs.checkpoint import Counters, load_counters
+from genprior.runs.run_folder import Environment, Run, open_run, read_environment
+from genprior.runs.step_log import Row, Setback, non_finite_names, read_events, read_rows
 
 AVERAGED = 50  # steps behind each of the last numbers: a single step is noise
 
@@ -18,44 +16,64 @@ def summary(path: Path) -> dict[str, object]:
         GenpriorError: No run, or all its checkpoints are damaged.
     """
     run = open_run(path)
-    config, environment = run.config, read_environment(run)
-    checkpoint, refused = load_checkpoint(run.checkpoints)
-    images = environment["images"]
-    channels, height, width = environment["image_shape"]
+    environment = read_environment(run)
+    counters, refused = load_counters(run.checkpoints)
+    channels, height, width = environment.image_shape
     facts: dict[str, object] = {
         "run": path,
-        "family": f"{config.title}, preset {config.preset}",
-        "data": f"{config.data}: {images:,} images of {channels}x{height}x{width}",
-        "arithmetic": f"{config.precision} on {environment['device']}, {config.threads} threads",
-        "seed": config.seed,
+        "family": f"{run.config.title}, preset {run.config.preset}",
+        "data": f"{run.config.data}: {environment.images:,} images of {channels}x{height}x{width}",
+        "arithmetic": f"{run.config.precision} on {environment.device}, {run.config.threads} threads",
+        "seed": run.config.seed,
     }
-    if checkpoint is not None:
-        seen, budget = checkpoint.images_seen, Budget(config, images, checkpoint.seconds)
-        facts["state"] = f"finished ({budget})" if budget.fraction(seen) >= 1 else f"not finished; budget {budget}"
-        facts["progress"] = (
-            f"{seen:,} images = {seen / images:.2f} epochs, {checkpoint.step:,} steps, "
-            f"{checkpoint.seconds / 60:.1f} minutes"
-        )
+    if counters is not None:
+        facts |= _how_far(run, environment, counters)
     facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
-    events = read_events(run)
-    for number, event in enumerate((e for e in events if e["event"] not in ALARMS), 1):
-        what = ", ".join(event["not_finite"])
-        facts[f"setback {number}"] = f"step {event['step']} not finite ({what}), {event['event']} at {event['back_to']}"
-    facts |= {f"alarm {n}": e["message"] for n, e in enumerate((e for e in events if e["event"] in ALARMS), 1)}
+    facts |= _events(run)
     rows = read_rows(run.steps)[-AVERAGED:]
     ill = [row["step"] for row in rows if row.get("not_finite") or non_finite_names(_without_null(row))]
     if ill:
         facts["state"] = f"stopped by values that are not finite at step {ill[0]}"
-    beside = config.facts(environment["image_shape"])
-    names = [name for name in rows[-1] if name not in ("step", "images_seen", "not_finite")] if rows else []
-    for name in names:
+    return facts | _numbers(rows, run.config.facts(environment.image_shape))
+
+
+def _how_far(run: Run, environment: Environment, counters: Counters) -> dict[str, object]:
+    budget, seen = run.config.budget(), counters.images_seen
+    is_finished = budget.share(seen, counters.seconds, environment.images) >= 1
+    text = budget.text(environment.images)
+    return {
+        "state": f"finished ({text})" if is_finished else f"not finished; budget {text}",
+        "progress": (
+            f"{seen:,} images = {seen / environment.images:.2f} epochs, {counters.step:,} steps, "
+            f"{counters.seconds / 60:.1f} minutes"
+        ),
+    }
+
+
+def _events(run: Run) -> dict[str, object]:
+    setbacks: list[str] = []
+    alarms: list[str] = []
+    for event in read_events(run):
+        if isinstance(event, Setback):
+            what = ", ".join(event.not_finite)
+            setbacks.append(f"step {event.step} not finite ({what}), {event.event} at {event.back_to}")
+        else:
+            alarms.append(event.message)
+    numbered = {f"setback {n}": line for n, line in enumerate(setbacks, 1)}
+    return {**numbered, **{f"alarm {n}": line for n, line in enumerate(alarms, 1)}}
+
+
+def _numbers(rows: list[Row], beside: dict[str, str]) -> dict[str, object]:
+    """The means of what stands in rows, each with what must stand beside it."""
+    facts: dict[str, object] = {}
+    for name in [name for row in rows[-1:] for name in row if name not in ("step", "images_seen", "not_finite")]:
         values = [row[name] for row in rows if row.get(name) is not None]
-        told = f"{sum(values) / len(values):.4g}" if values else "not finite"
-        facts[name] = f"{told} ({beside[name]})" if name in beside else told
-    if names:
+        mean = f"{sum(values) / len(values):.4g}" if values else "not finite"
+        facts[name] = f"{mean} ({beside[name]})" if name in beside else mean
+    if facts:
         facts["(numbers)"] = f"means over the last {len(rows)} steps"
     return facts
 
 
-def _without_null(row: dict[str, object]) -> dict[str, float]:
+def _without_null(row: Row) -> dict[str, float]:
     return {k: v for k, v in row.items() if isinstance(v, int | float)}

@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 
 from genprior.hardware import resolve_precision
-from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior, Prior
+from genprior.priors.contracts import LatentPrior
+from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior
 from genprior.runs.checkpoint import load_state
 from genprior.runs.encoder_training import load_encoder
-from genprior.runs.environment import read_environment
-from genprior.runs.run_folder import misfit, open_run
+from genprior.runs.run_folder import misfit, open_run, read_environment
 
 
-def load_prior(run: str | Path, *, average: bool = True) -> Prior:
+def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
     """Returns the model of a run as a prior, in float32 on the CPU; with the run's encoder where it has one.
 
     Arguments:
@@ -24,7 +24,7 @@ def load_prior(run: str | Path, *, average: bool = True) -> Prior:
         GenpriorError: No run, no whole checkpoint in it, or a damaged encoder.
     """
     opened = open_run(Path(run))
-    config, state, shape = opened.config, load_state(opened.checkpoints), read_environment(opened)["image_shape"]
+    config, state, shape = opened.config, load_state(opened.checkpoints), read_environment(opened).image_shape
     try:
         prior = config.prior(state, shape, average)
         generator = config.generator(state, shape, average)

@@ -3,229 +3,232 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from genprior.data import Dataset, load_data
+from genprior.data import Dataset
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
-from genprior.evaluation.comparison import TASKS, Found, Task, inverted, restored
-from genprior.judges.run_images import may_share
+from genprior.evaluation.comparison import TASKS, Reconstructions, inverted, restored
+from genprior.families.run_config import Likelihood
+from genprior.judges.run_images import held_out_images, may_share, with_data_root
 from genprior.models.image_flow import bits_per_dim
-from genprior.priors.generator_prior import Prior
-from genprior.progress import Stage
+from genprior.priors.contracts import LatentPrior
+from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import load_checkpoint, load_state
-from genprior.runs.environment import read_environment
-from genprior.runs.run_folder import Run, open_run, write_json, write_text
+from genprior.runs.files import save_tensors, write_text
+from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import load_prior
-from genprior.specs import build
+from genprior.scoring.experiments import (
+    COMPARISON,
+    ComparedRun,
+    Comparison,
+    ComparisonSettings,
+    RestorationScore,
+    comparison_rows,
+)
 
 SAMPLES = 36
 NONE = "none"
-FAR = 10**9  # more images than there are
+TABLE, FIGURE, IMAGES = "table.csv", "comparison.png", "comparison.safetensors"
+Images = dict[str, Tensor]
+"""What is drawn: "truth" (B, C, H, W), and of run i "i/samples", "i/inverted", "i/seen/TASK" and "i/restored/TASK"."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What was found of a run.
-
-    Attributes:
-        run: The run.
-        facts: Numbers by name, as they are saved; a number that there is not is None.
-        samples: x (N, C, H, W).
-        inversion: Of the held-out images.
-        tasks: Of each kind of damage, by its title.
-    """
+    """A run that is compared, the images and minutes of its training, and its model."""
 
     run: Run
-    facts: dict[str, Any]
-    samples: Tensor
-    inversion: Found
-    tasks: dict[str, Found]
+    images_seen: int
+    minutes: float
+    prior: LatentPrior
 
 
-@dataclass
-class Comparison:
-    """Measures runs on the same images.
-
-    Arguments:
-        runs: Folders of trained runs, at least one, of models of images of one shape.
-        held_out: Spec of images that no run has seen; None: the test images of the first run's data set.
-        count: How many of them, at least 2.
-        seed: Of damage and samples.
-        data_root: Of named data sets.
+def compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Comparison]:
+    """Measures run after run on the same images; an interrupted comparison is resumed with the runs that it lacks.
 
     Raises:
-        GenpriorError: No run, an untrained one, points, images of different shapes, or no held-out images.
+        GenpriorError: No run, an untrained one, points, images of different shapes, no held-out images, or a folder
+            that holds something else: all of this before the first stage.
     """
-
-    runs: Sequence[Path]
-    held_out: str | None = None
-    count: int = 100
-    seed: int = 0
-    data_root: Path | None = None
-    found: list[Compared] = field(default_factory=list, init=False)
-
-    def __post_init__(self) -> None:
-        self.opened = [open_run(path) for path in self.runs]
-        shapes = {read_environment(run)["image_shape"]: run.path for run in self.opened}
-        if len(shapes) > 1:
-            told = ", ".join(f"{path}: {'x'.join(map(str, shape))}" for shape, path in shapes.items())
-            raise GenpriorError(
-                f"runs are compared on the same images, these make different ones ({told})", argument="run"
-            )
-        (self.shape,) = shapes
-        if self.shape[1:] == (1, 1):
-            raise GenpriorError(f"{self.runs[0]} models points; images are compared", argument="run")
-        # What is wrong with the last run is found before an hour is spent on the others.
-        self.priors = [load_prior(run.path) for run in self.opened]
-        self.data = self._load_held_out()
-
-    @property
-    def notes(self) -> list[str]:
-        """Lines to show before."""
-        trained = {run.config.data for run in self.opened}
-        notes = [f"{len(self.data)} images of {self.data.name}"]
-        if len(trained) > 1:
-            notes.append(f"trained on different data: {', '.join(sorted(trained))}")
-        return notes + [
-            f"{run.path} was trained on {run.config.data}, which may hold these images: its errors are not held-out"
-            for run in self.opened
-            if may_share(parse_spec(run.config.data), parse_spec(self.data.name))
-        ]
-
-    def measure(self) -> Iterator[Stage]:
-        """Measures run after run, and yields how far it is."""
-        x = self.data.take(torch.arange(len(self.data)))
-        done, total = 0, len(self.opened) * (3 + len(TASKS))
-        for run, prior in zip(self.opened, self.priors, strict=True):
-            parts: list[Any] = []
-            for what, part in self._measured(run, prior, x):
-                parts.append(part)
-                done += 1
-                yield Stage(done / total, f"{run.path}: {what}")
-            likelihood, samples, inversion, *tasks = parts
-            titles = [task.title for task in TASKS.values()]
-            restorations = dict(zip(titles, tasks, strict=True))
-            facts = _facts(run, likelihood, inversion, restorations)
-            self.found.append(Compared(run, facts, samples, inversion, restorations))
-
-    def _measured(self, run: Run, prior: Prior, x: Tensor) -> Iterator[tuple[str, Any]]:
-        likelihood = run.config.log_probability(load_state(run.checkpoints), self.shape, x, self.seed)
-        yield "likelihood", likelihood
-        yield "samples", prior.sample(SAMPLES, self.seed)
-        yield "inversion", inverted(prior, x)
-        for task in TASKS.values():
-            yield task.title, self._restored(prior, x, task)
-
-    def _restored(self, prior: Prior, x: Tensor, task: Task) -> Found:
-        operator = build(OPERATORS, task.operator(self.shape), "operator", image_shape=self.shape, seed=self.seed)
-        return restored(prior, x, operator, task.sigma(self.shape), self.seed)
-
-    def _load_held_out(self) -> Dataset:
-        config = self.opened[0].config
-        if self.count < 2:
-            raise GenpriorError(f"expected at least 2 images, got {self.count}", argument="count")
-        spec = self.held_out
-        if spec is None:
-            source = parse_spec(config.data).source
-            if source is None or source == "digits":
-                raise GenpriorError(
-                    f"{config.data} has no test images of its own; name images that no run has seen, such as "
-                    "--held-out other_folder",
-                    argument="held_out",
-                )
-            spec = f"{source}:test[:{self.count}]"
-        root = self.data_root or config.data_root
-        _, height, _ = self.shape
-        try:
-            data = load_data(spec, root=root, size=height, channels=self.shape[0], fit=config.fit)
-        except GenpriorError as error:
-            raise GenpriorError(error.message, argument="held_out") from error
-        if len(data) < 2 or data.image_shape != self.shape:
-            got = f"{len(data)} of {'x'.join(map(str, data.image_shape))}"
-            raise GenpriorError(
-                f"expected at least 2 images of {'x'.join(map(str, self.shape))}, {spec} has {got}", argument="held_out"
-            )
-        return Dataset(data.name, data.images[: self.count])
+    _refuse_folder(settings.out)
+    # What is wrong with the last run is found before an hour is spent on the others.
+    compared = [_opened(path) for path in settings.runs]
+    data = _held_out(settings, compared[0].run, _common_shape(compared))
+    x = data.take(torch.arange(len(data)))
+    found, images = _resumed(settings, kept, compared, x)
+    yield Stage(0.0, "images", _notes(compared, data), found=_saved(settings, found, images))
+    total = len(compared)
+    for i in range(len(found), total):
+        run, made = yield from within(_measured(compared[i], x, settings.seed), i / total, (i + 1) / total)
+        found = [*found, run]
+        # Safetensors refuses tensors that share memory or lie channels-last.
+        images |= {f"{i}/{name}": own.clone(memory_format=torch.contiguous_format) for name, own in made.items()}
+        yield Stage((i + 1) / total, f"{run.run}: measured", found=_saved(settings, found, images))
+    return Comparison(settings=settings, runs=found)
 
 
-def _facts(run: Run, likelihood: Any, inversion: Found, tasks: dict[str, Found]) -> dict[str, Any]:  # noqa: ANN401
+def draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping[str, Path]:
+    """Draws the images of a comparison, and returns its files."""
+    from safetensors.torch import load_file
+
+    from genprior.plotting.comparison_figures import Pictured, write_comparison
+
+    images, path = load_file(settings.out / IMAGES), settings.out / FIGURE
+    pictured = [
+        Pictured(
+            run.run,
+            images[f"{i}/samples"],
+            images["truth"],
+            images[f"{i}/inverted"],
+            {title: (images[f"{i}/seen/{title}"], images[f"{i}/restored/{title}"]) for title in run.restoration},
+        )
+        for i, run in enumerate(found.runs)
+    ]
+    write_comparison(pictured, path)
+    return {"table": settings.out / TABLE, "figure": path}
+
+
+def _refuse_folder(out: Path) -> None:
+    if out == Path() or (out.exists() and not out.is_dir()):
+        raise GenpriorError(f"expected the name of a folder, got '{out}'", argument="out")
+    if out.exists() and any(out.iterdir()) and not (out / COMPARISON).exists():
+        raise GenpriorError(f"{out} exists and holds no comparison; choose another folder", argument="out")
+
+
+def _opened(path: Path) -> Compared:
+    run, prior = open_run(path), load_prior(path)
     checkpoint, _ = load_checkpoint(run.checkpoints)
-    assert checkpoint is not None
-    shape = read_environment(run)["image_shape"]
-    size = math.prod(shape)
-    bits = None if likelihood is None else float(bits_per_dim(likelihood.nats, size).mean())
-    return {
-        "run": str(run.path),
-        "family": run.config.title,
-        "data": run.config.data,
-        "images_seen": checkpoint.images_seen,
-        "training_minutes": checkpoint.seconds / 60,
-        "bits_per_dim": bits,
-        "nats": None if likelihood is None else float(likelihood.nats.mean()),
-        "likelihood": NONE if likelihood is None else f"{likelihood.how}, D = {size}",
-        "images": len(inversion.error),
-        "reconstruction_error": float(inversion.error.mean()),
-        "reconstruction_standard_error": _standard_error(inversion.error),
-        "inversion_seconds": inversion.seconds,
-        "restoration": {
-            title: {
-                "psnr": float(found.psnr.mean()),
-                "standard_error": _standard_error(found.psnr),
-                "seconds": found.seconds,
-            }
-            for title, found in tasks.items()
+    assert checkpoint is not None, "a prior was loaded from it"
+    return Compared(run, checkpoint.images_seen, checkpoint.seconds / 60, prior)
+
+
+def _common_shape(compared: list[Compared]) -> tuple[int, int, int]:
+    shapes = {each.prior.image_shape: each.run.path for each in compared}
+    if len(shapes) > 1:
+        given = ", ".join(f"{path}: {_by(shape)}" for shape, path in shapes.items())
+        raise GenpriorError(
+            f"runs are compared on the same images, these make different ones ({given})", argument="run"
+        )
+    (shape,) = shapes
+    if shape[1:] == (1, 1):
+        raise GenpriorError(f"{compared[0].run.path} models points; images are compared", argument="run")
+    return shape
+
+
+def _held_out(settings: ComparisonSettings, run: Run, shape: tuple[int, int, int]) -> Dataset:
+    """Images that no run has seen, as many as the settings say."""
+    if settings.count < 2:
+        raise GenpriorError(f"expected at least 2 images, got {settings.count}", argument="count")
+    data = held_out_images(with_data_root(run.config, settings.data_root), shape, settings.held_out)
+    if len(data) < 2:
+        raise GenpriorError(f"expected at least 2 images, {data.name} has {len(data)}", argument="held_out")
+    return data.part(torch.arange(min(settings.count, len(data))))
+
+
+def _notes(compared: list[Compared], held_out: Dataset) -> tuple[str, ...]:
+    data = {each.run.config.data for each in compared}
+    different = [f"trained on different data: {', '.join(sorted(data))}"] if len(data) > 1 else []
+    seen = [
+        f"{run.path} was trained on {run.config.data}, which may hold these images: its errors are not held-out"
+        for run in (each.run for each in compared)
+        if may_share(parse_spec(run.config.data), parse_spec(held_out.name))
+    ]
+    return (f"{len(held_out)} images of {held_out.name}", *different, *seen)
+
+
+def _resumed(
+    settings: ComparisonSettings, kept: Comparison | None, compared: list[Compared], x: Tensor
+) -> tuple[list[ComparedRun], Images]:
+    """What an interrupted comparison has measured, as far as it is of these checkpoints and these images."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        images = load_file(settings.out / IMAGES) if kept is not None else {}
+    except (OSError, SafetensorError):
+        images = {}
+    if kept is None or not torch.equal(images.get("truth", torch.empty(0)), x):
+        return [], {"truth": x}
+    whole = [
+        (run.images_seen, run.training_minutes) == (each.images_seen, each.minutes)
+        for run, each in zip(kept.runs, compared, strict=False)
+    ]
+    count = [*whole, False].index(False)
+    return kept.runs[:count], images
+
+
+def _saved(settings: ComparisonSettings, found: list[ComparedRun], images: Images) -> Comparison:
+    """Writes what is beside the numbers, and returns these."""
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+        save_tensors(images, settings.out / IMAGES)
+    except OSError as error:
+        raise GenpriorError(f"cannot write to {settings.out}: {error.strerror}", argument="out") from None
+    if found:
+        text = io.StringIO()
+        csv.writer(text).writerows(comparison_rows(found))
+        write_text(settings.out / TABLE, text.getvalue())
+    return Comparison(settings=settings, runs=found, is_complete=False)
+
+
+def _measured(compared: Compared, x: Tensor, seed: int) -> Task[tuple[ComparedRun, Images]]:
+    """What a run is good for on x (B, C, H, W), and its images by name."""
+    run, prior, shape, total = compared.run, compared.prior, compared.prior.image_shape, 3 + len(TASKS)
+    likelihood = run.config.log_probability(load_state(run.checkpoints), shape, x, seed)
+    yield Stage(1 / total, f"{run.path}: likelihood")
+    samples = prior.sample(SAMPLES, seed)
+    yield Stage(2 / total, f"{run.path}: samples")
+    inversion = inverted(prior, x)
+    yield Stage(3 / total, f"{run.path}: inversion")
+    images, restorations = {"samples": samples, "inverted": inversion.images}, {}
+    for i, task in enumerate(TASKS.values(), start=4):
+        operator = task.operator(shape).build(OPERATORS, "operator", image_shape=shape, seed=seed)
+        found = restored(prior, x, operator, task.sigma(shape), seed)
+        restorations[task.title] = found
+        images |= {f"seen/{task.title}": found.shown, f"restored/{task.title}": found.images}
+        yield Stage(i / total, f"{run.path}: {task.title}")
+    return _numbers(compared, likelihood, inversion, restorations), images
+
+
+def _numbers(
+    compared: Compared,
+    likelihood: Likelihood | None,
+    inversion: Reconstructions,
+    restorations: dict[str, Reconstructions],
+) -> ComparedRun:
+    config, size = compared.run.config, math.prod(compared.prior.image_shape)
+    return ComparedRun(
+        run=str(compared.run.path),
+        family=config.title,
+        data=config.data,
+        images_seen=compared.images_seen,
+        training_minutes=compared.minutes,
+        bits_per_dim=None if likelihood is None else float(bits_per_dim(likelihood.nats, size).mean()),
+        nats=None if likelihood is None else float(likelihood.nats.mean()),
+        likelihood=NONE if likelihood is None else f"{likelihood.how}, D = {size}",
+        images=len(inversion.error),
+        reconstruction_error=float(inversion.error.mean()),
+        reconstruction_standard_error=_standard_error(inversion.error),
+        inversion_seconds=inversion.seconds,
+        restoration={
+            title: RestorationScore(
+                psnr=float(found.psnr.mean()), standard_error=_standard_error(found.psnr), seconds=found.seconds
+            )
+            for title, found in restorations.items()
         },
-    }
+    )
 
 
 def _standard_error(values: Tensor) -> float:
     return float(values.std() / len(values) ** 0.5)
 
 
-def table_of(found: Sequence[Compared]) -> list[list[str]]:
-    """Returns the table as text: names first, then a column for each run."""
-    facts = [each.facts for each in found]
-    rows = [
-        ["", *(each["run"] for each in facts)],
-        ["family", *(each["family"] for each in facts)],
-        ["trained", *(f"{each['images_seen']:,} images, {each['training_minutes']:.1f} min" for each in facts)],
-        ["held-out error", *(_with_error(each, "reconstruction", ".5f") for each in facts)],
-        ["inversion", *(f"{1000 * each['inversion_seconds']:.0f} ms an image" for each in facts)],
-    ]
-    for title in facts[0]["restoration"]:
-        told = [each["restoration"][title] for each in facts]
-        rows.append(
-            [
-                f"{title} (PSNR)",
-                *(f"{t['psnr']:.2f} +- {t['standard_error']:.2f} dB, {1000 * t['seconds']:.0f} ms" for t in told),
-            ]
-        )
-    rows.append(["log-likelihood", *(_likelihood(each) for each in facts)])
-    return rows
-
-
-def _with_error(facts: dict[str, Any], name: str, form: str) -> str:
-    return f"{facts[f'{name}_error']:{form}} +- {facts[f'{name}_standard_error']:{form}}"
-
-
-def _likelihood(facts: dict[str, Any]) -> str:
-    if facts["bits_per_dim"] is None:
-        return NONE
-    return f"{facts['nats']:.0f} nats, {facts['bits_per_dim']:.3f} bits/dim"
-
-
-def save(found: Sequence[Compared], folder: Path) -> None:
-    """Writes table and numbers into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    csv.writer(text).writerows(table_of(found))
-    write_text(folder / "table.csv", text.getvalue())
-    write_json(folder / "comparison.json", {"runs": [each.facts for each in found]})
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,9 +1,6 @@
 """Whether a run is healthy: its record, its samples and its scores, in one verdict."""
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,20 +8,24 @@ from genprior.data import Dataset
 from genprior.diagnosis.episodes import STRETCH, episodes
 from genprior.diagnosis.health_verdict import Diagnosis, Sampled, decide, diversity
 from genprior.errors import GenpriorError
-from genprior.evaluation.histogram import class_counts, modes_found
-from genprior.families import RunConfig
-from genprior.judges.classifier_judge import split_specs
-from genprior.judges.mode_finder import Finder, run_finder
-from genprior.judges.run_images import training_images
-from genprior.progress import Stage
+from genprior.judges.mode_finder import finder_or_note, held_modes
+from genprior.judges.run_images import split_specs, training_images, with_data_root
+from genprior.progress import Stage, Task, within
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.metrics import read_metrics
-from genprior.runs.run_folder import Run, open_run, write_json
-from genprior.runs.step_log import read_events, read_rows
+from genprior.runs.experiment import read_result
+from genprior.runs.run_folder import Run, open_run
+from genprior.runs.step_log import Setback, read_events, read_rows
 from genprior.runs.trained_prior import load_prior
-from genprior.scoring.evaluation_experiment import Evaluation
+from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
+from genprior.scoring.experiments import (
+    METRICS,
+    DiagnosisResult,
+    DiagnosisSettings,
+    Evaluation,
+    EvaluationSettings,
+    SignRecord,
+)
 
-FILE = "diagnosis.json"
 SAMPLES = 2000
 LEAST_KEPT = 500  # samples behind scores that are used again
 LEAST_PER_CLASS = 20
@@ -32,170 +33,147 @@ PER_MODE = 10  # samples: of 1,000 modes a perfect model then misses one in twen
 LEAST_STEPS = 150  # and one epoch: before that samples say nothing
 
 
-@dataclass
-class Examination:
-    """Examines a run.
+@dataclass(frozen=True)
+class Examined:
+    """A run whose samples are looked at, the images it has seen, the steps in its record, and notes as they come."""
 
-    Scores of the run's `metrics.json` are used where they belong to its last checkpoint; else a few are made, where
-    there is a classifier that can judge.
+    settings: DiagnosisSettings
+    run: Run
+    images_seen: int
+    steps: int
+    notes: list[str]
 
-    Arguments:
-        run: Folder of a trained run.
-        judge: Spec of labelled images whose classifier judges; None: the run's data set.
-        data_root: Of named data sets.
+    def is_young(self, data: Dataset) -> bool:
+        """Whether samples may be poor because training has only begun."""
+        return self.images_seen < len(data) or self.steps < LEAST_STEPS
 
-    Attributes:
-        found: The verdict, once `examine` is through.
-        notes: What could not be looked at, and why.
+
+def diagnose(settings: DiagnosisSettings) -> Task[DiagnosisResult]:
+    """Looks at the record of a run and at its samples.
+
+    Scores in the run's folder are used where they belong to its last checkpoint. Else a few are measured, where there
+    is a classifier that can judge.
 
     Raises:
-        GenpriorError: No run, or an untrained one.
+        GenpriorError: No run, or an untrained one: before the first stage. A named judge that cannot be had.
     """
-
-    run: Path
-    judge: str | None = None
-    data_root: Path | None = None
-    notes: list[str] = field(default_factory=list, init=False)
-    found: Diagnosis | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        self.opened = open_run(self.run)
-        checkpoint, _ = load_checkpoint(self.opened.checkpoints)
-        self.stopped = None if checkpoint is None else _stopped(self.opened, checkpoint.step)
-        if checkpoint is None or (checkpoint.images_seen == 0 and self.stopped is None):
-            raise GenpriorError(f"{self.run} has no checkpoint of a trained model; train it first", argument="run")
-        self.images_seen = checkpoint.images_seen
-        self.rows = read_rows(self.opened.steps)
-
-    def examine(self) -> Iterator[Stage]:
-        """Looks at the record and at samples, yields how far it is, and writes the verdict into the run's folder."""
-        game, stopped = self.opened.config.game(), self.stopped
-        found = [] if game is None else episodes(game, self.rows)
-        if game is not None and len(self.rows) < STRETCH:
-            self.notes.append(f"the record has {len(self.rows)} steps, signs need {STRETCH}: samples alone were judged")
-        yield Stage(0.02, "record")
-        sampled = Sampled(1.0)
-        if stopped is None:
-            sampled = yield from self._sampled()
-        last = self.rows[-1]["images_seen"] if self.rows else 0
-        self.found = decide(found, last, sampled, stopped, has_players=game is not None)
-        write_json(self.opened.path / FILE, as_table(self.found, self.images_seen, self.notes))
-        yield Stage(1.0, "verdict")
-
-    def _sampled(self) -> Generator[Stage, None, Sampled]:
-        config = self.opened.config
-        if self.data_root is not None:
-            config = config.model_copy(update={"data_root": str(self.data_root)})
-        data = training_images(self.opened, config)
-        if data.modes is not None:
-            return (yield from self._counted(config, data))
-        real = data.some(SAMPLES)
-        x = load_prior(self.run).sample(max(2, len(real)), 0)
-        spread = diversity(x, real) if len(real) > 1 else 1.0
-        sampled = Sampled(spread, is_finite=bool(torch.isfinite(x).all()), is_young=self._is_young(len(data)))
-        yield Stage(0.1, "samples")
-        metrics = self._kept_metrics()
-        if metrics is None and sampled.is_finite:
-            metrics = yield from self._measured()
-        return sampled if metrics is None else _with_scores(sampled, metrics, self._has_held_out(metrics))
-
-    def _counted(self, config: RunConfig, data: Dataset) -> Generator[Stage, None, Sampled]:
-        """What samples show where the modes of the data are known by construction."""
-        assert data.modes is not None
-        x = load_prior(self.run).sample(max(SAMPLES, PER_MODE * data.modes.count), 0)
-        sampled = Sampled(diversity(x, data.some(SAMPLES)), mode="mode", is_young=self._is_young(len(data)))
-        if not bool(torch.isfinite(x).all()):
-            return replace(sampled, is_finite=False)
-        finder = yield from self._finder(config, data)
-        if finder is None:
-            return sampled
-        held = modes_found(class_counts(finder.modes(x), len(finder.spread)), finder.spread)
-        count = finder(x)
-        return replace(sampled, modes=held, precision=count.high_quality / max(count.ceiling, 1e-9))
-
-    def _finder(self, config: RunConfig, data: Dataset) -> Generator[Stage, None, Finder | None]:
-        """What counts modes, or None where it cannot be had."""
-        finding = run_finder(config, data, self.judge)
-        try:
-            while True:
-                yield Stage(0.1 + 0.8 * next(finding), "modes")
-        except StopIteration as found:
-            finder: Finder = found.value
-            return finder
-        except GenpriorError as error:
-            if self.judge is not None:
-                raise
-            self.notes.append(f"modes were not counted: {error.message}")
-            return None
-
-    def _measured(self) -> Generator[Stage, None, dict[str, Any] | None]:
-        """A few scores, or None where no classifier can judge."""
-        try:
-            evaluation = self._evaluation()
-            for stage in evaluation.look():
-                yield Stage(0.1 + 0.85 * stage.fraction, stage.what)
-        except GenpriorError as error:
-            if self.judge is not None or error.argument not in ("judge", "run", "held_out", "count"):
-                raise
-            self.notes.append(f"no classifier looked at the samples: {error.message}")
-            return None
-        return evaluation.metrics
-
-    def _evaluation(self) -> Evaluation:
-        settings: dict[str, Any] = {"count": SAMPLES, "judge": self.judge, "data_root": self.data_root, "inversions": 0}
-        try:
-            return Evaluation(self.run, **settings)
-        except GenpriorError as error:
-            if error.argument != "held_out":
-                raise
-        self.notes.append("no images were held out: whether the samples are copies is not known")
-        return Evaluation(self.run, held_out=self.opened.config.data, **settings)
-
-    def _kept_metrics(self) -> dict[str, Any] | None:
-        """Scores that belong to the last checkpoint and were made of enough samples."""
-        metrics = read_metrics(self.opened) if self.judge is None else None
-        is_fresh = metrics is not None and metrics["images_seen"] == self.images_seen
-        return metrics if is_fresh and metrics is not None and metrics["samples"] >= LEAST_KEPT else None
-
-    def _has_held_out(self, metrics: dict[str, Any]) -> bool:
-        """Whether copies were looked for beside new images of the very distribution: those of a test split."""
-        specs = split_specs(self.opened.config.data)
-        return specs is not None and metrics.get("held_out") == specs[1]
-
-    def _is_young(self, images: int) -> bool:
-        """Whether samples may be poor because training has only begun."""
-        return self.images_seen < images or len(self.rows) < LEAST_STEPS
+    run = open_run(settings.run)
+    checkpoint, _ = load_checkpoint(run.checkpoints)
+    stopped = None if checkpoint is None else _stopped(run, checkpoint.step)
+    if checkpoint is None or (checkpoint.images_seen == 0 and stopped is None):
+        raise GenpriorError(f"{settings.run} has no checkpoint of a trained model; train it first", argument="run")
+    yield Stage(0.0, "record")
+    rows, game = read_rows(run.steps), run.config.game()
+    notes: list[str] = []
+    signs = [] if game is None else episodes(game, rows)
+    if game is not None and len(rows) < STRETCH:
+        notes.append(f"the record has {len(rows)} steps, signs need {STRETCH}: samples alone were judged")
+    sampled = Sampled(1.0)
+    if stopped is None:
+        sampled = yield from _sampled(Examined(settings, run, checkpoint.images_seen, len(rows), notes))
+    last = rows[-1]["images_seen"] if rows else 0
+    found = decide(signs, last, sampled, stopped, has_players=game is not None)
+    yield Stage(1.0, "verdict")
+    return _result(settings, found, checkpoint.images_seen, notes)
 
 
-def as_table(found: Diagnosis, images_seen: int, notes: list[str]) -> dict[str, Any]:
-    """Returns a verdict as it is saved."""
-    return {
-        "verdict": found.verdict,
-        "is_ill": found.is_ill,
-        "images_seen": images_seen,
-        "since_images": found.since_images,
-        "evidence": found.evidence,
-        "remedy": found.remedy,
-        "signs": [
-            {"name": e.name, "since_images": e.first, "until_images": e.last, "text": e.text} for e in found.episodes
-        ],
-        "notes": notes,
-    }
+def _sampled(examined: Examined) -> Task[Sampled]:
+    """What samples show, and their scores."""
+    data = training_images(examined.run, examined.settings.data_root)
+    if data.modes is not None:
+        return (yield from _counted(examined, data))
+    real = data.some(SAMPLES)
+    x = load_prior(examined.settings.run).sample(max(2, len(real)), 0)
+    spread = diversity(x, real) if len(real) > 1 else 1.0
+    sampled = Sampled(spread, is_finite=bool(torch.isfinite(x).all()), is_young=examined.is_young(data))
+    yield Stage(0.1, "samples")
+    scores = _kept_scores(examined)
+    if scores is None and sampled.is_finite:
+        scores = yield from within(_measured(examined), 0.1, 0.95)
+    return sampled if scores is None else with_scores(sampled, scores, _has_held_out(examined, scores))
 
 
-def _with_scores(sampled: Sampled, metrics: dict[str, Any], has_held_out: bool) -> Sampled:
-    scores, modes, samples = metrics["scores"], metrics["modes"], metrics["samples"]
-    precision, copies = scores.get("precision"), scores.get("memorisation")
+def _counted(examined: Examined, data: Dataset) -> Task[Sampled]:
+    """What samples show where the modes of the data are known by construction."""
+    assert data.modes is not None
+    settings = examined.settings
+    x = load_prior(settings.run).sample(max(SAMPLES, PER_MODE * data.modes.count), 0)
+    sampled = Sampled(diversity(x, data.some(SAMPLES)), mode="mode", is_young=examined.is_young(data))
+    if not bool(torch.isfinite(x).all()):
+        return replace(sampled, is_finite=False)
+    config = with_data_root(examined.run.config, settings.data_root)
+    finder = yield from within(finder_or_note(config, data, settings.judge, examined.notes), 0.1, 0.9)
+    if finder is None:
+        return sampled
+    count = finder(x)
+    return replace(sampled, modes=held_modes(finder, x), precision=count.high_quality / max(count.ceiling, 1e-9))
+
+
+def _measured(examined: Examined) -> Task[Evaluation | None]:
+    """A few scores, or None where no classifier can judge."""
+    try:
+        return (yield from measure_scores(_evaluation_inputs(examined)))
+    except GenpriorError as error:
+        if examined.settings.judge is not None or error.argument not in ("judge", "run", "held_out", "count"):
+            raise
+        examined.notes.append(f"no classifier looked at the samples: {error.message}")
+        return None
+
+
+def _evaluation_inputs(examined: Examined) -> EvaluationInputs:
+    given = examined.settings
+    settings = EvaluationSettings(
+        run=given.run, count=SAMPLES, judge=given.judge, data_root=given.data_root, inversions=0
+    )
+    try:
+        return load_evaluation_inputs(settings)
+    except GenpriorError as error:
+        if error.argument != "held_out":
+            raise
+    examined.notes.append("no images were held out: whether the samples are copies is not known")
+    return load_evaluation_inputs(settings.model_copy(update={"held_out": examined.run.config.data}))
+
+
+def _kept_scores(examined: Examined) -> Evaluation | None:
+    """Scores that belong to the last checkpoint and were made of enough samples."""
+    kept = read_result(examined.run.path / METRICS, Evaluation) if examined.settings.judge is None else None
+    is_used = kept is not None and kept.images_seen == examined.images_seen and kept.samples >= LEAST_KEPT
+    return kept if is_used else None
+
+
+def _has_held_out(examined: Examined, scores: Evaluation) -> bool:
+    """Whether copies were looked for beside new images of the very distribution: those of a test split."""
+    specs = split_specs(examined.run.config.data)
+    return specs is not None and scores.held_out == specs[1]
+
+
+def with_scores(sampled: Sampled, found: Evaluation, has_held_out: bool) -> Sampled:
+    """Returns what samples show with what scores say of them."""
+    precision, copies, modes = found.scores.get("precision"), found.scores.get("memorisation"), found.modes
     return replace(
         sampled,
         # Of fewer samples a class may be missing by chance.
-        modes=(modes["found"], modes["of"]) if samples >= LEAST_PER_CLASS * modes["of"] else None,
-        precision=None if precision is None else precision["value"] / max(precision["floor"]["value"], 1e-9),
-        copies=copies["value"] if copies is not None and has_held_out else None,
+        modes=(modes.found, modes.of) if found.samples >= LEAST_PER_CLASS * modes.of else None,
+        precision=None if precision is None else precision.value / max(precision.floor.value, 1e-9),
+        copies=copies.value if copies is not None and has_held_out else None,
     )
 
 
 def _stopped(run: Run, last_step: int) -> str | None:
     """Why training ended by itself after its last checkpoint, if it did."""
-    events = [event for event in read_events(run) if event["event"] == "stopped" and event["step"] > last_step]
-    return f"step {events[-1]['step']} was not finite: {', '.join(events[-1]['not_finite'])}" if events else None
+    events = [e for e in read_events(run) if isinstance(e, Setback) and e.event == "stopped" and e.step > last_step]
+    return f"step {events[-1].step} was not finite: {', '.join(events[-1].not_finite)}" if events else None
+
+
+def _result(settings: DiagnosisSettings, found: Diagnosis, images_seen: int, notes: list[str]) -> DiagnosisResult:
+    return DiagnosisResult(
+        settings=settings,
+        verdict=found.verdict,
+        is_ill=found.is_ill,
+        images_seen=images_seen,
+        since_images=found.since_images,
+        evidence=found.evidence,
+        remedy=found.remedy,
+        signs=[SignRecord(name=e.name, since_images=e.first, until_images=e.last, text=e.text) for e in found.episodes],
+        notes=notes,
+    )

@@ -1,220 +1,258 @@
 """Scores of a trained run's samples, each beside the same score of real images."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
 from genprior.data import Dataset
-from genprior.data.request import data_root as root_of
+from genprior.data.spec import data_root as root_of
+from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
-from genprior.evaluation.features import features_and_classes, seen
+from genprior.evaluation.distances import closeness
+from genprior.evaluation.features import Classifier, features_and_classes, seen
 from genprior.evaluation.histogram import class_counts, expected_counts, homogeneity, modes_found
-from genprior.evaluation.memorisation import closeness
 from genprior.evaluation.scores import SCORES, Evidence, Score
-from genprior.judges.classifier_judge import FOLDER, Judge, judge_of
-from genprior.progress import Stage
-from genprior.restoration.restore import invert
+from genprior.families import RunConfig
+from genprior.judges.classifier_judge import FOLDER, Judge, judge_data, judge_of
+from genprior.judges.run_images import held_out_images, load_images, may_share, training_images, with_data_root
+from genprior.priors.contracts import LatentPrior
+from genprior.progress import Stage, Task, within
+from genprior.restoration.restore import DEFAULT, invert
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.metrics import METRICS
-from genprior.runs.run_folder import write_json
-from genprior.scoring.evaluation_inputs import images_for, load_inputs, notes_on
+from genprior.runs.run_folder import open_run, read_environment
+from genprior.runs.trained_prior import load_prior
+from genprior.scoring.experiments import (
+    ClassHistogram,
+    Evaluation,
+    EvaluationSettings,
+    FoundModes,
+    JudgeRecord,
+    ScoreBesideFloor,
+    ScoreInterval,
+)
 from genprior.seeding import derived_generator
 
 INVERTED_AT_ONCE = 25
-# About how long each part takes, in seconds at 10,000 samples of 28 x 28 on two cores: for the live line alone.
-COSTS = {"classifier": 30, "samples": 10, "features": 8, "training images": 12, "inversions": 10, "score": 4}
-
-Work = tuple[int, str, Callable[[], Iterator[float]]]
 
 
-@dataclass
-class Evaluation:
-    """Scores a run.
-
-    Arguments:
-        run: Folder of a trained run on images.
-        count: Number of samples, and of real images of either kind; fewer where there are not as many real ones.
-        held_out: Spec of images that the run has not seen; None: the test images of its data set.
-        judge: Spec of labelled images whose classifier judges; None: the run's data set.
-        seed: Of samples, of which real images are taken, and of intervals.
-        data_root: Of named data sets, and of the classifier's cache.
-        inversions: Number of held-out images, and of training images, that are inverted; 0: none.
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """What an evaluation needs.
 
     Attributes:
-        notes: Lines to show beside the scores.
-        metrics: What was found, as it is saved; empty before.
+        settings: What was asked for.
+        config: Of the run, with the data root of the settings.
+        images_seen: Of its checkpoint.
+        prior: Its model.
+        training: All images that it was trained on.
+        held_out: Images that it has not seen.
+        judged_by: Labelled images that the classifier is trained on, and others that tell its accuracy.
+        size: Number of samples, of held-out and of training images that are compared.
+        inversions: Number of held-out and of training images that are inverted.
+    """
+
+    settings: EvaluationSettings
+    config: RunConfig
+    images_seen: int
+    prior: LatentPrior
+    training: Dataset
+    held_out: Dataset
+    judged_by: tuple[Dataset, Dataset]
+    size: int
+    inversions: int
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines that must stand beside the scores."""
+        size, data, held_out = self.size, self.config.data, self.held_out.name
+        notes = [
+            f"{size:,} samples; real against real: {size:,} images of {data} against {size:,} of {held_out}; "
+            f"judged by a classifier of {self.judged_by[0].name}"
+        ]
+        if size < self.settings.count:
+            notes.append(f"{self.settings.count:,} samples are not compared: there are not as many real images")
+        if may_share(parse_spec(data), parse_spec(held_out)):
+            notes.append(f"the run was trained on {data}, which may hold the images of {held_out}")
+        return notes + [self._too_few(score) for score in SCORES.values() if self.images_for(score) < score.minimum]
+
+    def images_for(self, score: Score) -> int:
+        """Returns how many images of either kind there are for a score."""
+        return self.inversions if score.of_inversions else self.size
+
+    def _too_few(self, score: Score) -> str:
+        kind = "inversions" if score.of_inversions else "samples and as many held-out images"
+        return f"left out: {score.title} needs at least {score.minimum} {kind}, there are {self.images_for(score)}"
+
+    def some(self, data: Dataset, purpose: str, count: int) -> Dataset:
+        """Returns that many images of a data set, chosen at random for a purpose."""
+        return replace(data, images=data.images[self.chosen(len(data), purpose, count)], labels=None)
+
+    def chosen(self, of: int, purpose: str, count: int) -> Tensor:
+        """Returns the indices (count,) of random images, in their order."""
+        return torch.randperm(of, generator=derived_generator(self.settings.seed, purpose))[:count].sort().values
+
+
+@dataclass(frozen=True)
+class JudgedImages:
+    """Images as the judge sees them: features (N, F), and how many are of each class (classes,)."""
+
+    features: Tensor
+    counts: Tensor
+
+
+def evaluate(settings: EvaluationSettings) -> Task[Evaluation]:
+    """Scores a run.
 
     Raises:
         GenpriorError: No run, an untrained one, one of points, other data than it was trained on, no held-out images,
-            too few of them, or no labelled images.
+            too few of them, or no labelled images: all of this before the first stage. Samples that are not finite.
     """
+    inputs = load_evaluation_inputs(settings)
+    yield Stage(0.0, "images", notes=(str(settings.run), *inputs.notes))
+    return (yield from measure_scores(inputs))
 
-    run: Path
-    count: int = 10_000
-    held_out: str | None = None
-    judge: str | None = None
-    seed: int = 0
-    data_root: Path | None = None
-    inversions: int = 100
-    notes: list[str] = field(default_factory=list, init=False)
-    metrics: dict[str, Any] = field(default_factory=dict, init=False)
 
-    def __post_init__(self) -> None:
-        self.inputs = load_inputs(self.run, self.count, self.held_out, self.judge, self.data_root, self.inversions)
-        self.notes = notes_on(self.inputs, self.count)
-
-    def measure(self) -> Iterator[Stage]:
-        """Measures, yields how far it is, and writes what was found into the run's folder, in place of what was."""
-        yield from self.look()
-        write_json(self.inputs.run.path / METRICS, self.metrics)
-
-    def look(self) -> Iterator[Stage]:
-        """Measures and yields how far it is; what was found stands in `metrics` alone."""
-        work = self._work()
-        total, done = sum(cost for cost, _, _ in work), 0
-        for cost, what, part in work:
-            for share in part():
-                yield Stage((done + share * cost) / total, what)
-            done += cost
-
-    def _work(self) -> list[Work]:
-        return [
-            (COSTS["classifier"], "classifier", self._find_judge),
-            (COSTS["samples"], "samples", self._sample),
-            (COSTS["features"], "features", self._see),
-            (COSTS["training images"], "nearest training images", self._find_nearest),
-            (COSTS["inversions"], "inversions", self._invert),
-            (COSTS["score"] * len(SCORES), "scores", self._score),
-        ]
-
-    # What the parts find, in their order.
-
-    def _find_judge(self) -> Iterator[float]:
-        folder = root_of(self.inputs.config.data_root) / FOLDER
-        self.found_judge: Judge = yield from judge_of(*self.inputs.judged_by, folder)
-
-    def _sample(self) -> Iterator[float]:
-        x = self.inputs.prior.sample(self.inputs.size, self.seed)
-        if not bool(torch.isfinite(x).all()):
-            raise GenpriorError(f"samples of {self.run} are not finite: its training has diverged", argument="run")
-        self.samples, classes = features_and_classes(self.found_judge.classifier, x.float().clamp(0, 1))
-        self.counts = class_counts(classes, self._classes)
-        yield 1.0
-
-    def _see(self) -> Iterator[float]:
-        self.all_training, classes = seen(self.found_judge.classifier, self.inputs.training)
-        self.training_counts = class_counts(classes, self._classes)
-        yield 0.8
-        self.held_out_features, classes = seen(
-            self.found_judge.classifier, self._some(self.inputs.held_out, "held-out images", self.inputs.size)
+def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
+    """Returns what an evaluation needs, checked; errors as `evaluate` has them."""
+    run = open_run(settings.run)
+    config, shape = with_data_root(run.config, settings.data_root), read_environment(run).image_shape
+    if shape[1:] == (1, 1):
+        raise GenpriorError(
+            f"{settings.run} models points, which no classifier sees; runs of images are evaluated", argument="run"
         )
-        self.held_out_counts = class_counts(classes, self._classes)
-        yield 1.0
+    prior, training = load_prior(settings.run), training_images(run, settings.data_root)
+    held_out = held_out_images(config, shape, settings.held_out)
+    judged_by = judge_data(settings.judge or config.data, lambda spec: load_images(config, shape, spec))
+    size = _checked_size(settings.count, held_out, training)
+    if settings.inversions != 0 and settings.inversions < 2:
+        raise GenpriorError(f"expected 0 for none, or at least 2, got {settings.inversions}", argument="inversions")
+    inversions = min(settings.inversions, len(held_out), len(training))
+    checkpoint, _ = load_checkpoint(run.checkpoints)
+    assert checkpoint is not None
+    return EvaluationInputs(
+        settings, config, checkpoint.images_seen, prior, training, held_out, judged_by, size, inversions
+    )
 
-    def _find_nearest(self) -> Iterator[float]:
-        self.held_out_closeness = closeness(self.held_out_features, self.all_training)
-        yield 0.5
-        self.sample_closeness = closeness(self.samples, self.all_training)
-        yield 1.0
 
-    def _invert(self) -> Iterator[float]:
-        count = self.inputs.inversions
-        training = self._some(self.inputs.training, "training images", count)
-        held_out = self._some(self.inputs.held_out, "held-out images", count)
-        parts = []
-        for share, errors in self._errors(training, held_out):
-            parts.append(errors)
-            yield share
-        errors = torch.cat(parts) if parts else torch.empty(0)
-        self.training_errors, self.held_out_errors = errors[:count], errors[count:]
-        yield 1.0
+def measure_scores(inputs: EvaluationInputs) -> Task[Evaluation]:
+    """Scores a run whose inputs are loaded; writes nothing."""
+    folder = root_of(inputs.config.data_root) / FOLDER
+    judge = yield from within(judge_of(*inputs.judged_by, folder), 0.0, 0.3)
+    classifier = judge.classifier
+    samples = _judged_samples(inputs, classifier)
+    yield Stage(0.4, "samples")
+    training = _judged_images(classifier, inputs.training)
+    yield Stage(0.5, "features of training images")
+    held_out = _judged_images(classifier, inputs.some(inputs.held_out, "held-out images", inputs.size))
+    held_out_closeness = closeness(held_out.features, training.features)
+    yield Stage(0.55, "nearest training images")
+    judged_closeness = closeness(samples.features, training.features)
+    yield Stage(0.6, "nearest training images")
+    training_errors, held_out_errors = yield from within(_inversion_errors(inputs), 0.6, 0.7)
+    value = Evidence(
+        reference=held_out.features,
+        judged=samples.features,
+        reference_closeness=held_out_closeness,
+        judged_closeness=judged_closeness,
+        reference_errors=training_errors,
+        judged_errors=held_out_errors,
+    )
+    # Training images stand in for samples, but for near copies, which they are: there held-out images do. Errors of
+    # training images stand in for those of held-out ones. Where both sides are the same images the score is known, and
+    # what its interval shows is chance.
+    index = inputs.chosen(len(training.features), "training images", inputs.size)
+    floor = replace(
+        value,
+        judged=training.features[index],
+        judged_closeness=held_out_closeness,
+        judged_errors=training_errors,
+    )
+    scores = yield from within(_scores(inputs, value, floor), 0.7, 1.0)
+    return _result(inputs, judge, scores, (samples.counts, held_out.counts, training.counts))
 
-    def _errors(self, *kinds: Dataset) -> Iterator[tuple[float, Tensor]]:
-        """Errors (B,) of inverting all images of one kind after the other, and the share of them that is done."""
-        done, total = 0, sum(map(len, kinds))
-        for data in kinds:
-            for part in torch.split(torch.arange(len(data)), INVERTED_AT_ONCE):
-                x = data.take(part)
-                if len(x):
-                    images = invert(self.inputs.prior, x, seed=self.seed, first=int(part[0])).images
-                    done += len(x)
-                    yield done / total, (images - x).square().flatten(1).mean(1).double()
 
-    def _score(self) -> Iterator[float]:
-        value, floor = self._evidence()
-        scores = {}
-        for i, (name, score) in enumerate(SCORES.items()):
-            if images_for(score, self.inputs) >= score.minimum:
-                scores[name] = self._scored(name, score, value, floor)
-            yield (i + 1) / (len(SCORES) + 1)
-        self.metrics = self._summary(scores)
-        yield 1.0
+def _checked_size(count: int, held_out: Dataset, training: Dataset) -> int:
+    least = min(score.minimum for score in SCORES.values() if not score.of_inversions)
+    sizes = {"count": count, "held_out": len(held_out), "run": len(training)}
+    short = min(sizes, key=lambda argument: sizes[argument])
+    if sizes[short] < least:
+        what = {"count": "samples", "held_out": "held-out images", "run": "training images"}[short]
+        raise GenpriorError(f"no score is defined for fewer {what} than {least}, got {sizes[short]}", argument=short)
+    return sizes[short]
 
-    def _evidence(self) -> tuple[Evidence, Evidence]:
-        """Of the samples, and of real images in their place.
 
-        Training images stand in for samples, but for near copies, which they are: there held-out images do. Errors of
-        training images stand in for those of held-out ones. Where both sides are the same images the score is known,
-        and what its interval shows is chance.
-        """
-        index = self._chosen(len(self.all_training), "training images", self.inputs.size)
-        value = Evidence(
-            reference=self.held_out_features,
-            judged=self.samples,
-            reference_closeness=self.held_out_closeness,
-            judged_closeness=self.sample_closeness,
-            reference_errors=self.training_errors,
-            judged_errors=self.held_out_errors,
+def _judged_samples(inputs: EvaluationInputs, classifier: Classifier) -> JudgedImages:
+    x = inputs.prior.sample(inputs.size, inputs.settings.seed)
+    if not bool(torch.isfinite(x).all()):
+        raise GenpriorError(
+            f"samples of {inputs.settings.run} are not finite: its training has diverged", argument="run"
         )
-        return value, replace(
-            value,
-            judged=self.all_training[index],
-            judged_closeness=self.held_out_closeness,
-            judged_errors=self.training_errors,
-        )
+    features, classes = features_and_classes(classifier, x.float().clamp(0, 1))
+    return JudgedImages(features, class_counts(classes, classifier.out.out_features))
 
-    def _scored(self, name: str, score: Score, value: Evidence, floor: Evidence) -> dict[str, Any]:
-        found = asdict(score.estimate(value, derived_generator(self.seed, f"interval of {name}")))
-        beside = asdict(score.estimate(floor, derived_generator(self.seed, f"interval of {name}", 1)))
-        return {"title": score.title, **found, "floor": beside, "better": score.better, "unit": score.unit}
 
-    def _summary(self, scores: dict[str, Any]) -> dict[str, Any]:
-        checkpoint, _ = load_checkpoint(self.inputs.run.checkpoints)
-        assert checkpoint is not None
-        test = homogeneity(self.counts, self.training_counts)
-        found, of = modes_found(self.counts, self.training_counts)
-        judge = self.found_judge
-        return {
-            "images_seen": checkpoint.images_seen,
-            "samples": len(self.samples),
-            "real": len(self.held_out_features),
-            "held_out": self.inputs.held_out.name,
-            "judge": {"data": judge.data, "accuracy": judge.accuracy, "hash": judge.sha256},
-            "scores": scores,
-            "classes": {
-                "names": [str(i) for i in range(self._classes)],
-                "counts": self.counts.tolist(),
-                "expected": expected_counts(self.counts, self.training_counts).tolist(),
-                "chi_square": test.statistic,
-                "degrees": test.degrees,
-                "p_value": test.p_value,
-                "floor_chi_square": homogeneity(self.held_out_counts, self.training_counts).statistic,
-            },
-            "modes": {"found": found, "of": of},
-            "notes": self.notes,
-        }
+def _judged_images(classifier: Classifier, data: Dataset) -> JudgedImages:
+    features, classes = seen(classifier, data)
+    return JudgedImages(features, class_counts(classes, classifier.out.out_features))
 
-    @property
-    def _classes(self) -> int:
-        return self.found_judge.classifier.out.out_features
 
-    def _some(self, data: Dataset, purpose: str, count: int) -> Dataset:
-        """That many images of a data set, chosen at random."""
-        return replace(data, images=data.images[self._chosen(len(data), purpose, count)], labels=None)
+def _inversion_errors(inputs: EvaluationInputs) -> Task[tuple[Tensor, Tensor]]:
+    """Mean squared errors of inverting training images (I,) and held-out images (I,)."""
+    count, seed, errors = inputs.inversions, inputs.settings.seed, [torch.empty(0)]
+    training = inputs.some(inputs.training, "training images", count)
+    held_out = inputs.some(inputs.held_out, "held-out images", count)
+    for data in (training, held_out) if count else ():
+        for part in torch.split(torch.arange(count), INVERTED_AT_ONCE):
+            x = data.take(part)
+            images = invert(inputs.prior, x, replace(DEFAULT, first=int(part[0])), seed=seed).images
+            errors.append((images - x).square().flatten(1).mean(1).double())
+            yield Stage(sum(map(len, errors)) / (2 * count), "inversions")
+    found = torch.cat(errors)
+    return found[:count], found[count:]
 
-    def _chosen(self, of: int, purpose: str, count: int) -> Tensor:
-        return torch.randperm(of, generator=derived_generator(self.seed, purpose))[:count].sort().values
+
+def _scores(inputs: EvaluationInputs, value: Evidence, floor: Evidence) -> Task[dict[str, ScoreBesideFloor]]:
+    found = {}
+    for i, (name, score) in enumerate(SCORES.items()):
+        if inputs.images_for(score) >= score.minimum:
+            beside, own = (
+                asdict(score.estimate(evidence, derived_generator(inputs.settings.seed, f"interval of {name}", *part)))
+                for evidence, part in ((floor, (1,)), (value, ()))
+            )
+            found[name] = ScoreBesideFloor(
+                title=score.title, **own, floor=ScoreInterval(**beside), better=score.better, unit=score.unit
+            )
+        yield Stage((i + 1) / len(SCORES), "scores")
+    return found
+
+
+def _result(
+    inputs: EvaluationInputs, judge: Judge, scores: dict[str, ScoreBesideFloor], counts: Sequence[Tensor]
+) -> Evaluation:
+    """The result, from counts (classes,) of samples, of as many held-out images and of all training images."""
+    samples, held_out, training = counts
+    test = homogeneity(samples, training)
+    found, of = modes_found(samples, training)
+    record = judge.record
+    return Evaluation(
+        settings=inputs.settings,
+        images_seen=inputs.images_seen,
+        samples=inputs.size,
+        real=inputs.size,
+        held_out=inputs.held_out.name,
+        judge=JudgeRecord(data=record.data, accuracy=record.accuracy, hash=record.sha256),
+        scores=scores,
+        classes=ClassHistogram(
+            names=[str(i) for i in range(len(samples))],
+            counts=samples.tolist(),
+            expected=expected_counts(samples, training).tolist(),
+            chi_square=test.statistic,
+            degrees=test.degrees,
+            p_value=test.p_value,
+            floor_chi_square=homogeneity(held_out, training).statistic,
+        ),
+        modes=FoundModes(found=found, of=of),
+        notes=inputs.notes,
+    )

@@ -1,26 +1,62 @@
 """Two-player training: the discriminator several times, the generator once. Knows data, models and losses."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
-from genprior.models.packing import pack_of
+from genprior.models.discriminator_parts import pack_of
 from genprior.models.players import Players, latent_size_of, output_range_of, parameter_count, value_range
-from genprior.training.average import WeightAverage
-from genprior.training.descent import Descent
-from genprior.training.gradient_factors import saturation
 from genprior.training.loop import Batch, check_batch
-from genprior.training.losses import AdversarialLoss
-from genprior.training.optimiser import AdamSettings
+from genprior.training.losses import AdversarialLoss, saturation
+from genprior.training.optimisation import (
+    AdamSettings,
+    Descent,
+    Stateful,
+    WeightAverage,
+    ahead,
+    constant,
+    grouped,
+    joined,
+    load_states,
+    states_of,
+)
 from genprior.training.penalties import SlopePenalty, uniform_mix
-from genprior.training.processes import Processes, checked_share
-from genprior.training.schedule import constant
-from genprior.training.state import grouped, joined
-from genprior.training.unrolling import ahead
+from genprior.training.processes import ON_CPU, Placement
+
+ADAM = AdamSettings(0.002)
+
+
+@dataclass(frozen=True)
+class AdversarialSettings:
+    """How two players are trained against each other.
+
+    Attributes:
+        batch_size: Real images, and fakes, in one update of the discriminator, over all processes together; >= 2.
+        discriminator_updates: For each update of the generator, at least 1.
+        generator_adam, discriminator_adam: Settings of the two optimisers.
+        penalties: Added to the discriminator's loss.
+        unroll: Steps by which the generator sees the discriminator ahead (`optimisation.ahead`), on the last batch and
+            without penalties; 0: as it is.
+        schedule: Share of the learning rates that is left after a share of the budget, from [0, 1] to [0, 1].
+        average_half_life: Of the generator's moving average, in images.
+    """
+
+    batch_size: int = 128
+    discriminator_updates: int = 3
+    generator_adam: AdamSettings = ADAM
+    discriminator_adam: AdamSettings = ADAM
+    penalties: tuple[SlopePenalty, ...] = ()
+    unroll: int = 0
+    schedule: Callable[[float], float] = constant
+    average_half_life: float = 10_000
+
+
+USUAL = AdversarialSettings()
 
 
 class GAN:
@@ -31,20 +67,11 @@ class GAN:
     those of the last batch need not be drawn again (as in Radford et al. 2016's reference loop).
 
     Arguments:
-        players: Networks in float32, or in float64 with `dtype=torch.float64`.
+        players: Networks in float32, or in float64 where the placement's dtype is.
         loss: On logits.
-        batch_size: Real images, and fakes, in one update of the discriminator, over all processes together; >= 2.
-        discriminator_updates: At least 1.
-        generator_adam, discriminator_adam: Settings of the two optimisers.
-        penalties: Added to the discriminator's loss.
-        unroll: Steps by which the generator sees the discriminator ahead (`unrolling.ahead`), on the last batch and
-            without penalties; 0: as it is.
-        schedule: Share of the learning rates that is left after a share of the budget, from [0, 1] to [0, 1].
-        average_half_life: Of the generator's moving average, in images.
-        dtype: Arithmetic of the networks: bfloat16, float32 or float64. Losses are at least float32.
-        device: Where the networks live.
-        processes: Those that train together.
-        compared: Losses by name; the record tells what each would make of the generator's gradient.
+        settings: How they are trained.
+        placement: Device and arithmetic of the networks, and the processes; losses are at least float32.
+        compared: Losses by name; the record holds what each would make of the generator's gradient.
 
     Raises:
         GenpriorError: The batch cannot be shared evenly among the processes, or several of them unroll.
@@ -54,35 +81,23 @@ class GAN:
         self,
         players: Players,
         loss: AdversarialLoss,
-        *,
-        batch_size: int = 128,
-        discriminator_updates: int = 3,
-        generator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008 - frozen
-        discriminator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008
-        penalties: Sequence[SlopePenalty] = (),
-        unroll: int = 0,
-        schedule: Callable[[float], float] = constant,
-        average_half_life: float = 10_000,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        processes: Processes | None = None,
+        settings: AdversarialSettings = USUAL,
+        placement: Placement = ON_CPU,
         compared: Mapping[str, AdversarialLoss] | None = None,
     ) -> None:
-        self.processes = checked_share(processes, batch_size)
-        _check_packs(batch_size // self.processes.count, players.discriminator)
-        wide = torch.promote_types(dtype, torch.float32)  # of weights, losses and records
-        self.generator = _placed(players.generator, device, wide)
-        self.discriminator = _placed(players.discriminator, device, wide)
+        _check_processes(settings, placement, players.discriminator)
+        self.placement, self.device, self.processes = placement, placement.device, placement.processes
+        self.generator, self.discriminator = (
+            placement.placed(players.generator),
+            placement.placed(players.discriminator),
+        )
         self.latent_size = latent_size_of(self.generator)
-        self.average = WeightAverage(self.generator, average_half_life)
-        self.loss, self.dtype, self.wide, self.device = loss, dtype, wide, device
-        self.batch_size, self.discriminator_updates = batch_size, discriminator_updates
-        self.images_per_update = batch_size * discriminator_updates
-        self.used, self.schedule = 0.0, schedule
-        self.compared, self.penalties, self.unroll = compared or {}, penalties, _checked_unroll(unroll, self.processes)
+        self.average = WeightAverage(self.generator, settings.average_half_life)
+        self.loss, self.settings, self.compared = loss, settings, compared or {}
+        self.images_per_update = settings.batch_size * settings.discriminator_updates
         self.turns = 0  # of the discriminator
-        self._generator_descent = Descent(self.generator, generator_adam, self.processes)
-        self._discriminator_descent = Descent(self.discriminator, discriminator_adam, self.processes)
+        self._generator_descent = Descent(self.generator, settings.generator_adam, self.processes)
+        self._discriminator_descent = Descent(self.discriminator, settings.discriminator_adam, self.processes)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Returns both players as they are, without averaging."""
@@ -98,7 +113,7 @@ class GAN:
 
     def check(self, data: Dataset) -> None:
         """Raises `GenpriorError` where shapes or value ranges of networks and data do not match."""
-        check_batch(self.batch_size, data)
+        check_batch(self.settings.batch_size, data)
         # Far latents show all that the generator reaches; near 0 an untrained tanh may pass for a sigmoid.
         fakes = self.sample(100 * self.latents(16 * pack_of(self.discriminator), torch.Generator().manual_seed(0)))
         if tuple(fakes.shape[1:]) != data.image_shape:
@@ -107,29 +122,29 @@ class GAN:
                 argument="data",
             )
         _check_ranges(value_range(fakes), output_range_of(self.generator), data)
-        for penalty in self.penalties:
-            _check_penalty(penalty, self.discriminator, fakes.to(self.device, self.dtype))
+        for penalty in self.settings.penalties:
+            _check_penalty(penalty, self.discriminator, fakes.to(self.device, self.placement.dtype))
 
     def latents(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, k), standard normal, drawn on the CPU so that every device gets the same."""
-        return torch.randn(count, self.latent_size, generator=generator, dtype=self.wide)
+        return torch.randn(count, self.latent_size, generator=generator, dtype=self.placement.wide)
 
     @torch.no_grad()
     def sample(self, latents: Tensor) -> Tensor:
         """Returns x (B, C, H, W) of the averaged generator for z (B, k), in evaluation mode."""
-        x: Tensor = self.average.network(latents.to(self.device, self.dtype))
-        return x.to("cpu", self.wide)
+        x: Tensor = self.average.network(latents.to(self.device, self.placement.dtype))
+        return x.to("cpu", self.placement.wide)
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def update(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Updates both players once; see the class."""
-        z = self.latents(self.images_per_update, generator).chunk(self.discriminator_updates)
-        real = batch.images.chunk(self.discriminator_updates)
-        last = self.discriminator_updates - 1
+        turns = self.settings.discriminator_updates
+        z = self.latents(self.images_per_update, generator).chunk(turns)
+        real, last = batch.images.chunk(turns), turns - 1
         for turn in range(last + 1):
             with torch.set_grad_enabled(turn == last):
                 fake = self.generator(self._local(z[turn]))
-            record = self._update_discriminator(self._local(real[turn]), fake.detach(), generator)
-        own = self._update_generator(fake, self._local(real[last]), record.pop("real_logits"))
+            record = self._update_discriminator(self._local(real[turn]), fake.detach(), progress, generator)
+        own = self._update_generator(fake, self._local(real[last]), record.pop("real_logits"), progress)
         own["non_finite_gradients"] += record["non_finite_gradients"]
         return record | own
 
@@ -139,24 +154,26 @@ class GAN:
 
     def _local(self, rows: Tensor) -> Tensor:
         """This process's share, on the device and in the dtype of the arithmetic."""
-        return self.processes.share(rows).to(self.device, self.dtype)
+        return self.processes.share(rows).to(self.device, self.placement.dtype)
 
     def _logits(self, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Of real images and of fakes, seen in one pass."""
-        real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).to(self.wide).chunk(2)
+        real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).to(self.placement.wide).chunk(2)
         return real_logits, fake_logits
 
-    def _update_discriminator(self, real: Tensor, fake: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def _update_discriminator(
+        self, real: Tensor, fake: Tensor, progress: float, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         real_logits, fake_logits = self._logits(self.discriminator, real, fake)
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
-        for penalty in self.penalties:
+        for penalty in self.settings.penalties:
             if penalty.is_due(self.turns):
-                share = penalty.share(self.used)
-                mix = self._local(uniform_mix(self.discriminator, self.batch_size, generator))
+                share = penalty.share(progress)
+                mix = self._local(uniform_mix(self.discriminator, self.settings.batch_size, generator))
                 loss = loss + share * penalty(self.discriminator, real, fake, mix).mean()
         self.turns += 1
-        norm, bad = self._discriminator_descent.step(loss, self.schedule(self.used))
-        gather = self.processes.gather
+        norm, bad = self._discriminator_descent.step(loss, self.settings.schedule(progress))
+        gather, wide = self.processes.gather, self.placement.wide
         real_all, fake_all = gather(real_logits.detach()), gather(fake_logits.detach())
         real_opinion, fake_opinion = self.loss.opinions(real_all, fake_all)
         return {
@@ -166,36 +183,38 @@ class GAN:
             **_logit_record("fake", fake_all),
             "d_real": torch.sigmoid(real_opinion).mean(),
             "d_fake": torch.sigmoid(fake_opinion).mean(),
-            "accuracy_real": (real_opinion > self.loss.equilibrium_logit).to(self.wide).mean(),
-            "accuracy_fake": (fake_opinion <= self.loss.equilibrium_logit).to(self.wide).mean(),
+            "accuracy_real": (real_opinion > self.loss.equilibrium_logit).to(wide).mean(),
+            "accuracy_fake": (fake_opinion <= self.loss.equilibrium_logit).to(wide).mean(),
             "discriminator_gradient_norm": norm,
             "non_finite_logits": (~torch.isfinite(torch.cat([real_all, fake_all]))).sum(),
             "non_finite_gradients": bad,
         }
 
-    def _seen_ahead(self, real: Tensor, fake: Tensor) -> Callable[..., Tensor]:
+    def _seen_ahead(self, real: Tensor, fake: Tensor, progress: float) -> Callable[..., Tensor]:
         """The discriminator as the generator sees it."""
-        if not self.unroll:
+        if not self.settings.unroll:
             return self.discriminator
         descent = self._discriminator_descent
-        state, share = descent.state_dict(), self.schedule(self.used)
+        state, share = descent.state_dict(), self.settings.schedule(progress)
 
         def loss(discriminator: Callable[..., Tensor]) -> Tensor:
             return self.loss.discriminator(*self._logits(discriminator, real, fake)).mean()
 
-        return ahead(self.discriminator, loss, self.unroll, descent.settings, state, share)
+        return ahead(self.discriminator, loss, self.settings.unroll, descent.settings, state, share)
 
-    def _update_generator(self, fake: Tensor, real: Tensor, real_logits: Tensor) -> dict[str, Tensor]:
+    def _update_generator(self, fake: Tensor, real: Tensor, real_logits: Tensor, progress: float) -> dict[str, Tensor]:
         # Gradients for the discriminator's weights would cost a third of this pass and be thrown away.
         self.discriminator.requires_grad_(False)
         fake.retain_grad()
-        discriminator = self._seen_ahead(real, fake)
-        fake_logits = discriminator(fake).to(self.wide)
-        if self.loss.is_relative or self.unroll:  # to be told from what the same discriminator says of real images
+        discriminator = self._seen_ahead(real, fake, progress)
+        fake_logits = discriminator(fake).to(self.placement.wide)
+        if (
+            self.loss.is_relative or self.settings.unroll
+        ):  # compared with the same discriminator's logits of real images
             with torch.no_grad():
-                real_logits = discriminator(real).to(self.wide)
+                real_logits = discriminator(real).to(self.placement.wide)
         loss = self.loss.generator(real_logits, fake_logits).mean()
-        norm, bad = self._generator_descent.step(loss, self.schedule(self.used))
+        norm, bad = self._generator_descent.step(loss, self.settings.schedule(progress))
         self.discriminator.requires_grad_(True)
         gather = self.processes.gather
         real_all, fake_all = gather(real_logits), gather(fake_logits.detach())
@@ -209,31 +228,23 @@ class GAN:
             **saturation(self.loss, self.compared, real_all, fake_all, image_gradient, norm),
         }
 
+    def _parts(self) -> dict[str, Stateful]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average.network,
+            "generator_adam": self._generator_descent,
+            "discriminator_adam": self._discriminator_descent,
+        }
+
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of both players, the average and both optimisers."""
-        return joined(
-            {
-                "generator": self.generator.state_dict(),
-                "discriminator": self.discriminator.state_dict(),
-                "average": self.average.network.state_dict(),
-                "generator_adam": self._generator_descent.state_dict(),
-                "discriminator_adam": self._discriminator_descent.state_dict(),
-                "turns": {"discriminator": torch.tensor(self.turns)},
-            }
-        )
+        return states_of(self._parts()) | {"turns/discriminator": torch.tensor(self.turns)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        self.generator.load_state_dict(grouped(state, "generator"))
-        self.discriminator.load_state_dict(grouped(state, "discriminator"))
-        self.average.network.load_state_dict(grouped(state, "average"))
-        self._generator_descent.load_state_dict(grouped(state, "generator_adam"))
-        self._discriminator_descent.load_state_dict(grouped(state, "discriminator_adam"))
+        load_states(self._parts(), state)
         self.turns = int(grouped(state, "turns").get("discriminator", torch.tensor(0)))  # older runs had no penalties
-
-
-def _placed(network: nn.Module, device: torch.device | str, dtype: torch.dtype) -> nn.Module:
-    return network.to(device, dtype).to(memory_format=torch.channels_last)
 
 
 def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
@@ -243,17 +254,15 @@ def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _check_packs(share: int, discriminator: nn.Module) -> None:
-    pack = pack_of(discriminator)
+def _check_processes(settings: AdversarialSettings, placement: Placement, discriminator: nn.Module) -> None:
+    """Raises `GenpriorError` where the processes cannot share the work of an update."""
+    count, pack = placement.processes.count, pack_of(discriminator)
+    placement.check_batch_size(settings.batch_size)
+    share = settings.batch_size // count
     if share % pack:
         raise GenpriorError(f"{share} images of a process do not fill packs of {pack}", argument="pack")
-
-
-def _checked_unroll(unroll: int, processes: Processes) -> int:
-    """Each process would see another discriminator ahead, by its own share of the batch."""
-    if unroll and processes.count > 1:
+    if settings.unroll and count > 1:  # each would see another discriminator ahead, by its own share of the batch
         raise GenpriorError("several processes cannot unroll; train in one, or with --unroll 0", argument="unroll")
-    return unroll
 
 
 def _check_penalty(penalty: SlopePenalty, discriminator: nn.Module, x: Tensor) -> None:

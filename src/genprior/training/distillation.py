@@ -6,11 +6,9 @@ from torch import Tensor, nn
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.latent_encoder import Encoder
-from genprior.training.descent import Descent
 from genprior.training.loop import Batch
-from genprior.training.optimiser import AdamSettings
-from genprior.training.schedule import annealed
-from genprior.training.state import grouped, joined
+from genprior.training.optimisation import AdamSettings, Descent, Stateful, annealed, load_states, states_of
+from genprior.training.processes import ON_CPU, Placement
 
 NOISE = 0.5  # largest standard deviation
 MISSING = 0.9  # largest share of random pixels
@@ -26,10 +24,7 @@ class Distillation:
     |E(x) - z|^2 takes the place of |E(x)|^2. E sees most images damaged, see `damaged`; the loss compares with the
     whole ones.
 
-    The learning rate follows `used`, which the caller moves: it rises linearly, then falls as a cosine.
-
-    Attributes:
-        used: Share of the budget that is used, in [0, 1].
+    The learning rate follows `annealed`.
 
     Arguments:
         encoder: What learns; float32.
@@ -38,8 +33,7 @@ class Distillation:
         pairs: Generated images in an update.
         learning_rate: Adam's largest.
         sigma: How far G(E(x)) may be from x, in the units of x.
-        dtype: Arithmetic of the networks: bfloat16 or float32. Losses are float32.
-        device: Where the networks live.
+        placement: Device and arithmetic of the networks, bfloat16 or float32; losses are float32. One process.
     """
 
     def __init__(
@@ -51,14 +45,13 @@ class Distillation:
         pairs: int = 16,
         learning_rate: float = 0.01,
         sigma: float = 0.09,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        placement: Placement = ON_CPU,
     ) -> None:
-        self.encoder = encoder.to(device).to(memory_format=torch.channels_last)
-        self.generator = generator.eval().requires_grad_(False).to(device)
+        self.dtype, self.device, self.processes = placement.dtype, placement.device, placement.processes
+        self.encoder = encoder.to(self.device).to(memory_format=torch.channels_last)
+        self.generator = generator.eval().requires_grad_(False).to(self.device)
         self.images_per_update, self.pairs = batch_size, pairs
-        self.learning_rate, self.sigma, self.dtype, self.device = learning_rate, sigma, dtype, device
-        self.used = 0.0
+        self.learning_rate, self.sigma = learning_rate, sigma
         self._descent = Descent(encoder, AdamSettings(learning_rate, beta1=0.9, beta2=0.99))
 
     def check(self, data: Dataset) -> None:
@@ -69,7 +62,7 @@ class Distillation:
                 argument="data",
             )
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def update(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Updates the encoder once; see the class."""
         z = torch.randn(self.pairs, self.encoder.latent_size, generator=generator).to(self.device)
         with torch.no_grad():
@@ -80,7 +73,8 @@ class Distillation:
         misfit = (self.generator(codes).float() - x.float()).square().flatten(1)
         energy = codes[: len(real)].float().square().sum(1)
         latent_error = (codes[len(real) :].float() - z).square().sum(1)
-        norm, bad = self._step((misfit.sum() / self.sigma**2 + energy.sum() + latent_error.sum()) / codes.numel())
+        loss = (misfit.sum() / self.sigma**2 + energy.sum() + latent_error.sum()) / codes.numel()
+        norm, bad = self._descent.step(loss, annealed(progress))
         return {
             "image_error": misfit[: len(real)].detach().mean(),
             "latent_error": latent_error.detach().sum() / max(1, z.numel()),
@@ -89,22 +83,19 @@ class Distillation:
             "non_finite_gradients": bad,
         }
 
-    def _step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
-        return self._descent.step(loss, annealed(self.used))
-
     def average_weights(self, images_seen: int) -> None:
         """Does nothing: the falling learning rate averages enough."""
 
+    def _parts(self) -> dict[str, Stateful]:
+        return {"encoder": self.encoder, "adam": self._descent}
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the tensors of the encoder and its optimiser, and the used share; the generator never changes."""
-        state = joined({"encoder": self.encoder.state_dict(), "adam": self._descent.state_dict()})
-        return state | {"used": torch.tensor(self.used, dtype=torch.float64)}
+        """Returns the tensors of the encoder and its optimiser; the generator never changes."""
+        return states_of(self._parts())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        self.encoder.load_state_dict(grouped(state, "encoder"))
-        self._descent.load_state_dict(grouped(state, "adam"))
-        self.used = float(state["used"])
+        load_states(self._parts(), state)
 
 
 def damaged(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -15,16 +15,22 @@ from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.players import latent_size_of, parameter_count
 from genprior.seeding import derived_generator, derived_seed
-from genprior.training.average import WeightAverage
-from genprior.training.descent import Descent
 from genprior.training.loop import Batch, check_batch
-from genprior.training.optimiser import AdamSettings
-from genprior.training.processes import Processes, checked_share
+from genprior.training.optimisation import (
+    AdamSettings,
+    Descent,
+    Pace,
+    Stateful,
+    WeightAverage,
+    annealed,
+    grouped,
+    joined,
+    load_states,
+    states_of,
+)
+from genprior.training.processes import ON_CPU, Placement, Processes
 from genprior.training.reconstruction_losses import ReconstructionLoss, squared_error
-from genprior.training.schedule import annealed
-from genprior.training.state import grouped, joined
 
-SLOWEST = 2**-10  # share of the learning rates below which training rather stops
 PCA_IMAGES = 20_000  # more do not change the components
 PCA_FEATURES = 4096  # above which the covariance is too large to be decomposed whole
 AT_ONCE = 4096
@@ -94,15 +100,13 @@ class GLO:
     """An `Algorithm` that trains a generator and the codes of its images; a step sees `batch_size` images.
 
     Arguments:
-        generator: z (B, k) -> x (B, C, H, W), in float32, or in float64 with `dtype=torch.float64`.
+        generator: z (B, k) -> x (B, C, H, W), in float32, or in float64 where the placement's dtype is.
         codes: (N, k), where the codes start, in the order of the images.
         loss: Of made images against real ones, one value for each.
         batch_size: Images in one update, over all processes together; >= 2.
         generator_adam, code_adam: Settings of the optimisers, at the height of the schedule.
         average_half_life: Of the generator's moving average, in images.
-        dtype: Arithmetic of the generator: bfloat16, float32 or float64. Losses and codes are at least float32.
-        device: Where the generator and the codes live.
-        processes: Those that train together.
+        placement: Device and arithmetic of the generator, and the processes; losses and codes are at least float32.
 
     Raises:
         GenpriorError: The batch cannot be shared evenly among the processes.
@@ -118,19 +122,15 @@ class GLO:
         generator_adam: AdamSettings = AdamSettings(0.002),  # noqa: B008 - frozen
         code_adam: AdamSettings = AdamSettings(0.01),  # noqa: B008
         average_half_life: float = 10_000,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        processes: Processes | None = None,
+        placement: Placement = ON_CPU,
     ) -> None:
-        self.processes = checked_share(processes, batch_size)
-        wide = torch.promote_types(dtype, torch.float32)  # of weights, codes, losses and records
-        self.generator = generator.to(device, wide).to(memory_format=torch.channels_last)
+        placement.check_batch_size(batch_size)
+        self.placement, self.device, self.processes = placement, placement.device, placement.processes
+        self.generator = placement.placed(generator)
         self.latent_size = latent_size_of(generator)
-        self.codes = CodeTable(_same_everywhere(codes.to(device, wide), self.processes), code_adam)
+        self.codes = CodeTable(_same_everywhere(codes.to(self.device, placement.wide), self.processes), code_adam)
         self.average = WeightAverage(self.generator, average_half_life)
-        self.loss, self.dtype, self.wide, self.device = loss, dtype, wide, device
-        self.batch_size = self.images_per_update = batch_size
-        self.used, self.rate = 0.0, 1.0
+        self.loss, self.images_per_update, self.pace = loss, batch_size, Pace()
         self._descent = Descent(self.generator, generator_adam, self.processes)
 
     def snapshot(self) -> dict[str, Tensor]:
@@ -142,16 +142,13 @@ class GLO:
         return {"generator": parameter_count(self.generator), "codes": self.codes.values.numel()}
 
     def slow_down(self) -> float | None:
-        """Halves the learning rates; returns None, and leaves them, where they would be below `SLOWEST`."""
-        if self.rate / 2 < SLOWEST:
-            return None
-        self.rate /= 2
-        return self.rate
+        """Halves the learning rates; see `Pace.slow_down`."""
+        return self.pace.slow_down()
 
     def check(self, data: Dataset) -> None:
         """Raises `GenpriorError` where generator, codes and data do not fit."""
         check_images(data)
-        check_batch(self.batch_size, data)
+        check_batch(self.images_per_update, data)
         shape = getattr(self.generator, "image_shape", None)
         if shape != data.image_shape:
             raise GenpriorError(
@@ -164,14 +161,14 @@ class GLO:
                 argument="data",
             )
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def update(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Updates the generator and the batch's codes once; nothing is random, so `generator` is not used."""
         indices = batch.indices.to(self.device)
-        real = self.processes.share(batch.images).to(self.device, self.wide)
+        real = self.placement.share(batch.images)
         z = self.codes.values[self.processes.share(indices)].requires_grad_()
-        made = self.generator(z.to(self.dtype)).to(self.wide)
+        made = self.generator(z.to(self.placement.dtype)).to(self.placement.wide)
         losses = self.loss(made, real)
-        share = annealed(self.used) * self.rate
+        share = annealed(progress) * self.pace.share
         norm, bad = self._descent.step(losses.mean(), share)
         assert z.grad is not None
         gather = self.processes.gather
@@ -189,23 +186,19 @@ class GLO:
         """Moves the generator's average after an update."""
         self.average.update(self.images_per_update, images_seen)
 
+    def _parts(self) -> dict[str, Stateful]:
+        return {"generator": self.generator, "average": self.average.network, "generator_adam": self._descent}
+
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of the generator, its average, the codes, both optimisers, and the rate."""
-        parts = {
-            "generator": self.generator.state_dict(),
-            "average": self.average.network.state_dict(),
-            "generator_adam": self._descent.state_dict(),
-            "codes_adam": self.codes.state_dict(),
-        }
-        return joined(parts) | {"codes": self.codes.values, "rate": torch.tensor(self.rate, dtype=torch.float64)}
+        own = {"codes": self.codes.values, "rate": torch.tensor(self.pace.share, dtype=torch.float64)}
+        return states_of(self._parts()) | joined({"codes_adam": self.codes.state_dict()}) | own
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        self.generator.load_state_dict(grouped(state, "generator"))
-        self.average.network.load_state_dict(grouped(state, "average"))
-        self._descent.load_state_dict(grouped(state, "generator_adam"))
+        load_states(self._parts(), state)
         self.codes.load_state_dict(state["codes"], grouped(state, "codes_adam"))
-        self.rate = float(state["rate"])
+        self.pace.share = float(state["rate"])
 
 
 def _same_everywhere(codes: Tensor, processes: Processes) -> Tensor:

@@ -1,5 +1,7 @@
 """The one training loop, for every family of models. Knows data and algorithms, neither names nor files."""
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +14,62 @@ from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.seeding import derived_generator
 from genprior.training.processes import Processes
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a model is trained: by exactly one of three measures.
+
+    Attributes:
+        images: Images to be seen, at least 1.
+        epochs: Passes over the data, greater than 0.
+        minutes: Time of training, greater than 0.
+
+    Raises:
+        GenpriorError: None or several of them are given, or one is out of range.
+
+    Example:
+        >>> Budget(epochs=2).share(images_seen=500, seconds=0.0, data_images=1000)
+        0.25
+    """
+
+    images: int | None = None
+    epochs: float | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise GenpriorError(f"give one of images, epochs and minutes, got {found}", argument="budget")
+        ((name, value),) = given.items()
+        if not (math.isfinite(value) and value > 0):
+            raise GenpriorError(f"expected a number greater than 0, got {value}", argument=name)
+        if name == "images" and not isinstance(value, int):
+            raise GenpriorError(f"expected a whole number, got {value}", argument=name)
+
+    def limit(self, data_images: int) -> int | None:
+        """Returns how many images are to be seen, for a data set of `data_images`; None where time is the measure."""
+        return self.images if self.epochs is None else max(1, round(self.epochs * data_images))
+
+    def share(self, images_seen: int, seconds: float, data_images: int) -> float:
+        """Returns the share of the budget that is used, in [0, 1].
+
+        Arguments:
+            images_seen: Images so far.
+            seconds: Time of training so far.
+            data_images: Images in the data set, at least 1.
+        """
+        limit = self.limit(data_images)
+        if limit is not None:
+            return min(1.0, images_seen / limit)
+        assert self.minutes is not None
+        return min(1.0, seconds / (60 * self.minutes))
+
+    def text(self, data_images: int) -> str:
+        """Returns the budget in words, for a data set of `data_images`."""
+        limit = self.limit(data_images)
+        return f"{self.minutes:g} minutes" if limit is None else f"{limit:,} images"
 
 
 @dataclass(frozen=True)
@@ -34,24 +92,40 @@ class Step:
     Attributes:
         index: Number of updates so far.
         images_seen: Images drawn from the data set so far, the clock of training.
+        progress: Share of the budget that is used, in [0, 1]; all processes have the same.
+        seconds: Time of training so far.
         record: Scalars of this update, still tensors: converting each one at once would make a GPU wait.
     """
 
     index: int
     images_seen: int
+    progress: float
+    seconds: float
     record: dict[str, Tensor]
 
 
 class Algorithm(Protocol):
-    """A family's way to learn from a batch. It owns its networks, their average and its optimisers."""
+    """A family's way to learn from a batch. It owns its networks, their average and its optimisers.
+
+    Attributes:
+        images_per_update: Images in a batch, over all processes together.
+        processes: Those that train together.
+    """
 
     images_per_update: int
+    processes: Processes
 
     def check(self, data: Dataset) -> None:
         """Raises `GenpriorError` where the networks do not fit the data."""
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Updates the networks once and returns a record of scalars; all randomness comes from `generator`."""
+    def update(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Updates the networks once and returns a record of scalars.
+
+        Arguments:
+            batch: What the update sees.
+            progress: Share of the budget that was used before, in [0, 1]; learning rates and weights may follow it.
+            generator: Source of all randomness.
+        """
 
     def average_weights(self, images_seen: int) -> None:
         """Moves the averaged weights after an update."""
@@ -67,14 +141,10 @@ class Learner(Algorithm, Protocol):
     """An `Algorithm` that can be trained as a run.
 
     Attributes:
-        used: Share of the budget that is used, in [0, 1]; the caller moves it, and learning rates may follow it.
         device: Where the networks live.
-        processes: Those that train together.
     """
 
-    used: float
     device: torch.device | str
-    processes: Processes
 
     def parameter_counts(self) -> dict[str, int]:
         """Returns how many numbers each part learns, by what the part is called."""
@@ -122,22 +192,23 @@ def _order(size: int, seed: int, epoch: int) -> Tensor:
 def train(
     algorithm: Algorithm,
     data: Dataset,
+    budget: Budget,
     *,
     seed: int = 0,
     images_seen: int = 0,
-    limit: int | None = None,
+    seconds: float = 0.0,
 ) -> Iterator[Step]:
-    """Yields a `Step` after each update; the caller decides about progress, logs, checkpoints and stopping.
+    """Yields a `Step` after each update until the budget is used; the caller decides about logs and checkpoints.
 
-    The same seed gives the same steps, and going on from `images_seen` gives the steps that an uninterrupted run
-    would have made, for the state of the algorithm is all that is carried over.
+    Each batch and each random number derives from `seed` and from the images seen: training that continues from a
+    saved state equals an uninterrupted one.
 
     Arguments:
-        algorithm: What learns.
-        data: What it learns from.
+        algorithm, data: What learns, and from what.
+        budget: When training ends; schedules follow the share of it that is used.
         seed: Any integer.
         images_seen: Images that `algorithm` has seen before, a multiple of `algorithm.images_per_update`.
-        limit: Stop once that many images have been seen; None: never.
+        seconds: Time that its training took before.
 
     Raises:
         GenpriorError: Networks and data do not fit, or a batch is larger than the data set.
@@ -146,17 +217,26 @@ def train(
         >>> import genprior
         >>> data = genprior.load_data("ring:count=500")
         >>> gan = genprior.GANConfig(preset="points", batch_size=32).build(data)
-        >>> [step.images_seen for step in genprior.train(gan, data, limit=100)]
+        >>> [step.images_seen for step in genprior.train(gan, data, genprior.Budget(images=100))]
         [32, 64, 96, 128]
     """
     algorithm.check(data)
-    count = algorithm.images_per_update
+    count, began = algorithm.images_per_update, time.monotonic() - seconds
     if images_seen % count:
         raise GenpriorError(f"images_seen must be a multiple of {count}, got {images_seen}")
-    while limit is None or images_seen < limit:
+    progress = _agreed(budget, budget.share(images_seen, seconds, len(data)), algorithm.processes)
+    while progress < 1:
         step = images_seen // count
         indices = shuffled_indices(images_seen, count, len(data), seed)
-        record = algorithm.update(Batch(data.take(indices), indices), derived_generator(seed, "step", step))
+        generator = derived_generator(seed, "step", step)
+        record = algorithm.update(Batch(data.take(indices), indices), progress, generator)
         images_seen += count
         algorithm.average_weights(images_seen)
-        yield Step(step + 1, images_seen, record)
+        seconds = time.monotonic() - began
+        progress = _agreed(budget, budget.share(images_seen, seconds, len(data)), algorithm.processes)
+        yield Step(step + 1, images_seen, progress, seconds, record)
+
+
+def _agreed(budget: Budget, share: float, processes: Processes) -> float:
+    """The used share of the budget; where time is the measure, that of the process that is furthest."""
+    return share if budget.minutes is None else processes.largest(round(share * 10**6)) / 10**6

@@ -7,15 +7,19 @@ from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.image_flow import ImageFlow, bits_per_dim
 from genprior.models.players import parameter_count
-from genprior.training.average import WeightAverage
-from genprior.training.descent import Descent
 from genprior.training.loop import Batch, check_batch
-from genprior.training.optimiser import AdamSettings
-from genprior.training.processes import Processes, checked_share
-from genprior.training.schedule import annealed
-from genprior.training.state import grouped, joined
+from genprior.training.optimisation import (
+    AdamSettings,
+    Descent,
+    Pace,
+    Stateful,
+    WeightAverage,
+    annealed,
+    load_states,
+    states_of,
+)
+from genprior.training.processes import ON_CPU, Placement
 
-SLOWEST = 2.0**-10  # share of the learning rate below which nothing would be learnt
 LOOK_EVERY = 50  # updates between two looks at the round trip
 LOOKED_AT = 8  # images
 
@@ -27,14 +31,13 @@ class MaximumLikelihood:
     updates the largest error of decode(encode(x)) is measured, in float32.
 
     Arguments:
-        model: In float32, or in float64 with `dtype=torch.float64`; initialised to the data.
+        model: In float32, or in float64 where the placement's dtype is; initialised to the data.
         batch_size: Images in an update, over all processes together; at least 1.
         adam: Settings of the optimiser.
         clip: Largest norm of the gradient of bits per dimension.
         average_half_life: Of the moving average, in images.
-        dtype: Of the couplings' convolutions; everything else is at least float32.
-        device: Where the networks live.
-        processes: Those that train together.
+        placement: Device and processes, and the dtype of the couplings' convolutions; everything else is at least
+            float32.
 
     Raises:
         GenpriorError: The batch cannot be shared evenly among the processes.
@@ -48,17 +51,14 @@ class MaximumLikelihood:
         adam: AdamSettings = AdamSettings(0.004, 0.9, 0.99),  # noqa: B008 - frozen
         clip: float = 1.0,
         average_half_life: float = 10_000,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        processes: Processes | None = None,
+        placement: Placement = ON_CPU,
     ) -> None:
-        self.processes = checked_share(processes, batch_size)
-        self.wide = torch.promote_types(dtype, torch.float32)
-        self.model = model.to(device, self.wide)
+        placement.check_batch_size(batch_size)
+        self.placement, self.device, self.processes = placement, placement.device, placement.processes
+        self.model = model.to(placement.device, placement.wide)
         self.average = WeightAverage(self.model, average_half_life)
-        self.images_per_update, self.device, self.dtype = batch_size, device, dtype
-        self.used, self.rate = 0.0, 1.0
-        self._round_trip, self._updates_since_look = torch.zeros((), dtype=self.wide), LOOK_EVERY
+        self.images_per_update, self.pace = batch_size, Pace()
+        self._round_trip, self._updates_since_look = torch.zeros((), dtype=placement.wide), LOOK_EVERY
         self._descent = Descent(self.model, adam, self.processes, clip)
 
     def snapshot(self) -> dict[str, Tensor]:
@@ -79,19 +79,19 @@ class MaximumLikelihood:
             )
         check_batch(self.images_per_update, data)
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def update(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Updates the model once; see the class."""
-        noise = self._local(self.model.draw_noise(self.images_per_update, generator))
-        x = self._local(batch.images)
-        self.model.flow.dtype = self.dtype
+        noise = self.placement.share(self.model.draw_noise(self.images_per_update, generator))
+        x = self.placement.share(batch.images)
+        self.model.flow.dtype = self.placement.dtype
         bits = bits_per_dim(self.model.log_prob(x, noise), self.model.latent_size)
-        norm, bad = self._descent.step(bits.mean(), annealed(self.used) * self.rate)
+        norm, bad = self._descent.step(bits.mean(), annealed(progress) * self.pace.share)
         all_bits = self.processes.gather(bits.detach())
         return {
             "bits_per_dim": all_bits.mean(),
             "gradient_norm": norm,
             "round_trip_error": self._round_trip_error(batch),
-            "learning_rate": torch.tensor(self._descent.settings.learning_rate * annealed(self.used) * self.rate),
+            "learning_rate": torch.tensor(self._descent.settings.learning_rate * annealed(progress) * self.pace.share),
             "non_finite_gradients": bad,
         }
 
@@ -101,7 +101,7 @@ class MaximumLikelihood:
         self._updates_since_look += 1
         if self._updates_since_look >= LOOK_EVERY:
             self._updates_since_look = 0
-            x = batch.images[:LOOKED_AT].to(self.device, self.wide)
+            x = batch.images[:LOOKED_AT].to(self.device, self.placement.wide)
             self.model.flow.dtype = None
             self._round_trip = (self.model.decode(self.model.encode(x)) - x).abs().amax().cpu()
         return self._round_trip
@@ -111,28 +111,20 @@ class MaximumLikelihood:
         self.average.update(self.images_per_update, images_seen)
 
     def slow_down(self) -> float | None:
-        """Halves the learning rate for good; see `Learner`."""
-        self.rate /= 2
-        return self.rate if self.rate >= SLOWEST else None
+        """Halves the learning rate; see `Pace.slow_down`."""
+        return self.pace.slow_down()
 
-    def _local(self, rows: Tensor) -> Tensor:
-        return self.processes.share(rows).to(self.device, self.wide)
+    def _parts(self) -> dict[str, Stateful]:
+        return {"model": self.model, "average": self.average.network, "adam": self._descent}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the tensors of the model, its average and the optimiser, and what the record goes on with."""
-        parts = {
-            "model": self.model.state_dict(),
-            "average": self.average.network.state_dict(),
-            "adam": self._descent.state_dict(),
-        }
+        """Returns the tensors of the model, its average and the optimiser, and what the record continues with."""
         look = torch.tensor(self._updates_since_look)
-        rate = torch.tensor(self.rate, dtype=torch.float64)
-        return joined(parts) | {"rate": rate, "round_trip": self._round_trip, "updates_since_look": look}
+        rate = torch.tensor(self.pace.share, dtype=torch.float64)
+        return states_of(self._parts()) | {"rate": rate, "round_trip": self._round_trip, "updates_since_look": look}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        self.model.load_state_dict(grouped(state, "model"))
-        self.average.network.load_state_dict(grouped(state, "average"))
-        self._descent.load_state_dict(grouped(state, "adam"))
-        self.rate, self._round_trip = float(state["rate"]), state["round_trip"]
+        load_states(self._parts(), state)
+        self.pace.share, self._round_trip = float(state["rate"]), state["round_trip"]
         self._updates_since_look = int(state["updates_since_look"])

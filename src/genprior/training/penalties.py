@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models.packing import pack_of
+from genprior.models.discriminator_parts import pack_of
 
 Where = Callable[[Tensor, Tensor, Tensor], Tensor]
 

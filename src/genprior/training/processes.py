@@ -1,11 +1,12 @@
-"""What several processes that train one model share, on top of Fabric. Imports errors only."""
+"""Where a model is trained: device, arithmetic, and the processes that train it together. Imports errors only."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed
-from torch import Tensor
+from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
 
@@ -66,15 +67,40 @@ class Processes:
             torch.distributed.destroy_process_group()
 
 
-def checked_share(processes: Processes | None, batch_size: int) -> Processes:
-    """Returns the processes, one where None are given.
+@dataclass(frozen=True)
+class Placement:
+    """Where an algorithm trains its networks, and in which arithmetic.
 
-    Raises:
-        GenpriorError: A batch cannot be shared evenly among them.
+    Attributes:
+        dtype: Arithmetic of the networks: bfloat16, float32 or float64.
+        device: Where the networks live.
+        processes: Those that train together.
     """
-    processes = processes or Processes()
-    if batch_size % processes.count:
-        raise GenpriorError(
-            f"{batch_size} images cannot be shared evenly among {processes.count} processes", argument="batch_size"
-        )
-    return processes
+
+    dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
+    processes: Processes = field(default_factory=Processes)
+
+    @property
+    def wide(self) -> torch.dtype:
+        """The dtype of weights, losses and records: at least float32."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    def placed(self, network: nn.Module) -> nn.Module:
+        """Returns a network on the device, in the wide dtype and in channels-last memory."""
+        return network.to(self.device, self.wide).to(memory_format=torch.channels_last)
+
+    def share(self, rows: Tensor) -> Tensor:
+        """Returns this process's rows (B / count, ...) of rows (B, ...), on the device and in the wide dtype."""
+        return self.processes.share(rows).to(self.device, self.wide)
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raises `GenpriorError` where the processes cannot share a batch evenly."""
+        if batch_size % self.processes.count:
+            raise GenpriorError(
+                f"{batch_size} images cannot be shared evenly among {self.processes.count} processes",
+                argument="batch_size",
+            )
+
+
+ON_CPU = Placement()

@@ -10,15 +10,18 @@ from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.autoencoder import Autoencoder, PixelLikelihood
 from genprior.models.players import parameter_count
-from genprior.training.average import WeightAverage
-from genprior.training.descent import Descent
 from genprior.training.loop import Batch, check_batch
-from genprior.training.optimiser import AdamSettings
-from genprior.training.processes import Processes, checked_share
-from genprior.training.schedule import annealed
-from genprior.training.state import grouped, joined
-
-SLOWEST = 2.0**-10  # share of the learning rate below which training stops instead
+from genprior.training.optimisation import (
+    AdamSettings,
+    Descent,
+    Pace,
+    Stateful,
+    WeightAverage,
+    annealed,
+    load_states,
+    states_of,
+)
+from genprior.training.processes import ON_CPU, Placement
 
 
 class VAE:
@@ -29,15 +32,13 @@ class VAE:
     et al. 2016, https://arxiv.org/abs/1602.02282, section 2.3).
 
     Arguments:
-        networks: In float32, or in float64 with `dtype=torch.float64`.
+        networks: In float32, or in float64 where the placement's dtype is.
         likelihood: log p(x | z) of the decoder's logits and x.
         batch_size: Images in an update, over all processes together.
-        adam: Settings of the optimiser; the learning rate is the largest of a schedule that follows `used`.
+        adam: Settings of the optimiser; its learning rate is the largest of the schedule `annealed`.
         kl_warm_up: Share of the budget in which the weight rises, in [0, 1).
         average_half_life: Of the moving averages, in images.
-        dtype: Arithmetic of the networks: bfloat16, float32 or float64. Losses are at least float32.
-        device: Where the networks live.
-        processes: Those that train together.
+        placement: Device and arithmetic of the networks, and the processes; losses are at least float32.
 
     Raises:
         GenpriorError: The batch cannot be shared evenly among the processes.
@@ -52,25 +53,21 @@ class VAE:
         adam: AdamSettings = AdamSettings(0.002, beta1=0.9),  # noqa: B008 - frozen
         kl_warm_up: float = 0.1,
         average_half_life: float = 10_000,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        processes: Processes | None = None,
+        placement: Placement = ON_CPU,
     ) -> None:
-        self.processes = checked_share(processes, batch_size)
-        self.wide = torch.promote_types(dtype, torch.float32)  # of weights, losses and records
-        self.networks = networks.to(device, self.wide).to(memory_format=torch.channels_last)
+        placement.check_batch_size(batch_size)
+        self.placement, self.device, self.processes = placement, placement.device, placement.processes
+        self.networks = placement.placed(networks)
         self.encoder, self.decoder = networks.encoder, networks.decoder
         self.average_encoder = WeightAverage(self.encoder, average_half_life)
         self.average_decoder = WeightAverage(self.decoder, average_half_life)
         self.likelihood, self.kl_warm_up = likelihood, kl_warm_up
-        self.images_per_update, self.dtype, self.device = batch_size, dtype, device
-        self.used, self.rate = 0.0, 1.0
+        self.images_per_update, self.pace = batch_size, Pace()
         self._descent = Descent(networks, adam, self.processes)
 
-    @property
-    def kl_weight(self) -> float:
-        """The weight of the KL term at the used share of the budget, in [0, 1]."""
-        return min(1.0, self.used / self.kl_warm_up) if self.kl_warm_up > 0 else 1.0
+    def kl_weight(self, progress: float) -> float:
+        """Returns the weight of the KL term, in [0, 1], after a share of the budget."""
+        return min(1.0, progress / self.kl_warm_up) if self.kl_warm_up > 0 else 1.0
 
     def snapshot(self) -> dict[str, Tensor]:
         """Returns nothing: only players are kept at several ages."""
@@ -81,9 +78,8 @@ class VAE:
         return {"encoder": parameter_count(self.encoder), "decoder": parameter_count(self.decoder)}
 
     def slow_down(self) -> float | None:
-        """Halves the learning rate; returns its share of the settings, or None below 2^-10."""
-        self.rate /= 2
-        return self.rate if self.rate >= SLOWEST else None
+        """Halves the learning rate; see `Pace.slow_down`."""
+        return self.pace.slow_down()
 
     def check(self, data: Dataset) -> None:
         """Raises `GenpriorError` where the data are no images, fewer than a batch, or of another shape."""
@@ -95,16 +91,18 @@ class VAE:
                 argument="data",
             )
 
-    def update(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def update(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Updates both networks once; see the class."""
-        noise = torch.randn(len(batch.images), self.decoder.latent_size, generator=generator, dtype=self.wide)
-        x = self._local(batch.images).contiguous(memory_format=torch.channels_last)
-        mean, log_variance = self.encoder(x.to(self.dtype))
-        z = mean + torch.exp(0.5 * log_variance) * self._local(noise)
-        logits = self.decoder.logits(z.to(self.dtype)).to(self.wide)
+        dtype, wide = self.placement.dtype, self.placement.wide
+        noise = torch.randn(len(batch.images), self.decoder.latent_size, generator=generator, dtype=wide)
+        x = self.placement.share(batch.images).contiguous(memory_format=torch.channels_last)
+        mean, log_variance = self.encoder(x.to(dtype))
+        z = mean + torch.exp(0.5 * log_variance) * self.placement.share(noise)
+        logits = self.decoder.logits(z.to(dtype)).to(wide)
         kl, log_likelihood = kl_to_standard_normal(mean, log_variance), self.likelihood(logits, x)
-        weight = self.kl_weight
-        norm, bad = self._step((weight * kl - log_likelihood).mean())
+        weight = self.kl_weight(progress)
+        rate = annealed(progress) * self.pace.share
+        norm, bad = self._descent.step((weight * kl - log_likelihood).mean(), rate)
         with torch.no_grad():
             errors = (torch.sigmoid(logits) - x).square().flatten(1).mean(1)
             kl, log_likelihood, errors = (
@@ -119,39 +117,28 @@ class VAE:
             "non_finite_gradients": bad,
         }
 
-    def _local(self, rows: Tensor) -> Tensor:
-        """This process's share, on the device and in the dtype of losses."""
-        return self.processes.share(rows).to(self.device, self.wide)
-
-    def _step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
-        return self._descent.step(loss, annealed(self.used) * self.rate)
-
     def average_weights(self, images_seen: int) -> None:
         """Moves both averages after an update."""
         self.average_encoder.update(self.images_per_update, images_seen)
         self.average_decoder.update(self.images_per_update, images_seen)
 
+    def _parts(self) -> dict[str, Stateful]:
+        return {
+            "encoder": self.encoder,
+            "decoder": self.decoder,
+            "average_encoder": self.average_encoder.network,
+            "average_decoder": self.average_decoder.network,
+            "adam": self._descent,
+        }
+
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of both networks, their averages and the optimiser, and the share of the rate."""
-        state = joined(
-            {
-                "encoder": self.encoder.state_dict(),
-                "decoder": self.decoder.state_dict(),
-                "average_encoder": self.average_encoder.network.state_dict(),
-                "average_decoder": self.average_decoder.network.state_dict(),
-                "adam": self._descent.state_dict(),
-            }
-        )
-        return state | {"rate": torch.tensor(self.rate, dtype=torch.float64)}
+        return states_of(self._parts()) | {"rate": torch.tensor(self.pace.share, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        self.encoder.load_state_dict(grouped(state, "encoder"))
-        self.decoder.load_state_dict(grouped(state, "decoder"))
-        self.average_encoder.network.load_state_dict(grouped(state, "average_encoder"))
-        self.average_decoder.network.load_state_dict(grouped(state, "average_decoder"))
-        self._descent.load_state_dict(grouped(state, "adam"))
-        self.rate = float(state["rate"])
+        load_states(self._parts(), state)
+        self.pace.share = float(state["rate"])
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

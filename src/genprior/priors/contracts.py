@@ -1,0 +1,152 @@
+"""What a solver may know of a model: small protocols that a prior declares itself to keep. Imports seeding only.
+
+A prior of your own inherits `LatentPrior` and writes `image_shape`, `latent_size`, `start`, `decode` and `energy`. All
+else has a default, which is None where it stands for something that the prior cannot do.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from genprior.seeding import derived_generator
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+SAMPLES_AT_ONCE = 256
+USUAL_STARTS = 8  # where no start is known to be good
+
+
+class Prior(Protocol):
+    """A distribution over images x (B, C, H, W). Samples never influence each other.
+
+    Attributes:
+        image_shape: (C, H, W).
+    """
+
+    image_shape: tuple[int, int, int]
+
+    @abstractmethod
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Returns x (count, C, H, W), count at least 0; image i depends on (seed, i) alone, whatever the count."""
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that was trained: their weights tell this prior from others."""
+        return ()
+
+
+class LatentPrior(Prior, Protocol):
+    """A prior that is reached through flat latents z (B, k).
+
+    Attributes:
+        latent_size: k, at least 1.
+    """
+
+    latent_size: int
+
+    @abstractmethod
+    def start(self, count: int, generator: torch.Generator) -> Tensor:
+        """Returns z (count, k) from which a search may start; their dtype is the one that everything is computed in."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns x (B, C, H, W) for z (B, k); differentiable."""
+
+    @abstractmethod
+    def energy(self, z: Tensor) -> Tensor:
+        """Returns -log p(z) (B,) in nats, up to a constant; lower is more plausible."""
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Returns decoded starts x (count, C, H, W); for a prior whose starts are draws of its density."""
+        return sampled(self, partial(self.start, 1), count, seed)
+
+    @property
+    def usual_starts(self) -> int:
+        """How many searches of an image are worth their time where the user names no number, at least 1."""
+        return USUAL_STARTS
+
+    @property
+    def preconditioner(self) -> Tensor | None:
+        """First guess of the objective's inverse Hessian in z, up to a factor (k, k); None: the identity."""
+        return None
+
+    @property
+    def encode(self) -> Callable[[Tensor], Tensor] | None:
+        """x (B, C, H, W) -> z (B, k) with decode(z) near x, from which the search for an image starts."""
+        return None
+
+    @property
+    def encode_damaged(self) -> Callable[[Tensor, Tensor | None], Tensor] | None:
+        """The same for damaged images, from which the search for a measurement starts.
+
+        Arguments are x (B, C, H, W), about [0, 1], and which pixels are known, (B, 1, H, W) or (1, 1, H, W) with 0 for
+        unknown ones, or None where all are. What stands in unknown pixels has no influence.
+        """
+        return None
+
+    @property
+    def rough(self) -> "LatentPrior | None":
+        """The same prior in a number format in which it is faster."""
+        return None
+
+
+class DenoisingPrior(Prior, Protocol):
+    """A prior that takes Gaussian noise out of images."""
+
+    @abstractmethod
+    def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
+        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,)."""
+
+
+class Posterior(Protocol):
+    """The images x that explain measurements y (B, ...), and how likely they are.
+
+    Attributes:
+        mean: E[x | y] (B, C, H, W).
+    """
+
+    mean: Tensor
+
+    @abstractmethod
+    def draws(self, count: int, seed: int = 0) -> Tensor:
+        """Returns x (B, count, C, H, W); those of measurement i depend on (seed, i) alone."""
+
+
+class ConditionalPrior(Prior, Protocol):
+    """A prior whose posterior under Gaussian noise has a closed form."""
+
+    @abstractmethod
+    def posterior(self, y: Tensor, A: "LinearPhysics", sigma: float) -> Posterior:
+        """Returns the posterior for y = A x + sigma n (B, ...), n standard normal, sigma above 0."""
+
+
+class LikelihoodPrior(Prior, Protocol):
+    """A prior that says how probable an image is.
+
+    Attributes:
+        is_bound: Whether `log_prob` is a lower bound; otherwise it is exact.
+    """
+
+    is_bound: bool
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Returns log p(x) (B,) in nats for x (B, C, H, W) in [0, 1], or a bound of it; a function of x alone."""
+
+
+def dtype_of(prior: LatentPrior) -> torch.dtype:
+    """Returns the precision of a prior's latents, in which all that is compared with its images is computed."""
+    return prior.start(1, torch.Generator().manual_seed(0)).dtype
+
+
+@torch.no_grad()
+def sampled(prior: LatentPrior, draw: Callable[[torch.Generator], Tensor], count: int, seed: int) -> Tensor:
+    """Returns x (count, C, H, W) of a prior, image i decoded from z (1, k) that is drawn from (seed, i) alone."""
+    z = [draw(derived_generator(seed, "sample", i)) for i in range(count)]
+    parts = [prior.decode(part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
+    return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape)

@@ -1,0 +1,349 @@
+"""Settings, results and words of the experiments on trained runs. Importing this module does not import torch.
+
+`EXPERIMENTS`, at the end, is the place to add one.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from genprior.columns import aligned
+from genprior.progress import Task
+from genprior.runs.experiment import Experiment
+from genprior.settings import DataRoot, Model, Number, Result, RunFolder, RunFolders, Seed, Settings, Threads
+
+METRICS, DIAGNOSIS, COMPARISON = "metrics.json", "diagnosis.json", "comparison.json"
+
+
+class EvaluationSettings(Settings):
+    """What decides the scores of a run's samples."""
+
+    run: RunFolder
+    count: Annotated[int, Field(description="Samples, and real images of either kind beside them.")] = 10_000
+    held_out: Annotated[
+        str | None, Field(description="Images that the run has not seen; default the test images of its data.")
+    ] = None
+    judge: Annotated[
+        str | None, Field(description="Labelled data whose classifier judges; default the data of the run.")
+    ] = None
+    inversions: Annotated[int, Field(description="Held-out and training images to invert; 0 for none.")] = 100
+    seed: Seed = 0
+    threads: Threads = None
+    data_root: DataRoot = None
+
+
+class ScoreInterval(Model):
+    """A score with its interval of 95 %: low <= value <= high, in the unit of the score."""
+
+    value: Number
+    low: Number
+    high: Number
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+class ScoreBesideFloor(ScoreInterval):
+    """A score of samples.
+
+    Attributes:
+        title: For people.
+        floor: The same score of real images in place of the samples.
+        better: In which direction.
+        unit: Of the values.
+    """
+
+    title: str
+    floor: ScoreInterval
+    better: Literal["lower", "higher", "near floor"]
+    unit: str
+
+
+class ClassHistogram(Model):
+    """How samples are spread over the judge's classes.
+
+    Attributes:
+        names: Of the classes.
+        counts: Samples in each.
+        expected: As many real images would have so many.
+        chi_square, degrees, p_value: Of the test that samples and training images have the same classes.
+        floor_chi_square: Of held-out images in place of samples.
+    """
+
+    names: list[str]
+    counts: list[int]
+    expected: list[Number]
+    chi_square: Number
+    degrees: int
+    p_value: Number
+    floor_chi_square: Number
+
+    @model_validator(mode="after")
+    def _same_classes(self) -> Self:
+        if not len(self.names) == len(self.counts) == len(self.expected):
+            raise ValueError("expected as many counts as names")
+        return self
+
+
+class FoundModes(Model):
+    """How many modes the samples hold, of how many there are in the data."""
+
+    found: int
+    of: int
+
+
+class JudgeRecord(Model):
+    """The classifier that judged: the data it learned, its accuracy in [0, 1] on others, the SHA-256 of its weights."""
+
+    data: str
+    accuracy: Number
+    hash: str
+
+
+class Evaluation(Result):
+    """The scores of a run's samples, as they stand in its metrics.json.
+
+    Attributes:
+        images_seen: Of the checkpoint.
+        samples, real: How many samples, and how many held-out images.
+        held_out: Spec of the held-out images.
+        judge: What judged.
+        scores: By the names in `genprior.evaluation.scores.SCORES`; those that need more images are left out.
+        classes: Of the samples.
+        modes: Classes that the samples hold.
+        notes: Lines that must stand beside the scores.
+    """
+
+    settings: EvaluationSettings
+    images_seen: int
+    samples: int
+    real: int
+    held_out: str
+    judge: JudgeRecord
+    scores: dict[str, ScoreBesideFloor]
+    classes: ClassHistogram
+    modes: FoundModes
+    notes: list[str]
+
+
+class DiagnosisSettings(Settings):
+    """What decides the verdict on a run."""
+
+    run: RunFolder
+    judge: Annotated[
+        str | None, Field(description="Labelled images whose classifier looks at samples; default the run's data.")
+    ] = None
+    threads: Threads = None
+    data_root: DataRoot = None
+
+
+class SignRecord(Model):
+    """An ill part of training: its sign, what was seen when it began, and images seen at its two ends."""
+
+    name: str
+    since_images: int
+    until_images: int
+    text: str
+
+
+class DiagnosisResult(Result):
+    """The verdict on a run, as it stands in its diagnosis.json.
+
+    Attributes:
+        verdict: One of `genprior.diagnosis.health_verdict.VERDICTS`.
+        is_ill: Whether anything is wrong.
+        images_seen: Of the checkpoint.
+        since_images: Images seen when the illness began; None: not known.
+        evidence: Sentences, the decisive one first.
+        remedy: What to do.
+        signs: All ill parts of training, those that are over included.
+        notes: What could not be looked at, and why.
+    """
+
+    settings: DiagnosisSettings
+    verdict: str
+    is_ill: bool
+    images_seen: int
+    since_images: int | None
+    evidence: list[str]
+    remedy: str
+    signs: list[SignRecord]
+    notes: list[str]
+
+
+class ComparisonSettings(Settings):
+    """What decides a comparison of runs."""
+
+    runs: RunFolders
+    out: Annotated[Path, Field(description="Folder of table, numbers and figure.")] = Path("comparison")
+    held_out: Annotated[
+        str | None, Field(description="Images that no run has seen; default the test images of the first run's data.")
+    ] = None
+    count: Annotated[int, Field(description="How many of them, at least 2.")] = 100
+    seed: Seed = 0
+    threads: Threads = None
+    data_root: DataRoot = None
+
+
+class RestorationScore(Model):
+    """PSNR of restored images in dB, its standard error, and seconds an image."""
+
+    psnr: Number
+    standard_error: Number
+    seconds: Number
+
+
+class ComparedRun(Model):
+    """What was measured of a run.
+
+    Attributes:
+        run: Its folder.
+        family, data: What was trained, and on what.
+        images_seen, training_minutes: Of the checkpoint.
+        bits_per_dim, nats: Mean log-likelihood of the held-out images; None where the model has none.
+        likelihood: How it was found, or "none".
+        images: Held-out images.
+        reconstruction_error, reconstruction_standard_error: Mean squared error per value of inverting them.
+        inversion_seconds: An image.
+        restoration: Of each kind of damage, by its title.
+    """
+
+    run: str
+    family: str
+    data: str
+    images_seen: int
+    training_minutes: Number
+    bits_per_dim: float | None
+    nats: float | None
+    likelihood: str
+    images: int
+    reconstruction_error: Number
+    reconstruction_standard_error: Number
+    inversion_seconds: Number
+    restoration: dict[str, RestorationScore]
+
+
+class Comparison(Result):
+    """Runs side by side, in the order of the settings; of an interrupted comparison those that are measured."""
+
+    settings: ComparisonSettings
+    runs: list[ComparedRun]
+
+
+def evaluation_lines(found: Evaluation) -> list[str]:
+    """Returns the scores beside those of real images, the classes, and what judged."""
+    rows = [["", "samples", "real against real", "better"]]
+    rows += [[each.title, str(each), str(each.floor), each.better] for each in found.scores.values()]
+    classes, judge = found.classes, found.judge
+    return [
+        *aligned(rows),
+        f"classes found: {found.modes.found} of {found.modes.of}",
+        f"class histogram: chi-square {classes.chi_square:.4g} with {classes.degrees} degrees of freedom, "
+        f"p {classes.p_value:.2g}; real against real {classes.floor_chi_square:.4g}",
+        f"judge: classifier of {judge.data}, accuracy {judge.accuracy:.2%}, hash {judge.hash[:12]}",
+    ]
+
+
+def diagnosis_lines(found: DiagnosisResult) -> list[str]:
+    """Returns the verdict with its evidence, the remedy where the run is ill, and notes."""
+    since = "" if found.since_images is None else f" since {found.since_images:,} images"
+    return [
+        f"{found.settings.run}: {found.verdict}{since}",
+        *(f"  {line}" for line in found.evidence),
+        *([f"  remedy: {found.remedy}"] if found.is_ill else []),
+        *(f"  note: {note}" for note in found.notes),
+    ]
+
+
+def comparison_lines(found: Comparison) -> list[str]:
+    """Returns the table of `comparison_rows`, and how each likelihood was found."""
+    how = [f"{r.run}: log-likelihood by {r.likelihood}" for r in found.runs if r.bits_per_dim is not None]
+    return aligned(comparison_rows(found.runs)) + how
+
+
+def comparison_rows(runs: list[ComparedRun]) -> list[list[str]]:
+    """Returns the table as text: names first, then a column for each of the runs, at least one."""
+    restored = [
+        [f"{title} (PSNR)", *(_psnr(each.restoration[title]) for each in runs)] for title in runs[0].restoration
+    ]
+    return [
+        ["", *(each.run for each in runs)],
+        ["family", *(each.family for each in runs)],
+        ["trained", *(f"{each.images_seen:,} images, {each.training_minutes:.1f} min" for each in runs)],
+        [
+            "held-out error",
+            *(f"{each.reconstruction_error:.5f} +- {each.reconstruction_standard_error:.5f}" for each in runs),
+        ],
+        ["inversion", *(f"{1000 * each.inversion_seconds:.0f} ms an image" for each in runs)],
+        *restored,
+        ["log-likelihood", *(_likelihood(each) for each in runs)],
+    ]
+
+
+def _psnr(found: RestorationScore) -> str:
+    return f"{found.psnr:.2f} +- {found.standard_error:.2f} dB, {1000 * found.seconds:.0f} ms"
+
+
+def _likelihood(run: ComparedRun) -> str:
+    known = run.bits_per_dim is not None
+    return f"{run.nats:.0f} nats, {run.bits_per_dim:.3f} bits/dim" if known else run.likelihood
+
+
+def _evaluate(settings: EvaluationSettings, kept: Evaluation | None) -> Task[Evaluation]:
+    from genprior.scoring.evaluation_experiment import evaluate
+
+    return evaluate(settings)
+
+
+def _diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None) -> Task[DiagnosisResult]:
+    from genprior.scoring.diagnosis_experiment import diagnose
+
+    return diagnose(settings)
+
+
+def _compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Comparison]:
+    from genprior.scoring.comparison_experiment import compare
+
+    return compare(settings, kept)
+
+
+def _draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping[str, Path]:
+    from genprior.scoring.comparison_experiment import draw_comparison
+
+    return draw_comparison(settings, found)
+
+
+EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
+    "evaluate": Experiment(
+        help="Score samples of trained runs, beside the scores of real images, into metrics.json of each.",
+        settings=EvaluationSettings,
+        result=Evaluation,
+        file=lambda settings: settings.run / METRICS,
+        stages=_evaluate,
+        told=evaluation_lines,
+        is_derived=True,
+        is_per_run=True,
+    ),
+    "compare": Experiment(
+        help="Set trained runs side by side: samples, held-out error, restorations, log-likelihood, cost.",
+        settings=ComparisonSettings,
+        result=Comparison,
+        file=lambda settings: settings.out / COMPARISON,
+        stages=_compare,
+        told=comparison_lines,
+        figures=_draw_comparison,
+    ),
+    "diagnose": Experiment(
+        help="Say whether a run is healthy, with evidence and a remedy; exit code 1 where one is ill.",
+        settings=DiagnosisSettings,
+        result=DiagnosisResult,
+        file=lambda settings: settings.run / DIAGNOSIS,
+        stages=_diagnose,
+        told=diagnosis_lines,
+        is_derived=True,
+        is_per_run=True,
+        is_ill=lambda found: found.is_ill,
+    ),
+}

@@ -1,0 +1,42 @@
+"""Tasks yield stages and return what they found; a line shows how far they are."""
+
+import pytest
+
+from genprior.progress import Stage, Task, primed, result_of, show, within
+
+
+def _task(fail: bool = False) -> Task[str]:
+    if fail:
+        raise ValueError("bad input")
+    yield Stage(0.0, "begun", notes=("a note",))
+    yield Stage(0.5, "half", alarm="look here")
+    yield Stage(1.0, "done")
+    return "found"
+
+
+def test_a_task_is_shown_and_its_result_returned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(_task()) == "found"
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["a note", "  0 %  begun", "100 %  done"]
+    assert output.err == "genprior: look here\n"
+
+
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(_task(), quiet=True) == result_of(_task()) == "found"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_primed_task_has_met_bad_input_and_lost_no_stage() -> None:
+    with pytest.raises(ValueError, match="bad input"):
+        primed(_task(fail=True))
+    assert [stage.what for stage in primed(_task())] == ["begun", "half", "done"]
+
+
+def test_a_task_within_another_fills_its_share() -> None:
+    def whole() -> Task[str]:
+        return (yield from within(_task(), 0.2, 0.4, "part: "))
+
+    stages = list(whole())
+    assert [round(stage.fraction, 3) for stage in stages] == [0.2, 0.3, 0.4]
+    assert stages[1].what == "part: half"
+    assert result_of(within(_task(), 0, 1)) == "found"
