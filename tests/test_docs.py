@@ -63,7 +63,7 @@ def test_names_of_the_code_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lines_are_short_and_free_of_test_paths_in_theory(name: str) -> None:
+def test_prose_holds_no_paths_of_tests(name: str) -> None:
     prose = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("|")]
     assert not [line for line in prose if "::test_" in line or ("tests/" in line and name.startswith("docs/"))]
 
