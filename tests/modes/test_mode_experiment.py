@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from genprior.errors import GenpriorError
-from genprior.modes import benchmark_run, experiments
+from genprior.modes import benchmark_run
+from genprior.modes import mode_experiment as experiments
 from genprior.modes.benchmark_run import measure
 from genprior.modes.mode_experiment import EXPERIMENTS, ModeBenchmark, ModeSettings, planned, stages
 from genprior.modes.mode_tables import lines_of
