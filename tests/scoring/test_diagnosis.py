@@ -63,13 +63,10 @@ def test_a_weak_generator_loses_and_the_verdict_is_saved(tmp_path: Path, root: P
     assert f"  remedy: {saved['remedy']}" in lines
 
 
-def _stop(step: int, images_seen: int, name: str) -> Setback:
-    return Setback(event="stopped", step=step, images_seen=images_seen, not_finite=[name], back_to=0, rate=None)
-
-
 def test_a_run_that_stopped_is_not_finite(tmp_path: Path, root: Path) -> None:
     run = make_tiny_run(tmp_path / "run")
-    append_event(open_run(run), _stop(9, 24, "generator_loss"))
+    event = Setback(event="stopped", step=9, images_seen=24, not_finite=("generator_loss",), back_to=0)
+    append_event(open_run(run), event)
     found = _diagnosed(run, root)
     assert found.verdict == "non-finite"
     assert found.evidence[0] == "step 9 was not finite: generator_loss"
@@ -82,7 +79,8 @@ def test_a_short_record_is_told_and_samples_judged_alone(tmp_path: Path, root: P
 
 def test_a_run_that_went_on_after_a_stop_is_not_held_to_it(tmp_path: Path, root: Path) -> None:
     run = make_tiny_run(tmp_path / "run")
-    append_event(open_run(run), _stop(2, 16, "x"))
+    event = Setback(event="stopped", step=2, images_seen=16, not_finite=("x",), back_to=0)
+    append_event(open_run(run), event)
     found = _diagnosed(run, root)
     assert found.verdict != "non-finite"
 

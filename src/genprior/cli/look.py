@@ -62,7 +62,7 @@ class ReportSettings(Settings):
 
 
 def data(given: Given) -> None:
-    """Prints how many images there are, of what size and range, and writes a picture of some."""
+    """Print how many images there are, of what size and range, and write a picture of some."""
     settings: DataSettings = parsed(DataSettings, given)
     name = settings.name
     picture = settings.out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
@@ -83,14 +83,14 @@ def data(given: Given) -> None:
 
 
 def info(given: Given) -> None:
-    """Prints what a run is, how far it is, and its last numbers."""
+    """Print what a run is, how far it is, and its last numbers."""
     from genprior.runs.summary import summary
 
     print_table(summary(parsed(InfoSettings, given).run))
 
 
 def sample(given: Given) -> None:
-    """Writes samples of a trained run."""
+    """Write samples of a trained run."""
     settings: SampleSettings = parsed(SampleSettings, given)
     refuse_existing(settings.out, settings.overwrite, (*PICTURES, ".npy"))
     from genprior.images import write_array
@@ -103,7 +103,7 @@ def sample(given: Given) -> None:
 
 
 def report(given: Given) -> None:
-    """Writes one HTML file about runs."""
+    """Write one HTML file about a run, or about several side by side; it opens without a network."""
     settings: ReportSettings = parsed(ReportSettings, given)
     is_derived = settings.out is None and len(settings.runs) == 1
     path = settings.out or (settings.runs[0] / "report.html" if is_derived else Path("report.html"))

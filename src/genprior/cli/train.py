@@ -46,7 +46,7 @@ def add_train_commands(train: typer.Typer) -> None:
 
 
 def resume(given: Given) -> None:
-    """Resumes a run where its last checkpoint stands."""
+    """Resume a run where its last checkpoint stands; a budget given here replaces the run's."""
     from genprior.runs.prepare import resumed_run
 
     settings: ResumeSettings = parsed(ResumeSettings, given)

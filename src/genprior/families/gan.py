@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
-    from genprior.diagnosis.window import Game
+    from genprior.diagnosis.signs import Game
     from genprior.models.players import Players
     from genprior.priors.contracts import LatentPrior
     from genprior.training.adversarial import GAN
@@ -188,7 +188,7 @@ class GANConfig(RunConfig):
 
     def game(self) -> "Game":
         """Returns the equilibrium of its loss."""
-        from genprior.diagnosis.window import Game
+        from genprior.diagnosis.signs import Game
 
         return Game(self.loss.build(LOSSES, "loss").at_equilibrium()[0])
 

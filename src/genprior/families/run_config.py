@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
-    from genprior.diagnosis.window import Game
+    from genprior.diagnosis.signs import Game
     from genprior.priors.contracts import LatentPrior
     from genprior.specs import Spec
     from genprior.training.loop import Budget, Learner

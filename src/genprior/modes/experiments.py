@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from genprior.columns import aligned
 from genprior.engines import EngineSettings, worked_off
 from genprior.errors import GenpriorError
 from genprior.modes.mode_tables import CountedModes, ModeTable, lines_of, table_of
 from genprior.modes.remedies import BASES, PLAIN, ROWS, SUITE, config_of, known
-from genprior.progress import Stage, Task
+from genprior.progress import Stage, Task, within
 from genprior.runs.experiment import Experiment
 from genprior.runs.files import write_text
 from genprior.runs.run_folder import CONFIG
@@ -143,12 +144,7 @@ def _finders(runs: "list[BenchmarkRun]") -> "Task[dict[str, Finder]]":
             data = data or config.load_data()
             config.build(data).check(data)
         assert data is not None
-        work = run_finder(config, data)
-        while name not in finders:
-            try:
-                yield Stage(0.0, f"classifier for {name}: {next(work):.0%}")
-            except StopIteration as found:
-                finders[name] = found.value
+        finders[name] = yield from within(run_finder(config, data), 0.0, 0.0, f"{name}: ")
     return finders
 
 
@@ -187,14 +183,8 @@ def lines(result: ModeBenchmark) -> list[str]:
     for table in result.tables:
         if table.data in result.settings.data:
             cells, notes = lines_of(table)
-            text += [*_aligned(cells), *notes, ""]
+            text += [*aligned(cells), *notes, ""]
     return [*text, *EXPLANATION, f"runs, tables and figures: {result.settings.out}"]
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
-    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def figures(settings: ModeSettings, result: ModeBenchmark) -> Mapping[str, Path]:

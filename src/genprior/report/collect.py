@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -12,8 +11,8 @@ from genprior.plotting.sample_figures import PLANE
 from genprior.report.run_samples import samples_by_age, samples_of
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.experiment import read_result
-from genprior.runs.run_folder import Run, open_run, read_environment
-from genprior.runs.step_log import Row, read_events, read_rows
+from genprior.runs.run_folder import Environment, Run, open_run, read_environment
+from genprior.runs.step_log import Event, Row, read_events, read_rows
 from genprior.scoring.experiments import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
 
 MADE_BY = {DIAGNOSIS: "genprior diagnose", METRICS: "genprior evaluate"}
@@ -37,12 +36,12 @@ class Reported:
 
     run: Run
     name: str
-    environment: dict[str, Any]
+    environment: Environment
     step: int
     images_seen: int
     seconds: float
     rows: list[Row]
-    events: list[dict[str, Any]]
+    events: list[Event]
     samples: Tensor
     ages: dict[int, Tensor] = field(default_factory=dict)
     diagnosis: DiagnosisResult | None = None
@@ -51,7 +50,7 @@ class Reported:
     @property
     def is_points(self) -> bool:
         """Whether the data are points of the plane instead of images."""
-        return tuple(self.environment["image_shape"]) == PLANE
+        return self.environment.image_shape == PLANE
 
     @property
     def has_players(self) -> bool:
@@ -89,8 +88,8 @@ def collect(path: Path, name: str) -> Reported:
         checkpoint.seconds,
         read_rows(run.steps),
         read_events(run),
-        samples_of(run, checkpoint.tensors, environment["image_shape"]),
-        samples_by_age(run, environment["image_shape"], checkpoint.images_seen),
+        samples_of(run, checkpoint.tensors, environment.image_shape),
+        samples_by_age(run, environment.image_shape, checkpoint.images_seen),
         read_result(run.path / DIAGNOSIS, DiagnosisResult),
         read_result(run.path / METRICS, Evaluation),
     )

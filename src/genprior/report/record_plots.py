@@ -143,7 +143,7 @@ def _saturation(rows: Sequence[Row], own: str) -> list[Plot]:
 def _family_plot(reported: Reported, declared: Curves) -> Plot:
     """One of the plots that a family's config declares."""
     config = reported.run.config
-    beside = config.facts(reported.environment["image_shape"])
+    beside = config.facts(reported.environment.image_shape)
     notes = [f"{key}: {beside[key]}." for key in declared.labels if key in beside]
     reading = " ".join(["Recorded at every step; the band holds every value, the line is a running median.", *notes])
     title = declared.title[:1].upper() + declared.title[1:]

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from genprior.report.collect import Reported
+from genprior.runs.step_log import Event, Setback
 from genprior.scoring.experiments import DiagnosisResult, Evaluation, ScoreBesideFloor, ScoreInterval
 
 MOST_ALARMS = 8  # on the page
@@ -31,15 +31,15 @@ class PageTable:
 def facts_of(reported: Reported) -> dict[str, str]:
     """Returns what a run is, by name."""
     config, environment = reported.run.config, reported.environment
-    channels, height, width = environment["image_shape"]
+    channels, height, width = environment.image_shape
     what = "points" if reported.is_points else f"images of {channels}x{height}x{width}"
-    epochs = reported.images_seen / environment["images"]
+    epochs = reported.images_seen / environment.images
     return {
         "model": f"{config.title}, preset {config.preset}",
-        "data": f"{config.data}, {environment['images']:,} {what}",
+        "data": f"{config.data}, {environment.images:,} {what}",
         "images seen": f"{reported.images_seen:,} ({epochs:.2f} epochs, {reported.step:,} steps)",
         "time": f"{reported.seconds / 60:.1f} minutes",
-        "device": f"{environment.get('device', 'unknown')}, {config.precision}",
+        "device": f"{environment.device or 'unknown'}, {config.precision}",
         "seed": str(config.seed),
     }
 
@@ -82,14 +82,13 @@ def notes_on(reported: Reported, found: Evaluation | DiagnosisResult | None) -> 
     return [*found.notes, *([old] if found.images_seen != reported.images_seen else [])]
 
 
-def alarm(event: dict[str, Any]) -> str:
-    """Returns the line of an event: an alarm of the diagnosis, or values that were not finite."""
-    when = f"step {event['step']}"
-    if event["event"] == "alarm":
-        seen = f", {event['images_seen']:,} images" if "images_seen" in event else ""
-        return f"{when}{seen}: {event['verdict']}. {event['message']}".strip()
-    what = ", ".join(event.get("not_finite", ()))
-    return f"{when}: {event['event']}" + (f", not finite: {what}" if what else "")
+def alarm(event: Event) -> str:
+    """Returns the line of an event: an alarm of the diagnosis or its end, or values that were not finite."""
+    if isinstance(event, Setback):
+        return f"step {event.step}: {event.event}, not finite: {', '.join(event.not_finite)}"
+    if event.event == "recovered":
+        return f"step {event.step}: recovered"
+    return f"step {event.step}, {event.images_seen:,} images: {event.verdict}. {event.message}"
 
 
 def classes_caption(found: Evaluation) -> str:
@@ -129,7 +128,7 @@ def number(value: float) -> str:
 
 
 def _on_same_data(runs: Sequence[Reported]) -> bool:
-    return len({each.environment.get("data_sha256") for each in runs}) <= 1
+    return len({each.environment.data_sha256 for each in runs}) <= 1
 
 
 def _with_unit(score: ScoreBesideFloor) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from genprior.data import Dataset
-from genprior.diagnosis.episodes import Watch
+from genprior.diagnosis.health_verdict import Watch
 from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import (
     Checkpoint,
