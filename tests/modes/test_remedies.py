@@ -26,7 +26,7 @@ def test_every_row_trains_on_points(base: str, row: str) -> None:
     batch = data.take(torch.arange(config.batch_size))
     from genprior.training.loop import Batch
 
-    record = gan.update(Batch(batch, torch.arange(config.batch_size)), torch.Generator().manual_seed(0))
+    record = gan.update(Batch(batch, torch.arange(config.batch_size)), 0.0, torch.Generator().manual_seed(0))
     assert all(bool(torch.isfinite(value)) for value in record.values())
 
 

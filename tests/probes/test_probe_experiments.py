@@ -11,7 +11,7 @@ import pytest
 
 from genprior.errors import GenpriorError
 from genprior.families import parse_config
-from genprior.probes.experiments import EXPERIMENTS
+from genprior.probes.probe_experiments import EXPERIMENTS
 from genprior.progress import result_of
 from genprior.runs.experiment import carry_out, read_result
 from genprior.runs.prepare import new_run
@@ -82,10 +82,11 @@ def test_a_result_is_strict_json_reads_back_and_is_put_into_words_and_drawn(
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_same_settings_give_the_same_numbers_and_another_seed_others(run: Path, root: Path, name: str) -> None:
-    found = [
-        result_of(EXPERIMENTS[name].stages(_settings(name, run, seed=seed, data_root=root), None)) for seed in (0, 0, 1)
-    ]
+def test_the_same_settings_give_the_same_numbers_and_another_seed_others(
+    make_run: Callable[..., Run], name: str
+) -> None:
+    run = make_run().path
+    found = [result_of(EXPERIMENTS[name].stages(_settings(name, run, seed=seed), None)) for seed in (0, 0, 1)]
     one, same, other = (each.model_dump_json(exclude={"settings"}) for each in found)
     assert one == same != other
 
@@ -114,7 +115,7 @@ def test_an_interrupted_probe_leaves_no_figure_of_other_numbers(make_run: Callab
 
 
 def test_settings_and_results_need_no_torch() -> None:
-    code = "import sys, genprior.probes.experiments; sys.exit('torch' in sys.modules)"
+    code = "import sys, genprior.probes.probe_experiments; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -16,7 +16,7 @@ from genprior.families import GANConfig
 from genprior.judges.mode_finder import Finder
 from genprior.modes.mode_tables import CountedModes, MeasuredRun
 from genprior.progress import Stage, Task, result_of, within
-from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.checkpoint import load_counters
 from genprior.runs.execute import execute
 from genprior.runs.files import write_text
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
@@ -111,7 +111,7 @@ def measure_run(run: BenchmarkRun, finder: Finder) -> Task[None]:
         trained = yield from _train(run)
         yield Stage(0.96, f"{run.name}: samples")
         modes = None if trained.failed else _count(run, finder)
-    checkpoint, _ = load_checkpoint(open_run(run.path).checkpoints)
+    checkpoint, _ = load_counters(open_run(run.path).checkpoints)
     assert checkpoint is not None, "one is saved before the first step"
     found = MeasuredRun(
         data=run.data,
@@ -146,7 +146,8 @@ def _train(run: BenchmarkRun) -> Task[TrainedStretch]:
     if prepared is None:
         return TrainedStretch()
     before, began = _images_seen(prepared.run), time.process_time()
-    ended = yield from within(execute(prepared.run, prepared.learner, prepared.data), 0.0, 0.95, f"{run.name}: ")
+    training = execute(prepared.run, prepared.learner, prepared.data)
+    ended = yield from within(training, 0.0, 0.95, f"{run.name}: ")
     seen, seconds = ended.row["images_seen"], time.process_time() - began
     failed = f"not finite at {seen:,} images" if ended.outcome == "non-finite" else None
     return TrainedStretch(failed, (seen - before) / seconds if seen > before else None)
@@ -163,7 +164,7 @@ def _prepared(run: BenchmarkRun) -> PreparedRun | None:
 
 def _images_seen(run: Run) -> int:
     """At its last checkpoint."""
-    checkpoint, _ = load_checkpoint(run.checkpoints)
+    checkpoint, _ = load_counters(run.checkpoints)
     return 0 if checkpoint is None else checkpoint.images_seen
 
 

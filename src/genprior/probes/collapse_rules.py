@@ -5,14 +5,12 @@ Imports no torch.
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, computed_field
 
-from genprior.diagnosis.health_verdict import LEAST_DIVERSITY
-from genprior.diagnosis.one_player import HALF, SOME, Descended, Judgement, Opposed
-from genprior.settings import DataRoot, Model, Result, RunFolder, Settings, Threads
+from genprior.diagnosis.one_player import HALF, LEAST_DIVERSITY, SOME, Descended, Judgement, Opposed
+from genprior.settings import DataRoot, Model, Result, RunFolder, Seed, Settings, Threads
 from genprior.specs import Spec, Table
 
 AGAIN = "again, other seed"  # name of the second strong discriminator
@@ -22,7 +20,6 @@ RISING = 0.01  # nats in the last fifth of the steps: a D whose best rises by mo
 OTHER_WAY = 0.5  # a gradient points another way where its cosine is below this share of that between two strong D's
 AGREE = 0.3  # a cosine: two strong D's that differ more have no way in common that a small one could miss
 CONFIRMED, REFUTED, DEPENDS, UNKNOWN = "confirmed", "not confirmed", "depends", "cannot be told"
-FIGURES = ("inner", "outer", "angle")
 RULES = {
     "diversity_below": LEAST_DIVERSITY,
     "of_the_first_at_most": HALF,
@@ -36,16 +33,16 @@ RULES = {
 
 
 class CollapseSettings(Settings):
-    """How the order of min and max is taken apart."""
+    """Settings of the probe of min and max."""
 
     run: RunFolder
-    ages: Annotated[int, Field(ge=1, description="Ages of D, spread over those kept, the last included.")] = 3
-    steps: Annotated[int, Field(ge=1, description="Of each G and each D.")] = 150
-    seed: Annotated[int, Field(description="Of all draws.")] = 0
+    ages: Annotated[int, Field(ge=1, description="Ages of D to probe, the last included; spread evenly.")] = 3
+    steps: Annotated[int, Field(ge=1, description="Training steps of each G and each D.")] = 150
+    seed: Seed = 0
     judge: Annotated[str | None, Field(description="Labelled images whose classifier counts modes.")] = None
     loss: Annotated[
         Spec | None,
-        Field(description="Of G, default that of the run; saturating is V itself."),
+        Field(description="Loss of G, by default that of the run; saturating is V itself."),
         Table("genprior.training.losses", "LOSSES"),
     ] = None
     threads: Threads = None
@@ -155,11 +152,6 @@ def told(found: CollapseResult) -> list[str]:
     return [found.inner.told, found.outer.told, found.direction.told]
 
 
-def figure_of(settings: CollapseSettings, what: str) -> Path:
-    """Returns where one of the `FIGURES` lies."""
-    return settings.run / "figures" / f"probe-collapse-{what}.png"
-
-
 def why_untold(good: Opposed, sizes: Sequence[str]) -> str | None:
     """Returns why it cannot be told whether a good generator asks for a large discriminator; None: it can."""
     if len(sizes) == 1:
@@ -225,13 +217,10 @@ def _inner_verdict(found: InnerProblem) -> str:
     if outcome == UNKNOWN:
         return f"Whether the inner optimum collapses cannot be told.{after}"
     if outcome == DEPENDS:
-        return (
-            f"Whether the inner optimum collapses depends on D's age: it does at {_ages(does)} images, not at "
-            f"{_ages(not_)}.{after}"
-        )
-    return (
-        f"The statement that the inner optimum collapses is {outcome} on this run, D at {_ages(does or not_)}.{after}"
-    )
+        ages = f"it does at {_ages(does)} images, not at {_ages(not_)}"
+        return f"Whether the inner optimum collapses depends on D's age: {ages}.{after}"
+    ages = _ages(does or not_)
+    return f"The statement that the inner optimum collapses is {outcome} on this run, D at {ages}.{after}"
 
 
 def _outer_verdict(good: Opposed, sizes: Sequence[str], outcome: str) -> str:

@@ -24,7 +24,7 @@ from genprior.runs.checkpoint import load_checkpoint, load_state
 from genprior.runs.files import save_tensors, write_text
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import load_prior
-from genprior.scoring.experiments import (
+from genprior.scoring.scoring_experiments import (
     COMPARISON,
     ComparedRun,
     Comparison,

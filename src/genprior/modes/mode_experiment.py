@@ -144,7 +144,7 @@ def _finders(runs: "list[BenchmarkRun]") -> "Task[dict[str, Finder]]":
             data = data or config.load_data()
             config.build(data).check(data)
         assert data is not None
-        finders[name] = yield from within(run_finder(config, data), 0.0, 0.0, f"classifier for {name}: ")
+        finders[name] = yield from within(run_finder(config, data), 0.0, 0.0, f"{name}: ")
     return finders
 
 
