@@ -63,7 +63,7 @@ def test_names_of_the_code_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lines_are_short_and_free_of_test_paths_in_theory(name: str) -> None:
+def test_prose_holds_no_paths_of_tests(name: str) -> None:
     prose = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("|")]
     assert not [line for line in prose if "::test_" in line or ("tests/" in line and name.startswith("docs/"))]
 
@@ -130,10 +130,9 @@ BLOCKS = [
     for i, code in enumerate(
         re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     )
+    if "dask_jobqueue" not in code  # for a cluster, which no test has
 ]
-
-
-SMALLER = {r"images=[\d_]+": "images=256", r"arange\(100\)": "arange(6)"}
+SMALLER = {r"jobs=\d": "jobs=1", r"images=[\d_]+": "images=256", r"arange\(100\)": "arange(6)"}
 
 
 @pytest.mark.parametrize("code", BLOCKS)

@@ -1,4 +1,4 @@
-"""Every family at the command line: trained, looked at, gone on with, used, compared; and what it refuses."""
+"""Every family at the command line: trained, looked at, resumed, used, compared; and what it refuses."""
 
 import json
 import re
