@@ -16,7 +16,7 @@ from measuring import in_turns, median_and_range, parser_of
 from torch import Tensor
 
 from genprior.data import Dataset
-from genprior.diagnosis.episodes import Watch
+from genprior.diagnosis.health_verdict import Watch
 from genprior.families import GANConfig
 from genprior.hardware import keep_freed_memory
 from genprior.runs.step_log import rows_of

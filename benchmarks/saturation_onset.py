@@ -13,9 +13,8 @@ from pathlib import Path
 from measuring import genprior_command, parser_of, save_json
 
 import genprior
-from genprior.diagnosis.episodes import episodes
-from genprior.diagnosis.health_verdict import diversity
-from genprior.plotting.run_figures import write_samples
+from genprior.diagnosis.health_verdict import diversity, episodes
+from genprior.plotting.sample_figures import write_samples
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows
 

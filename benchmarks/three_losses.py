@@ -23,7 +23,7 @@ from genprior.data.spec import data_root
 from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
 from genprior.judges.classifier_judge import FOLDER, judge_of
-from genprior.plotting.run_figures import write_samples
+from genprior.plotting.sample_figures import write_samples
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.run_folder import open_run

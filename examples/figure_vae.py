@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from genprior.families.vae import VAEConfig
-from genprior.plotting.run_figures import write_samples
+from genprior.plotting.sample_figures import write_samples
 from genprior.training.loop import Budget, train
 
 

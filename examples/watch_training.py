@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import genprior
-from genprior.plotting.run_figures import write_samples
+from genprior.plotting.sample_figures import write_samples
 from genprior.seeding import derived_generator
 
 

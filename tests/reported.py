@@ -9,38 +9,61 @@ import torch
 from genprior.families import GANConfig, RunConfig
 from genprior.report.collect import Reported
 from genprior.runs.run_folder import Run
+from genprior.scoring.experiments import (
+    ClassHistogram,
+    DiagnosisResult,
+    DiagnosisSettings,
+    Evaluation,
+    EvaluationSettings,
+    FoundModes,
+    JudgeRecord,
+    ScoreBesideFloor,
+    ScoreInterval,
+    SignRecord,
+)
 
 Row = dict[str, Any]
 FACTORS = ("loss_factor", "discriminator_slope", "generator_jacobian", "effective_share")
-SCORE = {"value": 12.34, "low": 11.0, "high": 13.5, "floor": {"value": 1.2, "low": 1.1, "high": 1.3}}
-METRICS: dict[str, Any] = {
-    "images_seen": 3840,
-    "samples": 1000,
-    "real": 900,
-    "judge": {"data": "digits", "accuracy": 0.97, "hash": "abc"},
-    "scores": {"frechet": {"title": "Frechet distance", "better": "lower", "unit": "", **SCORE}},
-    "classes": {
-        "names": ["zero", "one"],
-        "counts": [600, 400],
-        "expected": [500.0, 500.0],
-        "chi_square": 40.0,
-        "degrees": 1,
-        "p_value": 2.5e-10,
-        "floor_chi_square": 0.9,
-    },
-    "modes": {"found": 2, "of": 2},
-    "notes": ["few images"],
-}
-DIAGNOSIS: dict[str, Any] = {
-    "verdict": "saturated",
-    "is_ill": True,
-    "images_seen": 3840,
-    "since_images": 1920,
-    "evidence": ["the loss factor fell below 1 %"],
-    "remedy": "use the non-saturating loss",
-    "signs": [{"name": "saturation", "since_images": 1920, "text": "factor 0.001"}],
-    "notes": [],
-}
+SCORE = ScoreBesideFloor(
+    title="Frechet distance",
+    value=12.34,
+    low=11.0,
+    high=13.5,
+    floor=ScoreInterval(value=1.2, low=1.1, high=1.3),
+    better="lower",
+    unit="",
+)
+METRICS = Evaluation(
+    settings=EvaluationSettings(run=Path("run")),
+    images_seen=3840,
+    samples=1000,
+    real=900,
+    held_out="digits[64:]",
+    judge=JudgeRecord(data="digits", accuracy=0.97, hash="abc"),
+    scores={"frechet": SCORE},
+    classes=ClassHistogram(
+        names=["zero", "one"],
+        counts=[600, 400],
+        expected=[500.0, 500.0],
+        chi_square=40.0,
+        degrees=1,
+        p_value=2.5e-10,
+        floor_chi_square=0.9,
+    ),
+    modes=FoundModes(found=2, of=2),
+    notes=["few images"],
+)
+DIAGNOSIS = DiagnosisResult(
+    settings=DiagnosisSettings(run=Path("run")),
+    verdict="saturated",
+    is_ill=True,
+    images_seen=3840,
+    since_images=1920,
+    evidence=["the loss factor fell below 1 %"],
+    remedy="use the non-saturating loss",
+    signs=[SignRecord(name="saturation", since_images=1920, until_images=3840, text="factor 0.001")],
+    notes=[],
+)
 
 
 def gan_rows(count: int = 10, *, is_old: bool = False, **changes: float | None) -> list[Row]:

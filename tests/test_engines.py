@@ -2,10 +2,17 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import dask
 import pytest
+import ray
+from distributed import LocalCluster
+from joblib import cpu_count
 
 from genprior.engines import EngineSettings, worked_off
 from genprior.errors import GenpriorError
@@ -17,11 +24,18 @@ def square(number: int) -> int:
     return number * number
 
 
-def whose(number: int) -> tuple[int, int]:
+def whose(folder: Path) -> tuple[int, int]:
+    """This process and its threads, as soon as two processes are in the same place; or after a while."""
     import torch
 
-    time.sleep(0.05)
+    (folder / str(os.getpid())).touch()
+    wait_until(lambda: len(list(folder.iterdir())) == 2)
     return os.getpid(), torch.get_num_threads()
+
+
+def asleep(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(300)
 
 
 def faulty(number: int) -> int:
@@ -34,6 +48,11 @@ def dying(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
 
 
 def alive(process: int) -> bool:
@@ -57,11 +76,15 @@ def test_every_piece_is_done_once(jobs: int) -> None:
     assert sorted(found) == [square(i) for i in range(7)]
 
 
-def test_one_job_works_here_and_two_elsewhere_with_their_share_of_threads() -> None:
-    assert {process for process, _ in worked_off(whose, range(2), EngineSettings())} == {os.getpid()}
-    elsewhere = list(worked_off(whose, range(8), TWO))
+def test_one_job_works_here(tmp_path: Path) -> None:
+    (tmp_path / "another").touch()
+    assert {process for process, _ in worked_off(whose, [tmp_path], EngineSettings())} == {os.getpid()}
+
+
+def test_two_jobs_work_elsewhere_with_their_share_of_threads(tmp_path: Path) -> None:
+    elsewhere = list(worked_off(whose, [tmp_path] * 4, TWO))
     assert len({process for process, _ in elsewhere} - {os.getpid()}) == 2
-    assert {threads for _, threads in elsewhere} == {max(1, (os.cpu_count() or 1) // 2)}
+    assert {threads for _, threads in elsewhere} == {max(1, cpu_count() // 2)}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -76,3 +99,70 @@ def test_a_killed_worker_is_told_and_the_next_call_works() -> None:
         list(worked_off(dying, range(6), TWO))
     assert raised.value.argument == "jobs"
     assert sorted(worked_off(square, range(3), TWO)) == [0, 1, 4]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_process_that_wants_them(tmp_path: Path, kind: signal.Signals) -> None:
+    code = (
+        f"from test_engines import *\nlist(worked_off(asleep, [Path({str(tmp_path)!r})] * 4, EngineSettings(jobs=2)))"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    errors = (tmp_path.parent / f"errors-{kind}").open("w")
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, stderr=errors)
+    try:
+        assert wait_until(lambda: len(list(tmp_path.iterdir())) == 2, 60)
+        workers = [int(path.name) for path in tmp_path.iterdir()]
+        process.send_signal(kind)
+        process.wait(20)
+        assert wait_until(lambda: not any(map(alive, workers)))
+    finally:
+        process.kill()
+        errors.close()
+
+
+def test_a_closed_generator_stops_its_workers(tmp_path: Path) -> None:
+    found = worked_off(nap, [0.0, 300.0, 300.0], TWO)
+    assert next(found) == 0.0
+    began = time.monotonic()
+    found.close()
+    assert time.monotonic() - began < 20
+    assert list(worked_off(square, [3], TWO)) == [9]
+
+
+@pytest.mark.parametrize(("engine", "module"), [("dask", "distributed"), ("ray", "ray")])
+def test_an_engine_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, engine: str, module: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(GenpriorError, match=rf"pip install 'genprior\[{engine}\]'") as raised:
+        list(worked_off(square, [1], EngineSettings(engine=engine)))
+    assert raised.value.argument == "engine"
+
+
+def test_an_address_where_nobody_is_is_told() -> None:
+    dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    with pytest.raises(GenpriorError, match="cannot be reached") as raised:
+        list(worked_off(square, [1], EngineSettings(engine="dask", scheduler="tcp://127.0.0.1:1")))
+    assert raised.value.argument == "scheduler"
+
+
+def test_work_that_kills_every_worker_of_a_cluster_is_told() -> None:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+        engine = EngineSettings(engine="dask", scheduler=cluster.scheduler_address)
+        assert sorted(worked_off(square, range(4), engine)) == [0, 1, 4, 9]
+        with pytest.raises(GenpriorError, match="images: is no good"):
+            list(worked_off(faulty, range(6), engine))
+        with pytest.raises(GenpriorError, match=r"a worker ended unexpectedly \(KilledWorker\)") as raised:
+            list(worked_off(dying, range(3, 4), engine))
+        assert raised.value.argument == "jobs"
+
+
+def test_ray_tells_errors_and_deaths_and_leaves_a_cluster_of_the_user() -> None:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        engine = EngineSettings(engine="ray", jobs=2)
+        with pytest.raises(GenpriorError, match="images: is no good"):
+            list(worked_off(faulty, range(6), engine))
+        with pytest.raises(GenpriorError, match=r"a worker ended unexpectedly \(ActorDiedError\)"):
+            list(worked_off(dying, range(6), engine))
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()

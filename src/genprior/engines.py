@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class EngineSettings(Settings):
 ALL = EngineSettings(jobs=0)
 
 
-def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSettings) -> Iterator[R]:
+def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSettings) -> Generator[R, None, None]:
     """Yields `function(item)` of all items, in the order in which they are done.
 
     Interrupting or closing it stops the workers of this machine at once; a cluster drops what it has not begun.
@@ -80,7 +80,8 @@ def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSet
             delayed(_Guarded(function, opened.threads, opened.are_children))(item) for item in items
         )
         try:
-            yield from outcomes
+            for outcome in outcomes:  # noqa: UP028 - "yield from" would close joblib's generator first, with a warning
+                yield outcome
         except opened.deaths as error:
             raise GenpriorError(
                 f"a worker ended unexpectedly ({type(error).__name__}), or had too little memory; what is finished is "

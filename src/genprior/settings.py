@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from genprior.errors import GenpriorError, suggestion
@@ -19,9 +19,19 @@ M = TypeVar("M", bound="Model")
 
 
 class Model(BaseModel):
-    """A frozen table that refuses unknown keys; as JSON, a number that is not finite is null."""
+    """A frozen table that refuses unknown keys; as JSON, a number that is not finite is null.
+
+    Computed fields are stored for those who read the file, and computed anew where it is read back.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_computed(cls, values: Any) -> Any:  # noqa: ANN401 - whatever a model is made from
+        if not isinstance(values, dict) or not cls.model_computed_fields:
+            return values
+        return {name: value for name, value in values.items() if name not in cls.model_computed_fields}
 
 
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]

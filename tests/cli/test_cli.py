@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genprior.cli.common import stop_on_signal
+from genprior.cli.console import stop_on_signal
 from genprior.runs.run_folder import Run, create_run, open_run
 from genprior.runs.step_log import read_rows
 from genprior.seeding import derived_generator

@@ -5,14 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
-from genprior.diagnosis.angles import Agreement
-from genprior.diagnosis.inner_problem import Descended, InnerMoment
-from genprior.diagnosis.outer_problem import Opposed, OuterMoment, Told
-from genprior.plotting import collapse_figures
-from genprior.plotting.collapse_figures import write_angle, write_inner, write_outer
 from small import points_config
 from tiny_run import make_tiny_run
 
@@ -55,8 +49,8 @@ def test_a_probe_tells_three_things_and_draws_them(genprior: Command) -> None:
 
 BAD: dict[str, tuple[list[str], str]] = {
     "no run": (["nowhere"], "RUN: nowhere is not a run"),
-    "ages": (["run", "--ages", "0"], "--ages: expected at least 1, got 0"),
-    "steps": (["run", "--steps", "0"], "--steps: expected at least 1, got 0"),
+    "ages": (["run", "--ages", "0"], "--ages: input should be greater than or equal to 1, got 0"),
+    "steps": (["run", "--steps", "0"], "--steps: input should be greater than or equal to 1, got 0"),
     "a word": (["run", "--steps", "many"], "Invalid value for '--steps'"),
     "loss": (["run", "--loss", "hinges"], "--loss: unknown loss 'hinges', did you mean 'hinge'?"),
     "judge": (["run", "--judge", "nothing", "--steps", "1"], "--judge: unknown data set"),
@@ -68,28 +62,6 @@ def test_bad_input_is_one_line(genprior: Command, case: str) -> None:
     make_tiny_run(Path("run"))
     words, expected = BAD[case]
     text = genprior("probe", "collapse", *words, code=2)
-    assert expected in text.splitlines()[-1]
+    assert expected in text
+    assert len(text.splitlines()) == 1
     assert not Path("run/probe-collapse.json").exists()
-
-
-@pytest.mark.parametrize(("count", "value"), [(1, 0.5), (2, float("nan"))])
-def test_any_number_of_ages_and_what_is_not_finite_can_be_drawn(tmp_path: Path, count: int, value: float) -> None:
-    inner = Descended(0, value, value, [InnerMoment(0, 8, 1.0, value), InnerMoment(5, None, value, value)])
-    told = {"width 1": Told(value, value, 0.1), "width 2": Told(0.5, -1.4, 0.1), "again": Told(0.5, -1.4, 0.1)}
-    agreement = {"width 1": Agreement(value, value), "again": Agreement(0.9, 0.9)}
-    outer = Opposed(0, "width 2", [OuterMoment(step, told, agreement) for step in (0, 5)])
-    for write, found in ((write_inner, [inner] * count), (write_angle, [outer] * count)):
-        write(found, tmp_path / "new" / "figure.png")
-        assert (tmp_path / "new" / "figure.png").stat().st_size > 5000
-    write_outer(outer, tmp_path / "outer.png")
-    assert (tmp_path / "outer.png").stat().st_size > 5000
-
-
-def test_no_legend_lies_on_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(collapse_figures, "_save", lambda figure, path: drawn.append(figure))
-    inner = Descended(0, 0.0, 1.0, [InnerMoment(0, 8, 1.0, 0.0), InnerMoment(5, 1, 0.1, 2.0)])
-    write_inner([inner] * 2, tmp_path / "inner.png")
-    assert not [axis for axis in drawn[0].axes if axis.get_legend()]
-    texts = {each.get_text() for each in drawn[0].legends[0].get_texts()}
-    assert {"variance over that of real images", "modes, over those of the first step", "fakes, mean"} <= texts

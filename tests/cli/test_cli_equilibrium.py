@@ -4,26 +4,14 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
-from genprior.diagnosis.duality import Moment, Response, cross_entropy_terms
-from genprior.plotting.equilibrium_figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    TEAL,
-    Curve,
-    EquilibriumPicture,
-    _draw_accuracy,
-    _draw_adversaries,
-    write_equilibrium,
-)
-from genprior.probes.equilibrium_found import Found, title
-from genprior.probes.equilibrium_probe import EquilibriumProbe
+from genprior.diagnosis.equilibrium_numbers import Bound, GameValue, Response, ResponseMoment
+from genprior.diagnosis.equilibrium_verdict import LEVEL
+from genprior.probes import equilibrium_probe
+from genprior.probes.equilibrium_found import EquilibriumResult, EquilibriumSettings, title
+from genprior.progress import Stage
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run
 from small import points_config
@@ -31,14 +19,6 @@ from tiny_run import make_tiny_run
 
 Command = Callable[..., str]
 QUICK = ["--steps", 3, "--threads", 1]
-
-
-def _count(path: Path, colour: str) -> int:
-    """Pixels of about that colour."""
-    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
-    return int((np.abs(pixels - wanted).max(axis=2) < 30).sum())
 
 
 def test_it_tells_a_verdict_and_writes_numbers_and_a_figure(genprior: Command) -> None:
@@ -50,8 +30,9 @@ def test_it_tells_a_verdict_and_writes_numbers_and_a_figure(genprior: Command) -
     assert "the duality gap is" in text.lower()
     assert "Path angle: cosine" in text
     assert "numbers: run/probe-equilibrium.json" in text
-    for colour in (BLUE, ORANGE):
-        assert _count(Path("run/figures/probe-equilibrium.png"), colour) > 500
+    assert "figure: run/figures/probe-equilibrium.png" in text
+    with Image.open("run/figures/probe-equilibrium.png") as picture:
+        assert min(picture.size) > 300
 
 
 def test_the_same_command_gives_the_same_numbers_and_overwrites_only_when_asked(genprior: Command) -> None:
@@ -60,47 +41,62 @@ def test_the_same_command_gives_the_same_numbers_and_overwrites_only_when_asked(
     genprior(*words)
     first = Path("run/probe-equilibrium.json").read_bytes()
     assert "exists; replace it with --overwrite" in genprior(*words, code=2)
-    genprior(*words, "--overwrite", "--age", 0)  # the default: the only age before the end
+    genprior(*words, "--overwrite")
     assert Path("run/probe-equilibrium.json").read_bytes() == first
 
 
-def test_an_interrupted_command_leaves_no_figure_of_other_numbers(
-    genprior: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_command_is_resumed(genprior: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     make_tiny_run(Path("run"))
     words = ["probe", "equilibrium", "run", *QUICK]
     genprior(*words)
+    whole = Path("run/probe-equilibrium.json").read_bytes()
+    assert Path("run/figures/probe-equilibrium.png").exists()
 
-    def stopped(self: EquilibriumProbe) -> Iterator[tuple[float, str]]:
+    def stopped(*_: object) -> Iterator[Stage]:
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(EquilibriumProbe, "_respond_down", stopped)
-    genprior(*words, "--overwrite", code=130)
+    with monkeypatch.context() as patched:
+        patched.setitem(equilibrium_probe.PARTS, "best_generator", stopped)
+        genprior(*words, "--overwrite", code=130)
     saved = json.loads(Path("run/probe-equilibrium.json").read_text())
-    assert saved["complete"] is False
+    assert saved["is_complete"] is False
     assert saved["verdict"] is None
     assert not Path("run/figures/probe-equilibrium.png").exists()
+    genprior(*words)
+    assert Path("run/probe-equilibrium.json").read_bytes() == whole
 
 
 def test_the_title_has_the_name_of_the_run_and_no_path(tmp_path: Path) -> None:
-    up, down = (Response(rises, [_moment(0), _moment(100)]) for rises in (True, False))
-    found = Found(up=up, down=down, at_once=4, finished=["D'", "G'"])
-    lines = title(found, "r1-0").splitlines()
+    nothing = GameValue(value=LEVEL, standard_error=0.0)
+    moments = [ResponseMoment(step=step, fit=nothing, validation=nothing, judged=nothing) for step in (0, 100)]
+    up, down = (Response(rises=rises, moments=moments, late_noise=0.0) for rises in (True, False))
+    gap = Bound(value=0.0, standard_error=0.0, ahead=0.0)
+    found = EquilibriumResult(
+        settings=EquilibriumSettings(run=tmp_path / "r1-0"),
+        images_seen=100,
+        earlier=None,
+        adam={},
+        held_out="others",
+        judged_images=10,
+        images_at_once=4,
+        verdict_not_known=None,
+        path_not_known=None,
+        best_discriminator=up,
+        best_generator=down,
+        duality_gap=gap,
+        played_duality_gap=gap,
+    )
+    lines = title(found).splitlines()
     assert lines[0] == "r1-0: close to equilibrium"
     assert lines[1] == (
         "duality gap of V 0.000 or more, Jensen-Shannon divergence of sets of 4 images 0.000 nats or more"
     )
 
 
-def _moment(step: int) -> Moment:
-    terms = cross_entropy_terms(torch.zeros(2), torch.zeros(2))
-    return Moment(step, terms, terms, terms)
-
-
 BAD: dict[str, tuple[list[str], str]] = {
     "no run": (["nowhere"], "RUN: nowhere is not a run"),
-    "steps": (["run", "--steps", "0"], "--steps: expected at least 1, got 0"),
+    "steps": (["run", "--steps", "0"], "--steps: input should be greater than or equal to 1, got 0"),
     "age": (["run", "--age", "5"], "--age: expected an age kept before the last checkpoint (0), got 5"),
     "a word": (["run", "--steps", "many"], "Invalid value for '--steps'"),
 }
@@ -116,43 +112,10 @@ def test_bad_input_is_one_line(genprior: Command, case: str) -> None:
     assert not Path("run/probe-equilibrium.json").exists()
 
 
-CURVE = Curve([0, 1, 2], [-1.4, -1.2, -1.0], [-1.4, -1.1, -0.9], 2)
-
-
-@pytest.mark.parametrize("paying", [None, CURVE])
-@pytest.mark.parametrize("cosines", [[], [-0.1, 0.2]])
-def test_the_figure_shows_what_is_known(tmp_path: Path, paying: Curve | None, cosines: list[float]) -> None:
-    alphas = [0.0, 1.1][: len(cosines)]
-    shares = {"training": 0.6, "fakes": 0.6}
-    path = tmp_path / "new" / "figure.png"
-    picture = EquilibriumPicture("close", CURVE, CURVE, paying, -1.386, alphas, cosines, "no age", shares, shares)
-    write_equilibrium(picture, path)
-    assert _count(path, BLUE) > 1000
-    assert (_count(path, TEAL) > 100) is (paying is not None)
-
-
-def test_a_share_of_nothing_can_be_read_beside_its_bar() -> None:
-    axis = Figure().subplots()
-    shares = {"training": 0.0, "fakes": 0.9}
-    _draw_accuracy(
-        axis, EquilibriumPicture("", CURVE, None, None, -1.386, [], [], None, shares, dict.fromkeys(shares, 0.01))
-    )
-    colours = {text.get_text(): text.get_color() for text in axis.texts}
-    assert colours == {"0.0 %": GREY, "90.0 %": "white"}
-
-
-def test_each_adversary_has_a_circle_at_what_is_reported() -> None:
-    axis = Figure().subplots()
-    shares = {"fakes": 0.9}
-    _draw_adversaries(axis, EquilibriumPicture("", CURVE, CURVE, CURVE, -1.386, [], [], None, shares, shares))
-    circles = [line.get_color() for line in axis.lines if line.get_marker() == "o"]
-    assert circles == [BLUE, ORANGE, TEAL]
-
-
 def test_a_loss_without_a_scale_has_a_figure_without_generators(genprior: Command) -> None:
     prepared = new_run(Path("critic"), points_config(loss="wasserstein", penalty=["wgan-gp"]))
     for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass
     text = genprior("probe", "equilibrium", "critic", *QUICK)
     assert "Verdict: not known (the loss wasserstein leaves the scale of D's logits open" in text
-    assert _count(Path("critic/figures/probe-equilibrium.png"), BLUE) > 500
+    assert Path("critic/figures/probe-equilibrium.png").stat().st_size > 5000

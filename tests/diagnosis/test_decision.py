@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from genprior.diagnosis.episodes import Episode
-from genprior.diagnosis.health_verdict import HEALTHY, VERDICTS, Sampled, decide, diversity
+from genprior.diagnosis.health_verdict import HEALTHY, VERDICTS, Episode, Sampled, decide, diversity
 from genprior.diagnosis.signs import SIGNS
 
 WELL = Sampled(0.9, (10, 10), 1.0, 0.01)

@@ -9,28 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.duality import (
-    LITTLE,
-    Moment,
-    Response,
+from genprior.diagnosis.equilibrium_measures import (
+    Adversary,
+    GameMoment,
     Terms,
     best_discriminator,
     best_generator,
-    cross_entropy_terms,
-    divergence,
-    duality_gap,
+    equilibrium_of,
 )
-from genprior.diagnosis.equilibrium_verdict import CLOSE, NOT_CLOSE, NOT_KNOWN, Equilibrium
+from genprior.diagnosis.equilibrium_numbers import LITTLE
+from genprior.diagnosis.equilibrium_verdict import CLOSE, NOT_CLOSE, NOT_KNOWN, divergence
 from genprior.diagnosis.gan_game import (
     GANGame,
     Offset,
     best_offset,
+    cross_entropy_terms,
     measured,
     sample_of,
     seen_at_once,
     whole_batches,
 )
 from genprior.errors import GenpriorError
+from genprior.models.mlp import MLPDiscriminator
 from genprior.seeding import initialised
 from genprior.training.optimisation import AdamSettings
 from genprior.training.penalties import r1, r2
@@ -62,20 +62,20 @@ class Quadratic:
     fit = validation = judged
 
 
-def _gap(game: Quadratic, y: float, x: float, steps: int = 200) -> Terms:
+def _gap(game: Quadratic, y: float, x: float, steps: int = 200) -> float:
     adam = AdamSettings(0.05, beta1=0.9)
-    up = Response(True, list(best_discriminator(game, Number(y), Number(x), adam, steps)))
-    down = Response(False, list(best_generator(game, Number(y), Number(x), adam, steps)))
-    assert up.has_converged
-    assert down.has_converged
-    return duality_gap(up, down)
+    up = Adversary.of(True, list(best_discriminator(game, Number(y), Number(x), adam, steps)))
+    down = Adversary.of(False, list(best_generator(game, Number(y), Number(x), adam, steps)))
+    assert up.response.converged
+    assert down.response.converged
+    return equilibrium_of(up, down).gap.value
 
 
 @pytest.mark.parametrize(("a", "b", "c"), [(1.0, 1.0, 1.0), (0.5, -1.0, 2.0), (2.0, 0.0, 1.0)])
 @pytest.mark.parametrize(("x", "y"), [(1.0, 0.5), (-0.5, 1.0), (0.0, 0.0)])
 def test_the_gap_of_a_quadratic_game_is_its_closed_form(a: float, b: float, c: float, x: float, y: float) -> None:
     expected = (a / 2 + b**2 / (2 * c)) * x**2 + (c / 2 + b**2 / (2 * a)) * y**2
-    assert _gap(Quadratic(a, b, c), y, x).value == pytest.approx(expected, abs=2e-3)
+    assert _gap(Quadratic(a, b, c), y, x) == pytest.approx(expected, abs=2e-3)
 
 
 def test_neither_player_is_changed() -> None:
@@ -136,7 +136,7 @@ def _divergence_by_quadrature(shift: float) -> float:
 def test_the_best_discriminator_of_two_gaussians_shows_their_divergence(shift: float) -> None:
     generator = Shifted(shift)
     moments = list(best_discriminator(_game(generator), _linear_discriminator(), generator, AdamSettings(0.05), 150))
-    found = Response(True, moments).best.judged
+    found = Adversary.of(True, moments).response
     assert moments[0].judged.value == pytest.approx(-LOG_4)
     assert found.standard_error < 0.01
     expected = _divergence_by_quadrature(shift)
@@ -147,10 +147,10 @@ def test_the_best_discriminator_of_two_gaussians_shows_their_divergence(shift: f
 def test_fakes_that_are_the_data_have_no_gap() -> None:
     generator, discriminator = Shifted(0.0), _linear_discriminator()
     game = _game(generator)
-    up = Response(True, list(best_discriminator(game, discriminator, generator, AdamSettings(0.001), 100)))
-    down = Response(False, list(best_generator(game, discriminator, generator, AdamSettings(0.001), 100)))
-    found = Equilibrium(up, down)
-    assert -up.moments[0].judged.value == pytest.approx(1.3863, abs=1e-4)
+    up = Adversary.of(True, list(best_discriminator(game, discriminator, generator, AdamSettings(0.001), 100)))
+    down = Adversary.of(False, list(best_generator(game, discriminator, generator, AdamSettings(0.001), 100)))
+    found = equilibrium_of(up, down)
+    assert -up.first.value == pytest.approx(1.3863, abs=1e-4)
     assert found.gap.value == pytest.approx(0, abs=2e-3)
     assert found.divergence.value == pytest.approx(0, abs=1e-3)
     assert found.verdict == CLOSE
@@ -179,30 +179,30 @@ def test_samples_hold_whole_batches_of_images_that_are_drawn_by_chance() -> None
 # Choice of the best step, and convergence.
 
 
-def _moment(step: int, validation: float, judged: float, count: int = 2, fit: float | None = None) -> Moment:
+def _moment(step: int, validation: float, judged: float, count: int = 2, fit: float | None = None) -> GameMoment:
     def terms(value: float) -> Terms:
         return Terms(torch.full((count,), float(value)), torch.zeros(count))
 
-    return Moment(step, terms(validation if fit is None else fit), terms(validation), terms(judged))
+    return GameMoment(step, terms(validation if fit is None else fit), terms(validation), terms(judged))
 
 
 def _response(
     values: list[float], rises: bool = True, judged: list[float] | None = None, fit: list[float] | None = None
-) -> Response:
+) -> Adversary:
     rows = zip(values, judged or values, fit or values, strict=True)
-    return Response(rises, [_moment(100 * step, *row[:2], fit=row[2]) for step, row in enumerate(rows)])
+    return Adversary.of(rises, [_moment(100 * step, *row[:2], fit=row[2]) for step, row in enumerate(rows)])
 
 
 def test_the_best_step_is_chosen_without_looking_at_judged_samples() -> None:
-    found = _response([0.0, 2.0, 1.0], judged=[5.0, 3.0, 9.0])
-    assert found.best.step == 100
-    assert found.best.judged.value == 3.0
-    assert _response([0.0, 2.0, -1.0], rises=False).best.step == 200
+    found = _response([0.0, 2.0, 1.0], judged=[5.0, 3.0, 9.0]).response
+    assert found.best_step == 100
+    assert found.value == 3.0
+    assert _response([0.0, 2.0, -1.0], rises=False).response.best_step == 200
 
 
 def test_values_that_are_not_finite_are_never_the_best() -> None:
-    assert _response([0.0, math.nan, 1.0, math.inf]).best.step == 200
-    assert _response([0.0, math.nan], rises=False).best.step == 0
+    assert _response([0.0, math.nan, 1.0, math.inf]).response.best_step == 200
+    assert _response([0.0, math.nan], rises=False).response.best_step == 0
 
 
 RISING = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
@@ -221,16 +221,16 @@ SETTLED = [0.0, 2.0, 3.0, 4.0, 5.0, 5.0005]
     ],
 )
 def test_an_adversary_has_converged_once_the_last_fifth_brings_little(values: list[float], expected: bool) -> None:
-    assert _response(values).has_converged is expected
-    assert _response([-value for value in values], rises=False).has_converged is expected
+    assert _response(values).response.converged is expected
+    assert _response([-value for value in values], rises=False).response.converged is expected
 
 
 def test_a_late_gain_within_noise_is_none() -> None:
-    def noisy(step: int, value: float) -> Moment:
+    def noisy(step: int, value: float) -> GameMoment:
         terms = Terms(value + torch.tensor([-0.5, 0.5]) * (-1) ** step, torch.zeros(2))
-        return Moment(step, terms, terms, terms)
+        return GameMoment(step, terms, terms, terms)
 
-    assert Response(True, [noisy(step, 0.1 * step) for step in range(6)]).has_converged
+    assert Adversary.of(True, [noisy(step, 0.1 * step) for step in range(6)]).response.converged
 
 
 def test_terms_have_the_error_of_two_independent_means() -> None:
@@ -266,7 +266,7 @@ LEVEL = -LOG_4
     ],
 )
 def test_the_verdict_follows_from_bounds(up: list[float], down: list[float], expected: str) -> None:
-    found = Equilibrium(_response(up), _response(down, rises=False))
+    found = equilibrium_of(_response(up), _response(down, rises=False))
     assert found.verdict == expected
     assert found.sentences()[0].startswith(f"Verdict: {expected}")
 
@@ -275,8 +275,8 @@ def test_a_penalised_run_is_judged_by_adversaries_that_pay() -> None:
     free = _response([LEVEL, -0.1, -0.1, -0.1, -0.1, -0.1])
     paying = _response([LEVEL - 0.2, LEVEL - 0.1, LEVEL - 0.1, LEVEL - 0.1, LEVEL - 0.1, LEVEL - 0.1])
     down = _response([LEVEL, -2, -2, -2, -2, -2], rises=False)
-    assert Equilibrium(free, down).verdict == NOT_CLOSE
-    found = Equilibrium(free, down, paying)
+    assert equilibrium_of(free, down).verdict == NOT_CLOSE
+    found = equilibrium_of(free, down, paying)
     assert found.verdict == CLOSE
     assert found.gap.value == pytest.approx(1.9)
     assert found.played_gap.value == pytest.approx(LEVEL - 0.1 + 2 + 0.2)  # D' pays 0.1 less than D, or gains it
@@ -381,7 +381,7 @@ def test_an_offset_makes_v_highest_whatever_the_level_of_the_logits(scale: float
 
 
 def test_what_has_not_converged_is_said() -> None:
-    found = Equilibrium(_response([LEVEL, -1.36, -1.34, -1.32, -1.30, -1.24]), _response([LEVEL] * 6, rises=False))
+    found = equilibrium_of(_response([LEVEL, -1.36, -1.34, -1.32, -1.30, -1.24]), _response([LEVEL] * 6, rises=False))
     text = " ".join(found.sentences())
     assert "(the inner problem of D' has not converged: try more --steps)" in text
     assert "it was still rising, the last fifth of the steps brought 0.06" in text
@@ -390,29 +390,29 @@ def test_what_has_not_converged_is_said() -> None:
 
 def test_a_gap_below_zero_is_kept_and_said_to_be_a_failure() -> None:
     up = _response([0.0, 1.0], judged=[LEVEL, -1.6])
-    found = Equilibrium(up, _response([LEVEL, LEVEL], rises=False))
+    found = equilibrium_of(up, _response([LEVEL, LEVEL], rises=False))
     assert found.gap.value == pytest.approx(-1.6 + LOG_4)
     assert "It cannot be below 0: the adversaries are worse than the players" in " ".join(found.sentences())
 
 
 def test_an_adversary_that_was_lost_proves_nothing() -> None:
     lost = _response([LEVEL, -2.0, -3.0])
-    found = Equilibrium(lost, _response([LEVEL] * 3, rises=False))
-    assert lost.has_failed
-    assert not lost.has_converged
+    found = equilibrium_of(lost, _response([LEVEL] * 3, rises=False))
+    assert lost.response.failed
+    assert not lost.response.converged
     assert found.verdict == NOT_KNOWN
     assert "it ended worse than it began on what it learned from: the optimisation failed" in " ".join(
         found.sentences()
     )
     assert "(the optimisation of D' failed)" in found.sentences()[0]
-    assert not _response([LEVEL, LEVEL - 0.01]).has_failed
+    assert not _response([LEVEL, LEVEL - 0.01]).response.failed
 
 
 def test_an_adversary_that_knows_its_images_by_heart_has_not_failed() -> None:
     up = _response([LEVEL, -1.30, -1.29, -1.40, -1.6, -2.0], fit=[LEVEL, -1.2, -1.1, -0.9, -0.7, -0.5])
-    found = Equilibrium(up, _response([LEVEL] * 6, rises=False))
-    assert up.has_overfitted
-    assert not up.has_failed
+    found = equilibrium_of(up, _response([LEVEL] * 6, rises=False))
+    assert up.response.overfitted
+    assert not up.response.failed
     text = " ".join(found.sentences())
     assert "to -1.290 in 200 of 500 steps; from there on it learned its own images by heart" in text
     assert "try more --steps" not in text
@@ -421,20 +421,20 @@ def test_an_adversary_that_knows_its_images_by_heart_has_not_failed() -> None:
 
 def test_a_value_that_still_rises_is_not_close_by_its_share_of_all_gain() -> None:
     up = _response([-2.3, -1.9, -1.5, -1.4, -1.27, -1.22])
-    found = Equilibrium(up, _response([-2.3] * 6, rises=False))
+    found = equilibrium_of(up, _response([-2.3] * 6, rises=False))
     assert found.divergence.ahead == pytest.approx(0.125, abs=1e-5)
     assert found.verdict == NOT_KNOWN
 
 
 def test_a_divergence_is_never_below_that_of_a_discriminator_that_says_nothing() -> None:
-    found = Equilibrium(_response([-1.61] * 6), _response([-1.61] * 6, rises=False))
+    found = equilibrium_of(_response([-1.61] * 6), _response([-1.61] * 6, rises=False))
     assert found.divergence.value == 0
     assert "divergence at 0.000 nats or more" in found.sentences()[-1]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_values_that_are_not_finite_have_sentences_of_their_own(bad: float) -> None:
-    found = Equilibrium(_response([bad] * 3), _response([bad] * 3, rises=False))
+    found = equilibrium_of(_response([bad] * 3), _response([bad] * 3, rises=False))
     text = " ".join(found.sentences())
     assert "Verdict: not known (the value of the game is not finite)." in text
     assert "The divergence is not known: V is not finite." in text
@@ -442,35 +442,35 @@ def test_values_that_are_not_finite_have_sentences_of_their_own(bad: float) -> N
 
 
 def test_the_reason_for_not_close_is_said() -> None:
-    found = Equilibrium(_response([LEVEL] + [-0.5] * 5), _response([LEVEL] * 6, rises=False))
+    found = equilibrium_of(_response([LEVEL] + [-0.5] * 5), _response([LEVEL] * 6, rises=False))
     assert found.sentences()[0] == "Verdict: not close (divergence 0.443 or more, close: below 0.1)."
 
 
 def test_sets_of_images_bound_the_divergence_of_single_ones_on_both_sides() -> None:
     up, down = _response([-1.186] * 6), _response([-1.186] * 6, rises=False)  # 0.1003: not close, if of single images
-    assert Equilibrium(up, down).verdict == NOT_CLOSE
-    packed = Equilibrium(up, down, at_once=4)
+    assert equilibrium_of(up, down).verdict == NOT_CLOSE
+    packed = equilibrium_of(up, down, at_once=4)
     assert packed.verdict == NOT_KNOWN
     assert "D sees 4 images at once" in packed.sentences()[0]
     assert "of sets of 4 images, which D sees at once, at 0.100 nats or more, so that of single images at 0.025" in (
         packed.sentences()[-1].replace("  ", " ")
     )
-    assert Equilibrium(_response([-0.1] * 6), down, at_once=4).verdict == NOT_CLOSE  # 0.643 / 4
+    assert equilibrium_of(_response([-0.1] * 6), down, at_once=4).verdict == NOT_CLOSE  # 0.643 / 4
 
 
 def test_a_verdict_on_images_of_the_run_says_so() -> None:
-    found = Equilibrium(_response([LEVEL] * 6), _response([LEVEL] * 6, rises=False), is_unseen=False)
+    found = equilibrium_of(_response([LEVEL] * 6), _response([LEVEL] * 6, rises=False), is_unseen=False)
     assert found.sentences()[0].endswith("; judged by images that the players were trained on, for none are held out.")
 
 
 def test_few_steps_prove_nothing() -> None:
-    few = [Response(rises, [_moment(0, LEVEL, LEVEL), _moment(99, LEVEL, LEVEL)]) for rises in (True, False)]
-    assert Equilibrium(*few).verdict == NOT_KNOWN
-    assert "(fewer than 100 steps prove nothing: try more --steps)" in Equilibrium(*few).sentences()[0]
+    few = [Adversary.of(rises, [_moment(0, LEVEL, LEVEL), _moment(99, LEVEL, LEVEL)]) for rises in (True, False)]
+    assert equilibrium_of(*few).verdict == NOT_KNOWN
+    assert "(fewer than 100 steps prove nothing: try more --steps)" in equilibrium_of(*few).sentences()[0]
 
 
 def test_without_a_standard_error_nothing_is_known() -> None:
-    one = [Response(rises, [_moment(0, LEVEL, LEVEL, 1), _moment(100, LEVEL, LEVEL, 1)]) for rises in (True, False)]
-    found = Equilibrium(*one)
+    one = [Adversary.of(rises, [_moment(0, LEVEL, LEVEL, 1), _moment(100, LEVEL, LEVEL, 1)]) for rises in (True, False)]
+    found = equilibrium_of(*one)
     assert found.verdict == NOT_KNOWN
     assert "within chance" in found.sentences()[0]

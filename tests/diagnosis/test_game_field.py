@@ -1,26 +1,24 @@
-"""The field of a game: eigenvalues in closed form, path angles of a rotation and of a potential, noise of gradients."""
+"""The field of a game: gradients of each player, path angles of a rotation and of a potential, noise of gradients."""
 
-import cmath
 import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from genprior.diagnosis.game_field import (
+from genprior.diagnosis.equilibrium_measures import (
     ALPHAS,
     Losses,
-    PathAngle,
-    adversarial_losses,
-    flow_eigenvalues,
     gradient_norms,
     path_angle,
     vector_field,
 )
-from genprior.models.mlp import MLPDiscriminator, MLPGenerator
+from genprior.diagnosis.equilibrium_numbers import PathAngle
+from genprior.diagnosis.gan_game import adversarial_losses
+from genprior.models.mlp import Discriminator, Generator
+from genprior.progress import result_of
 from genprior.seeding import initialised
 from genprior.training.losses import LOSSES, hinge, non_saturating, saturating
-from genprior.training.penalties import SlopePenalty, r1
 
 Pair = tuple[nn.Module, nn.Module]
 
@@ -49,42 +47,10 @@ class Place(nn.Module):
         return self.theta.expand(len(z), 1, 1, 1)
 
 
-def _dirac(name: str, *penalties: SlopePenalty) -> Losses:
-    zeros = torch.zeros(2, 1, 1, 1, dtype=torch.float64)
-    return adversarial_losses(LOSSES[name](), zeros, zeros[:, :, 0, 0], penalties)
-
-
-def _close_to(found: Tensor, expected: list[complex]) -> bool:
-    key = lambda value: (round(value.real, 6), value.imag)  # noqa: E731
-    pairs = zip(sorted(found.tolist(), key=key), sorted(expected, key=key), strict=True)
-    return all(abs(a - b) < 1e-7 for a, b in pairs)
-
-
-@pytest.mark.parametrize("name", ["saturating", "non-saturating"])
-def test_the_dirac_gan_turns_without_end(name: str) -> None:
-    assert _close_to(flow_eigenvalues(_dirac(name), Line(0.0), Place(0.0)), [0.5j, -0.5j])
-
-
-@pytest.mark.parametrize("gamma", [0.3, 1.0, 2.0])
-@pytest.mark.parametrize("every", [1, 8])
-def test_r1_draws_the_dirac_gan_to_its_equilibrium(gamma: float, every: int) -> None:
-    root = cmath.sqrt(gamma**2 / 4 - 1 / 4)
-    found = flow_eigenvalues(_dirac("saturating", r1(gamma, every)), Line(0.0), Place(0.0))
-    if gamma == 1:  # a double root, which rounding splits by the root of its size
-        assert found.tolist() == pytest.approx([-0.5, -0.5], abs=1e-6)
-    else:
-        assert _close_to(found, [-gamma / 2 + root, -gamma / 2 - root])
-
-
-def test_the_largest_real_part_stands_first() -> None:
-    found = flow_eigenvalues(_dirac("saturating", r1(2.0)), Line(0.0), Place(0.0))
-    assert found[0].real > found[1].real
-
-
 @pytest.mark.parametrize("name", ["non-saturating", "hinge", "least-squares"])
 def test_each_player_has_the_gradient_of_its_own_loss(name: str) -> None:
-    discriminator = initialised(lambda: MLPDiscriminator((2, 1, 1), 4, 1), 0)
-    generator = initialised(lambda: MLPGenerator((2, 1, 1), 2, 4, 1), 1)
+    discriminator = initialised(lambda: Discriminator((2, 1, 1), 4, 1), 0)
+    generator = initialised(lambda: Generator((2, 1, 1), 2, 4, 1), 1)
     real, z = torch.randn(6, 2, 1, 1), torch.randn(6, 2)
     loss = LOSSES[name]()
     found = vector_field(adversarial_losses(loss, real, z), discriminator, generator)
@@ -98,8 +64,7 @@ def test_each_player_has_the_gradient_of_its_own_loss(name: str) -> None:
 
 
 def _walk(losses: Losses, earlier: Pair, later: Pair) -> PathAngle:
-    *_, last = path_angle(losses, earlier, later)
-    return last
+    return result_of(path_angle(losses, earlier, later))
 
 
 def _rotation(first: nn.Module, second: nn.Module) -> tuple[Tensor, Tensor]:
@@ -137,11 +102,10 @@ def test_the_path_angle_of_a_potential_changes_its_sign_at_the_end() -> None:
     assert found.norms[0] == pytest.approx(1.1 * found.length)
 
 
-def test_a_path_is_known_place_by_place_and_players_stay_as_they_are() -> None:
+def test_a_path_is_measured_place_by_place_and_players_stay_as_they_are() -> None:
     pair = Line(3.0), Place(-1.0)
-    found = list(path_angle(_potential, (Line(0.0), Place(4.0)), pair))
-    assert [len(each.cosines) for each in found] == list(range(1, len(ALPHAS) + 1))
-    assert [each.is_whole for each in found] == [False] * (len(ALPHAS) - 1) + [True]
+    stages = list(path_angle(_potential, (Line(0.0), Place(4.0)), pair))
+    assert [stage.fraction for stage in stages] == [place / len(ALPHAS) for place in range(1, len(ALPHAS) + 1)]
     assert [pair[0].psi.item(), pair[1].theta.item()] == [3.0, -1.0]
     assert pair[0].psi.grad is None
 

@@ -7,14 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data.toy import ring_centres
-from genprior.diagnosis.inner_problem import (
-    Descended,
-    InnerMoment,
-    descend,
-    evenly,
-    logits_of_real,
-)
-from genprior.diagnosis.latents import draw_latents
+from genprior.diagnosis.minmax_problems import descend, evenly, logits_of_real
+from genprior.diagnosis.one_player import Descended, InnerMoment
+from genprior.diagnosis.retraining import LoneTraining, draw_latents
 from genprior.evaluation.mode_counts import near_centres
 from genprior.models import dcgan, mlp
 from genprior.seeding import initialised
@@ -60,9 +55,9 @@ def _modes(x: Tensor) -> int:
 
 
 def _moments(generator: nn.Module, discriminator: nn.Module, steps: int = 200, **changes: object) -> list[InnerMoment]:
-    settings = {"adam": AdamSettings(0.05), "steps": steps, "batch_size": 24, "samples": 120, "count_modes": _modes}
-    loss = changes.pop("loss", non_saturating())
-    return list(descend(generator, discriminator, loss, RING, **{**settings, **changes}))
+    training = LoneTraining(changes.pop("adam", AdamSettings(0.05)), steps, 24, changes.pop("seed", 0))
+    settings = {"loss": non_saturating(), "samples": 120, "count_modes": _modes, **changes}
+    return list(descend(generator, discriminator, real=RING, training=training, **settings))
 
 
 @pytest.mark.parametrize("loss", [saturating(), non_saturating()])
@@ -86,8 +81,7 @@ def test_the_best_image_of_a_linear_discriminator_is_found() -> None:
     generator = initialised(lambda: mlp.MLPGenerator((1, 8, 8), 4, 16, 1), 0)
     linear = initialised(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0)), 0)
     real = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    adam = AdamSettings(0.05)
-    *_, last = descend(generator, linear, non_saturating(), real, adam=adam, steps=100, batch_size=24, samples=24)
+    *_, last = descend(generator, linear, non_saturating(), real, LoneTraining(AdamSettings(0.05), 100, 24), samples=24)
     largest = float((linear[1].weight.clamp_min(0).sum() + linear[1].bias).detach())
     assert last.fake_logit == pytest.approx(largest, rel=0.05)
     assert last.diversity < 0.05
@@ -98,7 +92,7 @@ def test_both_players_stay_as_they_were() -> None:
     discriminator = initialised(lambda: dcgan.dcgan_discriminator((1, 8, 8), 4), 0)
     before = [{k: v.clone() for k, v in each.state_dict().items()} for each in (generator, discriminator)]
     real = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    list(descend(generator, discriminator, saturating(), real, adam=AdamSettings(0.1), steps=3, batch_size=4))
+    list(descend(generator, discriminator, saturating(), real, LoneTraining(AdamSettings(0.1), 3, 4)))
     for network, state in zip((generator, discriminator), before, strict=True):
         assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
         assert all(weight.requires_grad and weight.grad is None for weight in network.parameters())
@@ -156,7 +150,8 @@ def test_a_constant_added_to_all_logits_changes_nothing_where_only_differences_c
 
     def met(discriminator: nn.Module) -> Descended:
         moments = _moments(Plane(), discriminator, 20, loss=LOSSES[name]())
-        return Descended(0, *logits_of_real(discriminator, RING), moments)
+        mean, best = logits_of_real(discriminator, RING)
+        return Descended(images_seen=0, real_logit=mean, best_real_logit=best, moments=moments)
 
     one, other = met(Bowl()), met(Raised())
     assert other.best_real_logit - other.real_logit == pytest.approx(one.best_real_logit - one.real_logit, abs=1e-5)
@@ -175,9 +170,11 @@ def test_rows_are_spread_evenly(count: int, expected: list[int]) -> None:
 
 
 def _descended(*moments: tuple[int | None, float]) -> Descended:
-    return Descended(
-        7, 0.0, 2.0, [InnerMoment(i, modes, spread, float(i)) for i, (modes, spread) in enumerate(moments)]
-    )
+    steps = [
+        InnerMoment(step=i, modes=modes, diversity=spread, fake_logit=float(i))
+        for i, (modes, spread) in enumerate(moments)
+    ]
+    return Descended(images_seen=7, real_logit=0.0, best_real_logit=2.0, moments=steps)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +195,7 @@ def test_collapse_needs_images_alike_and_half_of_the_modes_gone(
     moments: list[tuple[int | None, float]], collapsed: bool, halved_at: int | None
 ) -> None:
     found = _descended(*moments)
-    assert (found.is_collapsed, found.halved_at) == (collapsed, halved_at)
+    assert (found.collapsed, found.half_of_modes_gone_at) == (collapsed, halved_at)
 
 
 def test_images_alike_from_the_start_tell_nothing() -> None:

@@ -9,15 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data import load_data
-from genprior.diagnosis.retraining import (
-    COMPARED,
-    Moment,
-    decades_fallen,
-    gradient_norm,
-    measured_steps,
-    moment,
-    retrain,
-)
+from genprior.diagnosis.one_player import RetrainingMoment, decades_fallen
+from genprior.diagnosis.retraining import COMPARED, LoneTraining, gradient_norm, measured_steps, moment, retrain
 from genprior.models import dcgan
 from genprior.models.players import Players
 from genprior.seeding import initialised
@@ -30,9 +23,9 @@ def _players(seed: int = 0) -> Players:
     return initialised(lambda: Players(dcgan.DCGANGenerator(SHAPE, 5, 4), dcgan.dcgan_discriminator(SHAPE, 4)), seed)
 
 
-def _retrained(players: Players, steps: int = 6, seed: int = 0, rate: float = 0.002) -> list[Moment]:
-    settings = {"adam": AdamSettings(rate), "steps": steps, "batch_size": 8, "latents": 16, "seed": seed}
-    return list(retrain(players.generator, players.discriminator, load_data("digits[:64]", size=8), **settings))
+def _retrained(players: Players, steps: int = 6, seed: int = 0, rate: float = 0.002) -> list[RetrainingMoment]:
+    training = LoneTraining(AdamSettings(rate), steps, batch_size=8, seed=seed)
+    return list(retrain(players.generator, players.discriminator, load_data("digits[:64]", size=8), training, 16))
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

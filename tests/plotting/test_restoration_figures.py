@@ -1,6 +1,5 @@
 """Pictures of restored images: sizes, colours and labels, read back from the files and from the figures."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from genprior.plotting import restoration_figures
-from genprior.plotting.restoration_figures import write_candidates, write_pairs
-
-
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
-    """Every figure that is saved."""
-    saved: list[Figure] = []
-    original = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *a, **k: (saved.append(figure), original(figure, *a, **k)))
-    return saved
+from genprior.plotting.drawing import DPI
+from genprior.plotting.restoration_figures import CELL, LABEL, MARGIN, MOST_ROWS, TOP, write_candidates, write_pairs
 
 
 def words(figure: Figure) -> list[str]:
     shown = [text.get_text() for text in figure.texts]
     for axis in figure.axes:
-        shown += [axis.get_title(), *(text.get_text() for text in axis.texts)]
+        shown += [axis.get_title(), axis.get_ylabel(), *(text.get_text() for text in axis.texts)]
     return [text for text in shown if text]
 
 
@@ -74,10 +64,7 @@ def test_pixels_are_sharp_squares(tmp_path: Path) -> None:
     x[..., 1, 2] = 1
     write_pairs({"restored": x}, {}, ["a"], tmp_path / "p.png")
     pixels = np.asarray(Image.open(tmp_path / "p.png").convert("L"))
-    top, left, side = (
-        round(140 * inches)
-        for inches in (0.3, restoration_figures.LABEL + restoration_figures.MARGIN, restoration_figures.CELL)
-    )
+    top, left, side = (round(DPI * inches) for inches in (TOP, LABEL + MARGIN, CELL))
     inside = pixels[top + 3 : top + side - 3, left + 3 : left + side - 3]
     assert (inside == 0).mean() == pytest.approx(15 / 16, abs=0.02)
     assert np.isin(inside, (0, 255)).mean() > 0.99
@@ -104,10 +91,9 @@ def test_candidates(tmp_path: Path, figures: list[Figure], has_damaged: bool) ->
     before = ("damaged", torch.rand(9, 3, 28, 28)) if has_damaged else None
     write_candidates(before, candidates, counts, torch.rand(9, 4), candidates.std(1), tmp_path / "c.png")
     (figure,) = figures
-    rows = restoration_figures.MOST_ROWS
-    assert images_in(figure) == int(counts[:rows].sum()) + rows * (1 + has_damaged)
+    assert images_in(figure) == int(counts[:MOST_ROWS].sum()) + MOST_ROWS * (1 + has_damaged)
     assert ("damaged" in words(figure)) == has_damaged
-    assert sum(word.startswith("error ") for word in words(figure)) == int(counts[:rows].sum())
+    assert sum(word.startswith("error ") for word in words(figure)) == int(counts[:MOST_ROWS].sum())
     assert words(figure).count("one solution alone") == 1
     assert_nothing_overlaps(figure)
 

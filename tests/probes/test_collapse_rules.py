@@ -5,31 +5,49 @@ import math
 
 import pytest
 
-from genprior.diagnosis.angles import Agreement
-from genprior.diagnosis.inner_problem import Descended, InnerMoment
-from genprior.diagnosis.outer_problem import Opposed, OuterMoment, Told
-from genprior.probes.collapse_rules import AGAIN, Found, angle_outcome, inner_outcome, outer_outcome
-from genprior.probes.collapse_words import as_table, paragraphs
-from genprior.probes.discriminator_sizes import Sizes
+from genprior.diagnosis.one_player import Agreement, Descended, InnerMoment, Judgement, Opposed, OuterMoment
+from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, InnerProblem, told
 
-SIZES = Sizes({"width 8": "", "width 32": "", "width 64": ""}, "width 32")
+SIZES = ("width 8", "width 32", "width 64")
 LOG4 = math.log(4)
 
 
-def _found(inner: list[Descended] | None = None, outer: list[Opposed] | None = None) -> Found:
-    """All that was to be measured."""
+def _found(
+    inner: list[Descended] | None = None,
+    outer: list[Opposed] | None = None,
+    inner_planned: list[int] | None = None,
+    outer_planned: list[int] | None = None,
+) -> CollapseResult:
+    """All that was to be measured, unless more was planned."""
     inner, outer = inner or [], outer or []
-    ages = ([each.images_seen for each in found] for found in (inner, outer))
-    return Found(inner, outer, SIZES, *(found or [0] for found in ages))
+    ages = ([each.images_seen for each in found] or [0] for found in (inner, outer))
+    planned = [given or measured for given, measured in zip((inner_planned, outer_planned), ages, strict=True)]
+    return CollapseResult(
+        settings=CollapseSettings(run="run"),
+        batch_size=8,
+        loss="non-saturating",
+        held_out="others",
+        samples=600,
+        judged_on=1200,
+        latents_of_gradients=120,
+        images_of_a_logit=1,
+        sizes=SIZES,
+        own_size="width 32",
+        inner=InnerProblem(planned=planned[0], ages=inner),
+        generators_planned=planned[1],
+        generators=outer,
+    )
 
 
 # Inner problem.
 
 
 def _inner(age: int, *moments: tuple[int | None, float]) -> Descended:
-    return Descended(
-        age, 0.5, 2.0, [InnerMoment(i, modes, spread, 3.0 * i) for i, (modes, spread) in enumerate(moments)]
-    )
+    steps = [
+        InnerMoment(step=i, modes=modes, diversity=spread, fake_logit=3.0 * i)
+        for i, (modes, spread) in enumerate(moments)
+    ]
+    return Descended(images_seen=age, real_logit=0.5, best_real_logit=2.0, moments=steps)
 
 
 FELL, STAYED, ALIKE = _inner(7, (8, 1.0), (1, 0.1)), _inner(48, (8, 1.0), (8, 0.9)), _inner(9, (1, 0.1), (1, 0.0))
@@ -51,15 +69,15 @@ YOUNG = _inner(4, (8, 0.134), (1, 0.002))
 def test_the_inner_verdict_is_by_the_ages_that_had_something_to_lose_and_names_them(
     found: list[Descended], expected: str
 ) -> None:
-    assert expected in paragraphs(_found(found))[0]
+    assert expected in told(_found(found))[0]
 
 
 def test_the_inner_paragraph_tells_modes_diversity_and_logits() -> None:
-    text = paragraphs(_found([FELL]))[0]
+    text = told(_found([FELL]))[0]
     assert "modes went from 8 to 1, half of them were gone at step 1, diversity went from 1.000 to 0.100" in text
     assert "rose from 0.00 to 3.00, that of real images is 0.50, the best of them has 2.00." in text
-    far = Descended(0, 0.5, 5.0, FELL.moments)
-    assert "that one image for every z would be better, the optimum was not reached" in paragraphs(_found([far]))[0]
+    far = FELL.model_copy(update={"best_real_logit": 5.0})
+    assert "that one image for every z would be better, the optimum was not reached" in told(_found([far]))[0]
 
 
 # Outer problem, in nats of divergence.
@@ -77,15 +95,20 @@ def _outer(
 ) -> Opposed:
     """Discriminators that rise by `rise` nats in the last fifth of the steps, and end at these."""
 
-    def told(divergence: float) -> Told:
-        return Told(0.7, 2 * divergence - LOG4, error, together)
+    def judged(divergence: float) -> Judgement:
+        return Judgement(accuracy=0.7, value=2 * divergence - LOG4, error=error, together=together)
 
     last = {"width 8": small, "width 32": small, "width 64": strong, AGAIN: strong if again is None else again}
+    none = dict.fromkeys(["width 8", "width 32", AGAIN], Agreement(weights=math.nan, images=math.nan))
     moments = [
-        OuterMoment(step, {name: told(value - (step < 9) * rise) for name, value in last.items()}, {})
+        OuterMoment(
+            step=step,
+            discriminators={name: judged(value - (step < 9) * rise) for name, value in last.items()},
+            cosines_with_strong=none,
+        )
         for step in (0, 5, 10)
     ]
-    return Opposed(age, "width 64", moments)
+    return Opposed(images_seen=age, strong="width 64", moments=moments)
 
 
 @pytest.mark.parametrize(
@@ -109,30 +132,28 @@ def _outer(
     ],
 )
 def test_a_large_d_is_asked_for_only_where_that_can_be_told(found: Opposed, outcome: str, words: str) -> None:
-    table = as_table(_without_angles(found))["outer"]
-    assert table["outcome"] == outcome
-    assert words in table["told"]
-
-
-def _without_angles(found: Opposed) -> Found:
-    none = dict.fromkeys(["width 8", "width 32", AGAIN], Agreement(math.nan, math.nan))
-    moments = [OuterMoment(each.step, each.told, none) for each in found.moments]
-    return _found(outer=[Opposed(found.images_seen, found.strong, moments)])
+    statement = _found(outer=[found]).outer
+    assert statement.outcome == outcome
+    assert words in statement.told
 
 
 def test_the_last_generator_alone_is_the_good_one() -> None:
     both = [_outer(0.10, 0.20, age=4), _outer(0.10, 0.11, age=48)]
-    assert outer_outcome(_found(outer=both)) == "not confirmed"
-    assert outer_outcome(Found([], both[:1], SIZES, [0], [4, 48])) is None
+    assert _found(outer=both).outer.outcome == "not confirmed"
+    assert _found(outer=both[:1], outer_planned=[4, 48]).outer.outcome is None
 
 
 # Direction.
 
 
 def _angles(age: int, cosine: float, reference: float) -> Opposed:
-    agreement = {"width 8": Agreement(cosine, 0.1), "width 32": Agreement(0.5, 0.2), AGAIN: Agreement(reference, 0.3)}
-    told = dict.fromkeys([*SIZES.models, AGAIN], Told(0.6, -1.2, 0.0))
-    return Opposed(age, "width 64", [OuterMoment(step, told, agreement) for step in (0, 1)])
+    agreement = {
+        name: Agreement(weights=weights, images=images)
+        for name, weights, images in (("width 8", cosine, 0.1), ("width 32", 0.5, 0.2), (AGAIN, reference, 0.3))
+    }
+    judged = dict.fromkeys([*SIZES, AGAIN], Judgement(accuracy=0.6, value=-1.2, error=0.0))
+    moments = [OuterMoment(step=step, discriminators=judged, cosines_with_strong=agreement) for step in (0, 1)]
+    return Opposed(images_seen=age, strong="width 64", moments=moments)
 
 
 AWAY, ALONG = _angles(4, 0.1, 0.8), _angles(48, 0.7, 0.8)
@@ -153,26 +174,26 @@ AWAY, ALONG = _angles(4, 0.1, 0.8), _angles(48, 0.7, 0.8)
 def test_a_way_is_another_one_only_where_two_strong_ones_have_one_in_common(
     found: list[Opposed], outcome: str, words: str
 ) -> None:
-    table = as_table(_found(outer=found))["direction"]
-    assert table["outcome"] == outcome
-    assert words in table["told"]
+    statement = _found(outer=found).direction
+    assert statement.outcome == outcome
+    assert words in statement.told
 
 
 # What is saved.
 
 
 def test_nothing_is_said_to_hold_before_all_that_it_rests_on_is_measured() -> None:
-    found = Found([FELL], [AWAY], SIZES, [7, 48], [4, 48])
-    assert (inner_outcome(found), outer_outcome(found), angle_outcome(found)) == (None, None, None)
-    told = paragraphs(found)
-    assert "Not all is measured yet: 1 of 2 ages." in told[0]
-    assert told[1] == "Outer problem. Not measured yet."
-    assert "averaged" not in "".join(told)
+    found = _found([FELL], [AWAY], [7, 48], [4, 48])
+    assert (found.inner.outcome, found.outer.outcome, found.direction.outcome) == (None, None, None)
+    lines = told(found)
+    assert "Not all is measured yet: 1 of 2 ages." in lines[0]
+    assert lines[1] == "Outer problem. Not measured yet."
+    assert "averaged" not in "".join(lines)
 
 
 def test_numbers_that_are_not_finite_are_null() -> None:
-    table = as_table(_found([_inner(0, (None, math.nan), (None, math.inf))], [_angles(4, math.nan, 1.0)]))
-    saved = json.loads(json.dumps(table, allow_nan=False))
+    found = _found([_inner(0, (None, math.nan), (None, math.inf))], [_angles(4, math.nan, 1.0)])
+    saved = json.loads(found.model_dump_json(), parse_constant=pytest.fail)
     assert saved["inner"]["ages"][0]["moments"][0]["diversity"] is None
     assert saved["generators"][0]["moments"][0]["cosines_with_strong"]["width 8"]["weights"] is None
     assert saved["inner"]["outcome"] == "cannot be told"

@@ -1,6 +1,5 @@
 """The probe of saturation on a run: which ages, what is saved, what is said, and what is refused."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from genprior.diagnosis.retraining import Moment, Retrained
+from genprior.diagnosis.one_player import Retrained, RetrainingMoment
 from genprior.errors import GenpriorError
-from genprior.families import parse_config
-from genprior.probes.opened_gan import spread
-from genprior.probes.saturation_probe import SaturationProbe, verdict
+from genprior.probes.opened_gan import open_probed, spread
+from genprior.probes.saturation_probe import RetrainedAge, SaturationResult, SaturationSettings, stages, told
 from genprior.runs.checkpoint import ages, load_age, load_state
-from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run, open_run
-
-VAE = {"family": "vae", "data": "digits[:64]", "size": 8, "latent_size": 3, "model": "dense:width=8", "batch_size": 8}
+from genprior.settings import validated
+from staged import gone_through
 
 
 @pytest.fixture
@@ -26,81 +23,86 @@ def run(tiny_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_run, tmp_path / "run"))
 
 
-def _measured(probe: SaturationProbe) -> SaturationProbe:
-    shares = [stage.fraction for stage in probe.measure()]
+def _measured(run: Path, **changes: object) -> tuple[SaturationResult, tuple[str, ...]]:
+    """What is found, and the notes before."""
+    found, shares, notes = gone_through(stages(SaturationSettings(run=run, **changes), None))
     assert shares == sorted(shares)
-    assert 0 < shares[0] < shares[-1] == 1
-    return probe
+    assert (shares[0], shares[-1]) == (0, 1)
+    return found, notes
 
 
 def test_kept_ages_and_the_last_checkpoint_are_probed(run: Path) -> None:
-    probe = _measured(SaturationProbe(run, steps=2))
-    assert [each.images_seen for each in probe.found] == [0, 48]
+    found, notes = _measured(run, steps=2)
+    assert [each.images_seen for each in found.ages] == [0, 48]
     first = ages(open_run(run))[0]
-    assert all(torch.equal(value, probe.probed.states[0][name]) for name, value in load_age(first).items())
-    assert any("has 2 ages of its generator, not 3" in note for note in probe.notes)
+    assert all(torch.equal(value, open_probed(run, None).states[0][name]) for name, value in load_age(first).items())
+    assert any("has 2 ages of its generator, not 3" in note for note in notes)
 
 
 def test_the_last_generator_is_that_of_the_last_step_without_averaging(run: Path) -> None:
-    probe = SaturationProbe(run)
-    state = load_state(probe.probed.run.checkpoints)
-    expected = probe.probed.config.generator(state, (1, 8, 8), average=False)
+    probed = open_probed(run, None)
+    expected = probed.config.generator(load_state(probed.run.checkpoints), (1, 8, 8), average=False)
     assert expected is not None
-    for name, value in probe.probed.generator(48).state_dict().items():
+    for name, value in probed.generator(48).state_dict().items():
         assert torch.equal(expected.state_dict()[name], value)
 
 
 def test_a_run_without_history_is_probed_at_its_end_and_says_so(run: Path) -> None:
     shutil.rmtree(run / "history")
-    probe = SaturationProbe(run, steps=1)
-    assert list(probe.probed.states) == [48]
-    assert any("has kept no earlier ages of its generator" in note for note in probe.notes)
+    found, notes = _measured(run, steps=1)
+    assert [each.images_seen for each in found.ages] == [48]
+    assert any("has kept no earlier ages of its generator" in note for note in notes)
 
 
 def test_each_seed_is_a_discriminator_of_its_own_and_the_same_at_each_age(run: Path) -> None:
-    probe = _measured(SaturationProbe(run, steps=1, seeds=2, seed=5))
-    assert [(each.images_seen, each.seed) for each in probe.found] == [(0, 5), (0, 6), (48, 5), (48, 6)]
-    starts = [each.moments[0] for each in probe.found]
-    on_real = [start.real_logit for start in starts]  # before the first step; it depends on the discriminator alone
+    found, _ = _measured(run, steps=1, seeds=2, seed=5)
+    all_ = [(age.images_seen, each) for age in found.ages for each in age.discriminators]
+    assert [(age, each.seed) for age, each in all_] == [(0, 5), (0, 6), (48, 5), (48, 6)]
+    on_real = [each.moments[0].real_logit for _, each in all_]  # before the first step: of the discriminator alone
     assert on_real[:2] == on_real[2:]
     assert on_real[0] != on_real[1]
-    alone = _measured(SaturationProbe(run, steps=1, ages=1, seed=6))
-    assert alone.found[0].moments == probe.found[3].moments
-
-
-def test_numbers_are_saved_as_strict_json(run: Path) -> None:
-    probe = _measured(SaturationProbe(run, steps=2))
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    saved = json.loads(probe.save().read_text(), parse_constant=pytest.fail)
-    assert [age["images_seen"] for age in saved["ages"]] == [0, 48]
-    (discriminator,) = saved["ages"][1]["discriminators"]
-    assert discriminator["decades_fallen"] == probe.found[1].decades
-    assert [moment["step"] for moment in discriminator["moments"]] == [0, 1, 2]
-    assert discriminator["moments"][2]["gradient_norm"] == probe.found[1].moments[2].gradient_norm
-    assert saved["confirmed"] is False
-    assert saved["verdict"] == verdict(probe.found)
-    assert all(path.read_bytes() == content for path, content in before.items())
+    alone, _ = _measured(run, steps=1, ages=1, seed=6)
+    assert alone.ages[0].discriminators[0] == all_[3][1]
 
 
 def test_points_are_probed_too(make_run: Callable[..., Run]) -> None:
-    probe = _measured(SaturationProbe(make_run().path, steps=2, ages=1))
-    assert probe.found[0].moments[-1].gradient_norm["saturating"] > 0
+    found, _ = _measured(make_run().path, steps=2, ages=1)
+    assert found.ages[0].discriminators[0].moments[-1].gradient_norm["saturating"] > 0
 
 
 # Words.
 
 
-def _found(images_seen: int, saturating: list[float], other: list[float]) -> Retrained:
+def _found(saturating: list[float], other: list[float]) -> Retrained:
     moments = [
-        Moment(i, {"saturating": a, "non-saturating": b}, {}, 1.0, -1.0, 1.0)
+        RetrainingMoment(
+            step=i,
+            gradient_norm={"saturating": a, "non-saturating": b},
+            loss_factor={},
+            real_logit=1.0,
+            fake_logit=-1.0,
+            accuracy=1.0,
+        )
         for i, (a, b) in enumerate(zip(saturating, other, strict=True))
     ]
-    return Retrained(images_seen, 0, moments)
+    return Retrained(seed=0, moments=moments)
 
 
-HOLDS = _found(0, [1.0, 2.0, 1e-3], [1.0, 10.0, 5.0])
-TOO_LITTLE = _found(9000, [1.0, 2.0, 1e-1], [1.0, 10.0, 5.0])
-BOTH = _found(9000, [1.0, 1e-4, 1e-3], [1.0, 0.05, 5.0])
+def _result(*found: Retrained, by_age: bool = True, is_complete: bool = True) -> SaturationResult:
+    """Of discriminators at 0, 9,000 ... images, or all at 0."""
+    ages = [RetrainedAge(images_seen=9000 * i, discriminators=[each]) for i, each in enumerate(found)]
+    if not by_age:
+        ages = [RetrainedAge(images_seen=0, discriminators=found)]
+    settings = SaturationSettings(run="run")
+    planned = [age.images_seen for age in ages]
+    return SaturationResult(
+        settings=settings, is_complete=is_complete, latents=512, batch_size=8, planned=planned, ages=ages
+    )
+
+
+HOLDS = _found([1.0, 2.0, 1e-3], [1.0, 10.0, 5.0])
+TOO_LITTLE = _found([1.0, 2.0, 1e-1], [1.0, 10.0, 5.0])
+BOTH = _found([1.0, 1e-4, 1e-3], [1.0, 0.05, 5.0])
 
 
 @pytest.mark.parametrize(
@@ -113,24 +115,28 @@ BOTH = _found(9000, [1.0, 1e-4, 1e-3], [1.0, 0.05, 5.0])
     ],
 )
 def test_the_verdict_needs_both_halves_at_every_age(found: list[Retrained], expected: str) -> None:
-    assert verdict(found).endswith(expected)
+    result = _result(*found)
+    assert result.verdict.endswith(expected)
+    assert result.confirmed is (found == [HOLDS])
 
 
-def test_gradients_that_vanish_entirely_or_are_ill_are_not_a_number_of_decades(run: Path) -> None:
-    probe = SaturationProbe(run, steps=1)
-    probe.found = [_found(0, [1.0, 0.0], [float("nan"), 1.0])]
-    assert "fell by an unknown number of" in probe.paragraph()
-    saved = json.loads(probe.save().read_text(), parse_constant=pytest.fail)
-    (discriminator,) = saved["ages"][0]["discriminators"]
+def test_what_is_not_complete_has_no_verdict() -> None:
+    result = _result(HOLDS, is_complete=False)
+    assert result.confirmed is None
+    assert result.verdict == "Not all is measured yet."
+
+
+def test_gradients_that_vanish_entirely_or_are_ill_are_not_a_number_of_decades() -> None:
+    result = _result(_found([1.0, 0.0], [float("nan"), 1.0]))
+    assert "fell by an unknown number of" in told(result)[0]
+    (discriminator,) = result.model_dump(mode="json")["ages"][0]["discriminators"]
     nothing = {"saturating": None, "non-saturating": None}
     assert discriminator["decades_fallen"] == discriminator["last_over_first"] == nothing
-    assert discriminator["moments"][0]["gradient_norm"]["non-saturating"] is None
+    assert '"non-saturating":null' in result.ages[0].discriminators[0].moments[0].model_dump_json()
 
 
-def test_the_paragraph_tells_the_fall_of_both_losses_at_each_age(run: Path) -> None:
-    probe = SaturationProbe(run, steps=1)
-    probe.found = [HOLDS, TOO_LITTLE]
-    text = probe.paragraph()
+def test_the_paragraph_tells_the_fall_of_both_losses_at_each_age() -> None:
+    (text,) = told(_result(HOLDS, TOO_LITTLE))
     assert "At 0 images, a fresh discriminator told 100.0 % right after 2 steps" in text
     assert "fell by 3.3 decades under the saturating loss and by 0.3 under the non-saturating one" in text
     assert "fell by 1.3 decades" in text
@@ -138,10 +144,8 @@ def test_the_paragraph_tells_the_fall_of_both_losses_at_each_age(run: Path) -> N
     assert "at the last step it was 0.1 times and 5 times what it was at step 0" in text
 
 
-def test_discriminators_of_one_age_are_told_together(run: Path) -> None:
-    probe = SaturationProbe(run, steps=1)
-    probe.found = [HOLDS, _found(0, [1.0, 1.0, 1e-5], [1.0, 10.0, 10.0])]
-    text = probe.paragraph()
+def test_discriminators_of_one_age_are_told_together() -> None:
+    (text,) = told(_result(HOLDS, _found([1.0, 1.0, 1e-5], [1.0, 10.0, 10.0]), by_age=False))
     assert text.count("At 0 images") == 1
     assert "fell by 3.3 to 5.0 decades" in text
     assert "it was 1e-05 to 0.001 times and 5 to 10 times what" in text
@@ -154,48 +158,7 @@ def test_ages_are_spread_and_the_last_is_among_them(count: int, expected: list[i
     assert spread([0, 1, 4, 16, 60], count) == expected
 
 
-# Bad input.
-
-
-@pytest.mark.parametrize("name", ["ages", "steps", "seeds"])
-@pytest.mark.parametrize("number", [0, -3])
-def test_numbers_are_at_least_one(run: Path, name: str, number: int) -> None:
-    with pytest.raises(GenpriorError, match=rf"^{name}: expected at least 1, got {number}$"):
-        SaturationProbe(run, **{name: number})
-
-
-def test_too_many_seeds_are_refused(run: Path) -> None:
-    with pytest.raises(GenpriorError, match=r"^seeds: expected at most 100, got 101$"):
-        SaturationProbe(run, seeds=101)
-
-
-def test_a_run_without_a_discriminator_is_refused(tmp_path: Path) -> None:
-    prepared = new_run(tmp_path / "vae", parse_config(VAE))
-    with pytest.raises(GenpriorError, match=r"^run: .*has no discriminator; give a run of `genprior train gan`$"):
-        SaturationProbe(prepared.run.path)
-
-
-def test_a_run_without_a_checkpoint_is_refused(run: Path) -> None:
-    shutil.rmtree(run / "checkpoint")
-    with pytest.raises(GenpriorError, match=r"^run: .*has no checkpoint; train it first$"):
-        SaturationProbe(run)
-
-
-def test_a_damaged_age_is_named(run: Path) -> None:
-    (run / "history" / "0.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(GenpriorError, match=r"^run: .*0\.safetensors cannot be read"):
-        SaturationProbe(run)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('"digits[:64]"', '"digits[:60]"', "^data: .*is no longer what"),
-        ("generator_width=4", "generator_width=5", "^run: .*does not describe the networks"),
-    ],
-)
-def test_a_config_that_was_changed_is_noticed(run: Path, old: str, new: str, message: str) -> None:
-    file = run / "config.json"
-    file.write_text(file.read_text().replace(old, new))
-    with pytest.raises(GenpriorError, match=message):
-        SaturationProbe(run)
+@pytest.mark.parametrize(("name", "number"), [("ages", 0), ("seeds", 0), ("seeds", 101)])
+def test_numbers_out_of_range_are_refused(name: str, number: int) -> None:
+    with pytest.raises(GenpriorError, match=rf"^{name}: input should be .* than or equal to .*, got {number}$"):
+        validated(SaturationSettings, {"run": "run", name: number})

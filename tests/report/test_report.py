@@ -13,15 +13,16 @@ import torch
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.report import write_report
-from genprior.report.collect import MOST_AGES, collect
+from genprior.report.collect import collect
 from genprior.report.page import page_of
-from genprior.report.words import scores_table, summary_table, verdict_of
+from genprior.report.run_samples import MOST_AGES, write_run_picture
+from genprior.report.words import alarm, notes_on, scores_table, summary_table
 from genprior.runs.checkpoint import load_state
 from genprior.runs.files import save_tensors
-from genprior.runs.run_folder import Run
+from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.training.optimisation import grouped
-from reported import DIAGNOSIS, METRICS, made_up
+from reported import DIAGNOSIS, METRICS, SCORE, made_up
 from tiny_run import make_tiny_run
 
 Command = Callable[..., str]
@@ -75,6 +76,19 @@ def _text(page: str) -> str:
 # What is gathered.
 
 
+def test_training_leaves_one_picture(run: Path) -> None:
+    opened = open_run(run)
+    assert write_run_picture(opened, opened.config.load_data()) == run / "figures" / "samples.png"
+    assert [path.name for path in (run / "figures").iterdir()] == ["samples.png"]
+
+
+def test_results_are_read_from_the_folder(run: Path) -> None:
+    for file, result in (("metrics.json", METRICS), ("diagnosis.json", DIAGNOSIS)):
+        (run / file).write_text(result.model_dump_json())
+    found = collect(run, "run")
+    assert (found.metrics, found.diagnosis) == (METRICS, DIAGNOSIS)
+
+
 def test_ages_show_the_latents_of_the_first_samples(run: Path) -> None:
     """The generator as it is now, kept as an age, makes what the run's own weights make."""
     (run / "history").mkdir(exist_ok=True)
@@ -102,10 +116,7 @@ def test_missing_files_are_told_with_the_command_that_makes_them(run: Path) -> N
 @pytest.mark.parametrize("contents", ["{", "[]", "\udc80"])
 def test_damaged_files_are_told(contents: str, run: Path) -> None:
     (run / "metrics.json").write_text(contents, errors="surrogateescape")
-    assert (
-        "metrics.json cannot be read; make it anew with `genprior evaluate"
-        in collect(run, "run").missing["metrics.json"]
-    )
+    assert "metrics.json cannot be read; make it again with genprior evaluate" in _text(page_of([collect(run, "run")]))
 
 
 def test_a_config_of_other_networks_is_refused(run: Path) -> None:
@@ -125,33 +136,52 @@ def test_runs_of_the_same_name_are_told_apart(run: Path, tmp_path: Path) -> None
 # Words.
 
 
-def test_a_verdict_comes_with_evidence_remedy_and_alarms() -> None:
+def test_a_verdict_comes_with_evidence_remedy_signs_and_alarms() -> None:
     events = [
         {"event": "alarm", "step": 5, "images_seen": 1920, "verdict": "saturated", "message": "look"},
         {"event": "restarted", "step": 9, "back_to": 5, "not_finite": ["loss"]},
     ]
-    found = verdict_of(made_up(events=events))
-    assert (found.title, found.kind, found.since) == ("saturated", "ill", "since 1,920 images seen")
-    assert found.evidence == DIAGNOSIS["evidence"]
-    assert found.signs == [("saturation", "factor 0.001 (since 1,920 images seen)")]
-    assert found.alarms == ["step 5, 1,920 images: saturated. look", "step 9: restarted, not finite: loss"]
+    page = page_of([made_up(events=events)])
+    assert 'class="verdict ill">saturated<' in page
+    text = _text(page)
+    assert "saturated since 1,920 images seen" in text
+    assert "Remedy: use the non-saturating loss" in text
+    assert "saturation: factor 0.001 (since 1,920 images seen)" in text
+    assert DIAGNOSIS.evidence[0] in text
+    for line in ("step 5, 1,920 images: saturated. look", "step 9: restarted, not finite: loss"):
+        assert line in text
+    assert [alarm(event) for event in events] == [
+        "step 5, 1,920 images: saturated. look",
+        "step 9: restarted, not finite: loss",
+    ]
+
+
+def test_of_many_alarms_the_first_are_shown() -> None:
+    events = [{"event": "restarted", "step": i, "back_to": 0, "not_finite": ["loss"]} for i in range(20)]
+    text = _text(page_of([made_up(events=events)]))
+    assert "step 7: restarted" in text
+    assert "and 12 more" in text
+    assert "step 8:" not in text
 
 
 def test_a_healthy_run_needs_no_remedy() -> None:
-    found = verdict_of(made_up(diagnosis={**DIAGNOSIS, "is_ill": False, "verdict": "healthy", "remedy": "none needed"}))
-    assert (found.kind, found.remedy) == ("good", "")
+    healthy = {"is_ill": False, "verdict": "healthy", "remedy": "none needed", "since_images": None}
+    page = page_of([made_up(diagnosis=DIAGNOSIS.model_copy(update=healthy))])
+    assert 'class="verdict good">healthy<' in page
+    assert "Remedy" not in page
 
 
 def test_scores_stand_beside_their_floors() -> None:
-    table = scores_table(made_up())
-    assert table is not None
-    assert table.rows == [["Frechet distance", "12.3 [11, 13.5]", "1.2 [1.1, 1.3]", "lower is better"]]
+    assert scores_table(METRICS).rows == [["Frechet distance", "12.3 [11, 13.5]", "1.2 [1.1, 1.3]", "lower is better"]]
 
 
 def test_scores_and_verdicts_of_an_earlier_age_are_told() -> None:
-    text = _text(page_of([made_up(images_seen=9999)]))
-    assert "The scores are from 3,840 images seen, and the run has gone on since" in text
-    assert "The verdict is from 3,840 images seen, and the run has gone on since" in text
+    later = made_up(images_seen=9999)
+    assert notes_on(made_up(), METRICS) == METRICS.notes
+    assert len(notes_on(later, METRICS)) == 2
+    text = _text(page_of([later]))
+    assert "The scores are from 3,840 images seen; the run was trained further since" in text
+    assert "The verdict is from 3,840 images seen; the run was trained further since" in text
 
 
 def test_runs_on_different_data_are_not_compared() -> None:
@@ -164,12 +194,12 @@ def test_runs_on_different_data_are_not_compared() -> None:
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [
-        ({"judge": {"hash": "else"}}, "different judges"),
+        ({"judge": METRICS.judge.model_copy(update={"hash": "else"})}, "different judges"),
         ({"samples": 10}, "different numbers of images"),
     ],
 )
 def test_scores_found_differently_are_told(changes: dict[str, object], warning: str) -> None:
-    assert warning in _text(page_of([made_up(), made_up("other", metrics={**METRICS, **changes})]))
+    assert warning in _text(page_of([made_up(), made_up("other", metrics=METRICS.model_copy(update=changes))]))
 
 
 # The page.
@@ -205,13 +235,12 @@ def test_names_inside_drawings_are_all_different() -> None:
 
 
 def test_hostile_names_are_shown_as_they_are() -> None:
-    classes = {**METRICS["classes"], "names": [HOSTILE, "one"]}
-    score = {**METRICS["scores"]["frechet"], "title": HOSTILE}
-    metrics = {**METRICS, "classes": classes, "scores": {"frechet": score}, "notes": [HOSTILE]}
+    classes = METRICS.classes.model_copy(update={"names": [HOSTILE, "one"]})
+    scores = {"frechet": SCORE.model_copy(update={"title": HOSTILE})}
+    metrics = METRICS.model_copy(update={"classes": classes, "scores": scores, "notes": [HOSTILE]})
+    diagnosis = DIAGNOSIS.model_copy(update={"verdict": HOSTILE, "evidence": [HOSTILE]})
     config = GANConfig(data=HOSTILE, size=8)
-    hostile = made_up(
-        HOSTILE, config, metrics=metrics, diagnosis={**DIAGNOSIS, "verdict": HOSTILE, "evidence": [HOSTILE]}
-    )
+    hostile = made_up(HOSTILE, config, metrics=metrics, diagnosis=diagnosis)
     for page in (page_of([hostile]), page_of([hostile, made_up()])):
         parsed = _Page(page)
         assert not parsed.all("script")
@@ -239,7 +268,7 @@ def test_samples_that_are_not_finite_are_counted() -> None:
 
 def test_points_are_drawn_as_points(make_run: Callable[..., Run]) -> None:
     page = page_of([collect(make_run().path, "points")])
-    assert "Points have no classes." in _text(page)
+    assert "Points have no classes and no scores" in _text(page)
     assert "genprior evaluate" not in _text(page)  # which refuses points
     assert "img" not in {tag for tag, _ in _Page(page).tags}
 

@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.restoration.kernels import Shape
 from genprior.restoration.noise import NOISES, measure, stacked
-from genprior.restoration.operators import OPERATORS, Operator, Shape, compressed_sensing, inpaint, masked
+from genprior.restoration.operators import OPERATORS, Operator, compressed_sensing, inpaint, masked
 from genprior.specs import Spec
 
 GREY, COLOUR, ODD = (1, 12, 12), (3, 12, 8), (2, 9, 15)

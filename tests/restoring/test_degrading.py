@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from finished_jobs import degraded_to, restored_to, restoring_settings
 from PIL import Image
 from torch import Tensor
 
@@ -17,12 +18,12 @@ from genprior.images import to_uint8, write_image
 from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS
 from genprior.restoration.result import Restoration
-from genprior.restoring.degrading import degrade_job, restoring_command
-from genprior.restoring.job_settings import DegradeSettings, RestoreSettings
+from genprior.restoring.commands import restoring_command
+from genprior.restoring.job_settings import DegradeSettings
 from genprior.restoring.ledger import Output
-from genprior.restoring.parallel import work_through
-from genprior.restoring.restore_job import restore_job
-from genprior.specs import build
+from genprior.restoring.records import read_degradation
+from genprior.restoring.restore_job import prepare_restoring
+from genprior.specs import Spec
 from tiny_run import QUICK, SHAPE
 
 Damage = Callable[..., Output]
@@ -42,10 +43,7 @@ def damage(tmp_path: Path, some_images: Callable[..., Tensor]) -> Damage:
     np.save(tmp_path / "x.npy", some_images(7).numpy())
 
     def run(images: object = None, out: str = "damaged", **settings: object) -> Output:
-        job = degrade_job(DegradeSettings(str(images or tmp_path / "x.npy"), **settings), tmp_path / out)
-        for _ in work_through(job):
-            pass
-        return job.output
+        return degraded_to(tmp_path / out, images or tmp_path / "x.npy", **settings)
 
     return run
 
@@ -56,8 +54,8 @@ def test_measurements_are_exact_and_pictures_show_them(
 ) -> None:
     output = damage(operator=operator, noise="gaussian:sigma=0.1", seed=3, batch_size=3)
     y = torch.from_numpy(np.load(output.path / "measurements.npy"))
-    physics = build(OPERATORS, operator, "operator", image_shape=SHAPE, seed=3)
-    expected = measure(some_images(7), physics, build(NOISES, "gaussian:sigma=0.1", "noise"), seed=3)
+    physics = Spec.parse(operator).build(OPERATORS, "operator", image_shape=SHAPE, seed=3)
+    expected = measure(some_images(7), physics, NOISES["gaussian"](sigma=0.1), seed=3)
     assert torch.equal(y, expected)
     assert y.shape == (7, *KINDS[operator])
     shows = len(KINDS[operator]) == 3
@@ -75,31 +73,30 @@ def test_what_is_damaged_here_is_restored_as_if_it_were_simulated(
     common = {"noise": "gaussian:sigma=0.1", "seed": 3, **QUICK}
     damaged = damage(operator=operator, noise="gaussian:sigma=0.1", seed=3).path
     is_hidden = operator.startswith("inpaint")
-    before = RestoreSettings(
-        str(damaged / "measurements.npy"),
+    before = restoring_settings(
+        tiny_run,
+        damaged / "measurements.npy",
         operator="inpaint" if is_hidden else operator,
-        mask=str(damaged / "masks") if is_hidden else None,
+        mask=damaged / "masks" if is_hidden else None,
         **common,
     )
-    here = RestoreSettings(str(tmp_path / "x.npy"), operator=operator, simulate=True, **common)
-    found = []
-    for name, settings in (("before", before), ("here", here)):
-        job = restore_job(tiny_run, settings, tmp_path / name)
-        for _ in work_through(job):
-            pass
-        found.append(Restoration.load(job.output.tensors(0)).images)
+    here = restoring_settings(tiny_run, tmp_path / "x.npy", operator=operator, simulate=True, **common)
+    found = [
+        Restoration.load(restored_to(tmp_path / name, settings).tensors(0)).images
+        for name, settings in (("before", before), ("here", here))
+    ]
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
 
 
 def test_random_masks_are_known_from_the_record_alone(damage: Damage, tiny_run: Path, tmp_path: Path) -> None:
     output = damage(f"{tmp_path / 'x.npy'}[3:]", operator="inpaint:random=0.5")
     assert json.loads((output.path / "degradation.json").read_text())["numbers"] == [3, 4, 5, 6]
-    settings = RestoreSettings(str(output.path / "measurements.npy"), operator="inpaint:random=0.5", **QUICK)
-    item = restore_job(tiny_run, settings, tmp_path / "out").work.read(0)
+    settings = restoring_settings(tiny_run, output.path / "measurements.npy", operator="inpaint:random=0.5")
+    item = prepare_restoring(settings).work.read(0)
     assert torch.equal(item.parameters["mask"][0] == 0, (item.y == 0))
-    settings = RestoreSettings(str(output.path / "images"), operator="inpaint:random=0.5", **QUICK)
+    settings = restoring_settings(tiny_run, output.path / "images", operator="inpaint:random=0.5")
     with pytest.raises(GenpriorError, match="is another one for each image: give the masks") as raised:
-        restore_job(tiny_run, settings, tmp_path / "other")
+        prepare_restoring(settings)
     assert raised.value.argument == "operator"
 
 
@@ -112,13 +109,13 @@ def test_random_masks_are_known_from_the_record_alone(damage: Damage, tiny_run: 
     ],
 )
 def test_another_operator_than_the_record_tells_is_refused(
-    damage: Damage, tiny_run: Path, tmp_path: Path, changes: dict[str, object], argument: str
+    damage: Damage, tiny_run: Path, changes: dict[str, object], argument: str
 ) -> None:
     output = damage(operator="compressed-sensing:m=20")
     given = {"operator": "compressed-sensing:m=20", "seed": 0, **changes}
-    settings = RestoreSettings(str(output.path / "measurements.npy"), **given)
+    settings = restoring_settings(tiny_run, output.path / "measurements.npy", **given)
     with pytest.raises(GenpriorError, match="were made with") as raised:
-        restore_job(tiny_run, settings, tmp_path / "out")
+        prepare_restoring(settings)
     assert raised.value.argument == argument
 
 
@@ -157,12 +154,12 @@ def test_what_is_no_image_is_not_damaged(damage: Damage, tmp_path: Path) -> None
 
 
 def test_the_command_names_all_that_is_needed() -> None:
-    settings = DegradeSettings("x", "inpaint:box=3", "gaussian:sigma=0.1", seed=4)
+    settings = DegradeSettings(images="x", operator="inpaint:box=3", noise="gaussian:sigma=0.1", seed=4)
     assert restoring_command(settings, Path("my out")) == (
         "genprior restore RUN 'my out/measurements.npy' --operator inpaint --mask 'my out/masks' "
         "--noise gaussian:sigma=0.1 --seed 4 --out 'my out-restored'"
     )
-    settings = DegradeSettings("x", "compressed-sensing:m=9")
+    settings = DegradeSettings(images="x", operator="compressed-sensing:m=9")
     assert "--operator compressed-sensing:m=9 --noise none --out" in restoring_command(settings, Path("a"))
 
 
@@ -182,13 +179,12 @@ def test_a_part_whose_images_are_all_unreadable_now_leaves_no_measurements(
 
 
 @pytest.mark.parametrize("kind", ["measurements.npy", "images"])
-def test_the_recorded_noise_is_taken_over(damage: Damage, tiny_run: Path, tmp_path: Path, kind: str) -> None:
+def test_the_recorded_noise_is_taken_over(damage: Damage, tiny_run: Path, kind: str) -> None:
     noise = "poisson:gain=0.02"
     path = str(damage(operator="denoise", noise=noise).path / kind)
 
     def stored(**given: object) -> dict[str, object]:
-        job = restore_job(tiny_run, RestoreSettings(path, operator="denoise", **given), tmp_path / str(len(given)))
-        return json.loads((job.output.path / "settings.json").read_text())["settings"]
+        return prepare_restoring(restoring_settings(tiny_run, path, operator="denoise", **given)).record.settings
 
     assert stored()["noise"] == noise
     assert stored(noise_level=0.1)["noise"] is None
@@ -198,10 +194,9 @@ def test_the_recorded_noise_is_taken_over(damage: Damage, tiny_run: Path, tmp_pa
     assert raised.value.argument == "noise"
 
 
-def test_options_of_the_recorded_operator_are_not_left_out(damage: Damage, tiny_run: Path, tmp_path: Path) -> None:
+def test_options_of_the_recorded_operator_are_not_left_out(damage: Damage, tiny_run: Path) -> None:
     def attempt(path: Path, operator: str) -> None:
-        settings = RestoreSettings(str(path / "measurements.npy"), operator=operator)
-        restore_job(tiny_run, settings, tmp_path / f"restored-{path.name}")
+        prepare_restoring(restoring_settings(tiny_run, path / "measurements.npy", operator=operator))
 
     quarter = damage(out="quarter", operator="downsample:factor=4").path
     with pytest.raises(GenpriorError, match=r"were made with downsample:factor=4, got downsample$") as raised:
@@ -224,3 +219,15 @@ def test_another_kernel_in_the_same_file_is_refused(damage: Damage, tmp_path: Pa
 def test_damaging_needs_no_solver() -> None:
     code = "import sys, genprior.restoring.degrading; sys.exit('genprior.restoration.solve' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "b/../../a", "..\\\\a", "C:a", ""])
+def test_names_of_a_record_stay_in_their_folder(damage: Damage, name: str) -> None:
+    record = damage(operator="denoise").path / "degradation.json"
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps({**values, "names": [name, *values["names"][1:]]}))
+    with pytest.raises(
+        GenpriorError, match=r"degradation.json cannot be read: names.0: .*no name of an image"
+    ) as raised:
+        read_degradation(record.parent / "measurements.npy")
+    assert raised.value.argument == "images"

@@ -2,34 +2,42 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from finished_jobs import output_of, restored_to, restoring_settings
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from genprior.engines import EngineSettings
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
 from genprior.models.latent_encoder import Encoder
 from genprior.priors.generator_prior import EncodedPrior
+from genprior.progress import result_of
 from genprior.restoration.fidelity import Poisson
 from genprior.restoration.noise import NOISES
 from genprior.restoration.operators import OPERATORS as OPERATOR_TABLE
 from genprior.restoration.restore import invert
 from genprior.restoration.result import Restoration
 from genprior.restoring import restore_job as jobs
-from genprior.restoring.first_images import Shown
-from genprior.restoring.job_settings import RestoreSettings
-from genprior.restoring.ledger import Output
-from genprior.restoring.parallel import work_through
-from genprior.restoring.restore_job import restore_job
+from genprior.restoring import restored_parts
+from genprior.restoring.commands import invert_task, work_through
+from genprior.restoring.job_settings import InvertSettings, JobFlags
+from genprior.restoring.ledger import Output, Prepared, Work
+from genprior.restoring.records import RestoreSummary, Row
+from genprior.restoring.restored_parts import Shown
 from genprior.runs.trained_prior import load_prior
-from genprior.specs import build
+from genprior.specs import Spec
 from tiny_run import QUICK, make_tiny_run
 
 Finish = Callable[..., Output]
@@ -40,10 +48,8 @@ def finish(tiny_run: Path, tmp_path: Path) -> Finish:
     """Does a whole job."""
 
     def run(images: object, out: str = "out", run: Path | None = None, **settings: object) -> Output:
-        job = restore_job(run or tiny_run, RestoreSettings(str(images), **{**QUICK, **settings}), tmp_path / out)
-        for _ in work_through(job):
-            pass
-        return job.output
+        chosen = restoring_settings(run or tiny_run, images, **{**QUICK, **settings})
+        return restored_to(tmp_path / out, chosen)
 
     return run
 
@@ -106,7 +112,7 @@ def test_results_are_those_of_the_library(
     finish: Finish, tiny_run: Path, tmp_path: Path, some_images: Callable[..., Tensor]
 ) -> None:
     x = some_images(3)
-    settings = RestoreSettings("x", **QUICK)
+    settings = restoring_settings(tiny_run, "x", **QUICK)
     expected = invert(load_prior(tiny_run), x, jobs.search_settings(settings))
     found = restored(finish(save(tmp_path / "x.npy", x)))
     torch.testing.assert_close(found.latents, expected.latents)
@@ -203,18 +209,19 @@ def test_finished_parts_are_not_solved_again(
     torch.testing.assert_close(restored(output).images, restored(finish(path, "plain", batch_size=2)).images)
 
 
-def test_pictures_show_the_first_images(tiny_run: Path, tmp_path: Path, some_images: Callable[..., Tensor]) -> None:
-    drawn: list[Shown] = []
-    settings = RestoreSettings(
-        str(save(tmp_path / "x.npy", some_images(12))),
-        operator="inpaint:box=3",
-        simulate=True,
-        batch_size=5,
-        **{**QUICK, "starts": 6, "candidates": 3},
-    )
-    job = restore_job(tiny_run, settings, tmp_path / "out", draw=lambda shown, _: drawn.append(shown))
-    for _ in work_through(job):
-        pass
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Shown]:
+    """What is drawn, instead of drawing it."""
+    found: list[Shown] = []
+    monkeypatch.setattr(restored_parts, "draw", lambda shown, _: found.append(shown))
+    return found
+
+
+def test_pictures_show_the_first_images(
+    finish: Finish, tmp_path: Path, some_images: Callable[..., Tensor], drawn: list[Shown]
+) -> None:
+    settings = {"operator": "inpaint:box=3", "simulate": True, "batch_size": 5, "starts": 6, "candidates": 3}
+    output = finish(save(tmp_path / "x.npy", some_images(12)), **settings)
     (shown,) = drawn
     assert shown.names == [f"{i:06d}" for i in range(10)]
     assert shown.damaged is not None
@@ -223,29 +230,21 @@ def test_pictures_show_the_first_images(tiny_run: Path, tmp_path: Path, some_ima
     rows, notes = shown.rows()
     assert list(rows) == ["truth", "damaged", "restored", "difference"]
     assert notes.keys() == {"damaged", "restored"}
-    torch.testing.assert_close(shown.errors[:, 0], restored(job.output).error[:10], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(shown.errors[:, 0], restored(output).error[:10], rtol=1e-3, atol=1e-4)
 
 
 def test_errors_in_pictures_leave_missing_pixels_out(
-    tiny_run: Path, tmp_path: Path, some_images: Callable[..., Tensor]
+    finish: Finish, tmp_path: Path, some_images: Callable[..., Tensor], drawn: list[Shown]
 ) -> None:
-    drawn: list[Shown] = []
     path = save(tmp_path / "x.npy", some_images(2) + 3)  # pixels in the hole are there, and mean nothing
-    settings = RestoreSettings(str(path), operator="inpaint:box=3", **QUICK)
-    job = restore_job(tiny_run, settings, tmp_path / "out", draw=lambda shown, _: drawn.append(shown))
-    for _ in work_through(job):
-        pass
-    torch.testing.assert_close(drawn[0].errors[:, 0], restored(job.output).error, rtol=1e-3, atol=1e-4)
+    output = finish(path, operator="inpaint:box=3")
+    torch.testing.assert_close(drawn[0].errors[:, 0], restored(output).error, rtol=1e-3, atol=1e-4)
 
 
 def test_measurements_that_are_no_images_are_not_shown(
-    tiny_run: Path, tmp_path: Path, some_images: Callable[..., Tensor]
+    finish: Finish, tmp_path: Path, some_images: Callable[..., Tensor], drawn: list[Shown]
 ) -> None:
-    drawn: list[Shown] = []
-    path = save(tmp_path / "x.npy", some_images(2))
-    settings = RestoreSettings(str(path), operator="compressed-sensing:m=9", simulate=True, **QUICK)
-    for _ in work_through(restore_job(tiny_run, settings, tmp_path / "out", draw=lambda shown, _: drawn.append(shown))):
-        pass
+    finish(save(tmp_path / "x.npy", some_images(2)), operator="compressed-sensing:m=9", simulate=True)
     assert drawn[0].damaged is None
     assert list(drawn[0].rows()[0]) == ["truth", "restored", "difference"]
 
@@ -264,7 +263,7 @@ def test_a_run_that_has_not_begun_is_refused(finish: Finish, tiny_run: Path, tmp
     shutil.copytree(tiny_run, run)
     for checkpoint in sorted((run / "checkpoint").iterdir())[1:]:
         shutil.rmtree(checkpoint)
-    with pytest.raises(GenpriorError, match="is not trained yet: go on with `genprior resume") as raised:
+    with pytest.raises(GenpriorError, match="is not trained yet: continue with `genprior resume") as raised:
         finish("digits", run=run)
     assert raised.value.argument == "run"
     shutil.rmtree(run / "checkpoint")
@@ -300,14 +299,14 @@ def test_a_part_whose_images_are_all_unreadable_now_leaves_no_latents(
 
 
 def test_photon_counts_take_the_gain_of_the_noise_over() -> None:
-    operator, noise = build(OPERATOR_TABLE, "denoise", "operator", image_shape=(1, 8, 8)), NOISES["poisson"](gain=0.25)
+    operator, noise = OPERATOR_TABLE["denoise"](image_shape=(1, 8, 8)), NOISES["poisson"](gain=0.25)
     for text, expected in (
         (None, Poisson(0.25)),
         ("poisson", Poisson(0.25)),
         ("poisson:floor=1e-2", Poisson(0.25, 0.01)),
         ("poisson:gain=0.5,floor=1e-2", Poisson(0.5, 0.01)),
     ):
-        assert jobs.chosen_fidelity(text, operator, noise) == expected
+        assert jobs.chosen_fidelity(text and Spec.parse(text), operator, noise) == expected
 
 
 @pytest.mark.parametrize("operator", [None, "denoise"])
@@ -346,8 +345,8 @@ def test_a_run_is_the_same_prior_wherever_it_lies(
     path = save(tmp_path / "x.npy", some_images(1))
     finish(path)
     finish(path, run=Path(shutil.copytree(tiny_run, tmp_path / "copy")))
-    with pytest.raises(GenpriorError, match=r"other settings \(average"):
-        finish(path, average=False)
+    with pytest.raises(GenpriorError, match=r"other settings \(no_average"):
+        finish(path, no_average=True)
 
 
 def test_an_encoder_makes_another_prior(tiny_run: Path) -> None:
@@ -355,3 +354,44 @@ def test_an_encoder_makes_another_prior(tiny_run: Path) -> None:
     shape, size = prior.image_shape, prior.latent_size
     one, other = (EncodedPrior(prior.generator, size, shape, Encoder(shape, size)) for _ in range(2))
     assert len({jobs.prior_sha256(each) for each in (prior, one, other)}) == 3
+
+
+@dataclass(frozen=True)
+class KilledOnce:
+    """Work whose process is killed when it has done part 2, before it can say so."""
+
+    work: Work[RestoreSummary]
+    marker: Path
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.work, name)
+
+    def do(self, output: Output, part: int) -> list[Row]:
+        rows = self.work.do(output, part)
+        if part == 2 and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+
+def killed_once(settings: InvertSettings, marker: Path) -> Prepared[RestoreSummary]:
+    prepared = jobs.prepare_inverting(settings)
+    return replace(prepared, work=KilledOnce(prepared.work, marker))
+
+
+def test_a_job_whose_worker_was_killed_in_mid_part_ends_as_if_nothing_had_been(
+    tiny_run: Path, tmp_path: Path, some_images: Callable[..., Tensor]
+) -> None:
+    path = save(tmp_path / "x.npy", some_images(5))
+    settings = restoring_settings(tiny_run, path, batch_size=1, threads=1, **QUICK)
+    alone = restored_to(tmp_path / "alone", settings)
+    flags, two = JobFlags(out=tmp_path / "shared"), EngineSettings(jobs=2)
+    with pytest.raises(GenpriorError, match=r"a worker ended unexpectedly.*the same command resumes"):
+        result_of(work_through(partial(killed_once, settings, tmp_path / "marker"), flags, two))
+    assert (flags.out / "parts" / "000002.safetensors").exists()  # it was in the middle of it
+    shared = output_of(result_of(invert_task(settings, flags, two)))
+    for part in range(5):
+        assert shared.tensors(part).read_bytes() == alone.tensors(part).read_bytes()
+        assert shared.picture(f"{part:06d}").read_bytes() == alone.picture(f"{part:06d}").read_bytes()
+    for name in ("table.csv", "latents.safetensors", "pairs.png"):
+        assert (shared.path / name).read_bytes() == (alone.path / name).read_bytes()

@@ -9,8 +9,8 @@ import torch
 
 from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
-from genprior.restoring.masks import open_masks
-from genprior.restoring.shapes import check_values, fitted, is_picture
+from genprior.restoring.measurements import open_masks
+from genprior.restoring.sources import check_values, fitted, is_picture
 
 SHAPE = (1, 8, 8)
 

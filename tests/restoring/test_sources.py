@@ -13,7 +13,7 @@ from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.images import to_float, to_uint8
 from genprior.restoring import sources
-from genprior.restoring.degradation_record import MEASUREMENTS, RECORD
+from genprior.restoring.records import MEASUREMENTS, RECORD
 from genprior.restoring.sources import open_source
 from genprior.runs.files import write_json
 
@@ -94,9 +94,8 @@ def test_names_that_differ_in_their_suffix_alone_keep_it() -> None:
 
 def test_measurements_of_degrade_keep_names_and_numbers(tmp_path: Path) -> None:
     np.save(tmp_path / MEASUREMENTS, np.zeros((2, 5), np.float32))
-    write_json(
-        tmp_path / RECORD, {"operator": "denoise", "noise": "none", "seed": 0, "names": ["p", "q"], "numbers": [4, 9]}
-    )
+    damage = {"images": "x", "operator": "denoise", "noise": "none", "seed": 0}
+    write_json(tmp_path / RECORD, {**damage, "names": ["p", "q"], "numbers": [4, 9]})
     source = open_source(str(tmp_path / MEASUREMENTS))
     assert (list(source.names), list(source.numbers)) == (["p", "q"], [4, 9])
 

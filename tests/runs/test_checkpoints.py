@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, the last two kept, the damaged ones refused by name."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +9,17 @@ import pytest
 import torch
 
 from genprior.errors import GenpriorError
-from genprior.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from genprior.runs.checkpoint import Checkpoint, Counters, load_checkpoint, load_counters, save_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run
+from genprior.runs.summary import summary
 from genprior.runs.trained_prior import load_prior
-from small import points_config
+from small import gone_through, points_config
 
 
 def save(folder: Path, step: int) -> Path:
-    return save_checkpoint(folder, Checkpoint(step, 10 * step, 1.5, {"w": torch.full((3,), float(step))}))
+    return save_checkpoint(folder, Checkpoint(step, 10 * step, 1.5, tensors={"w": torch.full((3,), float(step))}))
 
 
 def test_save_then_load_gives_the_same(tmp_path: Path) -> None:
@@ -26,6 +28,55 @@ def test_save_then_load_gives_the_same(tmp_path: Path) -> None:
     assert loaded is not None
     assert (loaded.step, loaded.images_seen, loaded.seconds, refused) == (4, 40, 1.5, [])
     assert torch.equal(loaded.tensors["w"], torch.full((3,), 4.0))
+
+
+def test_counters_are_read_without_the_tensors(tmp_path: Path) -> None:
+    flip_a_bit(save(tmp_path, 4) / "tensors.safetensors")
+    assert load_counters(tmp_path) == (Counters(4, 40, 1.5), [])
+    assert load_counters(tmp_path / "nowhere") == (None, [])
+
+
+@pytest.mark.parametrize(("file", "damage"), [("tensors", "cut off"), ("tensors", "gone"), ("counters", "cut off")])
+def test_counters_of_a_checkpoint_that_is_not_whole_are_refused(tmp_path: Path, file: str, damage: str) -> None:
+    save(tmp_path, 1)
+    name = {"tensors": "tensors.safetensors", "counters": "counters.json"}[file]
+    {"cut off": truncate, "gone": Path.unlink}[damage](save(tmp_path, 2) / name)
+    counters, (refused,) = load_counters(tmp_path)
+    assert counters == Counters(1, 10, 1.5)
+    assert "step-000000002 is refused" in refused
+    assert "\n" not in refused
+
+
+def test_checkpoints_of_older_versions_without_a_size_are_read(tmp_path: Path) -> None:
+    file = save(tmp_path, 4) / "counters.json"
+    values = json.loads(file.read_text())
+    old = {name: values[name] for name in ("step", "images_seen", "seconds", "sha256")}
+    own = hashlib.sha256(json.dumps(old).encode()).hexdigest()
+    file.write_text(json.dumps(old | {"own_sha256": own}, indent=2) + "\n")
+    assert load_counters(tmp_path) == (Counters(4, 40, 1.5), [])
+    loaded, refused = load_checkpoint(tmp_path)
+    assert (loaded is not None, refused) == (True, [])
+
+
+def test_a_resume_reads_and_hashes_tensors_once_and_a_summary_never(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, reads = make_run(), []
+    read_bytes = Path.read_bytes
+
+    def watched(path: Path) -> bytes:
+        if path.name == "tensors.safetensors":
+            reads.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", watched)
+    summary(run.path)
+    prepared = resumed_run(run.path, {"images_seen": 2000})
+    assert reads == []
+    task = execute(prepared.run, prepared.learner, prepared.data)
+    next(task)
+    assert len(reads) == 1
+    task.close()
 
 
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
@@ -95,11 +146,11 @@ def test_weights_that_an_update_ruined_are_not_saved(tmp_path: Path) -> None:
 
     sizes: list[int] = []
     gan.update = ruin
-    *_, last = execute(prepared.run, gan, prepared.data)
-    assert last.outcome == "non-finite"
-    assert last.message is not None
-    assert "step 4 has values that are not finite (discriminator/" in last.message
-    assert f"Last good checkpoint: {prepared.run.checkpoints / 'step-000000003'}" in last.message
+    stages, ended = gone_through(execute(prepared.run, gan, prepared.data))
+    assert ended.outcome == "non-finite"
+    assert stages[-1].alarm is not None
+    assert "step 4 has values that are not finite (discriminator/" in stages[-1].alarm
+    assert f"Last good checkpoint: {prepared.run.checkpoints / 'step-000000003'}" in stages[-1].alarm
     saved, _ = load_checkpoint(prepared.run.checkpoints)
     assert saved is not None
     assert saved.step == 3
@@ -155,7 +206,8 @@ def test_damage_while_resuming_is_told(make_run: Callable[..., Run]) -> None:
     newest = sorted(run.checkpoints.iterdir())[-1]
     truncate(newest / "tensors.safetensors")
     prepared = resumed_run(run.path, {})
-    messages = [p.message for p in execute(prepared.run, prepared.learner, prepared.data) if p.message]
+    stages, _ = gone_through(execute(prepared.run, prepared.learner, prepared.data))
+    messages = [stage.alarm for stage in stages if stage.alarm]
     assert len(messages) == 1
     assert f"{newest.name} is refused" in messages[0]
 
@@ -167,12 +219,11 @@ def test_non_finite_step_stops_with_the_last_good_checkpoint(tmp_path: Path) -> 
         next(steps)
     with torch.no_grad():
         next(prepared.learner.generator.parameters()).fill_(float("nan"))
-    last = next(steps)
-    assert last.outcome == "non-finite"
-    assert last.message is not None
-    assert "step 4 has values that are not finite" in last.message
-    assert str(prepared.run.checkpoints / "step-000000000") in last.message
-    assert list(steps) == []
+    (last,), ended = gone_through(steps)
+    assert (ended.outcome, ended.row["step"]) == ("non-finite", 4)
+    assert last.alarm is not None
+    assert "step 4 has values that are not finite" in last.alarm
+    assert str(prepared.run.checkpoints / "step-000000000") in last.alarm
     row = json.loads(prepared.run.steps.read_text().splitlines()[-1])
     assert row["generator_loss"] is None
     assert row["not_finite"]["generator_loss"] == "nan"

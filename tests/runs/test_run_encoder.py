@@ -15,17 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from genprior.data import load_data
 from genprior.errors import GenpriorError
-from genprior.priors.generator_prior import SAMPLES_AT_ONCE, EncodedPrior
-from genprior.runs.encoder_training import (
-    TABLE,
-    WEIGHTS,
-    held_out,
-    load_encoder,
-    load_generator,
-    train_encoder,
-    weights_sha256,
-)
+from genprior.priors.contracts import SAMPLES_AT_ONCE
+from genprior.priors.generator_prior import EncodedPrior
+from genprior.runs.encoder_training import TABLE, held_out, load_encoder, load_generator, train_encoder, weights_sha256
 from genprior.runs.execute import Progress, execute
+from genprior.runs.experiments import WEIGHTS
 from genprior.runs.files import save_tensors
 from genprior.runs.prepare import resumed_run
 from genprior.runs.run_folder import Run, create_run, locked

@@ -9,6 +9,7 @@ import numpy
 import pytest
 
 from genprior.errors import GenpriorError
+from genprior.progress import result_of
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run, create_run, locked, open_run
@@ -110,7 +111,7 @@ def test_run_is_trained_by_one_process_at_a_time(make_run: Callable[..., Run]) -
     prepared = resumed_run(run.path, {"images_seen": 2000})
     with locked(run), pytest.raises(GenpriorError, match="is being trained by another process"):
         list(execute(prepared.run, prepared.learner, prepared.data))
-    assert list(execute(prepared.run, prepared.learner, prepared.data))[-1].outcome == "finished"
+    assert result_of(execute(prepared.run, prepared.learner, prepared.data)).outcome == "finished"
 
 
 def test_run_in_training_is_not_overwritten(make_run: Callable[..., Run]) -> None:
@@ -118,6 +119,13 @@ def test_run_in_training_is_not_overwritten(make_run: Callable[..., Run]) -> Non
     with locked(run), pytest.raises(GenpriorError, match="is being trained by another process"):
         new_run(run.path, points_config(), overwrite=True)
     assert run.steps.exists()
+
+
+def test_an_overwritten_run_keeps_nothing_but_its_lock(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    (run.path / "notes").mkdir()
+    create_run(run.path, points_config(), overwrite=True)
+    assert {path.name for path in run.path.iterdir()} == {"config.json", "lock"}
 
 
 def test_budget_of_a_run_in_training_stays(make_run: Callable[..., Run]) -> None:
@@ -143,7 +151,7 @@ def test_run_killed_before_its_second_file_can_be_resumed(tmp_path: Path) -> Non
     prepared = new_run(tmp_path / "run", points_config())
     prepared.run.environment.unlink()
     again = resumed_run(tmp_path / "run", {})
-    assert list(execute(again.run, again.learner, again.data))[-1].outcome == "finished"
+    assert result_of(execute(again.run, again.learner, again.data)).outcome == "finished"
 
 
 def test_run_without_its_checkpoints_is_not_begun_again(make_run: Callable[..., Run]) -> None:

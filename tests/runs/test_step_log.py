@@ -9,9 +9,18 @@ import torch
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
-from genprior.runs.step_log import StepLog, read_rows, rows_of
+from genprior.runs.step_log import (
+    Alarm,
+    Setback,
+    StepLog,
+    append_event,
+    read_events,
+    read_rows,
+    replace_alarms,
+    rows_of,
+)
 from genprior.training.loop import Step
-from small import points_config
+from small import gone_through, points_config
 
 
 def test_every_step_has_a_line_with_the_whole_record(make_run: Callable[..., Run]) -> None:
@@ -41,7 +50,7 @@ def test_every_step_has_a_line_with_the_whole_record(make_run: Callable[..., Run
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_non_finite_number_is_null_and_named(make_run: Callable[..., Run], value: float) -> None:
     run = make_run()
-    row = rows_of([Step(21, 1050, {"loss": torch.tensor(value)})], 50, 0.0)[0]
+    row = rows_of([Step(21, 1050, 1.0, 0.0, {"loss": torch.tensor(value)})], 50, 0.0)[0]
     with StepLog(run, last_step=20) as log:
         log.append([row])
 
@@ -103,5 +112,23 @@ def test_missing_tensorboard_is_told_before_training(
 def test_progress_is_yielded_after_each_flush(make_run: Callable[..., Run], tmp_path: object) -> None:
     run = make_run("other")
     prepared = new_run(run.path.parent / "flushes", points_config())
-    seen = [progress.row["step"] for progress in execute(prepared.run, prepared.learner, prepared.data, flush_every=5)]
-    assert seen == [5, 10, 15, 20]
+    stages, ended = gone_through(execute(prepared.run, prepared.learner, prepared.data, flush_every=5))
+    assert [stage.fraction for stage in stages] == [0.25, 0.5, 0.75, 1.0]
+    assert [stage.what.split("  ")[0] for stage in stages] == [f"{n} images" for n in ("250", "500", "750", "1,000")]
+    assert all(word in stages[0].what for word in ("/s", "D(x) 0.", "D(G(z)) 0."))
+    assert (ended.outcome, ended.row["step"]) == ("finished", 20)
+
+
+def test_events_are_read_as_they_were_written(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    setback = Setback(event="rolled back", step=9, images_seen=450, not_finite=("loss",), back_to=4, rate=0.5)
+    alarm = Alarm(event="alarm", step=7, images_seen=350, verdict="saturated", message="since 300 images")
+    append_event(run, setback)
+    replace_alarms(run, [alarm])
+    assert read_events(run) == [alarm, setback]
+    replace_alarms(run, [])
+    assert read_events(run) == [setback]
+    with run.events.open("a") as file:
+        file.write('{"event": "stopped", "step": 3}\n{"event": "ala')
+    with pytest.warns(UserWarning, match=r"line 2 of .*events.jsonl cannot be read"):
+        assert read_events(run) == [setback]

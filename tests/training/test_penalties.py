@@ -75,8 +75,8 @@ def test_a_penalty_fades_while_training_goes_on() -> None:
     norms = {}
     for options in ("gamma=50,fade=0.01", "gamma=0.5", "gamma=50"):
         gan = _gan(data, f"r1:{options}")
-        gan.used = 1.0
-        norms[options] = float(gan.update(batch, torch.Generator().manual_seed(0))["discriminator_gradient_norm"])
+        record = gan.update(batch, 1.0, torch.Generator().manual_seed(0))
+        norms[options] = float(record["discriminator_gradient_norm"])
     faded, weak, strong = norms.values()
     assert faded == pytest.approx(weak)
     assert faded != pytest.approx(strong)

@@ -1,49 +1,92 @@
-"""The command line: one short function per sub-command, no mathematics. Help must not import torch."""
+"""The command line: settings in, words out; no mathematics. Help never imports torch.
+
+`SECTIONS` is the order of a day's work; commands of experiments come from the tables of their rooms.
+"""
 
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from genprior.cli import look, restore
-from genprior.cli.benchmark import benchmark_app
-from genprior.cli.common import USER_ERROR
-from genprior.cli.compare import compare
-from genprior.cli.diagnose import diagnose
-from genprior.cli.evaluate import evaluate
-from genprior.cli.probe import probe_app
-from genprior.cli.report import report
-from genprior.cli.train import resume, train_app
+from genprior import __version__
+from genprior.cli import look, train
+from genprior.cli.console import USER_ERROR, let_waiting_threads_sleep
+from genprior.cli.experiment_commands import add_experiments
+from genprior.cli.flags import command
+from genprior.cli.restoring_commands import add_restoring
 from genprior.errors import GenpriorError
+from genprior.modes.experiments import EXPERIMENTS as MODES
+from genprior.probes.experiments import EXPERIMENTS as PROBES
+from genprior.runs.experiments import EXPERIMENTS as ENCODERS
+from genprior.scoring.experiments import EXPERIMENTS as SCORING
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the parent of all that typer itself finds wrong
+SECTIONS = {
+    "Train": ("data", "train", "resume", "info", "sample"),
+    "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark"),
+    "Restore": ("invert", "restore", "degrade"),
+}
 
-app = typer.Typer(
-    help="Train small generative image models and use them as priors.",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-app.add_typer(train_app, name="train")
-app.command()(resume)
-app.command()(look.sample)
-app.command()(restore.invert)
-app.command()(restore.restore)
-app.command()(restore.degrade)
-app.command()(compare)
-app.command()(evaluate)
-app.command()(diagnose)
-app.add_typer(probe_app, name="probe")
-app.add_typer(benchmark_app, name="benchmark")
-app.command()(report)
-app.command()(look.info)
-app.command("data")(look.show_data)
+
+class _Sections(TyperGroup):
+    """A list of commands under headings, in the order of `SECTIONS`."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's own types are private
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                width = formatter.width - 6 - max(map(len, self.commands))
+                rows = [(name, self.commands[name].get_short_help_str(width)) for name in names]
+                formatter.write_dl(rows)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"genprior {__version__}")
+        raise typer.Exit
+
+
+def _made() -> typer.Typer:
+    plain: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
+    app = typer.Typer(cls=_Sections, pretty_exceptions_enable=False, **plain)
+
+    @app.callback()
+    def genprior(
+        version: bool = typer.Option(
+            False, "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+        ),
+    ) -> None:
+        """Train small generative image models and use them as priors."""
+
+    groups = {
+        "": app,
+        "train": typer.Typer(help="Train a model; each family has a command.", **plain),
+        "probe": typer.Typer(help="Put a trained GAN to the test by an experiment.", **plain),
+        "benchmark": typer.Typer(help="Measure losses and remedies beside published results.", **plain),
+    }
+    for name, group in groups.items():
+        if name:
+            app.add_typer(group, name=name)
+            group.callback()(lambda: None)
+    train.add_train_commands(groups["train"])
+    app.command("resume")(command([train.ResumeSettings], train.resume, str(train.resume.__doc__)))
+    for name, (models, do) in look.COMMANDS.items():
+        app.command(name)(command(models, do, str(do.__doc__)))
+    for experiments in (ENCODERS, SCORING, PROBES, MODES):
+        add_experiments(groups, experiments)
+    add_restoring(app)
+    return app
+
+
+app = _made()
 
 
 def main() -> None:
     """Runs the command line; an error of the user's is one line and exit code 2."""
+    let_waiting_threads_sleep()
     warnings.showwarning = _show_warning
     if len(sys.argv) == 1:
         sys.argv.append("--help")
@@ -63,9 +106,17 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     typer.echo(f"genprior: warning: {message}", err=True)
 
 
+ARGUMENTS: Mapping[str | None, str] = {
+    "run": "RUN: ",
+    "runs": "RUN: ",
+    "images": "IMAGES: ",
+    "name": "NAME: ",
+    None: "",
+}
+
+
 def _fail(message: str, argument: str | None) -> NoReturn:
-    flags = {"run": "RUN: ", "images": "IMAGES: ", None: ""}
-    where = flags.get(argument, f"--{str(argument).replace('_', '-')}: ")
+    where = ARGUMENTS.get(argument, f"--{str(argument).replace('_', '-')}: ")
     rank = os.environ.get("RANK", "0")
     whose = "" if rank == "0" else f"[process {rank}] "
     typer.echo(f"genprior: {whose}{where}{message}", err=True)

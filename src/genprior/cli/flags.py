@@ -5,7 +5,6 @@ Knows settings and typer; never torch.
 
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +19,7 @@ def command(models: Sequence[type[Settings]], do: Callable[[Given], None], help_
     """Returns a function that typer reads as a command with the fields of all models.
 
     Arguments:
-        models: Their fields have different names.
+        models: Of two fields of one name the first one stands.
         do: Called with what was given.
         help_text: Of the command.
     """
@@ -28,8 +27,10 @@ def command(models: Sequence[type[Settings]], do: Callable[[Given], None], help_
     def run(**given: Any) -> None:  # noqa: ANN401 - as many as the models have fields
         do({name: value for name, value in given.items() if value not in (None, [])})
 
-    settings = [setting for model in models for setting in model.settings()]
-    ordered = sorted(settings, key=lambda setting: setting.flag.metavar is None)  # arguments come first
+    settings: dict[str, Setting] = {}
+    for setting in (each for model in models for each in model.settings()):
+        settings.setdefault(setting.name, setting)
+    ordered = sorted(settings.values(), key=lambda setting: setting.flag.metavar is None)  # arguments come first
     run.__signature__ = inspect.Signature([_parameter(setting) for setting in ordered])  # type: ignore[attr-defined]
     run.__annotations__ = {setting.name: _annotation(setting) for setting in ordered}
     run.__doc__ = help_text
@@ -39,12 +40,6 @@ def command(models: Sequence[type[Settings]], do: Callable[[Given], None], help_
 def parsed(model: type[Settings], given: Given) -> Any:  # noqa: ANN401 - an instance of the model
     """Returns the model of what was given for its fields; raises `GenpriorError` about the field at fault."""
     return validated(model, {name: value for name, value in given.items() if name in model.model_fields})
-
-
-def metavars(models: Sequence[type[Settings]]) -> dict[str, str]:
-    """Returns what help calls the arguments, by the names of their fields."""
-    found = [setting for model in models for setting in model.settings()]
-    return {each.name: each.flag.metavar for each in found if each.flag.metavar is not None}
 
 
 def _parameter(setting: Setting) -> inspect.Parameter:
@@ -72,8 +67,3 @@ def _default(setting: Setting) -> str:
         return ""
     default = setting.default
     return f" Default {' '.join(map(str, default)) if isinstance(default, tuple) else default}."
-
-
-def as_text(path: Path | str) -> str:
-    """Returns a path as a user would type it."""
-    return str(path)

@@ -1,69 +1,122 @@
-"""Commands that look at what is there: sample, info, data."""
+"""Commands that look at what is there: data, info, sample, report."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+from pydantic import Field
 
-from genprior.cli.common import (
-    PICTURES,
-    Channels,
-    Fit,
-    Root,
-    RunFolder,
-    Size,
-    Strict,
-    print_table,
-    refuse_existing,
-)
+from genprior.cli.console import print_table, refuse_existing
+from genprior.cli.flags import Given, parsed
+from genprior.settings import DataRoot, Flag, RunFolder, RunFolders, Settings
 
-POINTS_SHOWN = 5000
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
+POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
+Overwrite = Annotated[bool, Field(description="Replace the file that is there.")]
 
 
-def sample(
-    run: RunFolder,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of samples.")] = 64,
-    out: Annotated[Path, typer.Option(help="Picture to write, or .npy for the numbers.")] = Path("samples.png"),
-    seed: Annotated[int, typer.Option(help="Any integer.")] = 0,
-    no_average: Annotated[
-        bool, typer.Option("--no-average", help="Use the last weights, not their moving average.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
-) -> None:
-    """Write samples of a trained run."""
-    from genprior.images import write_array
-    from genprior.plotting.run_figures import write_samples
-    from genprior.runs.trained_prior import load_prior
+class DataSettings(Settings):
+    """Which images are looked at, and how they are read."""
 
-    refuse_existing(out, overwrite, (*PICTURES, ".npy"))
-    x = load_prior(run, average=not no_average).sample(count, seed)
-    (write_array if out.suffix == ".npy" else write_samples)(x, out)
-    typer.echo(f"{count} samples: {out}")
+    name: Annotated[str, Field(description="A name, a folder, an array file."), Flag(metavar="NAME")]
+    data_root: DataRoot = None
+    size: Annotated[int | None, Field(ge=1, le=1024, description="Resize images to this many pixels a side.")] = None
+    channels: Annotated[Literal[1, 3] | None, Field(description="1 for grey, 3 for colour; default as the data.")] = (
+        None
+    )
+    fit: Annotated[Literal["crop", "pad"], Field(description="How images become square: crop or pad.")] = "crop"
+    strict: Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")] = (
+        False
+    )
+    out: Annotated[Path | None, Field(description="Picture to write; default NAME.png here.")] = None
+    overwrite: Overwrite = False
 
 
-def info(run: RunFolder) -> None:
-    """Say what a run is, how far it is, and its last numbers."""
+class InfoSettings(Settings):
+    """Which run is described."""
+
+    run: RunFolder
+
+
+class SampleSettings(Settings):
+    """Which run is sampled, and where the samples go."""
+
+    run: RunFolder
+    count: Annotated[int, Field(ge=1, description="Number of samples."), Flag(letter="-n")] = 64
+    out: Annotated[Path, Field(description="Picture to write, or .npy for the numbers.")] = Path("samples.png")
+    seed: Annotated[int, Field(description="Any integer.")] = 0
+    no_average: Annotated[bool, Field(description="Use the last weights, not their moving average.")] = False
+    overwrite: Overwrite = False
+
+
+class ReportSettings(Settings):
+    """Which runs a page is about, and where it goes."""
+
+    runs: RunFolders
+    out: Annotated[
+        Path | None,
+        Field(description="HTML file; default RUN/report.html, which is replaced, or report.html for several runs."),
+    ] = None
+    overwrite: Overwrite = False
+
+
+def data(given: Given) -> None:
+    """Print how many images there are, of what size and range, and write a picture of some."""
+    settings: DataSettings = parsed(DataSettings, given)
+    name = settings.name
+    picture = settings.out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
+    refuse_existing(picture, settings.overwrite, PICTURES)
+    from genprior.data import load_data
+    from genprior.plotting.sample_figures import write_samples
+
+    loaded = load_data(
+        name,
+        root=settings.data_root,
+        size=settings.size,
+        channels=settings.channels,
+        fit=settings.fit,
+        strict=settings.strict,
+    )
+    write_samples(loaded.some(POINTS_SHOWN if loaded.is_points else IMAGES_SHOWN), picture)
+    print_table({**loaded.summary(), "picture": str(picture)})
+
+
+def info(given: Given) -> None:
+    """Print what a run is, how far it is, and its last numbers."""
     from genprior.runs.summary import summary
 
-    print_table(summary(run))
+    print_table(summary(parsed(InfoSettings, given).run))
 
 
-def show_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name, a folder, an array file.")],
-    data_root: Root = None,
-    size: Size = None,
-    channels: Channels = None,
-    fit: Fit = None,
-    strict: Strict = None,
-    out: Annotated[Path | None, typer.Option(help="Picture to write; default NAME.png here.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
-) -> None:
-    """Say how many images there are, of what size and range, and write a picture of some."""
-    from genprior.data import load_data
-    from genprior.plotting.run_figures import write_samples
+def sample(given: Given) -> None:
+    """Write samples of a trained run."""
+    settings: SampleSettings = parsed(SampleSettings, given)
+    refuse_existing(settings.out, settings.overwrite, (*PICTURES, ".npy"))
+    from genprior.images import write_array
+    from genprior.plotting.sample_figures import write_samples
+    from genprior.runs.trained_prior import load_prior
 
-    picture = out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
-    refuse_existing(picture, overwrite, PICTURES)
-    loaded = load_data(name, root=data_root, size=size, channels=channels, fit=fit or "crop", strict=bool(strict))
-    write_samples(loaded.some(POINTS_SHOWN if loaded.is_points else 64), picture)
-    print_table({**loaded.summary(), "picture": str(picture)})
+    x = load_prior(settings.run, average=not settings.no_average).sample(settings.count, settings.seed)
+    (write_array if settings.out.suffix == ".npy" else write_samples)(x, settings.out)
+    typer.echo(f"{settings.count} samples: {settings.out}")
+
+
+def report(given: Given) -> None:
+    """Write one HTML file about a run, or about several side by side; it opens without a network."""
+    settings: ReportSettings = parsed(ReportSettings, given)
+    is_derived = settings.out is None and len(settings.runs) == 1
+    path = settings.out or (settings.runs[0] / "report.html" if is_derived else Path("report.html"))
+    refuse_existing(path, settings.overwrite or is_derived, (".html", ".htm"))
+    from genprior.report import write_report
+
+    write_report(settings.runs, path)
+    typer.echo(f"report: {path}")
+
+
+COMMANDS: dict[str, tuple[list[type[Settings]], Callable[[Given], None]]] = {
+    "data": ([DataSettings], data),
+    "info": ([InfoSettings], info),
+    "sample": ([SampleSettings], sample),
+    "report": ([ReportSettings], report),
+}

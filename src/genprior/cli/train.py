@@ -1,140 +1,81 @@
-"""Commands that train: one for each family, and encoder; and resume."""
+"""Commands that train a run: one for each family, and resume."""
 
-import inspect
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import Field
 
-from genprior.cli.common import (
-    ILL,
-    INTERRUPTED,
-    Device,
-    Epochs,
-    ImagesSeen,
-    Minutes,
-    RunFolder,
-    stop_on_signal,
-)
+from genprior.cli.console import ILL, INTERRUPTED, stop_on_signal
+from genprior.cli.flags import Given, command, parsed
 from genprior.errors import GenpriorError
-from genprior.families import BUDGETS, FAMILIES, RunConfig, parse_config
-from genprior.settings import Setting
+from genprior.families import BUDGETS, FAMILIES, parse_config
+from genprior.settings import RunFolder, Settings
 
 if TYPE_CHECKING:
     from genprior.runs.prepare import PreparedRun
 
-train_app = typer.Typer(help="Train a model; each family has its sub-command.")
+Minutes = Annotated[float | None, Field(gt=0, description="Budget in minutes.")]
 
 
-def _train_command(family: str, config_class: type[RunConfig]) -> Callable[..., None]:
-    """The sub-command of a family: each field of its config is a flag, the field's description the flag's help."""
+class NewRunFlags(Settings):
+    """Where a new run goes, and what its settings begin with."""
 
-    def command(out: Path | None, config: Path | None, overwrite: bool, dry_run: bool, **given: Any) -> None:  # noqa: ANN401
-        flags = {k: str(v) if isinstance(v, Path) else v for k, v in given.items() if v not in (None, [])}
-        settings = parse_config({**_config_file(config, flags, family), **flags, "family": family})
-        if dry_run:
-            settings.check_names()
-            typer.echo(settings.model_dump_json(indent=2))
+    out: Annotated[Path | None, Field(description="Folder of the new run.")] = None
+    config: Annotated[Path | None, Field(description="Settings as JSON, as --dry-run prints them.")] = None
+    overwrite: Annotated[bool, Field(description="Replace the run that is there.")] = False
+    dry_run: Annotated[bool, Field(description="Print the settings as JSON and end.")] = False
+
+
+class ResumeSettings(Settings):
+    """Which run is resumed; a budget takes the place of the run's."""
+
+    run: RunFolder
+    epochs: Annotated[float | None, Field(description="Budget in passes over the data.")] = None
+    images_seen: Annotated[int | None, Field(description="Budget in images.")] = None
+    minutes: Annotated[float | None, Field(description="Budget in minutes.")] = None
+    device: Annotated[str | None, Field(description="auto, cpu, cuda, cuda:1 ...")] = None
+
+
+def add_train_commands(train: typer.Typer) -> None:
+    """Adds a command for each family."""
+    for family, config in FAMILIES.items():
+        train.command(family)(command([NewRunFlags, config], _trains(family), config.HELP))
+
+
+def resume(given: Given) -> None:
+    """Resume a run where its last checkpoint stands; a budget given here replaces the run's."""
+    from genprior.runs.prepare import resumed_run
+
+    settings: ResumeSettings = parsed(ResumeSettings, given)
+    _train(resumed_run(settings.run, settings.model_dump(exclude={"run"})))
+
+
+def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
+    def train(given: Given) -> None:
+        flags: NewRunFlags = parsed(NewRunFlags, given)
+        own = {name: value for name, value in given.items() if name not in NewRunFlags.model_fields}
+        config = parse_config({**_from_file(flags.config, own, family), **own, "family": family})
+        if flags.dry_run:
+            config.check_names()
+            typer.echo(config.model_dump_json(indent=2))
             return
-        if out is None or out == Path():
+        if flags.out is None or flags.out == Path():
             raise GenpriorError("name the folder of the new run", argument="out")
         from genprior.runs.prepare import new_run
 
-        _train(new_run(out, settings, overwrite=overwrite))
+        _train(new_run(flags.out, config, overwrite=flags.overwrite))
 
-    parameters = [
-        ("out", Annotated[Path | None, typer.Option(help="Folder of the new run.")], None),
-        *((setting.name, _flag(setting), None) for setting in config_class.settings()),
-        ("config", Annotated[Path | None, typer.Option(help="Settings as JSON, as --dry-run prints them.")], None),
-        ("overwrite", Annotated[bool, typer.Option("--overwrite", help="Replace the run that is there.")], False),
-        ("dry_run", Annotated[bool, typer.Option("--dry-run", help="Print the config as JSON and end.")], False),
-    ]
-    # Typer reads flags from the signature.
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-            for name, kind, default in parameters
-        ]
-    )
-    command.__annotations__ = {name: kind for name, kind, _ in parameters}
-    command.__doc__ = config_class.HELP
-    return command
+    return train
 
 
-def _flag(setting: Setting) -> Any:  # noqa: ANN401 - a type that is made here
-    kind: Any = list[str] if setting.is_many else Path if setting.name == "data_root" else setting.kind
-    names = (f"--{setting.name.replace('_', '-')}",) if kind is bool else ()
-    default = "" if setting.default in (None, ()) or kind is bool else f" Default {_told(setting.default)}."
-    return Annotated[kind | None, typer.Option(*names, help=f"{setting.help}{default}")]
-
-
-def _told(default: object) -> str:
-    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-for _family, _config in FAMILIES.items():
-    train_app.command(_family)(_train_command(_family, _config))
-
-
-@train_app.command("encoder")
-def train_encoder(
-    run: RunFolder,
-    minutes: Annotated[float | None, typer.Option(help="Budget in minutes; default 1.")] = None,
-    images_seen: ImagesSeen = None,
-    seed: Annotated[int, typer.Option(help="Any integer.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the encoder that is there.")] = False,
-) -> None:
-    """Train the way back from images to latents of a trained run, from which inversion and restoration start."""
-    from genprior.progress import show
-    from genprior.runs.experiment import carry_out
-    from genprior.runs.experiments import EXPERIMENTS, EncoderSettings
-    from genprior.settings import validated
-
-    given = {"run": run, "minutes": minutes, "images_seen": images_seen, "seed": seed, "threads": threads}
-    experiment, settings = EXPERIMENTS["train encoder"], validated(EncoderSettings, given)
-    with stop_on_signal() as stopped:
-        found = show(_until(carry_out(experiment, settings, overwrite=overwrite), stopped))
-    if found is None:
-        typer.echo("interrupted; no encoder was saved")
-        sys.exit(INTERRUPTED)
-    for line in experiment.told(found):
-        typer.echo(line)
-
-
-def _until(task: Any, stopped: list[int]) -> Any:  # noqa: ANN401 - goes with this file
-    """A task that ends early, with None, when a signal has come."""
-    while not stopped:
-        try:
-            yield next(task)
-        except StopIteration as end:
-            return end.value
-    task.close()
-    return None
-
-
-def resume(
-    run: RunFolder,
-    epochs: Epochs = None,
-    images_seen: ImagesSeen = None,
-    minutes: Minutes = None,
-    device: Device = None,
-) -> None:
-    """Go on with a run where its last checkpoint stands; a budget given here replaces the run's."""
-    from genprior.runs.prepare import resumed_run
-
-    changes = {"epochs": epochs, "images_seen": images_seen, "minutes": minutes, "device": device}
-    _train(resumed_run(run, changes))
-
-
-def _config_file(path: Path | None, flags: dict[str, Any], family: str) -> dict[str, Any]:
-    """The settings in a file, as far as the flags leave them standing."""
+def _from_file(path: Path | None, own: Given, family: str) -> dict[str, Any]:
+    """The settings in a file, as far as those at the command line leave them standing."""
     if path is None:
         return {}
-    if "preset" in flags:
+    if "preset" in own:
         raise GenpriorError("the config file settles what a preset would; give one of them", argument="preset")
     from genprior.runs.files import read_table
 
@@ -142,30 +83,29 @@ def _config_file(path: Path | None, flags: dict[str, Any], family: str) -> dict[
     theirs = values.get("family", family)
     if theirs != family:
         raise GenpriorError(f"{path} is for `genprior train {theirs}`, not for {family}", argument="config")
-    replaced = BUDGETS if flags.keys() & set(BUDGETS) else ()  # one budget takes the place of another
+    replaced = BUDGETS if own.keys() & set(BUDGETS) else ()  # one budget takes the place of another
     return {name: value for name, value in values.items() if name not in replaced}
 
 
 def _train(prepared: "PreparedRun") -> None:
-    """Trains to the end of the budget, showing how far it is, and leaves pictures; sets the exit code."""
+    """Trains to the end of the budget, showing how far it is, and leaves a picture; sets the exit code."""
     from genprior.progress import show
-    from genprior.report.run_pictures import write_run_pictures
+    from genprior.report.run_samples import write_run_picture
     from genprior.runs.execute import execute
 
-    quiet = prepared.learner.processes.rank > 0
-    run = prepared.run
-    for note in [] if quiet else prepared.notes:
-        print(note, flush=True)
+    run, processes = prepared.run, prepared.learner.processes
+    quiet = processes.rank > 0
+    if not quiet:
+        for note in prepared.notes:
+            typer.echo(note)
     with stop_on_signal() as stopped:
-        ended = show(execute(run, prepared.learner, prepared.data, lambda: bool(stopped)), quiet)
-    prepared.learner.processes.leave()
+        outcome = show(execute(run, prepared.learner, prepared.data, lambda: bool(stopped)), quiet).outcome
+    processes.leave()
     if quiet:
         return
-    if ended.outcome == "non-finite":
+    if outcome == "non-finite":
         sys.exit(ILL)
-    pictures = write_run_pictures(run, prepared.data)
-    for what, path in pictures.items():
-        typer.echo(f"{what}: {path}")
-    if ended.outcome == "interrupted":
-        typer.echo(f"interrupted and saved; go on with: genprior resume {shlex.quote(str(run.path))}")
+    typer.echo(f"real and generated: {write_run_picture(run, prepared.data)}")
+    if outcome == "interrupted":
+        typer.echo(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)

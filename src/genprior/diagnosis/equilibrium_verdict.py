@@ -11,7 +11,7 @@ close" needs no convergence, "close" does: or that more steps at the pace of the
 import math
 from dataclasses import dataclass, replace
 
-from genprior.diagnosis.duality import NOISE, Response, divergence, duality_gap
+from genprior.diagnosis.equilibrium_numbers import Bound, GameValue, Response
 
 LEVEL = -math.log(4)  # value at equilibrium
 # A discriminator that says nothing, against a generator that shares nothing with the data, has the gap log 4.
@@ -24,40 +24,14 @@ CLOSE, NOT_CLOSE, NOT_KNOWN = "close to equilibrium", "not close", "not known"
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A number that adversaries found, and how much more there may be.
-
-    Attributes:
-        value: What they reached; nan: it is not finite.
-        standard_error: Of it; nan: not known.
-        ahead: What twice the steps might add; 0 where they have converged.
-    """
-
-    value: float
-    standard_error: float
-    ahead: float
-
-    @property
-    def noise(self) -> float:
-        """What may be chance; infinite where that is not known."""
-        return NOISE * self.standard_error if math.isfinite(self.standard_error) else math.inf
-
-    def is_above(self, most: float) -> bool:
-        """Whether it is above a number, chance apart."""
-        return self.value - self.noise > most
-
-    def stays_below(self, most: float) -> bool:
-        """Whether it would stay below a number, chance apart, with twice the steps."""
-        return self.value + self.noise + self.ahead < most
-
-
-@dataclass(frozen=True)
 class Equilibrium:
     """What the two adversaries of a pair of players found.
 
     Attributes:
         up: Discriminators against the generator.
         down: Generators against the discriminator.
+        gap: Of the duality of V, with its sign.
+        played_gap: Of the duality of V - R, the game of the run; that of V where it has no penalties.
         paying: Discriminators against the generator that pay the run's penalties, on V - R; None: it has none.
         at_once: Images that one logit depends on. The divergence is then that of sets of m images, which lies between
             that of single ones and m times it.
@@ -66,29 +40,16 @@ class Equilibrium:
 
     up: Response
     down: Response
+    gap: Bound
+    played_gap: Bound
     paying: Response | None = None
     at_once: int = 1
     is_unseen: bool = True
 
     @property
-    def gap(self) -> Bound:
-        """Of the duality of V, with its sign."""
-        terms = duality_gap(self.up, self.down)
-        return Bound(terms.value, terms.standard_error, _ahead(self.up) + _ahead(self.down))
-
-    @property
     def divergence(self) -> Bound:
         """Jensen-Shannon divergence of fakes and data, in nats, of as many images as are seen at once."""
         return seen_divergence(self.up)
-
-    @property
-    def played_gap(self) -> Bound:
-        """Of the duality of V - R, the game of the run; that of V where it has no penalties."""
-        if self.paying is None:
-            return self.gap
-        penalty = self.up.moments[0].judged - self.paying.moments[0].judged  # of the player itself
-        terms = duality_gap(self.paying, self.down) + penalty
-        return Bound(terms.value, terms.standard_error, _ahead(self.paying) + _ahead(self.down))
 
     @property
     def played_divergence(self) -> Bound:
@@ -98,7 +59,7 @@ class Equilibrium:
     @property
     def without_penalties(self) -> "Equilibrium":
         """The same for the game of V alone."""
-        return replace(self, paying=None)
+        return replace(self, paying=None, played_gap=self.gap)
 
     @property
     def verdict(self) -> str:
@@ -140,7 +101,8 @@ class Equilibrium:
     def _broken(self) -> list[str]:
         """Bounds above what is close, in words; the divergence is that of single images."""
         seen = self.played_divergence
-        single = Bound(*(number / self.at_once for number in (seen.value, seen.standard_error, seen.ahead)))
+        value, error, ahead = (number / self.at_once for number in (seen.value, seen.standard_error, seen.ahead))
+        single = Bound(value=value, standard_error=error, ahead=ahead)
         rules = {"duality gap": (self.played_gap, CLOSE_GAP), "divergence": (single, CLOSE_DIVERGENCE)}
         return [
             f"{name} {bound.value:.3f} or more, close: below {most:.3g}"
@@ -156,8 +118,8 @@ class Equilibrium:
 
     def _why_not_known(self) -> str:
         adversaries = {"D'": self.paying or self.up, "G'": self.down}
-        failed = [name for name, each in adversaries.items() if each.has_failed]
-        unfinished = [name for name, each in adversaries.items() if not each.has_converged]
+        failed = [name for name, each in adversaries.items() if each.failed]
+        unfinished = [name for name, each in adversaries.items() if not each.converged]
         if not all(math.isfinite(bound.value) for bound in (self.played_gap, self.played_divergence)):
             return "the value of the game is not finite"
         if not self._tried:
@@ -192,12 +154,28 @@ class Equilibrium:
         return f"{found} It cannot be below 0: the adversaries are worse than the players on the judged images."
 
 
+def gap_bound(value: GameValue, one: Response, other: Response) -> Bound:
+    """Returns a duality gap with what more steps of its two adversaries might add."""
+    return Bound(**dict(value), ahead=_ahead(one) + _ahead(other))
+
+
 def seen_divergence(response: Response) -> Bound:
     """Returns the divergence that discriminators found, at least the 0 that one that says nothing finds."""
-    best = response.best.judged
-    found = divergence(best.value)
+    found = divergence(response.value)
     value = max(0.0, found) if math.isfinite(found) else math.nan
-    return Bound(value, best.standard_error / 2, _ahead(response) / 2)
+    return Bound(value=value, standard_error=response.standard_error / 2, ahead=_ahead(response) / 2)
+
+
+def divergence(best_value: float) -> float:
+    """Returns the Jensen-Shannon divergence (V + log 4) / 2 in nats that max_D V implies; at most log 2.
+
+    Goodfellow et al. 2014, theorem 1. An estimate of max_D V from below is one of the divergence from below.
+
+    Example:
+        >>> "%.4f" % divergence(0.0)  # nothing in common: log 2
+        '0.6931'
+    """
+    return (best_value + math.log(4)) / 2
 
 
 def divergence_sentence(found: Bound, at_once: int) -> str:
@@ -223,17 +201,17 @@ def response_sentence(response: Response, who: str, did: str, what: str = "V") -
 
 
 def _how_it_went(response: Response) -> str:
-    if response.has_failed:
+    if response.failed:
         return "it ended worse than it began on what it learned from: the optimisation failed"
-    if response.has_overfitted:
+    if response.overfitted:
         return "from there on it learned its own images by heart and became worse on others"
-    if not response.has_converged:
+    if not response.converged:
         still = "rising" if response.rises else "falling"
         return f"it was still {still}, the last fifth of the steps brought {response.late_gain:.3g}"
     return "no step bettered the player, so it has converged" if response.best.step == 0 else "it has converged"
 
 
 def _ahead(response: Response) -> float:
-    if response.has_failed:
+    if response.failed:
         return math.inf
-    return 0.0 if response.has_converged else AHEAD * response.late_gain
+    return 0.0 if response.converged else AHEAD * response.late_gain

@@ -6,7 +6,7 @@ V(D, G) - R(D). Knows data, networks, losses and penalties.
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.duality import Terms, cross_entropy_terms
-from genprior.diagnosis.game_field import mean_penalty
-from genprior.diagnosis.latents import draw_latents
+from genprior.diagnosis.equilibrium_measures import Losses, Terms
+from genprior.diagnosis.equilibrium_numbers import Opinion
+from genprior.diagnosis.retraining import draw_latents
 from genprior.errors import GenpriorError
 from genprior.models.discriminator_parts import pack_of
 from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import shuffled_indices
-from genprior.training.penalties import SlopePenalty, at_fake
+from genprior.training.losses import AdversarialLoss
+from genprior.training.penalties import SlopePenalty, at_fake, uniform_mix
 
 BATCH = 120  # of all that is measured
 FEW = 3  # logits whose slopes tell what they depend on
@@ -101,6 +102,27 @@ class Offset(nn.Module):
 
 
 @torch.no_grad()
+def opinion(discriminator: nn.Module, batches: Iterable[Tensor], are_real: bool) -> Opinion:
+    """Returns what a discriminator says of images, in the mode in which it is; it is not changed.
+
+    Arguments:
+        discriminator: x -> logits; an image with one above 0 is taken for real.
+        batches: x (B, C, H, W), at least one.
+        are_real: Which side is the right one.
+    """
+    frozen = copy.deepcopy(discriminator)  # batch normalisation keeps running statistics
+    logits = torch.cat([frozen(x).double() for x in batches])
+    right = (logits > 0) == are_real
+    spread = float(logits.std()) if len(logits) > 1 else math.nan
+    return Opinion(
+        logits=len(logits),
+        accuracy=float(right.double().mean()),
+        mean_logit=float(logits.mean()),
+        standard_error=spread / math.sqrt(len(logits)),
+    )
+
+
+@torch.no_grad()
 def best_offset(discriminator: nn.Module, generator: nn.Module, sample: Sample) -> float:
     """Returns the number that, added to all logits, makes V highest: V is concave in it, so its slope is bisected.
 
@@ -135,6 +157,48 @@ def measured(
         found.append((terms.real.detach().double(), terms.fake.detach().double()))
     real_terms, fake_terms = zip(*found, strict=True)
     return Terms(torch.cat(real_terms), torch.cat(fake_terms))
+
+
+def cross_entropy_terms(real_logits: Tensor, fake_logits: Tensor) -> Terms:
+    """Returns log s(real) and log(1 - s(fake)), whose means add up to V. Goodfellow et al. 2014, equation 1.
+
+    Example:
+        >>> import torch
+        >>> "%.4f" % cross_entropy_terms(torch.zeros(2), torch.zeros(3)).value
+        '-1.3863'
+    """
+    return Terms(-F.softplus(-real_logits), -F.softplus(fake_logits))
+
+
+def mean_penalty(penalty: SlopePenalty, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Returns a penalty of each logit (L,) by its mean over turns; between real and fake always at the same places."""
+    mix = uniform_mix(discriminator, len(real), derived_generator(0, "penalty mix"))
+    return penalty(discriminator, real, fake, mix.to(real)) / penalty.every
+
+
+def adversarial_losses(
+    loss: AdversarialLoss, real: Tensor, z: Tensor, penalties: Sequence[SlopePenalty] = ()
+) -> Losses:
+    """Returns both players' losses on one batch, as they are in training, as functions of the players.
+
+    A penalty that acts in every k-th turn, k times as strong, counts by its mean over turns.
+
+    Arguments:
+        loss: On logits.
+        real: x (B, C, H, W).
+        z: Latents (B, k).
+        penalties: Added to the discriminator's loss.
+    """
+
+    def losses(discriminator: nn.Module, generator: nn.Module) -> tuple[Tensor, Tensor]:
+        fake = generator(z)
+        real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).chunk(2)
+        own = loss.discriminator(real_logits, fake_logits).mean()
+        for penalty in penalties:
+            own = own + mean_penalty(penalty, discriminator, real, fake).mean()
+        return own, loss.generator(real_logits, discriminator(fake)).mean()
+
+    return losses
 
 
 def drawn_terms(

@@ -1,22 +1,105 @@
-"""From signs and samples to one verdict, with its evidence and a remedy. Knows numbers only.
+"""From the record and samples to one verdict, with its evidence and a remedy. Imports no torch.
 
-`VERDICTS`, at the end, is the place to add one; the first that holds is given, causes before what follows from them.
+The record is cut into stretches, each with the first sign that it shows; a sign that lasts to the end is the verdict.
+Else samples decide: `VERDICTS`, at the end, has what they may show, and the signs.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from genprior.diagnosis.signs import SIGNS, Game, Row, Window
 
-from genprior.diagnosis.episodes import Episode
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEALTHY, COLLAPSED = "healthy", "collapsed"
 LEAST_DIVERSITY, MOST_COPIES = 0.2, 0.2
 MAY_MISS = 0.01  # of many modes some are missed by chance
 PLURAL = {"class": "classes", "mode": "modes"}
 GOOD = 0.5  # a precision from which on a missing class is missing, rather than not learned yet
+STRETCH = 50  # steps: what lasts less is no sign of illness
+BEFORE = 6 * STRETCH  # steps before its end that a stretch is seen with: falls and swings need a past
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A part of training that shows one sign.
+
+    Attributes:
+        name: Of the sign.
+        text: What it saw when it began.
+        first: Images seen when it began.
+        last: Images seen when it was seen last.
+    """
+
+    name: str
+    text: str
+    first: int
+    last: int
+
+
+def sign_of(game: Game, rows: Sequence[Row]) -> tuple[str, str] | None:
+    """Returns the first sign that the newest stretch of rows shows, and what it sees; None where it shows none."""
+    newest, whole = Window(game, rows[-STRETCH:]), Window(game, rows[-BEFORE:])
+    for name, sign in SIGNS.items():
+        # The stretch decides, and the past tells the story.
+        decides = whole if sign.is_slow else newest
+        seen = sign.seen_in(decides) and (sign.seen_in(whole) or sign.seen_in(newest))
+        if seen:
+            return name, seen
+    return None
+
+
+class Watch:
+    """Follows a record while it grows, and tells when a sign begins and when it ends.
+
+    Arguments:
+        game: Of the run.
+    """
+
+    def __init__(self, game: Game) -> None:
+        self.game = game
+        self.current: Episode | None = None
+        self._rows: list[Row] = []
+        self._new = 0
+
+    def look(self, rows: Sequence[Row]) -> Iterator[tuple[str, Episode]]:
+        """Yields ("begins" or "ends", episode) for each change that these rows, the next of the record, bring."""
+        for row in rows:
+            self._rows.append(row)
+            self._new += 1
+            if self._new == STRETCH:
+                self._new = 0
+                yield from self._decide()
+                del self._rows[:-BEFORE]
+
+    def _decide(self) -> Iterator[tuple[str, Episode]]:
+        sign, before = sign_of(self.game, self._rows), self.current
+        stretch = self._rows[-STRETCH:]
+        first, last = (row["images_seen"] for row in (stretch[0], stretch[-1]))
+        if before is not None and (sign is None or sign[0] != before.name):
+            self.current = None
+            yield "ends", before
+        if sign is None:
+            return
+        if self.current is None:
+            self.current = Episode(*sign, first, last)
+            yield "begins", self.current
+        else:
+            self.current = replace(self.current, last=last)
+
+
+def episodes(game: Game, rows: Sequence[Row]) -> list[Episode]:
+    """Returns the ill parts of a record, oldest first; what is ill at its end ends at its last row.
+
+    Stretches are counted from the end, so that the newest rows decide about the present; the first few rows, fewer
+    than a stretch, are left out.
+    """
+    watch = Watch(game)
+    ended = [episode for change, episode in watch.look(rows[len(rows) % STRETCH :]) if change == "ends"]
+    return ended + ([watch.current] if watch.current is not None else [])
 
 
 @dataclass(frozen=True)
@@ -66,13 +149,13 @@ class Diagnosis:
         return self.verdict != HEALTHY
 
 
-def diversity(samples: Tensor, real: Tensor) -> float:
+def diversity(samples: "Tensor", real: "Tensor") -> float:
     """Returns the total variance of samples (N, C, H, W) over that of real images, 0 where all samples are equal.
 
     The variance is half the mean squared distance of two of them, so no pair needs to be formed.
     """
     spread = [x.double().flatten(1).var(0, unbiased=True).sum() for x in (samples, real)]
-    return float(spread[0] / spread[1].clamp_min(torch.finfo(torch.float64).tiny))
+    return float(spread[0] / spread[1].clamp_min(sys.float_info.min))
 
 
 def decide(
@@ -134,20 +217,7 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
     return HEALTHY, f"{good}: not learned yet" if precision < GOOD else ""
 
 
-BOUND = (
-    "bound the discriminator's slope, as the default preset does: --penalty r1:gamma=1 on a discriminator without "
-    "batch normalisation (dcgan:norm=none)"
-)
-VERDICTS: dict[str, str] = {
-    "non-finite": "train anew with lower learning rates, or with --precision float32",
-    "dead discriminator": (
-        "lower --discriminator-learning-rate and --weight-decay; with squared errors of a probability take "
-        "--loss least-squares-logit, whose gradient does not vanish"
-    ),
-    "saturated": f"take --loss non-saturating, whose gradient is full where this one vanishes; or {BOUND}",
-    "discriminator wins": f"{BOUND}; fewer --discriminator-updates or a higher --generator-learning-rate help less",
-    "generator wins": "raise --discriminator-learning-rate or --discriminator-updates, or take a wider discriminator",
-    "oscillating": f"{BOUND}; lower --beta1 and the learning rates; --schedule linear lets the circle shrink",
+VERDICTS: dict[str, str] = {name: sign.remedy for name, sign in SIGNS.items()} | {
     COLLAPSED: (
         "take what reaches most modes in docs/benchmarks/mode-counts.md: --loss relativistic --penalty r1:gamma=0.2 "
         "--penalty r2:gamma=0.2 --pack 4 on a discriminator without batch normalisation (norm=none; points have a "

@@ -9,15 +9,15 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.latents import arithmetic, draw_latents
+from genprior.diagnosis.one_player import RetrainingMoment
 from genprior.models.discriminator_parts import pack_of
-from genprior.seeding import derived_seed
+from genprior.models.players import latent_size_of
+from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import shuffled_indices
 from genprior.training.losses import (
     AdversarialLoss,
@@ -29,68 +29,50 @@ from genprior.training.losses import (
 from genprior.training.optimisation import AdamSettings, Descent
 
 LATENTS = 512
-VANISHES, STAYS = 3.0, 1.0  # decades: the saturating norm falls by at least, the other by less than
 EVENLY = 8  # measurements that are spread evenly, besides those at powers of two
 COMPARED: Mapping[str, AdversarialLoss] = {"saturating": saturating(), "non-saturating": non_saturating()}
 
 
 @dataclass(frozen=True)
-class Moment:
-    """The discriminator at an instant, and the gradients that the generator would get from it.
+class LoneTraining:
+    """How one player is trained while the other stands still; learning rates are constant.
 
     Attributes:
-        step: Of the discriminator; 0: before the first.
-        gradient_norm: Of E L with respect to all weights of the generator, by the name of the loss L.
-        loss_factor: Root mean square of dL/da over fakes, by the name of the loss.
-        real_logit, fake_logit: Means.
-        accuracy: Share of real images and fakes that are told apart, in [0, 1].
+        adam: Of the player.
+        steps: At least 1.
+        batch_size: Fakes, and real images where it learns from them, in a step; at least 2.
+        seed: Of all draws.
     """
 
-    step: int
-    gradient_norm: dict[str, float]
-    loss_factor: dict[str, float]
-    real_logit: float
-    fake_logit: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """A fresh discriminator against the generator of one age.
-
-    Attributes:
-        images_seen: Age of the generator.
-        seed: Of the discriminator.
-        moments: In the order of the discriminator's steps.
-    """
-
-    images_seen: int
-    seed: int
-    moments: Sequence[Moment]
-
-    def norms(self, loss: str) -> list[float]:
-        """Returns the gradient norm of a loss at each moment."""
-        return [moment.gradient_norm[loss] for moment in self.moments]
+    adam: AdamSettings
+    steps: int
+    batch_size: int = 128
+    seed: int = 0
 
     @property
-    def decades(self) -> dict[str, float | None]:
-        """By how much the gradient of each loss fell; None: it was 0 or not finite somewhere."""
-        return {loss: decades_fallen(self.norms(loss)) for loss in COMPARED}
+    def measured(self) -> set[int]:
+        """The steps before which the player is measured, and the last."""
+        return set(measured_steps(self.steps))
 
-    @property
-    def last_over_first(self) -> dict[str, float | None]:
-        """The gradient's norm at the last step over that at step 0; None: one of them is 0 or not finite.
+    def real_and_fake(self, generator: nn.Module, data: Dataset, step: int, purpose: str) -> tuple[Tensor, Tensor]:
+        """Returns the images of a step (B, C, H, W) and as many fakes, without a graph.
 
-        A fall from a peak to a dip may be over at the end; this number tells.
+        Arguments:
+            generator: That stands still.
+            data: Real images.
+            step: From 0 on.
+            purpose: Of the draws; other purposes get other ones.
         """
-        ends = {loss: (self.norms(loss)[0], self.norms(loss)[-1]) for loss in COMPARED}
-        return {loss: last / first if _are_known(first, last) else None for loss, (first, last) in ends.items()}
+        size, seed = self.batch_size, derived_seed(self.seed, f"{purpose} order")
+        with torch.no_grad():
+            fake: Tensor = generator(draw_latents(generator, size, self.seed, f"{purpose} latents", step))
+        return data.take(shuffled_indices(size * step, size, len(data), seed)).to(fake.dtype), fake
 
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether the saturating loss's gradient vanished and that of the other stayed."""
-        vanished, stayed = self.decades["saturating"], self.decades["non-saturating"]
-        return vanished is not None and stayed is not None and vanished >= VANISHES and stayed < STAYS
+
+def draw_latents(generator: nn.Module, count: int, seed: int, purpose: str, index: int = 0) -> Tensor:
+    """Returns standard normal z (count, k) for a generator, in its arithmetic; other purposes get other ones."""
+    draws = derived_generator(seed, purpose, index)
+    return torch.randn(count, latent_size_of(generator), generator=draws, dtype=_arithmetic(generator))
 
 
 def measured_steps(steps: int) -> list[int]:
@@ -105,47 +87,38 @@ def measured_steps(steps: int) -> list[int]:
 
 
 def retrain(
-    generator: nn.Module,
-    discriminator: nn.Module,
-    data: Dataset,
-    *,
-    adam: AdamSettings,
-    steps: int,
-    batch_size: int = 128,
-    latents: int = LATENTS,
-    seed: int = 0,
-) -> Iterator[Moment]:
+    generator: nn.Module, discriminator: nn.Module, data: Dataset, training: LoneTraining, latents: int = LATENTS
+) -> Iterator[RetrainingMoment]:
     """Trains a discriminator in place against a generator that stays as it is, and yields what is measured.
 
-    The discriminator learns by cross entropy, without penalties and at a constant learning rate. Both players stay in
-    training mode, so that gradients are those of training: batches are normalised by their own statistics. (The
-    running statistics of a generator lag behind its weights, and in a young one they are still those of its
-    first weights: in evaluation mode it would be another function than the one that was trained.) Measuring works on
-    copies, and so changes neither weights nor running statistics.
+    The discriminator learns by cross entropy, without penalties. Both players stay in training mode, so that gradients
+    are those of training: batches are normalised by their own statistics. (The running statistics of a generator lag
+    behind its weights, and in a young one they are still those of its first weights: in evaluation mode it would be
+    another function than the one that was trained.) Measuring works on copies, and so changes neither weights nor
+    running statistics.
 
     Arguments:
         generator: z (B, k) -> x (B, C, H, W), float32 or wider.
         discriminator: x -> logits (B,), untrained, in the same arithmetic.
         data: Real images.
-        adam: Of the discriminator.
-        steps: Of the discriminator, at least 1.
-        batch_size: Real images, and fakes, in a step; at least 2.
+        training: Of the discriminator.
         latents: How many fakes, always of the same z, the gradients are taken over; at least 2.
-        seed: Of all draws.
     """
     generator = copy.deepcopy(generator).train().requires_grad_(True)
-    descent, measured = Descent(discriminator.train(), adam), set(measured_steps(steps))
-    z = draw_latents(generator, latents, seed, "probe latents")
+    descent = Descent(discriminator.train(), training.adam)
+    z = draw_latents(generator, latents, training.seed, "probe latents")
     shown = min(latents, len(data))
-    real = data.some(shown - shown % pack_of(discriminator)).to(arithmetic(generator))
-    for step in range(steps + 1):
-        if step in measured:
+    real = data.some(shown - shown % pack_of(discriminator)).to(_arithmetic(generator))
+    for step in range(training.steps + 1):
+        if step in training.measured:
             yield moment(step, generator, discriminator, z, real)
-        if step < steps:
-            _train_once(generator, discriminator, descent, data, batch_size, step, seed)
+        if step < training.steps:
+            batch = training.real_and_fake(generator, data, step, "retraining")
+            real_logits, fake_logits = discriminator(torch.cat(batch), parts=2).chunk(2)
+            descent.step(cross_entropy_discriminator(real_logits, fake_logits).mean())
 
 
-def moment(step: int, generator: nn.Module, discriminator: nn.Module, z: Tensor, real: Tensor) -> Moment:
+def moment(step: int, generator: nn.Module, discriminator: nn.Module, z: Tensor, real: Tensor) -> RetrainingMoment:
     """Returns what is to be known of a discriminator, without changing it.
 
     Arguments:
@@ -161,13 +134,13 @@ def moment(step: int, generator: nn.Module, discriminator: nn.Module, z: Tensor,
         fake_logits = frozen(generator(z))
     factors = {name: loss_factors(loss, fake_logits, fake_logits) for name, loss in COMPARED.items()}
     weights, fakes = list(generator.parameters()), fake_logits.detach()
-    return Moment(
-        step,
-        {name: gradient_norm(fake_logits, factor / len(factor), weights) for name, factor in factors.items()},
-        {name: float(factor.square().mean().sqrt()) for name, factor in factors.items()},
-        float(real_logits.mean()),
-        float(fakes.mean()),
-        float((real_logits > 0).float().mean() + (fakes <= 0).float().mean()) / 2,
+    return RetrainingMoment(
+        step=step,
+        gradient_norm={n: gradient_norm(fake_logits, factor / len(factor), weights) for n, factor in factors.items()},
+        loss_factor={name: float(factor.square().mean().sqrt()) for name, factor in factors.items()},
+        real_logit=float(real_logits.mean()),
+        fake_logit=float(fakes.mean()),
+        accuracy=float((real_logits > 0).float().mean() + (fakes <= 0).float().mean()) / 2,
     )
 
 
@@ -191,37 +164,5 @@ def gradient_norm(logits: Tensor, factors: Tensor, weights: Sequence[nn.Paramete
     return largest * float(torch.stack([gradient.double().norm() for gradient in gradients]).norm())
 
 
-def decades_fallen(norms: Sequence[float]) -> float | None:
-    """Returns the largest fall from any value to a later one, max over i <= j of log10(norms_i / norms_j).
-
-    It is counted from the peak and not from the first value: a discriminator that knows nothing has next to no slope,
-    so that both gradients grow at first, whatever the loss. None where a value is 0 or not finite.
-
-    Example:
-        >>> decades_fallen([1.0, 100.0, 0.1, 10.0])
-        3.0
-    """
-    if not norms or not _are_known(*norms):
-        return None
-    return max(math.log10(peak) - math.log10(norm) for peak, norm in zip(accumulate(norms, max), norms, strict=True))
-
-
-def _are_known(*norms: float) -> bool:
-    return all(0 < norm < math.inf for norm in norms)
-
-
-def _train_once(
-    generator: nn.Module,
-    discriminator: nn.Module,
-    descent: Descent,
-    data: Dataset,
-    batch_size: int,
-    step: int,
-    seed: int,
-) -> None:
-    indices = shuffled_indices(batch_size * step, batch_size, len(data), derived_seed(seed, "retraining order"))
-    real = data.take(indices).to(arithmetic(generator))
-    with torch.no_grad():
-        fake = generator(draw_latents(generator, batch_size, seed, "retraining latents", step))
-    real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).chunk(2)
-    descent.step(cross_entropy_discriminator(real_logits, fake_logits).mean())
+def _arithmetic(network: nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype

@@ -1,21 +1,86 @@
 """Signs of ill training in the record of two players: each looks at a stretch of it and says what it sees, or None.
 
-`SIGNS`, at the end, is the place to add one; the first that holds gives the name. Bounds were chosen on runs that were
-made healthy or ill on purpose (`benchmarks/verdicts.py`).
+`SIGNS`, at the end, is the place to add one, with its remedy; the first that holds gives the name, causes before what
+follows from them. Bounds were chosen on runs that were made healthy or ill on purpose (`benchmarks/verdicts.py`).
+Imports nothing of ours.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from genprior.diagnosis.fingerprints import fingerprint
-from genprior.diagnosis.window import Window
+Row = dict[str, Any]
 
 VANISHED = 0.02  # of a loss factor
 FLAT = 1e-3  # of logits, and of their slope: at equilibrium both are small, yet a gradient is left
 CERTAIN = 0.995  # of an accuracy
 SWING, SWING_BLOCK, CROSSINGS = 0.3, 5, 4
+STICKS = 1e-3  # relative: how close all values of a loss lie to a known constant
+
+
+@dataclass(frozen=True)
+class Game:
+    """What must be known of a run to read its record.
+
+    Attributes:
+        discriminator_at_equilibrium: The discriminator's loss once fakes equal the data.
+    """
+
+    discriminator_at_equilibrium: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive rows of a GAN's record, the newest last.
+
+    Attributes:
+        game: Of the run.
+        rows: At least one.
+    """
+
+    game: Game
+    rows: Sequence[Row]
+
+    def column(self, name: str) -> np.ndarray:
+        """Returns the numbers of that name that there are, in order."""
+        values = [row.get(name) for row in self.rows]
+        return np.array([value for value in values if value is not None], dtype=float)
+
+    def median(self, name: str) -> float:
+        """Returns the median of a number, not-a-number where no row has it: comparisons with it are then false."""
+        values = self.column(name)
+        return float(np.median(values)) if len(values) else math.nan
+
+    def thirds(self, name: str) -> tuple[float, float]:
+        """Returns the medians of the first and of the last third of a number."""
+        values = self.column(name)
+        part = max(1, len(values) // 3)
+        return (float(np.median(values[:part])), float(np.median(values[-part:]))) if len(values) else (math.nan,) * 2
+
+    def blocks(self, name: str, size: int) -> np.ndarray:
+        """Returns the means of consecutive blocks of `size` values; the newest is complete."""
+        values = self.column(name)
+        whole = len(values) // size * size
+        means: np.ndarray = values[len(values) - whole :].reshape(-1, size).mean(1)
+        return means
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A sign of ill training.
+
+    Attributes:
+        seen_in: A stretch of the record -> what it sees there, in words; None: nothing.
+        remedy: What to do.
+        is_slow: Whether it looks at all of the past that is kept, not at the newest stretch.
+    """
+
+    seen_in: Callable[[Window], str | None]
+    remedy: str
+    is_slow: bool = False
 
 
 def non_finite(window: Window) -> str | None:
@@ -117,11 +182,61 @@ def _with_fingerprint(told: str, window: Window) -> str:
     return told
 
 
-SIGNS: dict[str, Callable[[Window], str | None]] = {
-    "non-finite": non_finite,
-    "dead discriminator": dead_discriminator,
-    "saturated": saturated,
-    "discriminator wins": discriminator_wins,
-    "generator wins": generator_wins,
-    "oscillating": oscillating,
+CLAMPED = "a probability clamped at {0} before its logarithm: write the loss on logits"
+AT_CHANCE = "equilibrium, or a discriminator that is dead"
+FINGERPRINTS: dict[float, str] = {
+    **{-math.log(float(at)): f"-log {at}, {CLAMPED.format(at)}" for at in ("1e-6", "1e-7", "1e-8", "1e-10", "1e-12")},
+    100.0: "where torch's BCELoss clamps a logarithm: use BCEWithLogitsLoss",
+    1.1920929e-07: "the rounding unit of float32: the loss is 0 up to rounding",
+    2 * math.log(2): f"2 log 2, cross entropy at chance: {AT_CHANCE}",
+    math.log(2): f"log 2, cross entropy at chance: {AT_CHANCE}",
+    0.5: f"1/2, two squared errors at chance: {AT_CHANCE}",
+    0.25: f"1/4, two halved squared errors at chance: {AT_CHANCE}",
+    0.125: f"1/8, a halved squared error at chance: {AT_CHANCE}",
+    2.0: f"2, the hinge loss at chance: {AT_CHANCE}",
+}
+
+
+def fingerprint(values: Sequence[float] | np.ndarray) -> str | None:
+    """Returns the known constant that all values of a loss stick to, and what it means; None where there is none.
+
+    Such a loss has something wrong with it, or its player learns nothing.
+
+    Example:
+        >>> fingerprint([13.8155, 13.8155, 13.8156])
+        '13.8155 (-log 1e-6, a probability clamped at 1e-6 before its logarithm: write the loss on logits)'
+    """
+    sizes = np.abs(np.asarray(values, dtype=float))
+    for constant, meaning in FINGERPRINTS.items():
+        if len(sizes) and bool((np.abs(sizes - constant) < STICKS * constant).all()):
+            return f"{constant:.6g} ({meaning})"
+    return None
+
+
+BOUND = (
+    "bound the discriminator's slope, as the default preset does: --penalty r1:gamma=1 on a discriminator without "
+    "batch normalisation (dcgan:norm=none)"
+)
+SIGNS: dict[str, Sign] = {
+    "non-finite": Sign(non_finite, "train anew with lower learning rates, or with --precision float32"),
+    "dead discriminator": Sign(
+        dead_discriminator,
+        "lower --discriminator-learning-rate and --weight-decay; with squared errors of a probability take "
+        "--loss least-squares-logit, whose gradient does not vanish",
+    ),
+    "saturated": Sign(
+        saturated, f"take --loss non-saturating, whose gradient is full where this one vanishes; or {BOUND}"
+    ),
+    "discriminator wins": Sign(
+        discriminator_wins,
+        f"{BOUND}; fewer --discriminator-updates or a higher --generator-learning-rate help less",
+    ),
+    "generator wins": Sign(
+        generator_wins, "raise --discriminator-learning-rate or --discriminator-updates, or take a wider discriminator"
+    ),
+    "oscillating": Sign(
+        oscillating,
+        f"{BOUND}; lower --beta1 and the learning rates; --schedule linear lets the circle shrink",
+        is_slow=True,
+    ),
 }

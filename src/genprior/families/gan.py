@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
-    from genprior.diagnosis.window import Game
+    from genprior.diagnosis.signs import Game
     from genprior.models.players import Players
     from genprior.priors.contracts import LatentPrior
     from genprior.training.adversarial import GAN
+    from genprior.training.losses import AdversarialLoss
 
 LOSSES = Table("genprior.training.losses", "LOSSES")
 PENALTIES = Table("genprior.training.penalties", "PENALTIES")
@@ -133,6 +134,10 @@ class GANConfig(RunConfig):
         """Loss and family."""
         return f"{self.loss} GAN"
 
+    def adversarial_loss(self) -> "tuple[Spec, AdversarialLoss]":
+        """Returns what both players minimise."""
+        return self.loss, self.loss.build(LOSSES, "loss")
+
     def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "GAN":
         """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
 
@@ -183,7 +188,7 @@ class GANConfig(RunConfig):
 
     def game(self) -> "Game":
         """Returns the equilibrium of its loss."""
-        from genprior.diagnosis.window import Game
+        from genprior.diagnosis.signs import Game
 
         return Game(self.loss.build(LOSSES, "loss").at_equilibrium()[0])
 

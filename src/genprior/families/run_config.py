@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
-    from genprior.diagnosis.window import Game
+    from genprior.diagnosis.signs import Game
     from genprior.priors.contracts import LatentPrior
+    from genprior.specs import Spec
     from genprior.training.loop import Budget, Learner
+    from genprior.training.losses import AdversarialLoss
     from genprior.training.processes import Placement
-
 
 BUDGETS = ("images_seen", "epochs", "minutes")
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
@@ -139,6 +140,10 @@ class RunConfig(Settings, ABC):
     @abstractmethod
     def title(self) -> str:
         """What is trained, in a few words."""
+
+    def adversarial_loss(self) -> "tuple[Spec, AdversarialLoss] | None":
+        """Returns what two players minimise, as it is named and as functions; None where there are no players."""
+        return None
 
     def check_names(self) -> None:
         """Raises `GenpriorError` where a name or an option is not known, as far as can be told without the data."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from genprior.data import Dataset, load_data
 from genprior.data.spec import data_root as root_of
 from genprior.data.spec import parse_spec
-from genprior.diagnosis.inner_problem import CountModes
+from genprior.diagnosis.minmax_problems import CountModes
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import IMAGES_AT_ONCE, Classifier, seen
 from genprior.evaluation.histogram import SHARE_OF_A_MODE, class_counts, modes_found

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from genprior.data import Dataset
     from genprior.judges.mode_finder import Finder
     from genprior.modes.benchmark_run import BenchmarkRun
-    from genprior.plotting.modes_figures import Samples
+    from genprior.plotting.sample_figures import Samples
 
 REMEDIES = "genprior.modes.remedies"
 POINTS, IMAGES = 1000, 64  # samples in a figure
@@ -189,7 +189,7 @@ def lines(result: ModeBenchmark) -> list[str]:
 
 def figures(settings: ModeSettings, result: ModeBenchmark) -> Mapping[str, Path]:
     """Draws real data and samples of each row, for each data set that was asked for; returns the files."""
-    from genprior.plotting.modes_figures import write_digits, write_points
+    from genprior.plotting.sample_figures import write_digits, write_points
 
     files = {}
     for table in result.tables:
@@ -210,7 +210,7 @@ def _panels(settings: ModeSettings, table: ModeTable, data: "Dataset") -> "Itera
     import torch
 
     from genprior.evaluation.mode_counts import near_centres
-    from genprior.plotting.modes_figures import Samples
+    from genprior.plotting.sample_figures import Samples
     from genprior.runs.trained_prior import load_prior
 
     count, modes = POINTS if data.is_points else IMAGES, data.modes

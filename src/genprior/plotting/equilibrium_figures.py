@@ -1,19 +1,20 @@
-"""The picture of a GAN's distance from equilibrium, from numbers. No mathematics."""
+"""How far a GAN is from equilibrium: better players, the path between players, and what D tells apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genprior.plotting.drawing import BLUE, GREY, ORANGE, TEAL, add_legend, draw_level, draw_line, new_figure, save
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LABEL = 12  # percent; a bar lower than this has no place for its number
-BLUE, ORANGE, GREY, TEAL = "#2166ac", "#d6604d", "#777777", "#1b9e9e"  # discriminator or real; generator or fakes; else
+LABEL = 12  # percent; a lower bar has no room for its number
 
 
 @dataclass(frozen=True)
-class Curve:
+class AdversaryCurve:
     """The value of the game while an adversary learns.
 
     Attributes:
@@ -45,9 +46,9 @@ class EquilibriumPicture:
     """
 
     title: str
-    up: Curve
-    down: Curve | None
-    paying: Curve | None
+    up: AdversaryCurve
+    down: AdversaryCurve | None
+    paying: AdversaryCurve | None
     level: float
     alphas: Sequence[float]
     cosines: Sequence[float]
@@ -58,16 +59,14 @@ class EquilibriumPicture:
 
 def write_equilibrium(picture: EquilibriumPicture, path: Path) -> None:
     """Writes three panels side by side: both adversaries, path angle, and what the discriminator tells apart."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
-    adversaries, angle, telling = figure.subplots(1, 3, width_ratios=(1.25, 1.25, 1))
-    figure.suptitle(picture.title, fontsize=11)
-    _draw_adversaries(adversaries, picture)
-    _draw_angle(angle, picture)
-    _draw_accuracy(telling, picture)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with new_figure(14, 4.8) as figure:
+        adversaries, angle, telling = figure.subplots(1, 3, width_ratios=(1.25, 1.25, 1))
+        figure.suptitle(picture.title)
+        _draw_adversaries(adversaries, picture)
+        _draw_angle(angle, picture)
+        _draw_accuracy(telling, picture)
+        add_legend(figure, 4)
+        save(figure, path)
 
 
 def _draw_adversaries(axis: "Axes", picture: EquilibriumPicture) -> None:
@@ -75,35 +74,27 @@ def _draw_adversaries(axis: "Axes", picture: EquilibriumPicture) -> None:
     kinds["D' with penalties, V - R"] = TEAL, picture.paying
     for name, (colour, curve) in kinds.items():
         if curve is not None:
-            axis.plot(curve.steps, curve.judged, color=colour, marker=".", label=f"{name}, judged images")
-            axis.plot(
-                curve.steps, curve.fit, color=colour, linewidth=0.8, alpha=0.6, linestyle="--", label="fit images"
-            )
-            axis.plot(
-                curve.steps[curve.best], curve.judged[curve.best], "o", color=colour, markersize=9, fillstyle="none"
-            )
-    axis.axhline(picture.level, color=GREY, linestyle=":", label="at equilibrium, -log 4")
-    axis.set_title("value V of the game (circles: reported)", fontsize=10)
-    axis.set_xlabel("steps of the adversary")
-    axis.grid(alpha=0.25)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=8, frameon=False)
+            draw_line(axis, curve.steps, curve.judged, colour, f"{name}, judged images", has_marks=True)
+            draw_line(axis, curve.steps, curve.fit, colour, f"{name}, fit images", is_dashed=True)
+            best = curve.steps[curve.best], curve.judged[curve.best]
+            axis.plot(*best, "o", color=colour, markersize=9, fillstyle="none")
+    draw_level(axis, picture.level, GREY, "at equilibrium, -log 4")
+    axis.set(title="value V of the game (circles: reported)", xlabel="steps of the adversary")
 
 
 def _draw_angle(axis: "Axes", picture: EquilibriumPicture) -> None:
-    axis.set_title("path angle: sign change at 1 = attraction, bump = rotation", fontsize=10)
+    axis.set_title("path angle: sign change at 1 = attraction, bump = rotation")
     if not picture.alphas:
         axis.text(0.5, 0.5, f"not known:\n{picture.no_path}", ha="center", va="center", color=GREY, wrap=True)
         axis.set_axis_off()
         return
-    axis.plot(picture.alphas, picture.cosines, color=GREY, marker=".")
+    draw_line(axis, picture.alphas, picture.cosines, GREY, has_marks=True)
     for place, name in ((0, "earlier players"), (1, "last players")):
         axis.axvline(place, color=GREY, linestyle=":")
-        axis.text(place, 1.0, f" {name}", transform=axis.get_xaxis_transform(), va="top", fontsize=8, color=GREY)
+        axis.text(place, 1.0, f" {name}", transform=axis.get_xaxis_transform(), va="top", color=GREY)
     axis.axhline(0, color=GREY, linewidth=0.8)
-    axis.set_xlim(-0.12, 1.3)
-    axis.set_xlabel("place on the straight path between the weights")
+    axis.set(xlim=(-0.12, 1.3), xlabel="place on the straight path between the weights")
     axis.set_ylabel("cosine of gradients and path")
-    axis.grid(alpha=0.25)
 
 
 def _draw_accuracy(axis: "Axes", picture: EquilibriumPicture) -> None:
@@ -113,7 +104,7 @@ def _draw_accuracy(axis: "Axes", picture: EquilibriumPicture) -> None:
     axis.bar(kinds, values, yerr=errors, color=colours, width=0.6, capsize=4)
     for place, value in enumerate(values):
         colour, size = ("white", 3) if value > LABEL else (GREY, value + errors[place] + 3)
-        axis.text(place, size, f"{value:.1f} %", ha="center", color=colour, fontsize=9)
-    axis.axhline(50, color=GREY, linestyle=":")
-    axis.set_ylim(0, 105)
-    axis.set_title("what D tells right, % (bars: 2 standard errors)", fontsize=10)
+        axis.text(place, size, f"{value:.1f} %", ha="center", color=colour)
+    draw_level(axis, 50, GREY)
+    axis.grid(visible=False, axis="x")
+    axis.set(ylim=(0, 105), title="what D gets right, % (bars: 2 standard errors)")

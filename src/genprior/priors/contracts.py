@@ -96,7 +96,7 @@ class LatentPrior(Prior, Protocol):
 
 
 class DenoisingPrior(Prior, Protocol):
-    """A prior that takes Gaussian noise out of images."""
+    """A prior that takes Gaussian noise out of images; one that is also a `Denoiser` of deepinv does the same there."""
 
     @abstractmethod
     def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:

@@ -50,7 +50,7 @@ class GeneratorPrior(LatentPrior):
 
     @cached_property
     def preconditioner(self) -> Tensor:
-        """(k, k), the inverse curvature of `decode` on average; found when it is first asked for, in about a second."""
+        """(k, k), the inverse curvature of `decode` on average; found on first use, in about a second."""
         return inverse_curvature(self.decode, self.start(10 * self.latent_size, derived_generator(0, "preconditioner")))
 
     def start(self, count: int, generator: torch.Generator) -> Tensor:

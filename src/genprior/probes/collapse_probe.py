@@ -1,235 +1,244 @@
 """The order of min and max as an experiment on a trained run: both halves of the game, each alone."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.data.spec import parse_spec
-from genprior.diagnosis.inner_problem import (
+from genprior.diagnosis.minmax_problems import (
+    LATENTS,
     SAMPLES,
     CountModes,
-    Descended,
-    InnerMoment,
     descend,
     logits_of_real,
+    oppose,
     seen_together,
     whole_packs,
 )
-from genprior.diagnosis.outer_problem import LATENTS, Opposed, OuterMoment, oppose
+from genprior.diagnosis.one_player import Descended, Opposed
 from genprior.errors import GenpriorError
 from genprior.judges.classifier_judge import ONE_IN
 from genprior.judges.mode_finder import mode_counter
 from genprior.judges.run_images import load_images, may_share, split_specs
-from genprior.probes.collapse_rules import AGAIN, Found
-from genprior.probes.collapse_words import as_table, paragraphs
-from genprior.probes.discriminator_sizes import sized
-from genprior.probes.opened_gan import open_probed, spread
-from genprior.progress import Stage
-from genprior.runs.files import write_json
-from genprior.seeding import derived_seed
-from genprior.settings import at_least_one
-from genprior.specs import Spec, build
-from genprior.training.losses import LOSSES
-from genprior.training.optimisation import AdamSettings, grouped
+from genprior.models.players import MODELS
+from genprior.probes.collapse_rules import AGAIN, FIGURES, CollapseResult, CollapseSettings, InnerProblem, figure_of
+from genprior.probes.opened_gan import Probed, collected, listed, open_probed, resumed, spread
+from genprior.progress import Stage, Task, primed, within
+from genprior.specs import Spec
+from genprior.training.losses import LOSSES, AdversarialLoss
 
-COLLAPSE = "probe-collapse"  # beginning of the names of its files
 JUDGED_ON = 2400  # real images, and fakes, that tell a large discriminator from a small one
-COSTS = {"judge": 1, "inner": 2, "outer": 6}  # about; for the live line alone
+SMALLER, LARGER, MOST = 4, 2, 4096  # a quarter as wide, twice as wide, at most so wide
+OPTIONS = ("discriminator_width", "width")  # what a model calls the width of its discriminator
 
 
-@dataclass
-class CollapseProbe:
+@dataclass(frozen=True)
+class MinMaxSetup:
+    """A run and all that is met in the experiment.
+
+    Attributes:
+        probed: The run.
+        loss: Whose generator's half is descended and whose gradients are compared.
+        sizes: Models of the discriminators by their names, the narrowest first.
+        own: Name of the run's own size.
+        fitted: Images that discriminators learn from.
+        held_out: Others, on which they are judged.
+        together: How many images a logit is of.
+    """
+
+    probed: Probed
+    loss: AdversarialLoss
+    sizes: Mapping[str, Spec]
+    own: str
+    fitted: Dataset
+    held_out: Dataset
+    together: int
+
+    def in_packs(self, count: int) -> int:
+        """Returns the largest number of whole packs up to a count, but at least one pack."""
+        return whole_packs(count, self.together)
+
+    @property
+    def judged_on(self) -> int:
+        """How many held-out images, and fakes, discriminators are judged on."""
+        return self.in_packs(min(len(self.held_out), JUDGED_ON))
+
+    def generator(self, age: int) -> nn.Module:
+        """Returns the averaged generator of the last age, in evaluation mode; a young one as it trains.
+
+        Running statistics of a young generator are still those of its first weights.
+        """
+        if age == self.probed.last:
+            return self.probed.generator(age, average=True).eval()
+        return self.probed.generator(age)
+
+
+def stages(settings: CollapseSettings, kept: CollapseResult | None) -> Task[CollapseResult]:
     """Trains a generator alone against D of several ages, and discriminators of several sizes alone against G.
 
     Everything is done in float32 on the CPU, with the run's batch size and optimiser settings.
 
-    Arguments:
-        run: Folder of a trained GAN.
-        ages: At how many ages the inner problem is met, at least 1: spread over those whose discriminator the run has
-            kept, the last included.
-        steps: Of each generator and each discriminator, at least 1.
-        seed: Of all draws and of the fresh discriminators.
-        judge: Spec of labelled images whose classifier counts modes; None: the run's data set.
-        data_root: Of named data sets, and of the classifier's cache.
-        loss: Whose generator's half is descended and whose gradients are compared; None: the run's.
-
-    Attributes:
-        inner: What was found of the inner problem, age after age.
-        outer: What was found of the outer problem and of the angles, age after age of the generator.
-        notes: Lines to show before; what could not be done is added later.
-
     Raises:
         GenpriorError: No run, an untrained one, no GAN, other data than the run's or too few of them, an unknown loss,
-            or a number out of range.
+            or a judge that cannot be had.
     """
+    opened = opened_for(settings)
+    new = nothing_found(settings, opened)
+    found = resumed(kept, new, lambda each: (each.held_out, each.sizes, each.inner.planned, each.generators_planned))
+    notes = list[str]()
+    # Before all else: it may be impossible.
+    counter = primed(mode_counter(opened.probed.config, opened.probed.data, settings.judge, notes))
+    for what in FIGURES:
+        figure_of(settings, what).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
+    yield Stage(0.0, "run opened", notes=found.notes)
+    count_modes = yield from within(counter, 0.0, 0.1)
+    found = found.model_copy(update={"notes": tuple(dict.fromkeys([*found.notes, *notes]))})
+    yield Stage(0.1, "classifier", notes=tuple(notes))
+    found = yield from within(_inner_problem(opened, found, count_modes), 0.1, 0.5)
+    found = yield from within(_outer_problem(opened, found), 0.5, 1.0)
+    return found.model_copy(update={"is_complete": True})
 
-    run: Path
-    ages: int = 3
-    steps: int = 150
-    seed: int = 0
-    judge: str | None = None
-    data_root: Path | None = None
-    loss: str | None = None
-    inner: list[Descended] = field(default_factory=list, init=False)
-    outer: list[Opposed] = field(default_factory=list, init=False)
 
-    def __post_init__(self) -> None:
-        at_least_one(ages=self.ages, steps=self.steps)
-        self.probed = open_probed(self.run, self.data_root)
-        config = self.probed.config
-        self.adversarial = build(LOSSES, self.loss or config.loss, "loss")
-        with_both = [age for age, state in sorted(self.probed.states.items()) if grouped(state, "discriminator")]
-        self.inner_ages = spread(with_both, self.ages)
-        grown = [age for age in sorted(self.probed.states) if age > 0]
-        self.outer_ages = list(dict.fromkeys([grown[0], grown[-1]])) if grown else [0]
-        self.sizes = sized(config.model)
-        self.together = seen_together(self._fresh(config.model))
-        self.fitted, self.held_out = self._split()
-        self.notes = self._first_notes(len(with_both))
+def opened_for(settings: CollapseSettings) -> MinMaxSetup:
+    """Returns the run of settings and all that is met; errors as `stages` has them."""
+    probed = open_probed(settings.run, settings.data_root)
+    loss = (settings.loss or probed.config.loss).build(LOSSES, "loss")
+    sizes, own = sized(probed.config.model)
+    together = seen_together(probed.fresh_discriminator(settings.seed))
+    return MinMaxSetup(probed, loss, sizes, own, *_split(probed, together), together)
 
-    def _first_notes(self, kept: int) -> list[str]:
-        told, met = (", ".join(f"{age:,}" for age in ages) for ages in (self.inner_ages, self.outer_ages))
-        notes = [
-            f"inner problem: G alone, {self.loss or self.probed.config.loss}, against D at {told} images seen; steps: "
-            f"{self.steps:,}",
-            f"outer problem: fresh D, {', '.join(self.sizes.models)}, against G at {met} images; judged on "
-            f"{len(self.held_out):,} images of {self.held_out.name}",
-        ]
-        if kept < min(self.ages, len(self.probed.states)):
-            notes.append(
-                f"{self.run} has kept no discriminators but {kept}: older runs kept those of the last age only"
-            )
-        elif kept < self.ages:
-            notes.append(f"{self.run} has {kept} ages, not {self.ages}")
-        if len(self.sizes.models) == 1:
-            notes.append(f"the model {self.probed.config.model} has no option for D's width: only its own size is used")
-        return notes
 
-    def measure(self) -> Iterator[Stage]:
-        """Goes through one experiment after the other, and yields how far it is."""
-        parts = [("judge", self._find_judge())]
-        parts += [("inner", self._inner(age)) for age in self.inner_ages]
-        parts += [("outer", self._outer(age)) for age in self.outer_ages]
-        total, done = sum(COSTS[kind] for kind, _ in parts), 0
-        for kind, part in parts:
-            for share, what in part:
-                yield Stage((done + share * COSTS[kind]) / total, what)
-            done += COSTS[kind]
+def nothing_found(settings: CollapseSettings, opened: MinMaxSetup) -> CollapseResult:
+    """Returns the result before anything is measured, with what is going to be."""
+    probed, config = opened.probed, opened.probed.config
+    with_both = [age for age in probed.ages if probed.has_discriminator(age)]
+    grown = [age for age in probed.ages if age > 0]
+    inner = InnerProblem(planned=tuple(spread(with_both, settings.ages)), is_relative=opened.loss.is_relative)
+    found = CollapseResult(
+        settings=settings,
+        is_complete=False,
+        batch_size=config.batch_size,
+        loss=str(settings.loss or config.loss),
+        held_out=opened.held_out.name,
+        samples=opened.in_packs(SAMPLES),
+        judged_on=opened.judged_on,
+        latents_of_gradients=opened.in_packs(LATENTS),
+        images_of_a_logit=opened.together,
+        sizes=tuple(opened.sizes),
+        own_size=opened.own,
+        inner=inner,
+        generators_planned=tuple(dict.fromkeys([grown[0], grown[-1]])) if grown else (0,),
+    )
+    return found.model_copy(update={"notes": tuple(_notes(found, opened, len(with_both)))})
 
-    def saving(self) -> Iterator[Stage]:
-        """Measures, and saves after each age: what ends the command loses none that was measured."""
-        saved = 0
-        for stage in self.measure():
-            if len(self.inner) + len(self.outer) > saved:
-                self.save()
-                saved = len(self.inner) + len(self.outer)
-            yield stage
 
-    def _find_judge(self) -> Iterator[tuple[float, str]]:
-        data = self.probed.data
-        self.real = data.some(self._in_packs(min(len(data), SAMPLES)))
-        finding = mode_counter(self.probed.config, data, self.judge, self.notes)
-        try:
-            while True:
-                yield next(finding).fraction, "classifier"
-        except StopIteration as found:
-            self.count_modes: CountModes | None = found.value
-        yield 1.0, "classifier"
+def _notes(found: CollapseResult, opened: MinMaxSetup, kept: int) -> list[str]:
+    settings, run = found.settings, found.settings.run
+    notes = [
+        f"inner problem: G alone, {found.loss}, against D at {listed(found.inner.planned)} images seen; steps: "
+        f"{settings.steps:,}",
+        f"outer problem: fresh D, {', '.join(found.sizes)}, against G at {listed(found.generators_planned)} images; "
+        f"judged on {len(opened.held_out):,} images of {found.held_out}",
+    ]
+    if kept < min(settings.ages, len(opened.probed.states)):
+        notes.append(f"{run} has kept no discriminators but {kept}: older runs kept those of the last age only")
+    elif kept < settings.ages:
+        notes.append(f"{run} has {kept} ages, not {settings.ages}")
+    if len(found.sizes) == 1:
+        notes.append(f"the model {opened.probed.config.model} has no option for D's width: only its own size is used")
+    return notes
 
-    def _inner(self, age: int) -> Iterator[tuple[float, str]]:
-        generator, discriminator, config = (
-            self.probed.generator(age),
-            self.probed.discriminator(age),
-            self.probed.config,
+
+def _inner_problem(opened: MinMaxSetup, found: CollapseResult, count_modes: CountModes | None) -> Task[CollapseResult]:
+    """G of each age against D of the same age."""
+    planned, data = found.inner.planned, opened.probed.data
+    real = data.some(opened.in_packs(min(len(data), SAMPLES)))
+    for i, age in enumerate(planned[len(found.inner.ages) :], len(found.inner.ages)):
+        one = yield from within(
+            _descended(opened, found, age, real, count_modes), i / len(planned), (i + 1) / len(planned)
         )
-        settings: dict[str, Any] = {"adam": self._adam(config.generator_learning_rate), "steps": self.steps}
-        settings |= {"batch_size": config.batch_size, "count_modes": self.count_modes, "seed": self.seed}
-        settings["samples"] = self._in_packs(SAMPLES)
-        moments: list[InnerMoment] = []
-        for moment in descend(generator, discriminator, self.adversarial, self.real, **settings):
-            moments.append(moment)
-            if moment.step == self.steps:
-                self.inner.append(Descended(age, *logits_of_real(discriminator, self.real), moments))
-            yield self._share(moment.step), f"inner problem, {age:,} images: step {moment.step:,}"
+        inner = found.inner.model_copy(update={"ages": (*found.inner.ages, one)})
+        found = found.model_copy(update={"inner": inner})
+        yield Stage((i + 1) / len(planned), f"inner problem, {age:,} images: measured", found=found)
+    return found
 
-    def _outer(self, age: int) -> Iterator[tuple[float, str]]:
-        config, strong, models = self.probed.config, self.sizes.strong, self.sizes.models
-        fresh = {name: self._fresh(model) for name, model in models.items()} | {AGAIN: self._fresh(models[strong], 1)}
-        settings: dict[str, Any] = {"adam": self._adam(config.discriminator_learning_rate), "steps": self.steps}
-        settings |= {"batch_size": config.batch_size, "seed": self.seed, "latents": self._in_packs(LATENTS)}
-        moments: list[OuterMoment] = []
-        judged_on = self.held_out.some(self._judged_on)
-        given = (self._met(age), fresh, strong, self.fitted, judged_on, self.adversarial)
-        for moment in oppose(*given, **settings):
-            moments.append(moment)
-            if moment.step == self.steps:
-                self.outer.append(Opposed(age, strong, moments))
-            yield self._share(moment.step), f"outer problem, {age:,} images: step {moment.step:,}"
 
-    def paragraphs(self) -> list[str]:
-        """Returns what was found in each of the three experiments, and whether its statement holds, in words."""
-        return paragraphs(self._found)
+def _descended(
+    opened: MinMaxSetup, found: CollapseResult, age: int, real: Tensor, count_modes: CountModes | None
+) -> Task[Descended]:
+    probed, settings = opened.probed, found.settings
+    discriminator = probed.discriminator(age)
+    training = probed.training(probed.config.generator_learning_rate, settings.steps, settings.seed)
+    moments = descend(probed.generator(age), discriminator, opened.loss, real, training, count_modes, found.samples)
+    measured = yield from collected(moments, settings.steps, f"inner problem, {age:,} images")
+    mean, best = logits_of_real(discriminator, real)
+    return Descended(images_seen=age, real_logit=mean, best_real_logit=best, moments=measured)
 
-    def save(self) -> Path:
-        """Writes what was measured so far into the run's folder; returns the file."""
-        path, config = self.run / f"{COLLAPSE}.json", self.probed.config
-        told = {"run": str(self.run), "steps": self.steps, "seed": self.seed, "batch_size": config.batch_size}
-        told |= {"loss": self.loss or config.loss, "held_out": self.held_out.name, "notes": self.notes}
-        told |= {"samples": self._in_packs(SAMPLES), "judged_on": self._judged_on, "images_of_a_logit": self.together}
-        told |= {"latents_of_gradients": self._in_packs(LATENTS)}
-        write_json(path, told | as_table(self._found))
-        return path
 
-    @property
-    def _found(self) -> Found:
-        ages, is_relative = (self.inner_ages, self.outer_ages), self.adversarial.is_relative
-        return Found(self.inner, self.outer, self.sizes, *ages, is_relative)
+def _outer_problem(opened: MinMaxSetup, found: CollapseResult) -> Task[CollapseResult]:
+    """Fresh discriminators against G of each age."""
+    planned = found.generators_planned
+    for i, age in enumerate(planned[len(found.generators) :], len(found.generators)):
+        one = yield from within(_opposed(opened, found, age), i / len(planned), (i + 1) / len(planned))
+        found = found.model_copy(update={"generators": (*found.generators, one)})
+        yield Stage((i + 1) / len(planned), f"outer problem, {age:,} images: measured", found=found)
+    return found
 
-    @property
-    def _judged_on(self) -> int:
-        return self._in_packs(min(len(self.held_out), JUDGED_ON))
 
-    def _in_packs(self, count: int) -> int:
-        return whole_packs(count, self.together)
+def _opposed(opened: MinMaxSetup, found: CollapseResult, age: int) -> Task[Opposed]:
+    probed, settings, strong = opened.probed, found.settings, found.sizes[-1]
+    fresh = {name: probed.fresh_discriminator(settings.seed, 0, model) for name, model in opened.sizes.items()}
+    fresh[AGAIN] = probed.fresh_discriminator(settings.seed, 1, opened.sizes[strong])
+    training = probed.training(probed.config.discriminator_learning_rate, settings.steps, settings.seed)
+    moments = oppose(
+        opened.generator(age),
+        fresh,
+        strong,
+        opened.fitted,
+        opened.held_out.some(found.judged_on),
+        opened.loss,
+        training,
+        found.latents_of_gradients,
+    )
+    measured = yield from collected(moments, settings.steps, f"outer problem, {age:,} images")
+    return Opposed(images_seen=age, strong=strong, moments=measured)
 
-    def _share(self, step: int) -> float:
-        return (step + 1) / (self.steps + 1)
 
-    def _adam(self, rate: float) -> AdamSettings:
-        config = self.probed.config
-        return AdamSettings(rate, config.beta1, config.beta2, config.weight_decay)
-
-    def _fresh(self, model: Spec, index: int = 0) -> nn.Module:
-        seed = derived_seed(self.seed, "fresh discriminator", index)
-        changes = {"model": model, "seed": seed, "penalty": ()}
-        return self.probed.config.model_copy(update=changes).build(self.probed.data).discriminator
-
-    def _met(self, age: int) -> nn.Module:
-        """The averaged generator of the last age, in evaluation mode; a young one as it trains.
-
-        Running statistics of a young generator are still those of its first weights.
-        """
-        return (
-            self.probed.generator(age, average=True).eval() if age == self.probed.last else self.probed.generator(age)
+def _split(probed: Probed, together: int) -> tuple[Dataset, Dataset]:
+    """Images that discriminators learn from, and others: the test images, else every fifth."""
+    config, data = probed.config, probed.data
+    specs = None if data.is_points else split_specs(config.data)
+    if specs is not None and not may_share(parse_spec(config.data), parse_spec(specs[1])):
+        return data, load_images(config, data.image_shape, specs[1])
+    is_held_out = torch.arange(len(data)) % ONE_IN == ONE_IN - 1
+    if is_held_out.sum() < 2 * together:
+        raise GenpriorError(
+            f"every fifth of the {len(data):,} images of {data.name} is kept back, which must be two or more, "
+            f"or two packs of those that a logit is of (here {together}); take more images",
+            argument="run",
         )
+    parts = [data.part(chosen) for chosen in (~is_held_out, is_held_out)]
+    return parts[0], replace(parts[1], name=f"{data.name}, kept back")
 
-    def _split(self) -> tuple[Dataset, Dataset]:
-        """Images that discriminators learn from, and others: the test images, else every fifth."""
-        config, data = self.probed.config, self.probed.data
-        specs = None if data.is_points else split_specs(config.data)
-        if specs is not None and not may_share(parse_spec(config.data), parse_spec(specs[1])):
-            return data, load_images(config, data.image_shape, specs[1])
-        is_held_out = torch.arange(len(data)) % ONE_IN == ONE_IN - 1
-        if is_held_out.sum() < 2 * self.together:
-            raise GenpriorError(
-                f"every fifth of the {len(data):,} images of {data.name} is kept back, which must be two or more, "
-                f"or two packs of those that a logit is of (here {self.together}); take more images",
-                argument="run",
-            )
-        parts = [data.part(chosen) for chosen in (~is_held_out, is_held_out)]
-        return parts[0], replace(parts[1], name=f"{data.name}, kept back")
+
+def sized(model: Spec) -> tuple[dict[str, Spec], str]:
+    """Returns a model with a discriminator a quarter as wide, as it is, and twice as wide; and the name of its own.
+
+    Only the discriminators of these models are to be used. One alone where the model has no option for the width.
+
+    Example:
+        >>> models, own = sized(Spec.parse("dcgan:norm=none"))
+        >>> str(models["width 8"]), own
+        ('dcgan:norm=none,discriminator_width=8', 'width 32')
+    """
+    parameters = inspect.signature(MODELS[model.name]).parameters
+    option = next((each for each in OPTIONS if each in parameters), None)
+    if option is None:
+        return {"its own size": model}, "its own size"
+    own = int(model.options.get(option, parameters[option].default))
+    widths = sorted({max(1, own // SMALLER), own, min(MOST, LARGER * own)})
+    return {f"width {width}": model.with_options(**{option: width}) for width in widths}, f"width {own}"

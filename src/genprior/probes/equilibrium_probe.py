@@ -1,232 +1,295 @@
 """A trained GAN put to the test: how far from an equilibrium are its two players?"""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.diagnosis.duality import Moment, Response, best_discriminator, best_generator
-from genprior.diagnosis.game_field import ALPHAS, gradient_norms, path_angle
-from genprior.diagnosis.game_field import adversarial_losses as losses_on
-from genprior.diagnosis.gan_game import Offset, Sample, best_offset, sample_of, seen_at_once
-from genprior.diagnosis.telling import told
+from genprior.diagnosis.equilibrium_measures import (
+    Adversary,
+    Terms,
+    best_discriminator,
+    best_generator,
+    equilibrium_of,
+    gradient_norms,
+    path_angle,
+)
+from genprior.diagnosis.equilibrium_numbers import Response
+from genprior.diagnosis.gan_game import (
+    GANGame,
+    Offset,
+    Sample,
+    adversarial_losses,
+    best_offset,
+    opinion,
+    sample_of,
+    seen_at_once,
+)
 from genprior.errors import GenpriorError
 from genprior.judges.run_images import held_out_of
 from genprior.models.discriminator_parts import pack_of
-from genprior.probes.equilibrium_found import Found, facts, paragraph
-from genprior.probes.equilibrium_game import game_of, used_share
-from genprior.probes.opened_gan import open_probed
-from genprior.progress import Stage
-from genprior.runs.files import write_json
-from genprior.settings import at_least_one
-from genprior.training.optimisation import AdamSettings, grouped
+from genprior.probes.equilibrium_found import (
+    EquilibriumResult,
+    EquilibriumSettings,
+    FirstAndBest,
+    JudgedTerms,
+    figure_of,
+)
+from genprior.probes.opened_gan import Probed, collected, open_probed, resumed
+from genprior.progress import Stage, Task, within
+from genprior.seeding import derived_generator
+from genprior.training.losses import AdversarialLoss
+from genprior.training.optimisation import AdamSettings
+from genprior.training.penalties import SlopePenalty
 
-EQUILIBRIUM = "probe-equilibrium"  # name of the file and the figure
 ADVERSARY = AdamSettings(0.001, beta1=0.9)  # the same for all runs, so that their numbers compare
 ASKED, ON_PATH = 4800, 480  # images: that D is asked about; that the path is measured on
-SHARES = {
-    "told": 0.03,
-    "D'": 0.22,
-    "paying": 0.27,
-    "G'": 0.3,
-    "gradients": 0.03,
-    "path": 0.15,
-}  # of the time that all takes
+KNOWN, WITHHELD, REPORTED = 480, 960, 960  # images: learned from and shown; to choose the best step; reported
+ONE_IN = 5  # images of a run to choose the best step by, and as many to report, where none are held out
+Found = EquilibriumResult
 
 
-@dataclass
-class EquilibriumProbe:
-    """Measures how far the players of a run's last checkpoint are from an equilibrium, in float32 on the CPU.
-
-    Both players are in training mode throughout, as in their game: what normalises a batch uses its own statistics.
-
-    Arguments:
-        run: Folder of a trained GAN.
-        steps: Of each adversary, at least 1.
-        age: Images seen by the earlier players, from which the path leads to the last ones; None: the last age before.
-        seed: Of all draws.
-        data_root: Of named data sets.
+@dataclass(frozen=True)
+class EquilibriumSetup:
+    """A run, its players at the last checkpoint, and the game that they play.
 
     Attributes:
-        found: What was measured.
-
-    Raises:
-        GenpriorError: No run, an untrained one, no GAN, other data than the run's, or a number out of range.
+        probed: The run.
+        loss: Of the run.
+        penalties: Of the run, with the weights that they have at the last checkpoint.
+        players: Discriminator and generator, in training mode.
+        held_out: Images that the run has not seen; None: there are none.
+        game: That of V.
+        in_game: The players, zero logits of the discriminator meaning "real or fake alike": their value is V.
     """
 
-    run: Path
-    steps: int = 300
-    age: int | None = None
-    seed: int = 0
-    data_root: Path | None = None
-    found: Found = field(default_factory=Found, init=False)
+    probed: Probed
+    loss: AdversarialLoss
+    penalties: Sequence[SlopePenalty]
+    players: tuple[nn.Module, nn.Module]
+    held_out: Dataset | None
+    game: GANGame
+    in_game: tuple[nn.Module, nn.Module]
 
-    def __post_init__(self) -> None:
-        at_least_one(steps=self.steps)
-        self.probed = open_probed(self.run, self.data_root)
-        self.algorithm = self.probed.config.build(self.probed.data)  # for its loss and its penalties
-        self.penalties = [penalty.after(used_share(self.probed)) for penalty in self.algorithm.settings.penalties]
-        self.earlier = self._earlier()
-        last = self.probed.last
-        self.players = self.probed.discriminator(last), self.probed.generator(last)
-        self.pack = pack_of(self.players[0])
-        self.held_out = held_out_of(self.probed.config, self.probed.data, self.seed)
-        self.game = game_of(self.probed.data, self.held_out, self.players, self.seed)
-        self.in_game = Offset(self.players[0], self._offset()), self.players[1]  # players whose value is V
-        self.found.at_once = seen_at_once(self.players[0], next(self.game.known.batches())[0])
-        self.found.is_unseen = self.held_out is not None
+    def sample(self, data: Dataset, most: int, purpose: str) -> Sample:
+        """Returns images and latents for a purpose, at most so many."""
+        return sample_of(data, self.players[1], most, self.game.seed, purpose, pack_of(self.players[0]))
 
-    @property
-    def no_path(self) -> str | None:
-        """Why there is no path to measure an angle along; None: there is one."""
-        if self.earlier is None:
-            return "the run has kept no age before its last checkpoint"
-        if not grouped(self.probed.states[self.earlier], "discriminator"):
-            return f"at {self.earlier:,} images the run has kept its generator alone"
-        return None
 
-    @property
-    def no_verdict(self) -> str | None:
-        """Why there is no value of D itself, and so no verdict; None: there is one."""
-        if self.algorithm.loss.has_scale:
-            return None
-        return f"the loss {self.probed.config.loss} leaves the scale of D's logits open, so they are no probabilities"
+def stages(settings: EquilibriumSettings, kept: EquilibriumResult | None) -> Task[EquilibriumResult]:
+    """Measures one thing after another.
 
-    @property
-    def notes(self) -> list[str]:
-        """Lines to show before."""
-        held = "none" if self.held_out is None else f"{len(self.held_out):,} of {self.held_out.name}"
-        notes = [
-            f"players at {self.probed.last:,} images seen; steps of each adversary: {self.steps:,}; held out: {held}"
-        ]
-        if self.held_out is None:
-            notes.append("V is reported on images of the run itself that the adversaries do not see, but D did")
-        if self.no_verdict is not None:
-            notes.append(f"the verdict is not known: {self.no_verdict}")
-        if self.no_path is not None:
-            notes.append(f"the path angle is not known: {self.no_path}")
-        return notes
+    Raises:
+        GenpriorError: No run, an untrained one, no GAN, other data than the run's, too few images, or an age that the
+            run has not kept.
+    """
+    opened = opened_for(settings)
+    new = nothing_found(settings, opened)
+    found = resumed(kept, new, lambda each: (each.images_seen, each.earlier, each.held_out, each.judged_images))
+    figure_of(settings).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
+    yield Stage(0.0, "run opened", notes=tuple(_notes(found, opened)))
+    for i, (name, measure) in enumerate(PARTS.items()):
+        if name not in found.measured:
+            found = yield from within(measure(opened, found), i / len(PARTS), (i + 1) / len(PARTS))
+            found = found.model_copy(update={"measured": (*found.measured, name)})
+            what = "all measured" if i + 1 == len(PARTS) else f"{name.replace('_', ' ')}: measured"
+            yield Stage((i + 1) / len(PARTS), what, found=found)
+    return found.model_copy(update={"is_complete": True, "terms": {}})
 
-    def measure(self) -> Iterator[Stage]:
-        """Measures one thing after another, and yields how far it is."""
-        begun = 0.0
-        parts = {
-            "told": self._tell(),
-            "D'": self._respond_up(),
-            "paying": self._respond_paying(),
-            "G'": self._respond_down(),
-            "gradients": self._norms(),
-            "path": self._path(),
-        }
-        for name, part in parts.items():
-            for share, what in part:
-                yield Stage(min(1.0, begun + SHARES[name] * share), what)
-            begun += SHARES[name]
-            self.found.finished.append(name)
-        yield Stage(1.0, "all measured")
 
-    def paragraph(self) -> str:
-        """Returns what was found, and what it means, in words."""
-        return paragraph(self.found, self.no_path, self.no_verdict)
+def opened_for(settings: EquilibriumSettings) -> EquilibriumSetup:
+    """Returns the run of settings, opened; errors as `stages` has them."""
+    probed = open_probed(settings.run, settings.data_root)
+    algorithm = probed.config.build(probed.data)  # for its loss and its penalties
+    penalties = [penalty.after(_used_share(probed)) for penalty in algorithm.settings.penalties]
+    discriminator, generator = probed.discriminator(probed.last), probed.generator(probed.last)
+    held_out = held_out_of(probed.config, probed.data, settings.seed)
+    game = _game_of(probed.data, held_out, (discriminator, generator), settings.seed)
+    loss, offset = algorithm.loss, -algorithm.loss.equilibrium_logit
+    if loss.is_relative:
+        offset = best_offset(discriminator, generator, game.known)
+    in_game = Offset(discriminator, offset), generator
+    return EquilibriumSetup(probed, loss, penalties, (discriminator, generator), held_out, game, in_game)
 
-    def save(self) -> Path:
-        """Writes what was measured so far into the run's folder; returns the file."""
-        path = self.run / f"{EQUILIBRIUM}.json"
-        held = None if self.held_out is None else self.held_out.name
-        how = {
-            "run": str(self.run),
-            "images_seen": self.probed.last,
-            "steps": self.steps,
-            "seed": self.seed,
-            "adam": asdict(ADVERSARY),
-            "held_out": held,
-            "judged_images": len(self.game.reported.real),
-            "earlier": self.earlier,
-        }
-        write_json(path, how | facts(self.found, self.no_path, self.no_verdict))
-        return path
 
-    def _earlier(self) -> int | None:
-        before = sorted(age for age in self.probed.states if age < self.probed.last)
-        if self.age is None:
-            return before[-1] if before else None
-        if self.age not in before:
-            kept = ", ".join(str(age) for age in before) or "none"
-            raise GenpriorError(
-                f"expected an age kept before the last checkpoint ({kept}), got {self.age}", argument="age"
-            )
-        return self.age
+def nothing_found(settings: EquilibriumSettings, opened: EquilibriumSetup) -> EquilibriumResult:
+    """Returns the result before anything is measured, with what is going to be.
 
-    def _offset(self) -> float:
-        loss = self.algorithm.loss
-        return best_offset(*self.players, self.game.known) if loss.is_relative else -loss.equilibrium_logit
+    Raises:
+        GenpriorError: The run has not kept the age in the settings.
+    """
+    probed, no_verdict, no_path = opened.probed, None, None
+    earlier = _earlier(settings.age, probed)
+    if not opened.loss.has_scale:
+        loss = probed.config.loss
+        no_verdict = f"the loss {loss} leaves the scale of D's logits open, so they are no probabilities"
+    if earlier is None:
+        no_path = "the run has kept no age before its last checkpoint"
+    elif not probed.has_discriminator(earlier):
+        no_path = f"at {earlier:,} images the run has kept its generator alone"
+    return EquilibriumResult(
+        settings=settings,
+        is_complete=False,
+        images_seen=probed.last,
+        earlier=earlier,
+        adam=asdict(ADVERSARY),
+        held_out=None if opened.held_out is None else opened.held_out.name,
+        judged_images=len(opened.game.reported.real),
+        images_at_once=seen_at_once(opened.players[0], next(opened.game.known.batches())[0]),
+        verdict_not_known=no_verdict,
+        path_not_known=no_path,
+    )
 
-    def _sample(self, data: Dataset, most: int, purpose: str) -> Sample:
-        return sample_of(data, self.players[1], most, self.seed, purpose, self.pack)
 
-    def _tell(self) -> Iterator[tuple[float, str]]:
-        kinds = {"training": self.probed.data} | ({} if self.held_out is None else {"held out": self.held_out})
-        samples = {kind: self._sample(data, ASKED, kind) for kind, data in kinds.items()}
-        for kind, sample in samples.items():
-            self.found.told[kind] = told(self.in_game[0], (real for real, _ in sample.batches()), True)
-        self.found.told["fakes"] = told(self.in_game[0], self._fakes(samples["training"]), False)
-        yield 1.0, "what the discriminator tells apart"
+def _notes(found: EquilibriumResult, opened: EquilibriumSetup) -> list[str]:
+    held = "none" if opened.held_out is None else f"{len(opened.held_out):,} of {found.held_out}"
+    steps = f"{found.settings.steps:,}"
+    notes = [f"players at {found.images_seen:,} images seen; steps of each adversary: {steps}; held out: {held}"]
+    if found.held_out is None:
+        notes.append("V is reported on images of the run itself that the adversaries do not see, but D did")
+    if found.verdict_not_known is not None:
+        notes.append(f"the verdict is not known: {found.verdict_not_known}")
+    if found.path_not_known is not None:
+        notes.append(f"the path angle is not known: {found.path_not_known}")
+    return notes
 
-    @torch.no_grad()
-    def _fakes(self, sample: Sample) -> Iterator[Tensor]:
-        generator = self.probed.generator(self.probed.last)
-        for _, z in sample.batches():
-            yield generator(z)
 
-    def _respond_up(self) -> Iterator[tuple[float, str]]:
-        moments: list[Moment] = []
-        for each in best_discriminator(self.game, *self.in_game, ADVERSARY, self.steps):
-            moments.append(each)
-            self.found.up = Response(True, moments)
-            yield each.step / self.steps, f"a better discriminator, step {each.step:,}: V = {each.judged.value:.3f}"
+def _earlier(age: int | None, probed: Probed) -> int | None:
+    before = probed.ages[:-1]
+    if age is None:
+        return before[-1] if before else None
+    if age not in before:
+        kept = ", ".join(str(each) for each in before) or "none"
+        raise GenpriorError(f"expected an age kept before the last checkpoint ({kept}), got {age}", argument="age")
+    return age
 
-    def _respond_paying(self) -> Iterator[tuple[float, str]]:
-        if not self.penalties or self.no_verdict is not None:
-            return
-        moments: list[Moment] = []
-        game = replace(self.game, penalties=self.penalties)
-        for each in best_discriminator(game, *self.in_game, ADVERSARY, self.steps):
-            moments.append(each)
-            self.found.paying = Response(True, moments)
-            yield (
-                each.step / self.steps,
-                f"one that pays penalties, step {each.step:,}: V - R = {each.judged.value:.3f}",
-            )
 
-    def _respond_down(self) -> Iterator[tuple[float, str]]:
-        if self.no_verdict is not None:
-            return
-        moments: list[Moment] = []
-        for each in best_generator(self.game, *self.in_game, ADVERSARY, self.steps):
-            moments.append(each)
-            self.found.down = Response(False, moments)
-            yield each.step / self.steps, f"a better generator, step {each.step:,}: V = {each.judged.value:.3f}"
+def _used_share(probed: Probed) -> float:
+    """The share of its budget that a run had used at its last checkpoint, in [0, 1]."""
+    return probed.config.budget().share(probed.last, probed.seconds, len(probed.data))
 
-    def _norms(self) -> Iterator[tuple[float, str]]:
-        algorithm, batches = self.algorithm, list(self.game.reported.batches())
-        if len(batches) > 1:
-            losses = (losses_on(algorithm.loss, real, z, self.penalties) for real, z in batches)
-            norms = gradient_norms(losses, *self.players)
-            self.found.gradients = dict(zip(("discriminator", "generator"), norms, strict=True))
-        yield 1.0, "norms of both gradients"
 
-    def _path(self) -> Iterator[tuple[float, str]]:
-        if self.earlier is None or self.no_path is not None:
-            return
-        algorithm, sample = self.algorithm, self._path_sample()
-        losses = losses_on(algorithm.loss, sample.real, sample.z, self.penalties)
-        earlier = self.probed.discriminator(self.earlier), self.probed.generator(self.earlier)
-        for place, path in enumerate(path_angle(losses, earlier, self.players), start=1):
-            self.found.path = path
-            yield place / len(ALPHAS), f"path angle at {path.alphas[-1]:.2f} of the way"
+def _game_of(data: Dataset, unseen: Dataset | None, players: tuple[nn.Module, nn.Module], seed: int) -> GANGame:
+    """The game of V. Images to choose and to report are held-out ones, half of them each, where there are any."""
+    parts, names = _parts(data, unseen, seed), {"known": KNOWN, "withheld": WITHHELD, "reported": REPORTED}
+    known, withheld, reported = (
+        sample_of(part, players[1], most, seed, name, pack_of(players[0]))
+        for part, (name, most) in zip(parts, names.items(), strict=True)
+    )
+    return GANGame(parts[0], known, withheld, reported, seed)
 
-    def _path_sample(self) -> Sample:
-        return self._sample(self.probed.data, ON_PATH, "path")
+
+def _parts(data: Dataset, unseen: Dataset | None, seed: int) -> tuple[Dataset, Dataset, Dataset]:
+    if unseen is not None:
+        order = _order(unseen, seed, "parts of the held-out images")
+        return data, unseen.part(order[::2]), unseen.part(order[1::2])
+    if len(data) < ONE_IN:
+        raise GenpriorError(f"{data.name} has {len(data)} images; {ONE_IN} or more are needed", argument="run")
+    order, size = _order(data, seed, "parts of the data"), len(data) // ONE_IN
+    return data.part(order[2 * size :]), data.part(order[size : 2 * size]), data.part(order[:size])
+
+
+def _order(data: Dataset, seed: int, purpose: str) -> Tensor:
+    return torch.randperm(len(data), generator=derived_generator(seed, purpose))
+
+
+# The parts, in their order.
+
+
+def _told(opened: EquilibriumSetup, found: Found) -> Task[Found]:
+    kinds = {"training": opened.probed.data} | ({} if opened.held_out is None else {"held out": opened.held_out})
+    samples = {kind: opened.sample(data, ASKED, kind) for kind, data in kinds.items()}
+    discriminator = opened.in_game[0]
+    told = {
+        kind: opinion(discriminator, (real for real, _ in sample.batches()), True) for kind, sample in samples.items()
+    }
+    told["fakes"] = opinion(discriminator, _fakes(opened.probed, samples["training"]), False)
+    yield Stage(1.0, "what the discriminator tells apart")
+    return found.model_copy(update={"told": told})
+
+
+@torch.no_grad()
+def _fakes(probed: Probed, sample: Sample) -> Iterator[Tensor]:
+    generator = probed.generator(probed.last)
+    for _, z in sample.batches():
+        yield generator(z)
+
+
+def _up(opened: EquilibriumSetup, found: Found) -> Task[Found]:
+    steps = found.settings.steps
+    moments = best_discriminator(opened.game, *opened.in_game, ADVERSARY, steps)
+    up = Adversary.of(True, (yield from collected(moments, steps, "a better discriminator")))
+    return found.model_copy(update={"best_discriminator": up.response, "terms": {"up": _kept(up)}})
+
+
+def _paying(opened: EquilibriumSetup, found: Found) -> Task[Found]:
+    if not opened.penalties or found.verdict_not_known is not None:
+        return found
+    steps, game = found.settings.steps, replace(opened.game, penalties=opened.penalties)
+    moments = best_discriminator(game, *opened.in_game, ADVERSARY, steps)
+    paying = Adversary.of(True, (yield from collected(moments, steps, "a discriminator that pays penalties")))
+    terms = found.terms | {"paying": _kept(paying)}
+    return found.model_copy(update={"best_paying_discriminator": paying.response, "terms": terms})
+
+
+def _down(opened: EquilibriumSetup, found: Found) -> Task[Found]:
+    if found.verdict_not_known is not None:
+        return found
+    steps = found.settings.steps
+    moments = best_generator(opened.game, *opened.in_game, ADVERSARY, steps)
+    down = Adversary.of(False, (yield from collected(moments, steps, "a better generator")))
+    paying = None
+    if found.best_paying_discriminator is not None:
+        paying = _read(found.best_paying_discriminator, found.terms["paying"])
+    assert found.best_discriminator is not None
+    whole = equilibrium_of(_read(found.best_discriminator, found.terms["up"]), down, paying)
+    changes = {"best_generator": down.response, "duality_gap": whole.gap, "played_duality_gap": whole.played_gap}
+    return found.model_copy(update=changes)
+
+
+def _gradients(opened: EquilibriumSetup, found: Found) -> Task[Found]:
+    norms, batches = {}, list(opened.game.reported.batches())
+    if len(batches) > 1:
+        losses = (adversarial_losses(opened.loss, real, z, opened.penalties) for real, z in batches)
+        both = gradient_norms(losses, *opened.players)
+        norms = dict(zip(("discriminator", "generator"), both, strict=True))
+    yield Stage(1.0, "norms of both gradients")
+    return found.model_copy(update={"gradients": norms})
+
+
+def _path(opened: EquilibriumSetup, found: Found) -> Task[Found]:
+    if found.earlier is None or found.path_not_known is not None:
+        return found
+    sample, probed = opened.sample(opened.probed.data, ON_PATH, "path"), opened.probed
+    losses = adversarial_losses(opened.loss, sample.real, sample.z, opened.penalties)
+    earlier = probed.discriminator(found.earlier), probed.generator(found.earlier)
+    path = yield from path_angle(losses, earlier, opened.players)
+    return found.model_copy(update={"path": path})
+
+
+def _kept(adversary: Adversary) -> FirstAndBest:
+    first, best = (
+        JudgedTerms(real=tuple(terms.real.tolist()), fake=tuple(terms.fake.tolist()))
+        for terms in (adversary.first, adversary.best)
+    )
+    return FirstAndBest(first=first, best=best)
+
+
+def _read(response: Response, kept: FirstAndBest) -> Adversary:
+    first, best = (
+        Terms(*(torch.tensor(each, dtype=torch.float64) for each in (terms.real, terms.fake)))
+        for terms in (kept.first, kept.best)
+    )
+    return Adversary(response, first, best)
+
+
+PARTS: dict[str, Callable[[EquilibriumSetup, Found], Task[Found]]] = {
+    "told": _told,
+    "best_discriminator": _up,
+    "best_paying_discriminator": _paying,
+    "best_generator": _down,
+    "gradients": _gradients,
+    "path": _path,
+}

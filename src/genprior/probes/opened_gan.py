@@ -1,18 +1,30 @@
-"""A trained GAN and its kept ages, opened for an experiment; and how its numbers are saved."""
+"""A trained GAN and its kept ages, opened for an experiment; and what experiments on it share."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from genprior.data import Dataset
+from genprior.diagnosis.equilibrium_measures import GameMoment
+from genprior.diagnosis.one_player import InnerMoment, OuterMoment, RetrainingMoment
+from genprior.diagnosis.retraining import LoneTraining
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
+from genprior.progress import Stage, Task
+from genprior.runs.checkpoint import Checkpoint, load_age, load_checkpoint
 from genprior.runs.checkpoint import ages as kept_ages
-from genprior.runs.checkpoint import load_age, load_counters, load_state
 from genprior.runs.run_folder import CONFIG, Run, differences, misfit, open_run
-from genprior.training.optimisation import grouped
+from genprior.seeding import derived_seed
+from genprior.settings import Result
+from genprior.specs import Spec
+from genprior.training.optimisation import AdamSettings, grouped
+
+R = TypeVar("R", bound=Result)
+M = TypeVar("M", RetrainingMoment, InnerMoment, OuterMoment, GameMoment)
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,7 @@ class Probed:
         run: The run.
         config: Its settings, for float32 on the CPU.
         data: What it was trained on.
+        seconds: Time that training had taken at the last checkpoint.
         states: The tensors of its players by images seen, as "<player>/<name>": those of the ages that it has kept,
             and of its last checkpoint, which has the averaged generator ("average/...") as well.
     """
@@ -30,6 +43,7 @@ class Probed:
     run: Run
     config: GANConfig
     data: Dataset
+    seconds: float
     states: dict[int, dict[str, Tensor]]
 
     @property
@@ -38,9 +52,13 @@ class Probed:
         return max(self.states)
 
     @property
-    def has_kept_ages(self) -> bool:
-        """Whether the run has kept any ages besides its last checkpoint."""
-        return bool(kept_ages(self.run))
+    def ages(self) -> list[int]:
+        """Images seen at all ages, the youngest first."""
+        return sorted(self.states)
+
+    def has_discriminator(self, images_seen: int) -> bool:
+        """Whether the discriminator of an age is kept; older versions kept the generator alone."""
+        return bool(grouped(self.states[images_seen], "discriminator"))
 
     def generator(self, images_seen: int, average: bool = False) -> nn.Module:
         """Returns the generator of an age, in training mode.
@@ -52,12 +70,28 @@ class Probed:
         return self._loaded(self.config.build(self.data).generator, images_seen, part)
 
     def discriminator(self, images_seen: int) -> nn.Module:
-        """Returns the discriminator of an age, in training mode; ages kept by older versions have none.
+        """Returns the discriminator of an age, in training mode.
 
         Raises:
             GenpriorError: The tensors are not those of this model, or there are none.
         """
         return self._loaded(self.config.build(self.data).discriminator, images_seen, "discriminator")
+
+    def fresh_discriminator(self, seed: int, index: int = 0, model: Spec | None = None) -> nn.Module:
+        """Returns an untrained discriminator.
+
+        Arguments:
+            seed, index: Decide its weights.
+            model: Whose; None: that of the run.
+        """
+        changes = {"model": model or self.config.model, "seed": derived_seed(seed, "fresh discriminator", index)}
+        return self.config.model_copy(update=changes | {"penalty": ()}).build(self.data).discriminator
+
+    def training(self, learning_rate: float, steps: int, seed: int) -> LoneTraining:
+        """Returns how a player is trained alone: with the batches and the other settings of the run's optimisers."""
+        config = self.config
+        adam = AdamSettings(learning_rate, config.beta1, config.beta2, config.weight_decay)
+        return LoneTraining(adam, steps, config.batch_size, seed)
 
     def _loaded(self, network: nn.Module, images_seen: int, part: str) -> nn.Module:
         try:
@@ -83,13 +117,14 @@ def open_probed(path: Path, data_root: Path | None) -> Probed:
     """
     run = open_run(path)
     config = _gan_config(run, data_root)
-    states = _states(run)
+    last = _last_checkpoint(run)
+    kept = {age: load_age(file) for age, file in kept_ages(run).items() if age < last.images_seen}
     data = config.load_data()
     differences(run, config.build(data), data)
-    probed = Probed(run, config, data, states)
-    for age in sorted(states, reverse=True):  # the checkpoint first: where that fits, an age that does not is damaged
+    probed = Probed(run, config, data, last.seconds, kept | {last.images_seen: last.tensors})
+    for age in reversed(probed.ages):  # the checkpoint first: where that fits, an age that does not is damaged
         probed.generator(age)
-        if grouped(states[age], "discriminator"):
+        if probed.has_discriminator(age):
             probed.discriminator(age)
     return probed
 
@@ -107,12 +142,40 @@ def spread(ages: Sequence[int], count: int) -> list[int]:
     return [ages[last - last * i // max(1, count - 1)] for i in reversed(range(count))]
 
 
-def _states(run: Run) -> dict[int, dict[str, Tensor]]:
-    state = load_state(run.checkpoints)
-    counters, _ = load_counters(run.checkpoints)
-    assert counters is not None
-    kept = {age: load_age(path) for age, path in kept_ages(run).items() if age < counters.images_seen}
-    return kept | {counters.images_seen: state}
+def listed(ages: Iterable[int]) -> str:
+    """Returns ages as text, "0, 1,152"."""
+    return ", ".join(f"{age:,}" for age in ages)
+
+
+def collected(moments: Iterable[M], steps: int, what: str) -> Task[tuple[M, ...]]:
+    """Returns all moments of a player that takes so many steps; yields a stage after each."""
+    found = []
+    for moment in moments:
+        found.append(moment)
+        yield Stage((moment.step + 1) / (steps + 1), f"{what}: step {moment.step:,}")
+    return tuple(found)
+
+
+def resumed(kept: R | None, new: R, basis: Callable[[R], object]) -> R:
+    """Returns what an interrupted probe has found, for the settings of `new`; `new` where the run is another by now.
+
+    Arguments:
+        kept: What was found; None: nothing.
+        new: With nothing found.
+        basis: What of a result must be equal.
+    """
+    if kept is None or basis(kept) != basis(new):
+        return new
+    return kept.model_copy(update={"settings": new.settings})
+
+
+def _last_checkpoint(run: Run) -> Checkpoint:
+    checkpoint, refused = load_checkpoint(run.checkpoints)
+    for line in refused:
+        warnings.warn(f"{line}; the one before it is used", stacklevel=4)
+    if checkpoint is None:
+        raise GenpriorError(f"{run.path} has no checkpoint; train it first", argument="run")
+    return checkpoint
 
 
 def _gan_config(run: Run, data_root: Path | None) -> GANConfig:

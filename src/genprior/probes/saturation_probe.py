@@ -1,140 +1,181 @@
-"""A trained run put to the test by experiments from the literature."""
+"""Fresh discriminators against the generators of a run, which stand still: which loss's gradient vanishes?
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+Imports no torch before it measures.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-from genprior.diagnosis.retraining import COMPARED, LATENTS, STAYS, VANISHES, Moment, Retrained, retrain
-from genprior.errors import GenpriorError
-from genprior.probes.opened_gan import open_probed, spread
-from genprior.progress import Stage
-from genprior.runs.files import write_json
-from genprior.seeding import derived_seed
-from genprior.settings import at_least_one, strict
-from genprior.training.optimisation import AdamSettings
+from pydantic import Field, computed_field
 
-SATURATION = "probe-saturation"  # name of the file and the figure
-MOST_SEEDS = 100
+from genprior.diagnosis.one_player import STAYS, VANISHES, Retrained
+from genprior.progress import Stage, Task, within
+from genprior.settings import DataRoot, Model, Result, RunFolder, Settings, Threads
+
+if TYPE_CHECKING:
+    from genprior.probes.opened_gan import Probed
 
 
-@dataclass
-class SaturationProbe:
-    """Retrains discriminators from scratch against the generators of a run at several ages, which stand still.
+class SaturationSettings(Settings):
+    """How discriminators are retrained.
 
     The same seeds are used at each age, so what differs between ages is the generator's doing. Everything is done in
     float32 on the CPU, with the optimiser settings and the batch size of the run's discriminator.
-
-    Arguments:
-        run: Folder of a trained GAN.
-        ages: How many ages of the generator, at least 1: spread over those that the run has kept, the last included.
-        steps: Of each discriminator, at least 1.
-        seeds: How many discriminators at each age, 1 to 100.
-        seed: Of the first one; the others follow.
-        data_root: Of named data sets.
-
-    Attributes:
-        found: What was measured, age after age.
-
-    Raises:
-        GenpriorError: No run, an untrained one, no GAN, other data than the run's, or a number out of range.
     """
 
-    run: Path
-    ages: int = 3
-    steps: int = 2000
-    seeds: int = 1
-    seed: int = 0
-    data_root: Path | None = None
-    found: list[Retrained] = field(default_factory=list, init=False)
+    run: RunFolder
+    ages: Annotated[int, Field(ge=1, description="Ages of G, spread over those kept, the last included.")] = 3
+    steps: Annotated[int, Field(ge=1, description="Of each discriminator.")] = 2000
+    seeds: Annotated[int, Field(ge=1, le=100, description="Fresh discriminators at each age.")] = 1
+    seed: Annotated[int, Field(description="Of the first of them; the others follow.")] = 0
+    threads: Threads = None
+    data_root: DataRoot = None
 
-    def __post_init__(self) -> None:
-        at_least_one(ages=self.ages, steps=self.steps, seeds=self.seeds)
-        if self.seeds > MOST_SEEDS:
-            raise GenpriorError(f"expected at most {MOST_SEEDS}, got {self.seeds}", argument="seeds")
-        self.probed = open_probed(self.run, self.data_root)
-        self.chosen = spread(sorted(self.probed.states), self.ages)
 
-    @property
-    def notes(self) -> list[str]:
-        """Lines to show before."""
-        told = ", ".join(f"{age:,}" for age in self.chosen)
-        notes = [f"generators at {told} images seen; fresh discriminators at each: {self.seeds}; steps: {self.steps:,}"]
-        if not self.probed.has_kept_ages:
-            notes.append(f"{self.run} has kept no earlier ages of its generator: only the last one is probed")
-        elif len(self.chosen) < self.ages:
-            notes.append(f"{self.run} has {len(self.chosen)} ages of its generator, not {self.ages}")
-        return notes
+class RetrainedAge(Model):
+    """The generator of one age.
 
-    def measure(self) -> Iterator[Stage]:
-        """Retrains one discriminator after another, and yields how far it is."""
-        jobs = [(age, self.seed + i) for age in self.chosen for i in range(self.seeds)]
-        for done, (age, seed) in enumerate(jobs):
-            moments: list[Moment] = []
-            for each in self._retrain(age, seed):
-                moments.append(each)
-                if each.step == self.steps:
-                    self.found.append(Retrained(age, seed, moments))
-                share = (done + (each.step + 1) / (self.steps + 1)) / len(jobs)
-                yield Stage(share, f"{age:,} images: step {each.step:,}")
+    Attributes:
+        images_seen: Its age.
+        discriminators: What was found of those that were trained against it.
+    """
+
+    images_seen: int
+    discriminators: tuple[Retrained, ...]
 
     @property
-    def latents(self) -> int:
-        """How many fakes gradients are taken over: whole packs."""
-        return LATENTS - LATENTS % self.probed.config.pack
-
-    def _retrain(self, age: int, seed: int) -> Iterator[Moment]:
-        config = self.probed.config.model_copy(update={"seed": derived_seed(seed, "fresh discriminator")})
-        adam = AdamSettings(config.discriminator_learning_rate, config.beta1, config.beta2, config.weight_decay)
-        discriminator = config.build(self.probed.data).discriminator
-        generator = self.probed.generator(age)
-        settings: dict[str, Any] = {
-            "latents": self.latents,
-            "adam": adam,
-            "steps": self.steps,
-            "batch_size": config.batch_size,
-            "seed": seed,
-        }
-        return retrain(generator, discriminator, self.probed.data, **settings)
-
-    def paragraph(self) -> str:
-        """Returns what was found, what it means, and whether the statement holds, in words."""
-        return " ".join([*(_told(same_age) for same_age in by_age(self.found)), verdict(self.found)])
-
-    def save(self) -> Path:
-        """Writes what was measured so far into the run's folder; returns the file."""
-        path = self.run / f"{SATURATION}.json"
-        told = {
-            "run": str(self.run),
-            "steps": self.steps,
-            "latents": self.latents,
-            "batch_size": self.probed.config.batch_size,
-        }
-        rule = {"saturating_at_least": VANISHES, "non_saturating_below": STAYS}
-        ages = [_facts(same_age) for same_age in by_age(self.found)]
-        outcome = {"confirmed": all(each.is_confirmed for each in self.found), "verdict": verdict(self.found)}
-        write_json(path, told | {"decades_expected": rule, **outcome, "ages": ages})
-        return path
+    def is_confirmed(self) -> bool:
+        """Whether the statement holds for each of its discriminators."""
+        return all(each.confirmed for each in self.discriminators)
 
 
-def by_age(found: Sequence[Retrained]) -> list[list[Retrained]]:
-    """Returns what was found, grouped by the generator's age."""
-    ages = sorted({each.images_seen for each in found})
-    return [[each for each in found if each.images_seen == age] for age in ages]
+class SaturationResult(Result):
+    """What the probe of saturation found.
+
+    Attributes:
+        latents: How many fakes gradients are taken over: whole packs.
+        batch_size: Of the run.
+        planned: Images seen by the generators that are probed.
+        ages: What was found, as far as it is measured.
+    """
+
+    settings: SaturationSettings
+    latents: int
+    batch_size: int
+    planned: tuple[int, ...]
+    ages: tuple[RetrainedAge, ...] = ()
+
+    @computed_field
+    @property
+    def decades_expected(self) -> dict[str, float]:
+        """The bounds behind the verdict."""
+        return {"saturating_at_least": VANISHES, "non_saturating_below": STAYS}
+
+    @computed_field
+    @property
+    def confirmed(self) -> bool | None:
+        """Whether the statement holds at each age; None: not all is measured."""
+        return all(each.is_confirmed for each in self.ages) if self.is_complete else None
+
+    @computed_field
+    @property
+    def verdict(self) -> str:
+        """The same in a sentence."""
+        return _verdict(self.ages) if self.is_complete else "Not all is measured yet."
+
+    def with_discriminator(self, images_seen: int, found: Retrained) -> "SaturationResult":
+        """Returns the result with one more discriminator of an age."""
+        before = {age.images_seen: age.discriminators for age in self.ages}
+        before[images_seen] = (*before.get(images_seen, ()), found)
+        ages = tuple(RetrainedAge(images_seen=age, discriminators=each) for age, each in before.items())
+        return self.model_copy(update={"ages": ages})
 
 
-def verdict(found: Sequence[Retrained]) -> str:
-    """Returns whether the statement of Arjovsky & Bottou holds, in a sentence."""
+def stages(settings: SaturationSettings, kept: SaturationResult | None) -> Task[SaturationResult]:
+    """Retrains one discriminator after another.
+
+    Raises:
+        GenpriorError: No run, an untrained one, no GAN, or other data than the run's.
+    """
+    from genprior.diagnosis.retraining import LATENTS
+    from genprior.probes.opened_gan import open_probed, resumed, spread
+
+    probed = open_probed(settings.run, settings.data_root)
+    planned, config = tuple(spread(probed.ages, settings.ages)), probed.config
+    latents, size = LATENTS - LATENTS % config.pack, config.batch_size
+    found = SaturationResult(settings=settings, is_complete=False, latents=latents, batch_size=size, planned=planned)
+    found = resumed(kept, found, lambda each: (each.latents, each.batch_size, each.planned))
+    figure_of(settings).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
+    yield Stage(0.0, "run opened", notes=tuple(_notes(settings, probed, planned)))
+    jobs = [(age, settings.seed + i) for age in planned for i in range(settings.seeds)]
+    done = sum(len(each.discriminators) for each in found.ages)
+    for i, (age, seed) in enumerate(jobs[done:], done):
+        one = yield from within(_retrained(probed, age, seed, found), i / len(jobs), (i + 1) / len(jobs))
+        found = found.with_discriminator(age, one)
+        yield Stage((i + 1) / len(jobs), f"{age:,} images: measured", found=found)
+    return found.model_copy(update={"is_complete": True})
+
+
+def _retrained(probed: "Probed", age: int, seed: int, found: SaturationResult) -> Task[Retrained]:
+    from genprior.diagnosis.retraining import retrain
+    from genprior.probes.opened_gan import collected
+
+    training = probed.training(probed.config.discriminator_learning_rate, found.settings.steps, seed)
+    moments = retrain(
+        probed.generator(age), probed.fresh_discriminator(seed), probed.data, training, latents=found.latents
+    )
+    return Retrained(seed=seed, moments=(yield from collected(moments, training.steps, f"{age:,} images")))
+
+
+def _notes(settings: SaturationSettings, probed: "Probed", planned: Sequence[int]) -> list[str]:
+    from genprior.probes.opened_gan import listed
+
+    notes = [
+        f"generators at {listed(planned)} images seen; fresh discriminators at each: {settings.seeds}; "
+        f"steps: {settings.steps:,}"
+    ]
+    if len(probed.ages) == 1:
+        notes.append(f"{settings.run} has kept no earlier ages of its generator: only the last one is probed")
+    elif len(planned) < settings.ages:
+        notes.append(f"{settings.run} has {len(planned)} ages of its generator, not {settings.ages}")
+    return notes
+
+
+def told(found: SaturationResult) -> list[str]:
+    """Returns what was found, what it means, and whether the statement holds, in words."""
+    return [" ".join([*(_age_told(each) for each in found.ages), found.verdict])]
+
+
+def figure_of(settings: SaturationSettings) -> Path:
+    """Returns where the figure lies."""
+    return settings.run / "figures" / "probe-saturation.png"
+
+
+def figures(settings: SaturationSettings, found: SaturationResult) -> dict[str, Path]:
+    """Draws gradient norms against the steps of the discriminators, a panel for each age."""
+    from genprior.plotting.probe_figures import Panel, write_saturation
+
+    panels = []
+    for age in found.ages:
+        first, each_norms = age.discriminators[0], {}
+        for loss in first.decades_fallen:
+            fell = span([each.decades_fallen[loss] for each in age.discriminators])
+            each_norms[f"{loss}: fell by {fell} decades"] = [each.norms(loss) for each in age.discriminators]
+        steps = [moment.step for moment in first.moments]
+        panels.append(Panel(f"generator at {age.images_seen:,} images", steps, each_norms))
+    write_saturation(panels, figure_of(settings))
+    return {"figure": figure_of(settings)}
+
+
+def _verdict(ages: Sequence[RetrainedAge]) -> str:
     statement = f"at least {VANISHES:g} decades for the saturating loss, less than {STAYS:g} for the non-saturating one"
-    holds = [all(each.is_confirmed for each in same_age) for same_age in by_age(found)]
-    ages = [f"{same_age[0].images_seen:,}" for same_age in by_age(found)]
-    if all(holds):
+    right, wrong = ([f"{age.images_seen:,}" for age in ages if age.is_confirmed is it] for it in (True, False))
+    if not wrong:
         return f"Arjovsky & Bottou's statement ({statement}) is confirmed on this run."
-    wrong = [age for age, does in zip(ages, holds, strict=True) if not does]
-    hint = " The fall was still going on at the last step: try more --steps." if _still_falling(found) else ""
-    if not any(holds):
+    hint = " The fall was still going on at the last step: try more --steps." if _still_falling(ages) else ""
+    if not right:
         return f"Arjovsky & Bottou's statement ({statement}) is not confirmed on this run.{hint}"
-    right = [age for age, does in zip(ages, holds, strict=True) if does]
     return (
         f"Arjovsky & Bottou's statement ({statement}) depends on the generator's age: it holds at {', '.join(right)} "
         f"images, not at {', '.join(wrong)}.{hint}"
@@ -150,19 +191,21 @@ def span(values: Sequence[float | None]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _still_falling(found: Sequence[Retrained]) -> bool:
+def _still_falling(ages: Sequence[RetrainedAge]) -> bool:
     """Whether the saturating gradient was smallest at the end wherever it did not fall by enough."""
-    short = [each for each in found if (each.decades["saturating"] or 0) < VANISHES]
+    found = [each for age in ages for each in age.discriminators]
+    short = [each for each in found if (each.decades_fallen["saturating"] or 0) < VANISHES]
     return any(min(norms) == norms[-1] for norms in (each.norms("saturating") for each in short))
 
 
-def _told(same_age: Sequence[Retrained]) -> str:
-    fell = {loss: span([each.decades[loss] for each in same_age]) for loss in COMPARED}
-    last = [each.moments[-1] for each in same_age]
+def _age_told(age: RetrainedAge) -> str:
+    found, losses = age.discriminators, age.discriminators[0].decades_fallen
+    fell = {loss: span([each.decades_fallen[loss] for each in found]) for loss in losses}
+    ends = {loss: _times([each.last_over_first[loss] for each in found]) for loss in losses}
+    last = [each.moments[-1] for each in found]
     accuracy = sum(moment.accuracy for moment in last) / len(last)
-    ends = {loss: _times([each.last_over_first[loss] for each in same_age]) for loss in COMPARED}
     return (
-        f"At {same_age[0].images_seen:,} images, a fresh discriminator told {100 * accuracy:.1f} % right after "
+        f"At {age.images_seen:,} images, a fresh discriminator told {100 * accuracy:.1f} % right after "
         f"{last[0].step:,} steps; from its peak the generator's gradient fell by {fell['saturating']} decades under "
         f"the saturating loss and by {fell['non-saturating']} under the non-saturating one; at the last "
         f"step it was {ends['saturating']} and {ends['non-saturating']} what it was at step 0."
@@ -175,19 +218,3 @@ def _times(ratios: Sequence[float | None]) -> str:
     if len(known) < len(ratios):
         return "an unknown number of times"
     return " to ".join(dict.fromkeys(f"{ratio:.3g}" for ratio in (known[0], known[-1]))) + " times"
-
-
-def _facts(same_age: Sequence[Retrained]) -> dict[str, Any]:
-    return {
-        "images_seen": same_age[0].images_seen,
-        "discriminators": [
-            {
-                "seed": each.seed,
-                "decades_fallen": each.decades,
-                "last_over_first": each.last_over_first,
-                "confirmed": each.is_confirmed,
-                "moments": [strict(asdict(moment)) for moment in each.moments],
-            }
-            for each in same_age
-        ],
-    }

@@ -1,26 +1,20 @@
-"""What a report shows, gathered from a run's folder; what is not there is told in a sentence."""
+"""What a report shows of a run, read from its folder; a file that is not there becomes a sentence that says so."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.priors.generator_prior import GeneratorPrior
-from genprior.runs.checkpoint import Checkpoint, ages, load_age, load_checkpoint
+from genprior.plotting.sample_figures import PLANE
+from genprior.report.run_samples import samples_by_age, samples_of
+from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.experiment import read_result
-from genprior.runs.run_folder import Environment, Run, misfit, open_run, read_environment
+from genprior.runs.run_folder import Environment, Run, open_run, read_environment
 from genprior.runs.step_log import Event, Row, read_events, read_rows
-from genprior.scoring.experiments import METRICS, Evaluation
+from genprior.scoring.experiments import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
 
-SAMPLES, POINTS = 64, 1000
-SHOWN_AT_EACH_AGE = 10  # latents, the first of those of the samples
-MOST_AGES = 10
-DIAGNOSIS = "diagnosis.json"
 MADE_BY = {DIAGNOSIS: "genprior diagnose", METRICS: "genprior evaluate"}
 
 
@@ -37,8 +31,7 @@ class Reported:
         events: Setbacks and alarms, oldest first.
         samples: (N, C, H, W), of the averaged weights where there are such.
         ages: Images of the same latents (N, C, H, W) by images seen, of the weights as they were; empty: none kept.
-        diagnosis, metrics: What the commands wrote; empty where they did not run.
-        missing: A sentence for each file that is not there or not readable, by its name.
+        diagnosis, metrics: Results in the folder; None where there are none.
     """
 
     run: Run
@@ -51,14 +44,25 @@ class Reported:
     events: list[Event]
     samples: Tensor
     ages: dict[int, Tensor] = field(default_factory=dict)
-    diagnosis: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    diagnosis: DiagnosisResult | None = None
+    metrics: Evaluation | None = None
 
     @property
     def is_points(self) -> bool:
         """Whether the data are points of the plane instead of images."""
-        return self.environment.image_shape == (2, 1, 1)
+        return tuple(self.environment.image_shape) == PLANE
+
+    @property
+    def has_players(self) -> bool:
+        """Whether two players were trained against each other."""
+        return self.run.config.adversarial_loss() is not None
+
+    def missing(self, file: str) -> str:
+        """Returns why a result is not shown, and the command that makes it."""
+        if file == METRICS and self.is_points:
+            return "Points have no classes and no scores; images have."
+        command, is_there = f"`{MADE_BY[file]} {self.run.path}`", (self.run.path / file).is_file()
+        return f"{file} cannot be read; make it again with {command}." if is_there else f"Not made yet; run {command}."
 
 
 def collect(path: Path, name: str) -> Reported:
@@ -72,8 +76,9 @@ def collect(path: Path, name: str) -> Reported:
         GenpriorError: There is no run, or it is not trained, or its files are damaged.
     """
     run = open_run(path)
-    environment, checkpoint = read_environment(run), _checkpoint(run)
-    diagnosis, metrics = (_table(run, file) for file in MADE_BY)
+    environment, (checkpoint, _) = read_environment(run), load_checkpoint(run.checkpoints)
+    if checkpoint is None:
+        raise GenpriorError(f"{path} has no checkpoint; train it first", argument="run")
     return Reported(
         run,
         name,
@@ -83,11 +88,10 @@ def collect(path: Path, name: str) -> Reported:
         checkpoint.seconds,
         read_rows(run.steps),
         read_events(run),
-        _samples(run, checkpoint.tensors, environment.image_shape),
-        _ages(run, environment.image_shape, checkpoint.images_seen),
-        diagnosis if isinstance(diagnosis, dict) else {},
-        metrics if isinstance(metrics, dict) else {},
-        {file: each for file, each in zip(MADE_BY, (diagnosis, metrics), strict=True) if isinstance(each, str)},
+        samples_of(run, checkpoint.tensors, environment.image_shape),
+        samples_by_age(run, environment.image_shape, checkpoint.images_seen),
+        read_result(run.path / DIAGNOSIS, DiagnosisResult),
+        read_result(run.path / METRICS, Evaluation),
     )
 
 
@@ -100,49 +104,3 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     """
     short = [path.resolve().name for path in paths]
     return [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
-
-
-def _checkpoint(run: Run) -> Checkpoint:
-    checkpoint, _ = load_checkpoint(run.checkpoints)
-    if checkpoint is None:
-        raise GenpriorError(f"{run.path} has no checkpoint; train it first", argument="run")
-    return checkpoint
-
-
-def _table(run: Run, file: str) -> dict[str, Any] | str:
-    """What a command wrote, or the sentence that says how to make it."""
-    path, command = run.path / file, f"{MADE_BY[file]} {run.path}"
-    if not path.is_file():
-        return f"Not made yet; run `{command}`."
-    try:
-        scores = read_result(path, Evaluation) if file == METRICS else None
-        table = json.loads(path.read_text()) if file != METRICS else scores and scores.model_dump(mode="json")
-    except (OSError, ValueError):
-        table = None
-    return table if isinstance(table, dict) else f"{file} cannot be read; make it anew with `{command}`."
-
-
-def _samples(run: Run, state: Mapping[str, Tensor], shape: tuple[int, int, int]) -> Tensor:
-    try:
-        prior = run.config.prior(state, shape, average=True)
-    except (RuntimeError, KeyError) as error:
-        raise misfit(run) from error
-    return prior.sample(POINTS if shape == (2, 1, 1) else SAMPLES).detach().float()
-
-
-def _ages(run: Run, shape: tuple[int, int, int], last: int) -> dict[int, Tensor]:
-    """The images of the same latents at each age; at most `MOST_AGES` of them, the youngest and the oldest included."""
-    files = [(images, path) for images, path in ages(run).items() if images <= last]
-    shown = torch.linspace(0, len(files) - 1, min(len(files), MOST_AGES)).round().int().tolist()
-    return {images: _at_age(run, path, shape) for images, path in (files[i] for i in shown)}
-
-
-def _at_age(run: Run, path: Path, shape: tuple[int, int, int]) -> Tensor:
-    try:
-        generator = run.config.generator(load_age(path), shape, average=False)
-    except (RuntimeError, KeyError) as error:
-        raise misfit(run) from error
-    assert generator is not None, "only families with a generator keep a history"
-    latent_size: int = run.config.model_dump()["latent_size"]
-    count = POINTS if shape == (2, 1, 1) else SHOWN_AT_EACH_AGE
-    return GeneratorPrior(generator, latent_size, shape).sample(count)

@@ -1,34 +1,55 @@
-"""The page: figures of all runs in rows, filled into the template."""
+"""The page: what is shown of each run stands in rows of cells, which fill the template."""
 
+import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 
-from genprior.families import GANConfig
-from genprior.plotting.plots import on_common_axes
-from genprior.report import page_cells as cells
+import torch
+from torch import Tensor
+
+from genprior.images import image_grid
+from genprior.plotting.curves import Plot, curves_svg, on_common_axes, values_outside
+from genprior.plotting.drawing import PALETTE
+from genprior.plotting.sample_figures import counts_svg, points_svg
 from genprior.report import words
 from genprior.report.collect import Reported, collect, names_of
-from genprior.report.page_cells import Cell
 from genprior.report.record_plots import SATURATION, plots_of, records_saturation
 from genprior.runs.files import write_text
 from genprior.scoring.experiments import METRICS
 
-Names = Iterator[str]
+
+@dataclass(frozen=True)
+class PageCell:
+    """What is shown of one run.
+
+    Attributes:
+        name: Of the run.
+        svg: A drawing that is safe to put into the page, or empty.
+        alt: What drawing or pictures show, in words.
+        strips: Pictures of samples, data URIs of PNGs by images seen; by "" where there is one.
+        reading: What it means, the same for all runs.
+        caption: What is so in this run.
+        missing: Why there is nothing, or empty.
+    """
+
+    name: str
+    svg: str = ""
+    alt: str = ""
+    strips: dict[str, str] = field(default_factory=dict)
+    reading: str = ""
+    caption: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True)
-class Row:
+class PageRow:
     """Cells of the same title, one a run."""
 
     title: str
-    cells: list[Cell]
-
-    @property
-    def reading(self) -> str:
-        """What its figures mean, of the first run that has one."""
-        return next((cell.reading for cell in self.cells if cell.reading), "")
+    cells: list[PageCell]
 
 
 def write_report(paths: Sequence[Path], out: Path) -> None:
@@ -61,53 +82,112 @@ def page_of(runs: Sequence[Reported]) -> str:
     page = environment.get_template("page.html.j2").render(
         title=f"{len(runs)} runs side by side" if several else runs[0].name,
         several=several,
+        palette=PALETTE,
         warnings=words.warnings_on(runs),
         summary=words.summary_table(runs),
-        heads=[(each, words.facts_of(each), words.verdict_of(each)) for each in runs],
+        runs=runs,
         rows=rows_of(runs),
-        scores=[_scores(each) for each in runs],
-        details=[(each.name, words.config_table(each), words.environment_table(each)) for each in runs],
+        words=words,
     )
     return page + "\n"
 
 
-def rows_of(runs: Sequence[Reported]) -> list[Row]:
+def rows_of(runs: Sequence[Reported]) -> list[PageRow]:
     """Returns all figures; those of the same title stand in a row, on equal axes where that makes sense."""
     names = (f"f{number}" for number in count(1))
-    gans = [each for each in runs if isinstance(each.run.config, GANConfig)]
-    rows = [Row("Samples", [cells.samples(each, next(names)) for each in runs])]
-    if gans:
-        rows.append(Row("Samples over time", [cells.over_time(each, next(names)) for each in runs]))
+    rows = [PageRow("Samples", [_samples(each, next(names)) for each in runs])]
+    players = [each for each in runs if each.has_players]
+    if players:
+        rows.append(PageRow("Samples over time", [_over_time(each, next(names)) for each in runs]))
     rows += _plotted(runs, names)
-    if gans and not any(records_saturation(each.rows) for each in gans):
-        rows.append(Row("Saturation", [cells.absent(each, SATURATION[0]) for each in runs]))
-    most = max((_largest(each) for each in runs), default=0.0)
-    rows.append(Row("Classes of the samples", [cells.classes(each, most, next(names)) for each in runs]))
+    if players and not any(records_saturation(each.rows) for each in players):
+        rows.append(PageRow("Saturation", [_absent(each, SATURATION[0]) for each in runs]))
+    found = [each.metrics.classes for each in runs if each.metrics is not None]
+    most = 1.05 * max([0.0, *(value for own in found for value in (*own.counts, *own.expected))])
+    rows.append(PageRow("Classes of the samples", [_classes(each, most, next(names)) for each in runs]))
     return rows
 
 
-def _plotted(runs: Sequence[Reported], names: Names) -> Iterator[Row]:
+def _plotted(runs: Sequence[Reported], names: Iterator[str]) -> Iterator[PageRow]:
     plots = [{plot.title: plot for plot in plots_of(each)} for each in runs]
     for title in dict.fromkeys(title for own in plots for title in own):
         fitted = iter(on_common_axes([own[title] for own in plots if title in own]))
-        yield Row(
+        yield PageRow(
             title,
             [
-                cells.plotted(each, next(fitted), next(names)) if title in own else cells.absent(each, title)
+                _curves(each, next(fitted), next(names)) if title in own else _absent(each, title)
                 for each, own in zip(runs, plots, strict=True)
             ],
         )
 
 
-def _largest(reported: Reported) -> float:
-    """Upper end of the axis that a histogram of classes needs."""
-    found: dict[str, list[float]] = reported.metrics.get("classes") or {}
-    return 1.05 * max([0.0, *found.get("counts", []), *found.get("expected", [])])
+def _curves(reported: Reported, plot: Plot, name: str) -> PageCell:
+    """Curves of a run; `name` is that of the drawing, here and below."""
+    outside, known = values_outside(plot)
+    note = f" {outside:,} of {known:,} values lie outside the axes." if outside else ""
+    return PageCell(reported.name, curves_svg(plot, name), plot.alt, reading=plot.reading, caption=plot.ends + note)
 
 
-def _scores(reported: Reported) -> tuple[str, words.Table | None, list[str], str]:
-    """Name, table, notes, and what to do where there is no table."""
-    missing = reported.missing.get(METRICS, f"{METRICS} holds no scores.")
+def _samples(reported: Reported, name: str) -> PageCell:
+    """Samples of the run as it is now."""
+    x = reported.samples
+    whose = "averaged " if reported.has_players else ""
+    caption = f"{len(x):,} samples of the {whose}weights after {reported.images_seen:,} images, not chosen."
+    bad = int((~torch.isfinite(x.flatten(1)).all(1)).sum())
+    if bad:
+        caption += f" {bad} of them are not finite: training has diverged."
+    alt = f"Samples of {reported.name}"
     if reported.is_points:
-        missing = "Points have no scores; these are of images."
-    return reported.name, words.scores_table(reported), words.notes_on_scores(reported), missing
+        return PageCell(reported.name, points_svg({"samples": x}, name), alt, caption=caption)
+    return PageCell(reported.name, "", alt, {"": _data_uri(x)}, caption=caption)
+
+
+def _over_time(reported: Reported, name: str) -> PageCell:
+    """What the same latents become as training goes on."""
+    if not reported.has_players:
+        return _absent(reported, "Samples over time")
+    if not reported.ages:
+        missing = "No early weights were kept; `genprior train gan` keeps them in new runs."
+        return PageCell(reported.name, missing=missing)
+    reading = "The same latents at every age, by images seen; the weights as they were, not their average."
+    ends = f"{len(reported.ages)} ages, from {min(reported.ages):,} to {max(reported.ages):,} images seen."
+    alt = f"Samples of {reported.name} at {ends}"
+    if reported.is_points:
+        drawing = points_svg({f"{images:,} images": x for images, x in reported.ages.items()}, name)
+        return PageCell(reported.name, drawing, alt, reading=reading, caption=ends)
+    strips = {f"{age:,}": _data_uri(x, len(x)) for age, x in reported.ages.items()}
+    return PageCell(reported.name, "", alt, strips, reading, ends)
+
+
+def _classes(reported: Reported, most: float, name: str) -> PageCell:
+    """The histogram of classes, on an axis that ends at `most`."""
+    if reported.metrics is None:
+        return PageCell(reported.name, missing=reported.missing(METRICS))
+    found = reported.metrics.classes
+    alt = f"Samples of {reported.name} in each class: " + ", ".join(
+        f"{label} {number}" for label, number in zip(found.names, found.counts, strict=True)
+    )
+    drawing = counts_svg(found.names, found.counts, found.expected, most, name)
+    reading = "Which class the judge gives each sample, beside the count that as many real images would have."
+    return PageCell(reported.name, drawing, alt, reading=reading, caption=words.classes_caption(reported.metrics))
+
+
+def _absent(reported: Reported, title: str) -> PageCell:
+    """Why a run has not what others have under a title."""
+    if not reported.rows:
+        missing = "The run's log is empty."
+    elif reported.has_players and title in SATURATION:
+        missing = "Not in this run's log, which is older than these numbers; `genprior train gan` records them."
+    else:
+        missing = f"Runs of the family {reported.run.config.family} have no such figure."
+    return PageCell(reported.name, missing=missing)
+
+
+def _data_uri(x: Tensor, columns: int | None = None) -> str:
+    """Images (N, C, H, W) as text that a page can hold."""
+    from PIL import Image
+
+    grid = image_grid(x.nan_to_num(0.5, 0.5, 0.5), columns, padding=1)
+    array, file = grid.permute(1, 2, 0).numpy(), BytesIO()
+    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

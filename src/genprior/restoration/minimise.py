@@ -177,7 +177,7 @@ class _Run:
         return (new - old).abs() <= SETTLED * old
 
     def compact(self) -> bool:
-        """Goes on with the searches that have not ended; returns whether there are any."""
+        """Keeps the searches that have not ended; returns whether there are any."""
         rows = torch.nonzero(self.found.reason[self.going] == GOING)[:, 0]
         if len(rows) < len(self.going):
             self.going = self.going[rows]

@@ -35,7 +35,7 @@ class Method(Protocol):
         """Replaces value and slope where the searches stand."""
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with these searches alone."""
+        """Keeps these searches alone."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ class LBFGS:
         return accepted
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with these searches alone."""
+        """Keeps these searches alone."""
         for name in ("z", "value", "slope", "direction", "step", "failed"):
             setattr(self, name, getattr(self, name)[rows])
         self.steps, self.changes = self.steps[:, rows], self.changes[:, rows]
@@ -197,7 +197,7 @@ class Adam:
         self.value, self.slope = value, slope
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with these searches alone."""
+        """Keeps these searches alone."""
         self.z, self.value, self.slope = self.z[rows], self.value[rows], self.slope[rows]
         self.failed = self.failed[rows]
         state = self._optimiser.state.pop(self._point, {})

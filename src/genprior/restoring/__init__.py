@@ -1,5 +1,5 @@
-"""Long work on many images: read part by part, interrupted and continued, shared by processes. Knows files and names.
+"""Long work on many images: read part by part, interrupted and resumed, shared by processes. Knows files and names.
 
-`restore` and `degrade` say what is done with a part, `parts` does the parts that are not done yet, `output` is the
-folder that holds them, `sources` and `masks` are where images and masks come from.
+`commands` says which commands there are and works their jobs through, `ledger` is the folder that holds what is done,
+`restore_job` and `degrading` say what is done with a part, `sources` and `measurements` are where items come from.
 """

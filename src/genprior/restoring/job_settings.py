@@ -1,133 +1,137 @@
-"""What decides the result of a job, checked, and stored beside it."""
+"""What decides the result of a job, checked; each description is the help of its flag. Never imports torch."""
 
-import math
-import os
-from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError
+from genprior.settings import DataRoot, Flag, Seed, Settings, Threads
+from genprior.specs import Spec, Table
 
-PART = 128  # images in a part: the most that a kill can cost
-LARGEST_PART = 4096
-MOST_CANDIDATES = 64
-MOST = 10**6  # starts or iterations; more is a slip
+OPERATORS = Table("genprior.restoration.operators", "OPERATORS")
+NOISES = Table("genprior.restoration.noise", "NOISES")
+FIDELITIES = Table("genprior.restoration.fidelity", "FIDELITIES")
+SEARCHES = Table("genprior.restoration.search_settings", "SEARCHES")
+
+Images = Annotated[
+    str,
+    Field(description="A file, a folder, a .npy or .npz array, or data: mnist:test[:100]."),
+    Flag(metavar="IMAGES", is_outcome=False),  # what lies there counts, and is recorded beside the settings
+]
+Trained = Annotated[Path, Field(description="Folder of a run."), Flag(metavar="RUN", is_outcome=False)]
+Whole = Annotated[int | None, Field(ge=1, le=10**6)]  # more is a slip
+FromZero = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
-class RestoreSettings:
-    """What decides what `invert` and `restore` give, but for the prior itself.
+class JobSettings(Settings):
+    """What all jobs have in common."""
 
-    Attributes:
-        images: A file, a folder, an array file or a data spec.
-        operator: Which operator damaged the images, as in "inpaint:box=14"; None to invert images that are whole.
-        noise: Which noise they have, as in "gaussian:sigma=0.1"; None: none when simulating, else not known.
-        simulate: Damage the images first; else they are damaged already.
-        mask: A picture, or a folder with one for each image: white is known, black is missing. For "inpaint".
-        fidelity: The data term, as in "huber:delta=0.2"; None: what noise and operator suggest.
-        noise_level: Standard deviation of the noise, where `noise` does not tell.
-        preset: Of the search.
-        starts, iterations, energy_weight: Of the search, in place of the preset's.
-        candidates: Distinct solutions asked for.
-        beyond: Leave the prior's range at the end.
-        seed: Of the search and, when simulating, of the damage.
-        batch_size: Images in a part.
-        resize: Convert images and masks of another size or another number of channels.
-        average: Use the moving average of the prior's weights.
-    """
+    seed: Seed = 0
+    batch_size: Annotated[
+        int, Field(ge=1, le=4096, description="Images in a part, the unit of work; it does not change the results.")
+    ] = 128
+    threads: Threads = None
+    data_root: DataRoot = None
 
-    images: str
-    operator: str | None = None
-    noise: str | None = None
-    simulate: bool = False
-    mask: str | None = None
-    fidelity: str | None = None
-    noise_level: float | None = None
-    preset: str = "default"
-    starts: int | None = None
-    iterations: int | None = None
-    energy_weight: float | None = None
-    candidates: int | None = None
-    beyond: bool = False
-    seed: int = 0
-    batch_size: int = PART
-    resize: bool = False
-    average: bool = True
 
-    def __post_init__(self) -> None:
-        """Raises `GenpriorError` for values out of range and for settings that exclude each other."""
-        _check_whole(self.batch_size, LARGEST_PART, "batch_size")
-        _check_whole(self.starts, MOST, "starts")
-        _check_whole(self.iterations, MOST, "iterations")
-        _check_whole(self.candidates, MOST_CANDIDATES, "candidates")
-        _check_from_0(self.energy_weight, "energy_weight")
-        _check_from_0(self.noise_level, "noise_level")
-        self._check_together()
+class _Search(Settings):
+    """How images are searched for in a prior's range."""
 
-    @property
-    def command(self) -> str:
-        """The command that these settings are for."""
-        return "invert" if self.operator is None else "restore"
+    fidelity: Annotated[
+        Spec | None, FIDELITIES, Field(description="Default: what noise and operator suggest. Data term:")
+    ] = None
+    noise_level: Annotated[
+        FromZero, Field(description="Standard deviation of the noise in the images, where its kind is not named.")
+    ] = None
+    preset: Annotated[str, SEARCHES, Field(description="Of the search:")] = "default"
+    starts: Annotated[Whole, Field(description="Searches for each image; default: the preset's.")] = None
+    iterations: Annotated[
+        Whole, Field(description="Evaluations of a search once it competes with no other; default: the preset's.")
+    ] = None
+    energy_weight: Annotated[FromZero, Field(description="Weight of the prior's energy; default: from the noise.")] = (
+        None
+    )
+    candidates: Annotated[
+        int | None, Field(ge=1, le=64, description="Distinct solutions wanted for each image; default: the preset's.")
+    ] = None
+    beyond: Annotated[bool, Field(description="Leave the prior's range at the end, as far as the noise tells.")] = False
+    resize: Annotated[bool, Field(description="Convert images and masks of another size or colour.")] = False
+    no_average: Annotated[bool, Field(description="Use the last weights of the prior, not their moving average.")] = (
+        False
+    )
 
-    def stored(self) -> dict[str, Any]:
-        """Returns what must not change while a job goes on, without what the source says of itself."""
-        mask = None if self.mask is None else os.path.abspath(os.path.expanduser(self.mask))
-        return {name: value for name, value in (asdict(self) | {"mask": mask}).items() if name != "images"}
 
-    def _check_together(self) -> None:
+class _Damage(Settings):
+    """What damaged the images."""
+
+    operator: Annotated[Spec, OPERATORS, Field(description="What damaged the images:")] = Spec.parse("denoise")
+    noise: Annotated[
+        Spec | None, NOISES, Field(description="Default: unknown, or none with --simulate. Noise in the images:")
+    ] = None
+    simulate: Annotated[bool, Field(description="IMAGES are whole: damage them first, and compare with the truth.")] = (
+        False
+    )
+    mask: Annotated[
+        Path | None,
+        Field(description="With inpaint: a picture, or a folder with one for each image; white known, black missing."),
+    ] = None
+
+
+class _Inputs(Settings):
+    """A prior and images."""
+
+    run: Trained
+    images: Images
+
+
+class InvertSettings(JobSettings, _Search, _Inputs):
+    """What decides what `invert` gives, but for the weights of the prior and the contents of the images."""
+
+
+class RestoreSettings(JobSettings, _Search, _Damage, _Inputs):
+    """What decides what `restore` gives, but for the weights of the prior and the contents of images and masks."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "RestoreSettings":
         if self.mask is not None and self.simulate:
             raise GenpriorError(
                 "is for images that are damaged already; with --simulate give --operator inpaint:box=... instead",
                 argument="mask",
             )
-        name, _, options = (self.operator or "").partition(":")
-        if self.mask is not None and (name != "inpaint" or options):
+        if self.mask is not None and self.operator != "inpaint":
             raise GenpriorError(
                 f"says which pixels are missing and goes with --operator inpaint, without options, got {self.operator}",
                 argument="mask",
             )
         if self.noise_level is not None and (self.noise is not None or self.simulate):
             raise GenpriorError("is for damaged images whose noise --noise does not name", argument="noise_level")
+        return self
+
+    def deciding(self) -> dict[str, Any]:
+        """Returns the fields that decide the outcome, as they are stored; a mask by its absolute path."""
+        mask = None if self.mask is None else str(self.mask.expanduser().absolute())
+        return super().deciding() | {"mask": mask}
 
 
-@dataclass(frozen=True)
-class DegradeSettings:
-    """What decides what `degrade` gives.
+class DegradeSettings(JobSettings):
+    """What decides what `degrade` gives, but for the contents of the images."""
 
-    Attributes:
-        images: A file, a folder, an array file or a data spec.
-        operator: What damages them, as in "inpaint:box=14".
-        noise: Which noise they get, as in "gaussian:sigma=0.1".
-        size: Pixels a side that images are resized to; None: they must be as large as the first.
-        channels: 1 or 3, that they are converted to; None: they must be as the first.
-        seed: Of what is random in operator and noise.
-        batch_size: Images in a part.
-    """
-
-    images: str
-    operator: str
-    noise: str = "none"
-    size: int | None = None
-    channels: int | None = None
-    seed: int = 0
-    batch_size: int = PART
-
-    def __post_init__(self) -> None:
-        """Raises `GenpriorError` for values out of range."""
-        _check_whole(self.batch_size, LARGEST_PART, "batch_size")
-        _check_whole(self.size, 1024, "size")
-        if self.channels not in (None, 1, 3):
-            raise GenpriorError(f"expected 1 (grey) or 3 (RGB), got {self.channels}", argument="channels")
-
-    def stored(self) -> dict[str, Any]:
-        """Returns what must not change while a job goes on, without what the source says of itself."""
-        return {name: value for name, value in asdict(self).items() if name != "images"}
+    images: Images
+    operator: Annotated[Spec, OPERATORS, Field(description="What damages the images:")]
+    noise: Annotated[Spec, NOISES, Field(description="Noise that they get:")] = Spec.parse("none")
+    size: Annotated[int | None, Field(ge=1, le=1024, description="Resize images to this many pixels a side.")] = None
+    channels: Annotated[
+        Literal[1, 3] | None, Field(description="1 for grey, 3 for colour; default as the first image.")
+    ] = None
 
 
-def _check_whole(value: int | None, most: int, argument: str) -> None:
-    if value is not None and not 1 <= value <= most:
-        raise GenpriorError(f"expected a whole number from 1 to {most}, got {value}", argument=argument)
+class JobFlags(Settings):
+    """Where the results of a job go."""
 
-
-def _check_from_0(value: float | None, argument: str) -> None:
-    if value is not None and not 0 <= value < math.inf:  # the comparison is false for NaN
-        raise GenpriorError(f"expected a finite number from 0 up, got {value}", argument=argument)
+    out: Annotated[
+        Path, Field(description="Folder of the results; an unfinished job is resumed."), Flag(is_outcome=False)
+    ]
+    overwrite: Annotated[
+        bool, Field(description="Start anew where results of this command are there."), Flag(is_outcome=False)
+    ] = False

@@ -1,24 +1,31 @@
-"""One item of a restoration: its measurement, what is known of how it came about, and the truth where it is known."""
+"""Items of a job: a measurement, what is known of how it came about (masks too), and the truth where it is known."""
 
+import hashlib
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from genprior.data.image_files import image_files
 from genprior.errors import GenpriorError
+from genprior.images import read_image, to_float
 from genprior.restoration.noise import measure
-from genprior.restoration.operators import Operator, masked
-from genprior.restoring.degradation_record import check_noise, check_record, is_array, read_record
+from genprior.restoration.operators import OPERATORS, Operator, masked
 from genprior.restoring.job_settings import RestoreSettings
-from genprior.restoring.masks import Masks, open_masks
-from genprior.restoring.shapes import Shape, check_values, fitted, is_picture
-from genprior.restoring.sources import Source
+from genprior.restoring.records import MEASUREMENTS, Degradation, Facts, read_degradation
+from genprior.restoring.sources import Shape, Source, check_values, contents, fitted, is_picture, refuse_inside, stems
+from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
+
+
+Masks = Callable[[int], Tensor]
+FULLY = 0.99  # of a resized pixel must be known; half known is not known
 
 
 @dataclass(frozen=True)
@@ -65,26 +72,40 @@ def _item_or_problem(source: Source, read: ReadItem, place: int) -> Item | Refus
         return Refused(place, source.numbers[place], " ".join(message.split()))
 
 
-def is_readable(source: Source, read: ReadItem, place: int) -> bool:
-    """Returns whether an item can be worked on."""
-    return isinstance(_item_or_problem(source, read, place), Item)
+@dataclass(frozen=True)
+class Reading:
+    """Where the items of a job come from.
 
-
-def refuse_unfit(source: Source, read: ReadItem, count: int) -> None:
-    """Raises `GenpriorError` for a readable one of the first `count` items that does not fit, or if all are unreadable.
-
-    What is wrong with later ones is told when their turn comes, and does not end the work on the others.
+    Attributes:
+        source: Names, numbers and pixels.
+        read: Gives an item.
+        batch_size: Items in a part.
     """
-    problems = []
-    for place in range(min(count, len(source))):
-        try:
-            source.read(place)
-        except (GenpriorError, OSError) as error:
-            problems.append(error.message if isinstance(error, GenpriorError) else str(error))
-            continue
-        read(place)
-    if len(problems) == len(source):
-        raise GenpriorError(f"none of {len(source)} images can be read; {problems[0]}", argument="images")
+
+    source: Source
+    read: ReadItem
+    batch_size: int
+
+    def is_readable(self, place: int) -> bool:
+        """Returns whether an item can be worked on."""
+        return isinstance(_item_or_problem(self.source, self.read, place), Item)
+
+    def check(self, out: Path) -> None:
+        """Raises `GenpriorError` where a readable item of the first part does not fit, or all items are unreadable.
+
+        So it does where results would become items. What is wrong with later items is told when their turn comes.
+        """
+        refuse_inside(out, self.source)
+        problems = []
+        for place in range(min(self.batch_size, len(self.source))):
+            try:
+                self.source.read(place)
+            except (GenpriorError, OSError) as error:
+                problems.append(error.message if isinstance(error, GenpriorError) else str(error))
+                continue
+            self.read(place)
+        if len(problems) == len(self.source):
+            raise GenpriorError(f"none of {len(self.source)} images can be read; {problems[0]}", argument="images")
 
 
 def joined_parameters(items: Sequence[Item]) -> dict[str, Tensor]:
@@ -162,40 +183,46 @@ def with_recorded_noise(settings: RestoreSettings, source: Source) -> RestoreSet
     if record is None or settings.noise_level is not None:
         return settings
     if settings.noise is not None:
-        check_noise(record, settings.noise)
-    return replace(settings, noise=str(record["noise"]))
+        record.check_noise(settings.noise)
+    return settings.model_copy(update={"noise": record.noise})
 
 
-def _record(settings: RestoreSettings, source: Source) -> dict[str, Any] | None:
+def _record(settings: RestoreSettings, source: Source) -> Degradation | None:
     """What `degrade` tells of images that are damaged already."""
-    is_damaged = settings.operator is not None and not settings.simulate
-    return read_record(source.path) if is_damaged and source.path is not None else None
+    return None if settings.simulate or source.path is None else read_degradation(source.path)
 
 
 def operator_and_masks(
-    settings: RestoreSettings, source: Source, shape: tuple[int, int, int], build: Callable[[str], Operator]
+    settings: RestoreSettings, source: Source, shape: tuple[int, int, int]
 ) -> tuple[Operator, Masks | None]:
     """Returns what damaged the images, and their masks where the user gave some.
 
     Raises:
         GenpriorError: Bad masks, or images that are damaged in ways that nobody tells.
     """
-    assert settings.operator is not None
     record = _record(settings, source)
     if record is not None:
-        check_record(record, settings.operator, settings.seed, has_mask=settings.mask is not None)
+        record.check_operator(settings.operator, settings.seed, has_mask=settings.mask is not None)
     if settings.mask is not None:
-        masks = open_masks(Path(settings.mask).expanduser(), source.names, shape, resize=settings.resize)
+        masks = open_masks(settings.mask.expanduser(), source.names, shape, resize=settings.resize)
         anything = torch.ones(1, 1, *shape[1:], dtype=torch.bool)
         anything[..., 0, 0] = False
         return masked(anything, shape), masks
-    operator = build(settings.operator)
-    if not settings.simulate and operator.parameters(0) and not (record and is_array(source.path)):
+    operator: Operator = settings.operator.build(OPERATORS, "operator", image_shape=shape, seed=settings.seed)
+    is_recorded = record is not None and source.path is not None and source.path.name == MEASUREMENTS
+    if not settings.simulate and operator.parameters(0) and not is_recorded:
         raise GenpriorError(
             f"{settings.operator} is another one for each image: give the masks with --operator inpaint --mask FOLDER",
             argument="operator",
         )
     return operator, None
+
+
+def kernel_facts(operator: Spec) -> Facts:
+    """Returns what must be the same of the file that a kernel is read from, where a job is resumed; {} without one."""
+    file = operator.options.get("file")
+    found: Facts = {} if file is None else {"file": os.path.abspath(file), **contents(Path(file))}
+    return {f"kernel {key}": value for key, value in found.items()}
 
 
 def _image_reader(source: Source, shape: Shape, resize: bool) -> Callable[[int], Tensor]:
@@ -206,3 +233,66 @@ def _image_reader(source: Source, shape: Shape, resize: bool) -> Callable[[int],
         return x.clamp(0, 1) if is_picture(shape) else x
 
     return read
+
+
+def open_masks(path: Path, names: Sequence[str], image_shape: tuple[int, int, int], *, resize: bool) -> Masks:
+    """Returns a function: place -> mask (1, H, W) float32, 1 where a pixel is known and 0 where it is missing.
+
+    Arguments:
+        path: A picture for all images, or a folder with one for each, called like the image but for the suffix; white
+            is known, black is missing.
+        names: Of the images.
+        image_shape: (C, H, W).
+        resize: Convert masks of another size.
+
+    Raises:
+        GenpriorError: No such file, or an image without mask. The function: a mask that cannot be read, is of another
+            size, or has no missing or no known pixels.
+    """
+    if not path.is_dir():
+        only = _mask(path, image_shape, resize)
+        return lambda _: only
+    files = _by_name(path)
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise _fault(f"{path} has no mask for {missing[0]} ({len(missing)} of {len(names)} images have none)")
+    return lambda place: _mask(path / files[names[place]], image_shape, resize)
+
+
+def mask_facts(mask: Path | None, source: Source) -> Facts:
+    """Returns what must be the same of the masks where a job is resumed; {} without masks."""
+    if mask is None:
+        return {}
+    path = mask.expanduser()
+    if not path.is_dir():
+        return {f"mask {key}": value for key, value in contents(path).items()}
+    files = _by_name(path)
+    digest = hashlib.sha256()
+    for name in source.names:
+        digest.update(f"{files[name]} {contents(path / files[name])}\n".encode("utf-8", "surrogateescape"))
+    return {"masks sha256": digest.hexdigest()}
+
+
+def _by_name(folder: Path) -> dict[str, str]:
+    files = image_files(folder)
+    return dict(zip(stems(files), files, strict=True)) | {file: file for file in files}
+
+
+def _mask(path: Path, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
+    if not path.is_file():
+        raise _fault(f"no such file or folder: {path}")
+    try:
+        picture = to_float(read_image(path, channels=1))
+    except GenpriorError as error:
+        raise _fault(error.message) from error
+    shape = (1, *image_shape[1:])
+    scaled = fitted(picture, f"the mask {path}", shape, resize=resize, argument="mask")
+    known = scaled >= (0.5 if picture.shape == shape else FULLY)
+    for wrong, what in ((known, "missing (black)"), (~known, "known (white)")):
+        if bool(wrong.all()):
+            raise _fault(f"the mask {path} has no {what} pixels")
+    return known.float()
+
+
+def _fault(what: str) -> GenpriorError:
+    return GenpriorError(what, argument="mask")

@@ -1,4 +1,4 @@
-"""Images and measurements, read one at a time: a file, a folder, an array file, or a data spec."""
+"""Images and measurements, read one at a time from a file, folder, array or data spec, and brought into shape."""
 
 import hashlib
 import os
@@ -15,15 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from genprior.data import load_data
 from genprior.data.arrays import IMAGE_KEYS
+from genprior.data.geometry import centre_square
 from genprior.data.image_files import SUFFIXES, image_files
 from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.images import read_image, to_float
-from genprior.restoring.degradation_record import read_record
+from genprior.restoring.records import Facts, read_degradation
 
+Shape = tuple[int, ...]
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+ROUNDING = 1e-4  # by which a value may leave [0, 1] after somebody's arithmetic in single precision
 # By what the numbers of an array are divided; floats are kept as they are.
 SCALES = {"uint8": 255, "bool": 1, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
 
@@ -39,7 +44,7 @@ class Source:
             derives from its number.
         read: Place -> item float32, (C, H, W) or (H, W) or whatever an array file holds. Raises GenpriorError where
             that fails.
-        identity: What must be the same where a job goes on.
+        identity: What must be the same where a job is resumed.
         path: The file or folder that it is.
     """
 
@@ -47,7 +52,7 @@ class Source:
     labels: Sequence[str]
     numbers: Sequence[int]
     read: Callable[[int], Tensor]
-    identity: dict[str, Any]
+    identity: Facts
     path: Path | None = None
 
     def __len__(self) -> int:
@@ -120,25 +125,14 @@ def _folder(spec: DataSpec, folder: Path) -> Source:
         return to_float(read_image(folder / kept[place]))
 
     digest = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
-    identity = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": digest}
+    identity: Facts = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": digest}
     return Source(stems(kept), kept, chosen, read, identity, folder)
 
 
-def contents(path: Path) -> dict[str, int]:
+def contents(path: Path) -> Facts:
     """Returns what changes, but for forgery, when a file does."""
     found = path.stat()
     return {"bytes": found.st_size, "modified": found.st_mtime_ns}
-
-
-def file_facts(operator: str | None) -> dict[str, Any]:
-    """Returns what must be the same of the file that an operator is read from, where a job goes on; {} without one."""
-    options = (operator or "").partition(":")[2].split(",")
-    files = [Path(option.partition("=")[2]) for option in options if option.startswith("file=")]
-    return {f"kernel {key}": value for file in files for key, value in _named(file).items()}
-
-
-def _named(file: Path) -> dict[str, Any]:
-    return {"file": os.path.abspath(file)} | contents(file)
 
 
 def refuse_inside(out: Path, source: Source) -> None:
@@ -161,7 +155,7 @@ def stems(files: Sequence[str]) -> list[str]:
 
 def _picture(spec: DataSpec, path: Path) -> Source:
     chosen = spec.chosen(1)
-    identity = {"images": os.path.abspath(path), "count": 1} | contents(path)
+    identity: Facts = {"images": os.path.abspath(path), "count": 1, **contents(path)}
     return Source([path.stem], [path.name], chosen, lambda _: to_float(read_image(path)), identity, path)
 
 
@@ -178,22 +172,23 @@ def _array(spec: DataSpec, path: Path) -> Source:
         return torch.from_numpy(np.array(array[chosen[place]], dtype=np.float32)).div_(scale)
 
     names, numbers = _recorded(path, chosen, len(array))
-    identity = {
+    identity: Facts = {
         "images": os.path.abspath(path),
         "count": len(chosen),
         "first": chosen.start,
         "shape": list(array.shape),
-    } | contents(path)
+        **contents(path),
+    }
     labels = [f"item {i} of {path.name}" for i in chosen]
     return Source(names, labels, numbers, read, identity, path)
 
 
 def _recorded(path: Path, chosen: range, count: int) -> tuple[list[str], Sequence[int]]:
     """Names and numbers of an array's items: those of the images that `degrade` made them from, or their places."""
-    record = read_record(path)
-    if record is None or len(record["names"]) != count:
+    record = read_degradation(path)
+    if record is None or len(record.names) != count:
         return [f"{i:06d}" for i in chosen], chosen
-    return [record["names"][i] for i in chosen], [int(record["numbers"][i]) for i in chosen]
+    return [record.names[i] for i in chosen], [record.numbers[i] for i in chosen]
 
 
 def _opened(path: Path) -> NDArray[Any]:
@@ -202,11 +197,9 @@ def _opened(path: Path) -> NDArray[Any]:
             return np.lib.format.open_memmap(path, mode="r")
         with path.open("rb") as file:
             return _only_array(path, np.load(file, allow_pickle=False))
-    except (OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise _fault(f"cannot read {path} as an array of numbers: {error}") from error
-    except ValueError as error:
-        if isinstance(error, GenpriorError):
-            raise
+    except GenpriorError:
+        raise
+    except (OSError, EOFError, MemoryError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise _fault(f"cannot read {path} as an array of numbers: {error}") from error
 
 
@@ -219,6 +212,88 @@ def _only_array(path: Path, opened: Any) -> NDArray[Any]:  # noqa: ANN401  # num
         raise _fault(f"{path}: expected an array named {' or '.join(IMAGE_KEYS)}, or one alone, got {found}")
     array: NDArray[Any] = opened[key or opened.files[0]]
     return array
+
+
+def is_picture(shape: Shape) -> bool:
+    """Returns whether numbers of this shape can be shown: (C, H, W), grey or RGB, and not a point."""
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[1:] != (1, 1)
+
+
+def fitted(
+    item: Tensor,
+    label: str,
+    shape: Shape,
+    *,
+    resize: bool = False,
+    argument: str = "images",
+    hint: str = "--resize converts it",
+) -> Tensor:
+    """Returns an item in the shape (C, H, W) that is asked for, or (m,) or another for measurements.
+
+    Arguments:
+        item: (C, H, W), (H, W), (H, W, C), or whatever it is to be.
+        label: What messages call it.
+        shape: Of the result.
+        resize: Convert size (the central part in the right proportions, antialiased) and channels; else another shape
+            is an error.
+        argument: What the user calls what holds it.
+        hint: How to have it converted.
+
+    Raises:
+        GenpriorError: Another shape.
+    """
+    arranged = channels_first(item) if len(shape) == 3 else item
+    if arranged.shape == shape:
+        return arranged.contiguous()
+    can_convert = is_picture(tuple(arranged.shape)) and is_picture(shape)
+    if not can_convert or not resize:
+        way = f"; {hint}" if can_convert else ""
+        raise GenpriorError(f"{label} is {_words(item.shape)}, expected {_words(shape)}{way}", argument=argument)
+    return _resized(_with_channels(arranged, shape[0]), shape[1], shape[2])
+
+
+def check_values(item: Tensor, label: str, *, is_image: bool) -> None:
+    """Raises `GenpriorError` for NaN and infinity and, in images, for values outside [0, 1]."""
+    wrong = int((~torch.isfinite(item)).sum())
+    if wrong:
+        raise GenpriorError(f"{label} has {wrong} of {item.numel()} values that are not finite", argument="images")
+    low, high = (float(bound) for bound in torch.aminmax(item))
+    if is_image and (low < -ROUNDING or high > 1 + ROUNDING):
+        raise GenpriorError(
+            f"{label} has values from {low:.4g} to {high:.4g}, expected [0, 1]: rescale them", argument="images"
+        )
+
+
+def channels_first(item: Tensor) -> Tensor:
+    """Returns (C, H, W) of (H, W), (C, H, W) or (H, W, C); what is none of them is passed on."""
+    if item.ndim == 2:
+        return item[None]
+    is_point = item.shape[1:] == (1, 1)
+    if item.ndim == 3 and not is_point and item.shape[0] not in (1, 3) and item.shape[2] in (1, 3):
+        return item.movedim(2, 0)
+    return item
+
+
+def _with_channels(image: Tensor, channels: int) -> Tensor:
+    if len(image) == channels:
+        return image
+    if channels == 3:
+        return image.expand(3, -1, -1)
+    return (image * image.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+
+
+def _resized(image: Tensor, height: int, width: int) -> Tensor:
+    if height == width:
+        top, left, side = centre_square(image.shape[1], image.shape[2])
+        image = image[:, top : top + side, left : left + side]
+    if image.shape[1:] == (height, width):
+        return image.contiguous()
+    return interpolate(image[None], (height, width), mode="bilinear", antialias=True)[0]
+
+
+def _words(shape: Shape) -> str:
+    """Example: "1x28x28", "100 numbers"."""
+    return "x".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} numbers"
 
 
 FILES: dict[str, Callable[[DataSpec, Path], Source]] = {

@@ -37,14 +37,16 @@ class Counters:
         step: Updates so far.
         images_seen: Images so far.
         seconds: Time spent training so far.
+        threads: CPU threads with which the steps after it are made; None: not recorded.
     """
 
     step: int
     images_seen: int
     seconds: float
+    threads: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint(Counters):
     """A run at an instant.
 
@@ -59,7 +61,7 @@ class CountersFile(Model):
     """What stands beside the tensors of a checkpoint.
 
     Attributes:
-        step, images_seen, seconds: See `Counters`.
+        step, images_seen, seconds, threads: See `Counters`.
         sha256: Of the file of tensors.
         bytes: Its size; older checkpoints do not have it.
         own_sha256: Of the other values as JSON.
@@ -68,6 +70,7 @@ class CountersFile(Model):
     step: int
     images_seen: int
     seconds: float
+    threads: int | None = None
     sha256: str
     bytes: int | None = None
     own_sha256: str = ""
@@ -213,6 +216,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         step=checkpoint.step,
         images_seen=checkpoint.images_seen,
         seconds=checkpoint.seconds,
+        threads=checkpoint.threads,
         sha256=_sha256(tensors.read_bytes()),
         bytes=tensors.stat().st_size,
     )
@@ -230,7 +234,7 @@ def _read(path: Path) -> Checkpoint:
     data = (path / TENSORS).read_bytes()
     if _sha256(data) != counters.sha256:
         raise ValueError(f"{TENSORS} is truncated or was altered")
-    return Checkpoint(counters.step, counters.images_seen, counters.seconds, load(data))
+    return Checkpoint(counters.step, counters.images_seen, counters.seconds, counters.threads, tensors=load(data))
 
 
 def _read_counters(path: Path) -> CountersFile:
@@ -248,7 +252,7 @@ def _read_counters(path: Path) -> CountersFile:
 
 
 def _counters(file: CountersFile) -> Counters:
-    return Counters(file.step, file.images_seen, file.seconds)
+    return Counters(file.step, file.images_seen, file.seconds, file.threads)
 
 
 def _newest_first(folder: Path) -> list[Path]:

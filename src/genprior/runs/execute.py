@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from genprior.data import Dataset
-from genprior.diagnosis.episodes import Watch
+from genprior.diagnosis.health_verdict import Watch
 from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import (
     Checkpoint,
@@ -33,6 +33,7 @@ from genprior.runs.step_log import (
     replace_alarms,
     rows_of,
 )
+from genprior.runs.thread_choice import ThreadChoice
 from genprior.training.loop import Learner, Step, train
 
 STEPS_A_FLUSH = 10
@@ -81,12 +82,15 @@ def execute(
         GenpriorError: The run's checkpoints are all damaged, or another process trains it.
         OSError: Disk full, for example; the last checkpoint is whole.
     """
-    training = _Training(run, learner, data, should_stop, flush_every)
+    threads = ThreadChoice(learner, data, run.config.threads)
+    training = _Training(run, learner, data, threads, should_stop, flush_every)
     saved, refused = load_checkpoint(run.checkpoints)
     start = Counters(0, 0, 0.0) if saved is None else _restored(run, learner, saved)
+    threads.begin(start.threads)
     with locked(run) if training.is_first else nullcontext():
         if training.is_first and saved is None:
-            save_checkpoint(run.checkpoints, Checkpoint(0, 0, 0.0, learner.state_dict()))
+            first = Checkpoint(0, 0, 0.0, torch.get_num_threads(), tensors=learner.state_dict())
+            save_checkpoint(run.checkpoints, first)
             keep_age(run, learner, 0)
         del saved  # its tensors may be large
         for line in refused:
@@ -109,6 +113,7 @@ class _Training:
     run: Run
     learner: Learner
     data: Dataset
+    threads: ThreadChoice
     should_stop: Callable[[], bool]
     flush_every: int
 
@@ -136,7 +141,7 @@ class _Training:
 
     def decision(self, step: Step, save_at: float) -> int:
         """What the processes do after a step: what the one that wants most would do."""
-        wish = SAVE if time.monotonic() >= save_at else GO_ON
+        wish = SAVE if time.monotonic() >= save_at or self.threads.has_fallen(step.images_seen) else GO_ON
         if self.should_stop():
             wish = INTERRUPTED
         return FINISHED if step.progress >= 1 else self.learner.processes.largest(wish)
@@ -178,7 +183,9 @@ def _stretch(
         if state is not None:
             if log is not None:
                 log.sync()
-                save_checkpoint(run.checkpoints, Checkpoint(step.index, step.images_seen, step.seconds, state))
+                count = training.threads.choose(step.progress)
+                at = Checkpoint(step.index, step.images_seen, step.seconds, count, tensors=state)
+                save_checkpoint(run.checkpoints, at)
             save_at = time.monotonic() + run.config.checkpoint_seconds
         for alarm in _alarms(watch, rows):
             append_event(run, alarm)
@@ -232,7 +239,7 @@ def _restored(run: Run, learner: Learner, saved: Checkpoint) -> Counters:
         learner.load_state_dict(saved.tensors)
     except (RuntimeError, KeyError) as error:
         raise misfit(run) from error
-    return Counters(saved.step, saved.images_seen, saved.seconds)
+    return Counters(saved.step, saved.images_seen, saved.seconds, saved.threads)
 
 
 def _rolled_back(training: _Training, ill: _Ill) -> tuple[float | None, Counters, str]:

@@ -149,11 +149,14 @@ def _load_data(config: RunConfig, fabric: "Fabric") -> Dataset:
 
 
 def _resolved(config: RunConfig, fabric: "Fabric") -> RunConfig:
-    """What was "auto" as it turned out, so that the run resumes in the same arithmetic on any machine."""
-    precision = fabric.broadcast(resolve_precision(config.precision, fabric.device))
-    threads = fabric.broadcast(config.threads or torch.get_num_threads())
-    torch.set_num_threads(threads)
-    found: dict[str, object] = {"precision": precision, "threads": threads}
+    """What was "auto" as it turned out, so that the run resumes in the same arithmetic on any machine.
+
+    The number of threads of one process is left open: checkpoints record it (`thread_choice`).
+    """
+    found: dict[str, object] = {"precision": fabric.broadcast(resolve_precision(config.precision, fabric.device))}
+    if fabric.world_size > 1:
+        found["threads"] = fabric.broadcast(config.threads or torch.get_num_threads())
+        torch.set_num_threads(int(str(found["threads"])))
     if parse_spec(config.data).source is None:  # a path, which must hold wherever the run is resumed from
         found["data"] = os.path.abspath(os.path.expanduser(config.data))
     if config.data_root is not None:

@@ -23,7 +23,7 @@ def summary(path: Path) -> dict[str, object]:
         "run": path,
         "family": f"{run.config.title}, preset {run.config.preset}",
         "data": f"{run.config.data}: {environment.images:,} images of {channels}x{height}x{width}",
-        "arithmetic": f"{run.config.precision} on {environment.device}, {run.config.threads} threads",
+        "arithmetic": f"{run.config.precision} on {environment.device}, {_threads(run, environment, counters)} threads",
         "seed": run.config.seed,
     }
     if counters is not None:
@@ -35,6 +35,12 @@ def summary(path: Path) -> dict[str, object]:
     if ill:
         facts["state"] = f"stopped by values that are not finite at step {ill[0]}"
     return facts | _numbers(rows, run.config.facts(environment.image_shape))
+
+
+def _threads(run: Run, environment: Environment, counters: Counters | None) -> int | None:
+    """The number of CPU threads that the run was last trained with."""
+    recorded = None if counters is None else counters.threads
+    return run.config.threads or recorded or environment.threads
 
 
 def _how_far(run: Run, environment: Environment, counters: Counters) -> dict[str, object]:

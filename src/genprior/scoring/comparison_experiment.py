@@ -78,7 +78,7 @@ def draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping[
     """Draws the images of a comparison, and returns its files."""
     from safetensors.torch import load_file
 
-    from genprior.plotting.comparison_figures import Pictured, write_comparison
+    from genprior.plotting.sample_figures import Pictured, write_comparison
 
     images, path = load_file(settings.out / IMAGES), settings.out / FIGURE
     pictured = [

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from genprior.data import Dataset
-from genprior.diagnosis.episodes import STRETCH, episodes
-from genprior.diagnosis.health_verdict import Diagnosis, Sampled, decide, diversity
+from genprior.diagnosis.health_verdict import STRETCH, Diagnosis, Sampled, decide, diversity, episodes
 from genprior.errors import GenpriorError
 from genprior.judges.mode_finder import finder_or_note, held_modes
 from genprior.judges.run_images import split_specs, training_images, with_data_root

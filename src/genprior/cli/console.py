@@ -1,0 +1,90 @@
+"""What commands share: exit codes, signals, threads, and how a table is printed."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from genprior.errors import GenpriorError
+
+USER_ERROR, ILL, INTERRUPTED = 2, 1, 130
+SPINS = "2000"  # of a waiting thread before it sleeps; libgomp's own 300,000 take a core from busy programs
+
+
+def let_waiting_threads_sleep() -> None:
+    """Makes threads of libgomp that wait for others sleep soon; of use before torch is loaded only.
+
+    Beside busy programs an operation waits for threads whose core was taken away. Spinning threads then take the
+    core from the very thread that they wait for (benchmarks/busy_machine.py). What the user has set stays.
+    """
+    if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
+def set_threads(count: int | None) -> None:
+    """Makes torch use that many threads; None: as many as it would."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def refuse_existing(path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> None:
+    """Raises `GenpriorError` for a file that is there, or a name that does not say what it holds."""
+    if path.suffix.lower() not in suffixes:
+        raise GenpriorError(f"expected a name that ends in {', '.join(suffixes)}, got {path}", argument="out")
+    if path.exists() and not overwrite:
+        raise GenpriorError(f"{path} exists; replace it with --overwrite", argument="out")
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C or termination signal fills; the second one ends the process as usual."""
+    received: list[int] = []
+
+    def receive(number: int, _: object) -> None:
+        received.append(number)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+    before = {kind: signal.signal(kind, receive) for kind in _stopping()}
+    try:
+        yield received
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Makes every signal that asks to stop raise KeyboardInterrupt, as Ctrl-C does: what is at hand is left undone."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {kind: signal.signal(kind, interrupt) for kind in _stopping()}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def _stopping() -> list[int]:
+    """The signals that ask to stop."""
+    kinds: list[int] = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows does not know it
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # nohup asks to go on
+        kinds.append(hangup)
+    return kinds
+
+
+def print_table(values: Mapping[str, object]) -> None:
+    """Prints names and values under each other."""
+    width = max(len(key) for key in values)
+    for key, value in values.items():
+        typer.echo(f"{key:<{width}}  {value}")

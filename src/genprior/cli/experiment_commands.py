@@ -1,0 +1,72 @@
+"""Commands that measure: one for each experiment in the tables of the rooms."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import Field
+
+from genprior.cli.console import ILL, INTERRUPTED, interrupted_by_signals, set_threads
+from genprior.cli.flags import Given, command, parsed
+from genprior.progress import Task, primed, show
+from genprior.runs.experiment import Experiment, carry_out
+from genprior.settings import RunFolders, Settings
+
+AnyExperiment = Experiment[Any, Any]
+
+
+class RunsFlag(Settings):
+    """The runs of a command that does one after another."""
+
+    run: RunFolders
+
+
+class OverwriteFlag(Settings):
+    """Whether what is there is replaced."""
+
+    overwrite: Annotated[bool, Field(description="Start anew and replace the result that is there.")] = False
+
+
+def add_experiments(apps: Mapping[str, typer.Typer], experiments: Mapping[str, AnyExperiment]) -> None:
+    """Adds a command for each experiment; "probe collapse" is the command collapse of the group probe."""
+    for name, experiment in experiments.items():
+        group, _, own = name.rpartition(" ")
+        before: list[type[Settings]] = [RunsFlag] if experiment.is_per_run else []
+        after: list[type[Settings]] = [] if experiment.is_derived else [OverwriteFlag]
+        models = [*before, experiment.settings, *after]
+        apps[group].command(own)(command(models, _does(experiment), experiment.help))
+
+
+def _does(experiment: AnyExperiment) -> Any:  # noqa: ANN401 - a function of what was given
+    def do(given: Given) -> None:
+        overwrite = bool(given.pop("overwrite", False))
+        runs = given.pop("run") if experiment.is_per_run else [None]
+        each = [given if run is None else {**given, "run": run} for run in runs]
+        settings = [parsed(experiment.settings, one) for one in each]
+        set_threads(given.get("threads"))
+        try:
+            with interrupted_by_signals():
+                # What is wrong with the last run is found before minutes are spent on the others.
+                tasks = [primed(carry_out(experiment, one, overwrite=overwrite)) for one in settings]
+                ill = [_shown(experiment, one, task) for one, task in zip(settings, tasks, strict=True)]
+        except KeyboardInterrupt:
+            again = shlex.join(["genprior", *(word for word in sys.argv[1:] if word != "--overwrite")])
+            typer.echo(f"interrupted; resume with: {again}", err=True)
+            sys.exit(INTERRUPTED)
+        sys.exit(ILL if any(ill) else 0)
+
+    return do
+
+
+def _shown(experiment: AnyExperiment, settings: Settings, task: Task[Any]) -> bool:
+    """Works an experiment to its end and prints what it found; returns whether that is ill."""
+    result = show(task)
+    for line in experiment.told(result):
+        typer.echo(line)
+    figures: Mapping[str, Path] = {} if experiment.figures is None else experiment.figures(settings, result)
+    for what, path in {"numbers": experiment.file(settings), **figures}.items():
+        typer.echo(f"{what}: {path}")
+    return experiment.is_ill is not None and experiment.is_ill(result)

@@ -1,0 +1,310 @@
+"""What stands in the files of a job: a row for each image, the summary, and the record that `degrade` leaves behind."""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from statistics import fmean, median
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field, JsonValue, ValidationError
+
+from genprior.errors import GenpriorError
+from genprior.restoring.job_settings import (
+    NOISES,
+    OPERATORS,
+    DegradeSettings,
+    InvertSettings,
+    JobSettings,
+    RestoreSettings,
+)
+from genprior.runs.files import write_text
+from genprior.settings import Model, Result
+from genprior.specs import Spec
+
+M = TypeVar("M", bound=Model)
+S = TypeVar("S", bound="JobSummary")
+
+MEASUREMENTS, RECORD, IMAGES = "measurements.npy", "degradation.json", "images"
+NUMBERS = ("error", "psnr", "ssim", "misfit", "energy", "weight")
+COUNTS = ("starts", "iterations", "candidates")
+NAMED = 100  # failures that a summary names
+Facts = dict[str, JsonValue]
+
+
+class Row(Model):
+    """What was found of an image. A number that is not finite is None.
+
+    Attributes:
+        number: Of the image in its source; all that is random about it derives from this.
+        name: Of the image.
+        error: Root mean squared residual of the measurement, in its units.
+        psnr, ssim: Against the truth, where it is known and can be looked at; in dB and at most 1.
+        misfit, energy, weight: Of the data term and the prior, in nats, and of the latter's weight.
+        starts, iterations, candidates: How many there were.
+        stopped, verdict: Why the search ended, and how well the result fits.
+        problem: Why there is no result.
+    """
+
+    number: int
+    name: str
+    error: float | None = None
+    psnr: float | None = None
+    ssim: float | None = None
+    misfit: float | None = None
+    energy: float | None = None
+    weight: float | None = None
+    starts: int | None = None
+    iterations: int | None = None
+    candidates: int | None = None
+    stopped: str | None = None
+    verdict: str | None = None
+    problem: str | None = None
+
+
+class PartRecord(Model):
+    """The rows of a finished part, and the seconds of work in it."""
+
+    version: int = 1
+    seconds: float
+    rows: tuple[Row, ...]
+
+
+class JobRecord(Model):
+    """What the results in a folder depend on.
+
+    Attributes:
+        genprior: The command that they are of.
+        version: Of the package that began the job; it is not compared.
+        form: Of this file.
+        settings, source, files, run: All that must be the same where a job is resumed.
+    """
+
+    genprior: str
+    version: str = Field(default_factory=lambda: _installed_version())
+    form: int = 1
+    settings: Facts
+    source: Facts
+    files: Facts = Field(default_factory=dict)
+    run: Facts = Field(default_factory=dict)
+
+    def differences(self, then: "JobRecord") -> list[str]:
+        """Returns what differs from an earlier record, in words."""
+        pairs = ((self.settings, then.settings), (self.source, then.source), (self.files, then.files))
+        return [line for now, before in (*pairs, (self.run, then.run)) for line in _differences(before, now)]
+
+
+class Failure(Model):
+    """An image without result, and why."""
+
+    name: str
+    problem: str
+
+
+class JobSummary(Result):
+    """What came of a whole job.
+
+    Attributes:
+        command: Whose.
+        images, failed: How many there were.
+        failures: The first of those that failed.
+        seconds: Of work, summed over processes.
+        images_per_second: Of one process; None where no time was measured.
+    """
+
+    command: str
+    settings: JobSettings
+    images: int
+    failed: int
+    failures: tuple[Failure, ...]
+    seconds: float
+    images_per_second: float | None
+
+
+class RestoreSummary(JobSummary):
+    """What came of inverting or restoring images: means, medians and counts over those that did not fail."""
+
+    settings: InvertSettings | RestoreSettings
+    mean: dict[str, float]
+    median: dict[str, float]
+    stopped_counts: dict[str, int]
+    verdict_counts: dict[str, int]
+
+
+class DegradeSummary(JobSummary):
+    """What came of damaging images."""
+
+    settings: DegradeSettings
+
+
+def _plain_path(name: str) -> str:
+    """A name that stays below the folder that it is joined to: `degrade` keeps the folders of a tree of images."""
+    is_rooted = bool(PureWindowsPath(name).drive) or name.startswith(("/", "\\"))
+    if not name or is_rooted or ".." in (*PurePosixPath(name).parts, *PureWindowsPath(name).parts):
+        raise ValueError(f"'{name}' is no name of an image: expected a relative path without '..'")
+    return name
+
+
+class Degradation(DegradeSettings):
+    """What damaged measurements, left beside them so that `restore` knows.
+
+    Attributes:
+        version: Of the form in which it is stored.
+        names, numbers: Of the images, in the order of the measurements.
+    """
+
+    version: int = 1
+    names: tuple[Annotated[str, AfterValidator(_plain_path)], ...]
+    numbers: tuple[int, ...]
+
+    def write(self, folder: Path) -> None:
+        """Writes it beside the measurements."""
+        write_model(self, folder / RECORD, exclude=("threads", "data_root"))
+
+    def check_operator(self, operator: Spec, seed: int, *, has_mask: bool = False) -> None:
+        """Raises `GenpriorError` where the user names another operator, or another seed of it.
+
+        Arguments:
+            operator: What the user says damaged the images.
+            seed: Of the operator.
+            has_mask: A mask takes the place of the operator's options.
+        """
+        expected = Spec(self.operator.name, {}) if has_mask else self.operator
+        if not operator.means(expected, OPERATORS.load()):
+            raise GenpriorError(f"the measurements were made with {self.operator}, got {operator}", argument="operator")
+        if seed != self.seed:
+            raise GenpriorError(f"the measurements were made with seed {self.seed}, got {seed}", argument="seed")
+
+    def check_noise(self, noise: Spec) -> None:
+        """Raises `GenpriorError` where the user names another noise."""
+        if not noise.means(self.noise, NOISES.load()):
+            raise GenpriorError(f"the measurements were made with {self.noise}, got {noise}", argument="noise")
+
+
+def read_degradation(path: Path) -> Degradation | None:
+    """Returns the record beside an array of measurements, or a folder of their pictures; None where there is none.
+
+    Raises:
+        GenpriorError: It is damaged, or its names would lead out of a folder.
+    """
+    beside = path.parent / RECORD
+    if path.name not in (MEASUREMENTS, IMAGES) or not beside.is_file():
+        return None
+    return read_model(beside, Degradation, "images")
+
+
+def write_model(model: Model, path: Path, *, compact: bool = False, exclude: Iterable[str] = ()) -> None:
+    """Writes strict JSON, whole or not at all; names of files that are no Unicode are kept, as pydantic's own does not.
+
+    Arguments:
+        model: What is written.
+        path: Of the file.
+        compact: On one line, without the fields that were never set.
+        exclude: Fields that are left out.
+    """
+    values = model.model_dump(mode="json", exclude_unset=compact, exclude=set(exclude))
+    write_text(path, json.dumps(values, indent=None if compact else 2, allow_nan=False) + "\n")
+
+
+def read_model(path: Path, model: type[M], argument: str) -> M:
+    """Returns the model in a file; raises `GenpriorError` about `argument` where there is none."""
+    try:
+        return model.model_validate(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
+    except json.JSONDecodeError as error:
+        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise GenpriorError(f"{path} cannot be read: {where}: {first['msg']}", argument=argument) from None
+
+
+def write_table(rows: Iterable[Row], path: Path) -> None:
+    """Writes one line of comma-separated values for each row, whole or not at all; what is not known stays empty."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Row.model_fields)
+        writer.writerows([_text(value) for _, value in row] for row in rows)
+    temporary.replace(path)
+
+
+class Tally:
+    """Rows as they pass by: counts them, and keeps the failures.
+
+    Attributes:
+        images: How many passed.
+        failures: Those of them without result.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows, self.images = rows, 0
+        self.failures: list[Failure] = []
+
+    def good(self) -> Iterator[Row]:
+        """Yields the rows of images that did not fail."""
+        for row in self.rows:
+            self.images += 1
+            if row.problem is None:
+                yield row
+            else:
+                self.failures.append(Failure(name=row.name, problem=row.problem))
+
+    def summary(self, model: type[S], settings: JobSettings, seconds: float, more: Mapping[str, object]) -> S:
+        """Returns a summary after the last row has passed.
+
+        Arguments:
+            model: Of the summary.
+            settings: Of the job.
+            seconds: Of work, summed over processes.
+            more: What else the model says.
+        """
+        rate = self.images / seconds if seconds > 0 else None
+        failures, many = tuple(self.failures[:NAMED]), len(self.failures)
+        told = {"settings": settings, "images": self.images, "failed": many, "failures": failures}
+        return model.model_validate({**told, "seconds": seconds, "images_per_second": rate, **more})
+
+
+def restore_summary(command: str, settings: JobSettings, rows: Iterable[Row], seconds: float) -> RestoreSummary:
+    """Returns means, medians and counts over the rows of all images; arguments as `Tally.summary` has them."""
+    numbers: dict[str, list[float]] = {name: [] for name in (*NUMBERS, *COUNTS)}
+    stopped, verdicts, tally = Counter[str](), Counter[str](), Tally(rows)
+    for row in tally.good():
+        for name, value in row:
+            if name in numbers and value is not None:
+                numbers[name].append(value)
+        stopped[row.stopped or ""] += 1
+        verdicts[row.verdict or ""] += 1
+    found = {
+        "mean": {name: fmean(values) for name, values in numbers.items() if values},
+        "median": {name: median(values) for name, values in numbers.items() if values},
+        "stopped_counts": dict(stopped.most_common()),
+        "verdict_counts": dict(verdicts.most_common()),
+    }
+    return tally.summary(RestoreSummary, settings, seconds, found | {"command": command})
+
+
+def _differences(then: Facts, now: Facts) -> list[str]:
+    return [
+        f"{name} {_word(then.get(name))} then, {_word(now[name])} now" for name in now if then.get(name) != now[name]
+    ]
+
+
+def _installed_version() -> str:
+    """This package's version, for whoever reads the settings later."""
+    try:
+        return version("genprior")
+    except PackageNotFoundError:  # run from its sources
+        return "not installed"
+
+
+def _word(value: object) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _text(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value

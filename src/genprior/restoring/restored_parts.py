@@ -1,0 +1,246 @@
+"""What is done with a part of the images that are restored, and what is made of all parts, pictures included."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genprior.evaluation.image_quality import SMALLEST_SIDE, psnr, ssim
+from genprior.images import to_uint8, write_image
+from genprior.restoration.result import Restoration
+from genprior.restoring.job_settings import InvertSettings, RestoreSettings
+from genprior.restoring.ledger import CANDIDATES, LATENTS, PAIRS, TABLE, Output
+from genprior.restoring.measurements import Item, Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
+from genprior.restoring.records import RestoreSummary, Row, restore_summary, write_model, write_table
+from genprior.restoring.sources import is_picture
+from genprior.runs.files import raised_as_os_errors, save_tensors
+
+SHOWN = 10
+HOLE = (0.27, 0.38, 0.62)  # a colour that grey images do not have, for pixels that nothing is known of
+Solve = Callable[[Sequence[Item]], Restoration]
+Measure = Callable[[Tensor, dict[str, Tensor]], Tensor]
+"""(x (B, C, H, W), parameters (B, ...)) -> y (B, ...)."""
+
+
+@dataclass(frozen=True)
+class Restoring(Reading):
+    """Inverts or restores a part, and makes table, latents and pictures of all.
+
+    Attributes:
+        command: Whose work it is.
+        settings: With which.
+        solve: Restores items whose numbers follow one another.
+        measure: The operator without noise; None where images are inverted.
+    """
+
+    command: str
+    settings: InvertSettings | RestoreSettings
+    solve: Solve
+    measure: Measure | None
+
+    @property
+    def summary(self) -> type[RestoreSummary]:
+        """The model of what `collect` writes last."""
+        return RestoreSummary
+
+    def do(self, output: Output, part: int) -> list[Row]:
+        """Writes what is found for a part; returns its rows."""
+        items = read_all(self.source, self.read, output.items(part))
+        good = [item for item in items if not isinstance(item, Refused)]
+        if not good:
+            output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
+            return [self._row(item, {}) for item in items]
+        found = Restoration.joined([self.solve(group) for group in consecutive(good)])
+        with raised_as_os_errors(output.tensors(part)):
+            found.save(output.tensors(part))
+        if is_picture(tuple(found.images.shape[1:])):
+            for item, image in zip(good, to_uint8(found.images), strict=True):
+                write_image(image, output.picture(self.source.names[item.place]))
+        quality = _quality(good, found.images)
+        values = iter([_facts(found, quality, i) for i in range(len(good))])
+        return [self._row(item, {} if isinstance(item, Refused) else next(values)) for item in items]
+
+    def collect(self, output: Output) -> None:
+        """Writes table, latents and pictures, and the summary last."""
+        write_table(output.rows(), output.path / TABLE)
+        write_latents(output)
+        shown = first_shown(output, self.source.names, self.read, self.measure)
+        if shown is not None:
+            draw(shown, output)
+        summary = restore_summary(self.command, self.settings, output.rows(), output.seconds())
+        write_model(summary, output.summary)
+
+    def _row(self, item: Item | Refused, values: dict[str, Any]) -> Row:
+        name = self.source.names[item.place]
+        if isinstance(item, Refused):
+            return Row(number=item.number, name=name, problem=item.problem)
+        return Row(number=item.number, name=name, **values)
+
+
+def _facts(found: Restoration, quality: dict[str, Tensor], i: int) -> dict[str, Any]:
+    """What a row says of image i."""
+    numbers = {"error": found.error, "misfit": found.misfit, "energy": found.energy, "weight": found.weight}
+    return {
+        **{name: _number(values[i]) for name, values in (numbers | quality).items()},
+        "starts": int(found.starts[i]),
+        "iterations": int(found.iterations[i]),
+        "candidates": int(found.candidate_counts[i]),
+        "stopped": found.stopped[i],
+        "verdict": found.verdicts[i],
+    }
+
+
+def _number(value: Tensor) -> float | None:
+    return float(value) if math.isfinite(float(value)) else None
+
+
+def _quality(items: Sequence[Item], images: Tensor) -> dict[str, Tensor]:
+    truths = [item.truth for item in items if item.truth is not None]
+    if not truths or not is_picture(tuple(images.shape[1:])):
+        return {}
+    truth = torch.stack(truths)
+    is_large = min(images.shape[2:]) >= SMALLEST_SIDE
+    return {"psnr": psnr(images, truth)} | ({"ssim": ssim(images, truth)} if is_large else {})
+
+
+def write_latents(output: Output) -> None:
+    """Writes the latents (N, k) of all restored images, and the numbers (N,) of these images."""
+    from safetensors import safe_open
+
+    parts = []
+    for part in range(output.parts):
+        if output.tensors(part).exists():
+            with safe_open(output.tensors(part), framework="pt") as file:  # the images in it stay on the disk
+                parts.append(file.get_tensor("latents"))
+    if not parts:
+        return
+    numbers = [row.number for row in output.rows() if row.problem is None]
+    found = {"latents": torch.cat(parts), "numbers": torch.tensor(numbers)}
+    save_tensors(found, output.path / LATENTS)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images (B, C, H, W) for pictures, each of them only where there is such a thing.
+
+    Attributes:
+        names: Of the images.
+        has_measurement: Whether an operator stands between image and measurement.
+        y: The measurements as they are.
+        truth: The images as they were.
+        damaged: Their measurements, where those can be looked at; what is blank for every image is shown in colour.
+        restored: What came out.
+        candidates: All solutions (B, K, C, H, W).
+        counts: How many of the K there are (B,).
+        errors: Root mean squared residual (B, K) of each solution's measurement, in the units of y.
+        spread: Standard deviation over the candidates (B, C, H, W).
+    """
+
+    names: list[str]
+    has_measurement: bool
+    y: Tensor | None
+    truth: Tensor | None
+    damaged: Tensor | None
+    restored: Tensor
+    candidates: Tensor
+    counts: Tensor
+    errors: Tensor
+    spread: Tensor
+
+    def rows(self) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+        """Returns what is to be shown of each image, by label, and lines to be written under it."""
+        if self.damaged is None and self.truth is not None and not self.has_measurement:
+            rows = {"input": self.truth, "restored": self.restored}
+        else:
+            there = {"truth": self.truth, "damaged": self.damaged, "restored": self.restored}
+            rows = {label: x for label, x in there.items() if x is not None}
+        notes = {}
+        if self.truth is not None:
+            rows["difference"] = self.restored - self.truth
+            notes["restored"] = [f"{value:.1f} dB" for value in psnr(self.restored, self.truth).tolist()]
+            if self.y is not None and self.y.shape == self.truth.shape:
+                notes["damaged"] = [f"{value:.1f} dB" for value in psnr(self.y, self.truth).tolist()]
+        return rows, notes
+
+
+def draw(shown: Shown, output: Output) -> None:
+    """Draws the first images, and their solutions where several were wanted."""
+    from genprior.plotting.restoration_figures import write_candidates, write_pairs
+
+    rows, notes = shown.rows()
+    write_pairs(rows, notes, shown.names, output.path / PAIRS)
+    if shown.candidates.shape[1] > 1:
+        first = next((each for each in rows.items() if each[0] in ("damaged", "input")), None)
+        target = output.path / CANDIDATES
+        write_candidates(first, shown.candidates, shown.counts, shown.errors, shown.spread, target)
+
+
+@torch.no_grad()
+def first_shown(output: Output, names: Sequence[str], read: ReadItem, measure: Measure | None) -> Shown | None:
+    """Returns the first images that were restored; None where there are none, or none that one can look at.
+
+    Arguments:
+        output: All parts finished.
+        names: Of the items.
+        read: Gives an item again.
+        measure: The operator without noise; None where images were inverted.
+    """
+    places, found = _first_restored(output)
+    if found is None or not is_picture(tuple(found.images.shape[1:])):
+        return None
+    items = [read(place) for place in places]
+    y = torch.stack([item.y for item in items])
+    truths = [item.truth for item in items if item.truth is not None]
+    each = joined_parameters(items)
+    seen = torch.ones_like(y) if measure is None else _seen(found.images, each, measure)
+    looks = measure is not None and is_picture(tuple(y.shape[1:]))
+    return Shown(
+        [names[place] for place in places],
+        measure is not None,
+        y if looks else None,
+        torch.stack(truths) if truths else None,
+        _with_holes(y, seen) if looks else None,
+        found.images,
+        found.candidates,
+        found.candidate_counts,
+        _errors([x if measure is None else measure(x, each) for x in found.candidates.unbind(1)], y, seen),
+        found.spread(),
+    )
+
+
+def _first_restored(output: Output) -> tuple[list[int], Restoration | None]:
+    """Places and results of the first `SHOWN` images that did not fail."""
+    places: list[int] = []
+    found: list[Restoration] = []
+    for part in range(output.parts):
+        if len(places) >= SHOWN:
+            break
+        if output.tensors(part).exists():
+            found.append(Restoration.load(output.tensors(part)))
+            rows = zip(output.items(part), output.part_rows(part), strict=True)
+            places += [place for place, row in rows if row.problem is None]
+    return places[:SHOWN], _first(Restoration.joined(found), SHOWN) if found else None
+
+
+def _first(found: Restoration, count: int) -> Restoration:
+    return Restoration(**{field.name: getattr(found, field.name)[:count] for field in fields(found)})
+
+
+def _seen(x: Tensor, parameters: dict[str, Tensor], measure: Measure) -> Tensor:
+    """Returns 1 for each number of a measurement that depends on the image, (B, ...)."""
+    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) + 0.1
+    return (measure(noise, parameters) != 0).float()
+
+
+def _with_holes(y: Tensor, seen: Tensor) -> Tensor:
+    if bool(seen.all()):
+        return y
+    return torch.where(seen > 0, y, y.new_tensor(HOLE)[:, None, None])
+
+
+def _errors(predictions: list[Tensor], y: Tensor, seen: Tensor) -> Tensor:
+    count = seen.flatten(1).sum(1).clamp_min(1)
+    return torch.stack([(((p - y) * seen).flatten(1).square().sum(1) / count).sqrt() for p in predictions], 1)
