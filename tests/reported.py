@@ -8,7 +8,7 @@ import torch
 
 from genprior.families import GANConfig, RunConfig
 from genprior.report.collect import Reported
-from genprior.runs.run_folder import Run
+from genprior.runs.run_folder import Environment, Run
 from genprior.scoring.experiments import (
     ClassHistogram,
     DiagnosisResult,
@@ -83,7 +83,7 @@ def made_up(name: str = "run", config: RunConfig | None = None, **changes: Any) 
     reported = Reported(
         Run(Path(name), config or GANConfig(data="digits[:64]", size=8)),
         name,
-        {"images": 64, "image_shape": (1, 8, 8), "data_sha256": "same", "device": "cpu"},
+        Environment(images=64, image_shape=(1, 8, 8), data_sha256="same", device="cpu"),
         step=10,
         images_seen=3840,
         seconds=60.0,

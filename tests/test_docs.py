@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tiny_run import make_tiny_run
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
@@ -120,3 +122,26 @@ def test_each_room_stands_on_the_map() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rooms = [path.name for path in sorted((ROOT / "src" / "genprior").iterdir()) if (path / "__init__.py").is_file()]
     assert [room for room in rooms if f"`{room}/`" not in text] == []
+
+
+BLOCKS = [
+    pytest.param(code, id=f"{name}-{i}")
+    for name in NAMES
+    for i, code in enumerate(
+        re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    )
+]
+
+
+SMALLER = {r"images=[\d_]+": "images=256", r"arange\(100\)": "arange(6)"}
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+@pytest.mark.usefixtures("made_mnist")
+def test_python_in_the_pages_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "runs/ns" in code:
+        make_tiny_run(tmp_path / "runs" / "ns", size=28)
+    for large, small in SMALLER.items():
+        code = re.sub(large, small, code)
+    exec(code, {})

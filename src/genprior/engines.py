@@ -70,7 +70,7 @@ def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSet
         GenpriorError: The first error of a worker that is one; a worker died; the engine is not installed or not there.
         Exception: Any other error of a worker, as it was there.
     """
-    if engine.engine == "loky" and _count(engine) == 1:
+    if not items or (engine.engine == "loky" and _count(engine) == 1):
         yield from map(function, items)
         return
     from joblib import delayed

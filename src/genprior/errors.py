@@ -18,6 +18,10 @@ class GenpriorError(ValueError):
         self.argument = argument
 
 
+class NotFiniteError(GenpriorError):
+    """A computation ended in values that are not finite: the settings are at fault, not one argument."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Returns the end of an error message about an unknown name.
 

@@ -255,10 +255,10 @@ def test_train_encoder_leaves_an_encoder_and_tells_its_error(
     assert re.search(r"^100 %  1,280 images  [\d,]+/s  error \d\.\d+$", text, re.MULTILINE), text
     assert "encoder: run/encoder.safetensors" in text
     table = json.loads(Path("run/encoder.json").read_text())
-    assert (table["images_seen"], table["seed"]) == (1280, 3)
+    assert (table["images_seen"], table["settings"]["seed"]) == (1280, 3)
     assert f"error on images held out: {table['held_out_error']:.4g}" in text
     refused = genprior("train", "encoder", "run", "--images-seen", 64, code=2)
-    assert refused == "genprior: RUN: run has an encoder; replace it with --overwrite\n"
+    assert refused == "genprior: RUN: run/encoder.json exists; replace it with --overwrite\n"
     genprior("train", "encoder", "run", "--images-seen", 64, "--overwrite")
     assert json.loads(Path("run/encoder.json").read_text())["images_seen"] == 64
 
@@ -301,8 +301,8 @@ BAD_ENCODER = {
     "no run": (["nowhere"], "RUN: nowhere is not a run: it has no config.json"),
     "unfinished run": (["begun"], "RUN: begun has no checkpoint; train it first"),
     "two budgets": (["run", "--minutes", "1", "--images-seen", "5"], "--minutes: give one of minutes and images_seen"),
-    "no minutes": (["run", "--minutes", "0"], "--minutes: expected a number greater than 0, got 0.0"),
-    "no images": (["run", "--images-seen", "0"], "--images-seen: expected at least 1, got 0"),
+    "no minutes": (["run", "--minutes", "0"], "--minutes: input should be greater than 0, got 0.0"),
+    "no images": (["run", "--images-seen", "0"], "--images-seen: input should be greater than or equal to 1, got 0"),
     "no threads": (["run", "--threads", "0"], "--threads.*greater than or equal to 1"),
 }
 
@@ -374,6 +374,6 @@ def test_python_and_command_line_agree(genprior: Callable[..., str]) -> None:
     config = package.GANConfig(preset="points", data="ring:count=500", batch_size=50, images_seen=500)
     data = config.load_data()
     gan = config.model_copy(update={"precision": "float32"}).build(data)
-    *_, last = package.train(gan, data, seed=config.seed, limit=500)
+    *_, last = package.train(gan, data, package.Budget(images=500), seed=config.seed)
     row = read_rows(Path("run/steps.jsonl"))[-1]
     assert row["generator_loss"] == pytest.approx(float(last.record["generator_loss"]), rel=1e-6)

@@ -15,7 +15,7 @@ from genprior.diagnosis.equilibrium_measures import (
 )
 from genprior.diagnosis.equilibrium_numbers import PathAngle
 from genprior.diagnosis.gan_game import adversarial_losses
-from genprior.models.mlp import Discriminator, Generator
+from genprior.models.mlp import MLPDiscriminator, MLPGenerator
 from genprior.progress import result_of
 from genprior.seeding import initialised
 from genprior.training.losses import LOSSES, hinge, non_saturating, saturating
@@ -49,8 +49,8 @@ class Place(nn.Module):
 
 @pytest.mark.parametrize("name", ["non-saturating", "hinge", "least-squares"])
 def test_each_player_has_the_gradient_of_its_own_loss(name: str) -> None:
-    discriminator = initialised(lambda: Discriminator((2, 1, 1), 4, 1), 0)
-    generator = initialised(lambda: Generator((2, 1, 1), 2, 4, 1), 1)
+    discriminator = initialised(lambda: MLPDiscriminator((2, 1, 1), 4, 1), 0)
+    generator = initialised(lambda: MLPGenerator((2, 1, 1), 2, 4, 1), 1)
     real, z = torch.randn(6, 2, 1, 1), torch.randn(6, 2)
     loss = LOSSES[name]()
     found = vector_field(adversarial_losses(loss, real, z), discriminator, generator)

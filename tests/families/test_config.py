@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig, parse_config
-from genprior.models.players import MODELS
-from genprior.specs import build
+from genprior.models.players import MODELS, PlayerSizes
+from genprior.specs import Spec
+from genprior.training.loop import Budget
 from genprior.training.losses import LOSSES
 from genprior.training.optimisation import AdamSettings
 
@@ -176,7 +177,7 @@ THINGS = {"thing": _thing, "plain": lambda: ()}
     ],
 )
 def test_a_spec_names_an_object_and_its_options(spec: str, expected: tuple[float, ...]) -> None:
-    made = build(THINGS, spec, "thing", given=7)
+    made = Spec.parse(spec).build(THINGS, "thing", given=7)
     assert made == expected
     assert [type(value) for value in made] == [type(value) for value in expected]
 
@@ -197,7 +198,7 @@ def test_a_spec_names_an_object_and_its_options(spec: str, expected: tuple[float
 def test_a_wrong_spec_is_refused_with_what_is_known(spec: str, message: str) -> None:
     given = {} if spec.startswith("plain") else {"given": 7}
     with pytest.raises(GenpriorError, match=f"^argument: {message}$") as caught:
-        build(THINGS, spec, "argument", **given)
+        Spec.parse(spec).build(THINGS, "argument", **given)
     assert caught.value.argument == "argument"
 
 
@@ -222,7 +223,7 @@ WORDS = {"words": _words, "half": partial(_words, size=2.5)}
     ],
 )
 def test_an_option_annotated_as_text_is_a_word_or_a_path(spec: str, expected: tuple[object, ...]) -> None:
-    assert build(WORDS, spec, "thing", given=7) == expected
+    assert Spec.parse(spec).build(WORDS, "thing", given=7) == expected
 
 
 @pytest.mark.parametrize(
@@ -236,12 +237,12 @@ def test_an_option_annotated_as_text_is_a_word_or_a_path(spec: str, expected: tu
 )
 def test_other_options_stay_numbers(spec: str, message: str) -> None:
     with pytest.raises(GenpriorError, match=f"^thing: {message}$"):
-        build(WORDS, spec, "thing", given=7)
+        Spec.parse(spec).build(WORDS, "thing", given=7)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_is_built_by_its_name(loss: str) -> None:
-    assert build(LOSSES, loss, "loss") == LOSSES[loss]()
+    assert Spec.parse(loss).build(LOSSES, "loss") == LOSSES[loss]()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_every_loss_is_built_by_its_name(loss: str) -> None:
 )
 def test_widths_and_depths_of_models_are_positive_integers(spec: str) -> None:
     with pytest.raises(GenpriorError, match=r"^model: .*integer from 1 to 4096, got"):
-        build(MODELS, spec, "model", image_shape=(1, 8, 8), latent_size=3)
+        Spec.parse(spec).build(MODELS, "model", sizes=PlayerSizes((1, 8, 8), 3))
 
 
 # From a config to an algorithm.
@@ -273,8 +274,8 @@ def test_every_setting_reaches_the_algorithm() -> None:
         device="cpu",
     )
     gan = config.build(_data())
-    assert (gan.latent_size, gan.batch_size, gan.discriminator_updates) == (7, 6, 2)
-    assert (gan.loss, gan.dtype, gan.average.half_life) == (LOSSES["hinge"](), torch.float64, 60)
+    assert (gan.latent_size, gan.settings.batch_size, gan.settings.discriminator_updates) == (7, 6, 2)
+    assert (gan.loss, gan.placement.dtype, gan.average.half_life) == (LOSSES["hinge"](), torch.float64, 60)
     for descent, rate in ((gan._generator_descent, 0.1), (gan._discriminator_descent, 0.2)):
         assert descent.settings == AdamSettings(rate, 0.3, 0.4, 0.5)
     assert gan.generator.layers[0].weight.shape == (7, 4, 3, 3)
@@ -283,7 +284,7 @@ def test_every_setting_reaches_the_algorithm() -> None:
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("float32", torch.float32)])
 def test_the_precision_is_that_of_the_arithmetic(precision: str, dtype: torch.dtype) -> None:
-    assert GANConfig(precision=precision, device="cpu").build(_data()).dtype == dtype
+    assert GANConfig(precision=precision, device="cpu").build(_data()).placement.dtype == dtype
 
 
 def test_weights_depend_on_the_seed_of_the_config() -> None:
@@ -304,6 +305,19 @@ def test_weights_depend_on_the_seed_of_the_config() -> None:
 def test_names_that_do_not_exist_are_refused_when_building(change: dict[str, str], message: str) -> None:
     with pytest.raises(GenpriorError, match=message):
         GANConfig(precision="float32", **change).build(_data())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"images_seen": 60}, Budget(images=60)),
+        ({"epochs": 2.5}, Budget(epochs=2.5)),
+        ({"minutes": 3.0}, Budget(minutes=3.0)),
+        ({}, Budget(epochs=25.0)),
+    ],
+)
+def test_a_config_gives_its_budget(given: dict[str, float], expected: Budget) -> None:
+    assert GANConfig.model_validate(given).budget() == expected
 
 
 def test_the_config_names_its_data() -> None:

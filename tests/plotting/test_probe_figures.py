@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 
 import pytest
-from genprior.diagnosis.one_player import Agreement, Descended, InnerMoment, Judgement, Opposed, OuterMoment
 from matplotlib.figure import Figure
 
+from genprior.diagnosis.one_player import Agreement, Descended, InnerMoment, Judgement, Opposed, OuterMoment
 from genprior.plotting.drawing import BLUE, GREY, ORANGE, SHADES
 from genprior.plotting.probe_figures import Panel, write_angle, write_inner, write_outer, write_saturation
 from pixels import pixels_of

@@ -13,8 +13,10 @@ from genprior.families import parse_config
 from genprior.families.glo import GLOConfig
 from genprior.priors.densities import Mixture, StandardNormal, whitening
 from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior
+from genprior.progress import result_of
 from genprior.restoration.search_settings import SearchSettings
 from genprior.runs.checkpoint import load_state
+from genprior.runs.encoder_settings import EncoderSettings
 from genprior.runs.encoder_training import load_generator, train_encoder
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
@@ -246,8 +248,7 @@ def test_inversion_lowers_the_error_of_held_out_digits(run: Path) -> None:
 def test_a_run_gets_an_encoder_and_keeps_its_density(tmp_path: Path) -> None:
     run = _train(tmp_path / "run")
     plain = load_prior(run)
-    *_, last = train_encoder(run, images_seen=128 * 30)
-    assert last.outcome == "finished"
+    found = result_of(train_encoder(EncoderSettings(run=run, images_seen=128 * 30)))
     prior = load_prior(run)
     assert isinstance(prior, EncodedPrior)
     assert isinstance(prior.density, Mixture)
@@ -255,4 +256,4 @@ def test_a_run_gets_an_encoder_and_keeps_its_density(tmp_path: Path) -> None:
     x = load_data("digits[58:64]", size=8).take(torch.arange(6))  # what the encoder never saw, a tenth
     error, middle = ((prior.decode(z) - x).square().mean() for z in (prior.encode(x), torch.zeros(1, 6)))
     assert error < middle
-    assert last.row["held_out_error"] == pytest.approx(float(error), rel=1e-3)
+    assert found.held_out_error == pytest.approx(float(error), rel=1e-3)

@@ -18,7 +18,7 @@ from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows
 from genprior.runs.trained_prior import load_prior
-from genprior.training.loop import train
+from genprior.training.loop import Budget, train
 
 SHAPE = (1, 8, 8)
 SMALL = {"dense": "dense:width=16", "conv": "conv:width=4"}
@@ -34,7 +34,7 @@ def _config(**changes: object) -> VAEConfig:
 def _state(config: VAEConfig) -> dict[str, torch.Tensor]:
     data = config.load_data()
     vae = config.build(data)
-    for _ in train(vae, data, limit=48):
+    for _ in train(vae, data, Budget(images=48)):
         pass
     return vae.state_dict()
 

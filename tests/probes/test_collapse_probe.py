@@ -11,8 +11,9 @@ import torch
 from genprior.errors import GenpriorError
 from genprior.families import parse_config
 from genprior.judges import mode_finder
+from genprior.judges.mode_finder import mode_counter
 from genprior.models import players
-from genprior.probes.collapse_probe import MinMaxSetup, _counter, nothing_found, opened_for, sized, stages
+from genprior.probes.collapse_probe import MinMaxSetup, nothing_found, opened_for, sized, stages
 from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, told
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_age
@@ -100,7 +101,7 @@ def test_points_are_counted_by_the_nearest_centre(make_run: Callable[..., Run]) 
     path = make_run().path
     assert _measured(path, ages=1, steps=2).held_out == "ring:count=500, kept back"
     probed = _opened(path).probed
-    count_modes, real = result_of(_counter(probed, None, [])), probed.data.some(500)
+    count_modes, real = result_of(mode_counter(probed.config, probed.data, None, [])), probed.data.some(500)
     assert count_modes is not None
     assert count_modes(real) == 8
     assert count_modes(real[:1].expand(50, -1, -1, -1)) == 1

@@ -82,10 +82,11 @@ def test_a_result_is_strict_json_reads_back_and_is_put_into_words_and_drawn(
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_same_settings_give_the_same_numbers_and_another_seed_others(run: Path, root: Path, name: str) -> None:
-    found = [
-        result_of(EXPERIMENTS[name].stages(_settings(name, run, seed=seed, data_root=root), None)) for seed in (0, 0, 1)
-    ]
+def test_the_same_settings_give_the_same_numbers_and_another_seed_others(
+    make_run: Callable[..., Run], name: str
+) -> None:
+    run = make_run().path
+    found = [result_of(EXPERIMENTS[name].stages(_settings(name, run, seed=seed), None)) for seed in (0, 0, 1)]
     one, same, other = (each.model_dump_json(exclude={"settings"}) for each in found)
     assert one == same != other
 

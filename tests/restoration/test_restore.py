@@ -31,7 +31,7 @@ class _Linear(LatentPrior):
     latent_size, image_shape = LATENTS, SHAPE
 
     def __init__(self, dtype: torch.dtype = torch.float64) -> None:
-        generator = torch.DCGANGenerator().manual_seed(5)
+        generator = torch.Generator().manual_seed(5)
         self.weights = (0.2 * torch.randn(36, LATENTS, generator=generator, dtype=torch.float64)).to(dtype)
 
     def start(self, count: int, generator: torch.Generator) -> Tensor:
@@ -44,7 +44,7 @@ class _Linear(LatentPrior):
         return 0.5 * z.square().sum(1)
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
-        return self.decode(self.start(count, torch.DCGANGenerator().manual_seed(100 + seed)))
+        return self.decode(self.start(count, torch.Generator().manual_seed(100 + seed)))
 
 
 class _Network(_Linear):
@@ -92,7 +92,7 @@ def _dcgan(dtype: torch.dtype = torch.float32) -> GeneratorPrior:
 
 
 def _masks(count: int, dtype: torch.dtype = torch.float64, shape: tuple[int, ...] = SHAPE) -> Tensor:
-    generator = torch.DCGANGenerator().manual_seed(8)
+    generator = torch.Generator().manual_seed(8)
     return (torch.rand(count, 1, *shape[1:], generator=generator) < 0.7).to(dtype)
 
 
@@ -103,7 +103,7 @@ def _inpainting(mask: Tensor, **options: object):  # noqa: ANN202 - deepinv has 
 
 
 def _matrix(count: int = 20) -> Tensor:
-    generator = torch.DCGANGenerator().manual_seed(6)
+    generator = torch.Generator().manual_seed(6)
     return torch.randn(count, 36, generator=generator, dtype=torch.float64) / math.sqrt(count)
 
 
@@ -234,7 +234,7 @@ def _damaged(count: int, dtype: torch.dtype, far: bool = True) -> tuple[Tensor, 
     """Measurements of images in the range and, every third one, out of it, which asks for a second try; masks."""
     x = _Network().sample(count).to(dtype)
     if far:
-        x[::3] = torch.rand(x[::3].shape, generator=torch.DCGANGenerator().manual_seed(3)).to(dtype)
+        x[::3] = torch.rand(x[::3].shape, generator=torch.Generator().manual_seed(3)).to(dtype)
     masks = _masks(count, dtype)
     return x * masks, masks
 
@@ -484,7 +484,7 @@ def test_one_image_is_one_solution_however_many_latents_it_has(prior: _Linear) -
 
 
 def _far(count: int = 3) -> Tensor:
-    return torch.rand(count, *SHAPE, generator=torch.DCGANGenerator().manual_seed(2), dtype=torch.float64)
+    return torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
 def test_an_image_outside_the_range_is_called_so() -> None:

@@ -68,7 +68,8 @@ def record(**changes: object) -> JobRecord:
 
 
 def prepared(work: Counting, size: int = 3, **changes: object) -> Prepared[DegradeSummary]:
-    return Prepared(work, record(**changes), 10, size, None, "10 items")
+    settings = SETTINGS_OF_JOB.model_copy(update={"batch_size": size})
+    return Prepared(work, record(**changes), 10, settings, "10 items")
 
 
 def stages(path: Path, work: Counting, size: int = 3, engine: EngineSettings = THIS_PROCESS) -> list[Stage]:

@@ -1,8 +1,10 @@
 """The encoder of a run: learned from the run's own data, kept in its folder, used for no other weights."""
 
 import errno
+import hashlib
 import json
 import math
+import re
 import warnings
 from collections.abc import Callable
 from itertools import count
@@ -17,14 +19,18 @@ from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import SAMPLES_AT_ONCE
 from genprior.priors.generator_prior import EncodedPrior
-from genprior.runs.encoder_training import TABLE, held_out, load_encoder, load_generator, train_encoder, weights_sha256
-from genprior.runs.execute import Progress, execute
-from genprior.runs.experiments import WEIGHTS
+from genprior.progress import Stage, Task, result_of
+from genprior.runs.encoder_settings import ENCODER, WEIGHTS, EncoderSettings, EncoderTable
+from genprior.runs.encoder_training import held_out, load_encoder, load_generator, weights_sha256
+from genprior.runs.execute import execute
+from genprior.runs.experiment import carry_out
+from genprior.runs.experiments import EXPERIMENTS
 from genprior.runs.files import save_tensors
 from genprior.runs.prepare import resumed_run
 from genprior.runs.run_folder import Run, create_run, locked
 from genprior.runs.trained_prior import load_prior
-from small import points_config
+from genprior.settings import validated
+from small import gone_through, points_config
 
 MakeRun = Callable[..., Run]
 DIGITS = {
@@ -37,8 +43,13 @@ DIGITS = {
 }
 
 
-def _train(run: Run, images: int = 128, **options: object) -> list[Progress]:
-    return list(train_encoder(run.path, images_seen=images, **options))
+def _stages(path: Path, overwrite: bool = False, **settings: object) -> Task[EncoderTable]:
+    settings = validated(EncoderSettings, {"run": path, **settings})
+    return carry_out(EXPERIMENTS["train encoder"], settings, overwrite=overwrite)
+
+
+def _train(run: Run, images: int = 128, **settings: object) -> EncoderTable:
+    return result_of(_stages(run.path, images_seen=images, **settings))
 
 
 def _encoded(run: Run) -> EncodedPrior:
@@ -58,37 +69,41 @@ def _files(run: Run) -> dict[str, bytes]:
 def test_a_run_gets_an_encoder(make_run: MakeRun, settings: dict[str, object]) -> None:
     run = make_run(**settings)
     assert not isinstance(load_prior(run.path), EncodedPrior)
-    progress = _train(run, 128 * 10)
-    assert [each.outcome for each in progress[:-1]] == [None] * (len(progress) - 1)
-    assert progress[-1].outcome == "finished"
-    assert progress[-1].fraction == 1
-    assert {"images_seen", "images_per_second", "image_error", "held_out_error"} <= progress[-1].row.keys()
+    stages, found = gone_through(_stages(run.path, images_seen=128 * 10))
+    assert stages[-1].fraction == 1
+    assert re.fullmatch(r"1,280 images  [\d,]+/s  error \d+\.\d{3}", stages[-1].what)
+    assert EXPERIMENTS["train encoder"].told(found) == [
+        f"error on images held out: {found.held_out_error:.4g}",
+        f"encoder: {run.path / WEIGHTS}",
+    ]
     prior = _encoded(run)
     x = run.config.load_data().some(5)
     assert prior.encode(x).shape == (5, prior.latent_size)
 
 
 def test_progress_only_grows_and_comes_often(make_run: MakeRun) -> None:
-    fractions = [each.fraction for each in _train(make_run(), 64 * 35)]
-    assert fractions == pytest.approx([10 / 35, 20 / 35, 30 / 35, 1.0])
+    stages, _ = gone_through(_stages(make_run().path, images_seen=64 * 35))
+    assert [stage.fraction for stage in stages] == pytest.approx([10 / 35, 20 / 35, 30 / 35, 1.0])
 
 
 def test_the_table_tells_what_was_done(make_run: MakeRun) -> None:
     run = make_run(**DIGITS)
-    last = _train(run, 256, seed=3)[-1]
-    table = json.loads((run.path / TABLE).read_text())
-    assert table["seed"] == 3
+    found = _train(run, 256, seed=3)
+    table = json.loads((run.path / ENCODER).read_text())
+    assert EncoderTable.model_validate(table) == found
+    assert (table["version"], table["is_complete"]) == (1, True)
+    assert table["settings"]["seed"] == 3
     assert table["images_seen"] == 256
     assert table["seconds"] > 0
     assert table["image_shape"] == [1, 8, 8]
     assert table["generator_sha256"] == weights_sha256(load_generator(run).state_dict())
     assert table["held_out_images"] == 12
-    assert table["held_out_error"] == last.row["held_out_error"]
+    assert table["held_out_error"] == found.held_out_error
 
 
 def test_the_held_out_error_is_that_of_the_prior_on_the_last_images(make_run: MakeRun) -> None:
     run = make_run(**DIGITS)
-    error = _train(run)[-1].row["held_out_error"]
+    error = _train(run).held_out_error
     prior, data = _encoded(run), run.config.load_data()
     x = data.take(torch.arange(108, 120))
     assert error == pytest.approx(float((prior.decode(prior.encode(x)) - x).square().mean()), rel=1e-5)
@@ -109,7 +124,7 @@ def test_a_single_image_is_refused() -> None:
 
 def test_training_lowers_the_held_out_error(make_run: MakeRun) -> None:
     run = make_run(images_seen=50 * 150)
-    error = _train(run, 64 * 100)[-1].row["held_out_error"]
+    error = _train(run, 64 * 100).held_out_error
     prior, x = load_prior(run.path), held_out(run.config.load_data())[1].images
     constant = float((prior.decode(torch.zeros(1, prior.latent_size)) - x).square().mean())
     assert error < 0.3 * constant
@@ -136,11 +151,11 @@ def test_no_global_random_numbers_are_used(make_run: MakeRun) -> None:
 
 def test_minutes_end_training_and_anneal_it(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run, ticks = make_run(), count()
-    monkeypatch.setattr("genprior.runs.encoder_training.time.perf_counter", lambda: float(next(ticks)))
-    progress = list(train_encoder(run.path, minutes=1.0))
-    assert progress[-1].fraction == 1
-    assert 60 <= progress[-1].seconds < 63
-    assert 40 < progress[-1].row["step"] <= 60
+    monkeypatch.setattr("genprior.training.loop.time.monotonic", lambda: float(next(ticks)))
+    stages, found = gone_through(_stages(run.path, minutes=1.0))
+    assert stages[-1].fraction == 1
+    assert 60 <= found.seconds < 63
+    assert found.images_seen == 60 * 64
 
 
 def test_the_generator_of_the_run_stays_as_it_is(make_run: MakeRun) -> None:
@@ -157,27 +172,28 @@ def test_an_encoder_is_never_overwritten_by_accident(make_run: MakeRun) -> None:
     run = make_run()
     _train(run)
     before = _files(run)
-    with pytest.raises(GenpriorError, match=r"^run: .*run has an encoder; replace it with --overwrite$"):
-        train_encoder(run.path)
+    with pytest.raises(GenpriorError, match=r"^run: .*encoder.json exists; replace it with --overwrite$"):
+        _train(run)
     assert _files(run) == before
     _train(run, overwrite=True, seed=1)
     assert _files(run) != before
 
 
-def test_interrupted_training_leaves_the_old_encoder(make_run: MakeRun) -> None:
+def test_training_that_is_broken_off_leaves_the_old_encoder(make_run: MakeRun) -> None:
     run = make_run()
     _train(run)
     before = _files(run)
-    progress = _train(run, 10_000, overwrite=True, seed=1, should_stop=lambda: True)
-    assert [each.outcome for each in progress] == ["interrupted"]
+    task = _stages(run.path, overwrite=True, images_seen=10_000, seed=1)
+    next(task)
+    task.close()
     assert _files(run) == before
 
 
 def test_abandoned_training_leaves_nothing(make_run: MakeRun) -> None:
     run = make_run()
-    steps = train_encoder(run.path, images_seen=10_000)
-    next(steps)
-    steps.close()
+    task = _stages(run.path, images_seen=10_000)
+    next(task)
+    task.close()
     assert not _files(run)
 
 
@@ -204,36 +220,39 @@ def test_values_that_are_not_finite_end_training_and_are_not_saved(
         monkeypatch.setattr("genprior.runs.encoder_training.reconstruction_error", lambda *_: math.nan)
     else:
         monkeypatch.setattr("genprior.training.distillation.annealed", lambda _: 1e30)
-    last = _train(run, 64 * 30)[-1]
-    assert last.outcome == "non-finite"
-    assert (last.fraction < 1) == (where == "during")
-    assert last.message is not None
-    assert "of the encoder has values that are not finite; nothing was saved" in last.message
+    stages: list[Stage] = []
+    task = _stages(run.path, images_seen=64 * 30)
+    with pytest.raises(
+        GenpriorError, match=r"^step \d+ of the encoder has values that are not finite; nothing was saved$"
+    ):
+        stages.extend(task)
+    assert ([stage.fraction for stage in stages][-1:] == [1.0]) == (where == "after")
     assert not _files(run)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"minutes": 0.0}, r"^minutes: expected a number greater than 0, got 0.0$"),
-        ({"minutes": math.nan}, r"^minutes: expected a number greater than 0, got nan$"),
-        ({"images_seen": 0}, r"^images_seen: expected at least 1, got 0$"),
+        ({"minutes": 0.0}, r"^minutes: input should be greater than 0, got 0.0$"),
+        ({"minutes": math.nan}, r"^minutes: input should be .*, got nan$"),
+        ({"images_seen": 0}, r"^images_seen: input should be greater than or equal to 1, got 0$"),
+        ({"images_seen": 5, "minutes": 1.0}, r"^minutes: give one of minutes and images_seen$"),
     ],
 )
-def test_a_budget_out_of_range_is_refused(make_run: MakeRun, options: dict[str, float], message: str) -> None:
+def test_a_budget_out_of_range_is_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(GenpriorError, match=message):
-        train_encoder(make_run().path, **options)
+        validated(EncoderSettings, {"run": "run", **options})
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GenpriorError, match=r"^run: .* is not a run: it has no config.json$"):
-        train_encoder(tmp_path)
+        next(_stages(tmp_path))
 
 
 def test_a_run_without_checkpoint_is_refused(tmp_path: Path) -> None:
     create_run(tmp_path / "run", points_config())
     with pytest.raises(GenpriorError, match=r"^run: .*run has no checkpoint; train it first$"):
-        train_encoder(tmp_path / "run")
+        next(_stages(tmp_path / "run"))
 
 
 def test_other_data_than_the_run_s_are_refused(make_run: MakeRun) -> None:
@@ -241,7 +260,7 @@ def test_other_data_than_the_run_s_are_refused(make_run: MakeRun) -> None:
     file = run.path / "config.json"
     file.write_text(file.read_text().replace("count=500", "count=501"))
     with pytest.raises(GenpriorError, match=r"^data: ring:count=501 is no longer what .*run was trained on$"):
-        train_encoder(run.path)
+        next(_stages(run.path))
 
 
 def test_a_run_that_is_being_trained_is_refused(make_run: MakeRun) -> None:
@@ -258,7 +277,7 @@ def test_save_then_load_gives_the_same_latents(make_run: MakeRun, settings: dict
     run = make_run(**settings)
     saved = {}
 
-    def remember(run: Run, encoder: torch.nn.Module, table: dict[str, object]) -> None:
+    def remember(run: Run, encoder: torch.nn.Module, table: EncoderTable) -> None:
         saved["encoder"] = encoder
         _save(run, encoder, table)
 
@@ -326,6 +345,19 @@ def test_a_warning_that_is_made_an_error_is_no_damage(make_run: MakeRun) -> None
             load_encoder(run, load_generator(run, average=False))
 
 
+def test_an_encoder_of_an_older_version_is_read(make_run: MakeRun) -> None:
+    """Its table was flat, and had no settings."""
+    run = make_run(**DIGITS)
+    found, state = _train(run), load_file(run.path / WEIGHTS)
+    names = {"generator_sha256", "image_shape", "latent_size", "width", "held_out_error"}
+    text = json.dumps(found.model_dump(mode="json", include=names) | {"seed": 0}, sort_keys=True)
+    digest = hashlib.sha256(f"{text}\n{weights_sha256(state)}".encode()).hexdigest()
+    x = run.config.load_data().some(3)
+    expected = _encoded(run).encode(x)
+    save_tensors(state, run.path / WEIGHTS, {"table": text, "sha256": digest})
+    assert torch.equal(_encoded(run).encode(x), expected)
+
+
 def test_no_encoder_is_none(make_run: MakeRun) -> None:
     run = make_run()
     assert load_encoder(run, load_generator(run)) is None
@@ -342,7 +374,7 @@ def _flip_a_bit(path: Path) -> None:
 
 
 def _alter_the_table(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b'\\"seed\\": 0', b'\\"seed\\": 1'))
+    path.write_bytes(path.read_bytes().replace(b'\\"seed\\":0', b'\\"seed\\":1'))
 
 
 def _forget_the_table(path: Path) -> None:

@@ -19,7 +19,7 @@ from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, read_result
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import append_event
+from genprior.runs.step_log import Setback, append_event
 from genprior.scoring import diagnosis_experiment as module
 from genprior.scoring.diagnosis_experiment import with_scores
 from genprior.scoring.experiments import DIAGNOSIS, EXPERIMENTS, METRICS, DiagnosisResult, DiagnosisSettings, Evaluation
@@ -65,14 +65,7 @@ def test_a_weak_generator_loses_and_the_verdict_is_saved(tmp_path: Path, root: P
 
 def test_a_run_that_stopped_is_not_finite(tmp_path: Path, root: Path) -> None:
     run = make_tiny_run(tmp_path / "run")
-    event = {
-        "event": "stopped",
-        "step": 9,
-        "images_seen": 24,
-        "not_finite": ["generator_loss"],
-        "back_to": 0,
-        "rate": None,
-    }
+    event = Setback(event="stopped", step=9, images_seen=24, not_finite=("generator_loss",), back_to=0)
     append_event(open_run(run), event)
     found = _diagnosed(run, root)
     assert found.verdict == "non-finite"
@@ -86,7 +79,7 @@ def test_a_short_record_is_told_and_samples_judged_alone(tmp_path: Path, root: P
 
 def test_a_run_that_went_on_after_a_stop_is_not_held_to_it(tmp_path: Path, root: Path) -> None:
     run = make_tiny_run(tmp_path / "run")
-    event = {"event": "stopped", "step": 2, "images_seen": 16, "not_finite": ["x"], "back_to": 0, "rate": None}
+    event = Setback(event="stopped", step=2, images_seen=16, not_finite=("x",), back_to=0)
     append_event(open_run(run), event)
     found = _diagnosed(run, root)
     assert found.verdict != "non-finite"

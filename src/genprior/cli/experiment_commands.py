@@ -11,6 +11,7 @@ from pydantic import Field
 
 from genprior.cli.console import ILL, INTERRUPTED, interrupted_by_signals, set_threads
 from genprior.cli.flags import Given, command, parsed
+from genprior.errors import NotFiniteError
 from genprior.progress import Task, primed, show
 from genprior.runs.experiment import Experiment, carry_out
 from genprior.settings import RunFolders, Settings
@@ -52,6 +53,9 @@ def _does(experiment: AnyExperiment) -> Any:  # noqa: ANN401 - a function of wha
                 # What is wrong with the last run is found before minutes are spent on the others.
                 tasks = [primed(carry_out(experiment, one, overwrite=overwrite)) for one in settings]
                 ill = [_shown(experiment, one, task) for one, task in zip(settings, tasks, strict=True)]
+        except NotFiniteError as error:
+            typer.echo(f"genprior: {error.message}", err=True)
+            sys.exit(ILL)
         except KeyboardInterrupt:
             again = shlex.join(["genprior", *(word for word in sys.argv[1:] if word != "--overwrite")])
             typer.echo(f"interrupted; resume with: {again}", err=True)

@@ -25,7 +25,7 @@ from genprior.judges.classifier_judge import ONE_IN
 from genprior.judges.mode_finder import mode_counter
 from genprior.judges.run_images import load_images, may_share, split_specs
 from genprior.models.players import MODELS
-from genprior.probes.collapse_rules import AGAIN, FIGURES, CollapseResult, CollapseSettings, InnerProblem, figure_of
+from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, InnerProblem
 from genprior.probes.opened_gan import Probed, collected, listed, open_probed, resumed, spread
 from genprior.progress import Stage, Task, primed, within
 from genprior.specs import Spec
@@ -92,8 +92,6 @@ def stages(settings: CollapseSettings, kept: CollapseResult | None) -> Task[Coll
     notes = list[str]()
     # Before all else: it may be impossible.
     counter = primed(mode_counter(opened.probed.config, opened.probed.data, settings.judge, notes))
-    for what in FIGURES:
-        figure_of(settings, what).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
     yield Stage(0.0, "run opened", notes=found.notes)
     count_modes = yield from within(counter, 0.0, 0.1)
     found = found.model_copy(update={"notes": tuple(dict.fromkeys([*found.notes, *notes]))})

@@ -5,7 +5,6 @@ Imports no torch.
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, computed_field
@@ -22,7 +21,6 @@ RISING = 0.01  # nats in the last fifth of the steps: a D whose best rises by mo
 OTHER_WAY = 0.5  # a gradient points another way where its cosine is below this share of that between two strong D's
 AGREE = 0.3  # a cosine: two strong D's that differ more have no way in common that a small one could miss
 CONFIRMED, REFUTED, DEPENDS, UNKNOWN = "confirmed", "not confirmed", "depends", "cannot be told"
-FIGURES = ("inner", "outer", "angle")
 RULES = {
     "diversity_below": LEAST_DIVERSITY,
     "of_the_first_at_most": HALF,
@@ -155,11 +153,6 @@ def told(found: CollapseResult) -> list[str]:
     return [found.inner.told, found.outer.told, found.direction.told]
 
 
-def figure_of(settings: CollapseSettings, what: str) -> Path:
-    """Returns where one of the `FIGURES` lies."""
-    return settings.run / "figures" / f"probe-collapse-{what}.png"
-
-
 def why_untold(good: Opposed, sizes: Sequence[str]) -> str | None:
     """Returns why it cannot be told whether a good generator asks for a large discriminator; None: it can."""
     if len(sizes) == 1:
@@ -225,13 +218,10 @@ def _inner_verdict(found: InnerProblem) -> str:
     if outcome == UNKNOWN:
         return f"Whether the inner optimum collapses cannot be told.{after}"
     if outcome == DEPENDS:
-        return (
-            f"Whether the inner optimum collapses depends on D's age: it does at {_ages(does)} images, not at "
-            f"{_ages(not_)}.{after}"
-        )
-    return (
-        f"The statement that the inner optimum collapses is {outcome} on this run, D at {_ages(does or not_)}.{after}"
-    )
+        ages = f"it does at {_ages(does)} images, not at {_ages(not_)}"
+        return f"Whether the inner optimum collapses depends on D's age: {ages}.{after}"
+    ages = _ages(does or not_)
+    return f"The statement that the inner optimum collapses is {outcome} on this run, D at {ages}.{after}"
 
 
 def _outer_verdict(good: Opposed, sizes: Sequence[str], outcome: str) -> str:

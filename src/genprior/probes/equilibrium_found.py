@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, computed_field
@@ -179,11 +178,6 @@ def title(found: EquilibriumResult) -> str:
         of = "" if found.images_at_once == 1 else f" of sets of {found.images_at_once} images"
         bounds.append(f"Jensen-Shannon divergence{of} {found.divergence.value:.3f} nats or more")
     return f"{name}: {NOT_KNOWN if whole is None else whole.headline}\n{', '.join(bounds)}"
-
-
-def figure_of(settings: EquilibriumSettings) -> Path:
-    """Returns where the figure lies."""
-    return settings.run / "figures" / "probe-equilibrium.png"
 
 
 def _verdict_lines(found: EquilibriumResult) -> list[str]:

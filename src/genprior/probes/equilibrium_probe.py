@@ -35,7 +35,6 @@ from genprior.probes.equilibrium_found import (
     EquilibriumSettings,
     FirstAndBest,
     JudgedTerms,
-    figure_of,
 )
 from genprior.probes.opened_gan import Probed, collected, open_probed, resumed
 from genprior.progress import Stage, Task, within
@@ -88,7 +87,6 @@ def stages(settings: EquilibriumSettings, kept: EquilibriumResult | None) -> Tas
     opened = opened_for(settings)
     new = nothing_found(settings, opened)
     found = resumed(kept, new, lambda each: (each.images_seen, each.earlier, each.held_out, each.judged_images))
-    figure_of(settings).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
     yield Stage(0.0, "run opened", notes=tuple(_notes(found, opened)))
     for i, (name, measure) in enumerate(PARTS.items()):
         if name not in found.measured:

@@ -4,7 +4,6 @@ Imports no torch before it measures.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, computed_field
@@ -15,6 +14,8 @@ from genprior.settings import DataRoot, Model, Result, RunFolder, Settings, Thre
 
 if TYPE_CHECKING:
     from genprior.probes.opened_gan import Probed
+
+LOSSES = ("saturating", "non-saturating")
 
 
 class SaturationSettings(Settings):
@@ -106,7 +107,6 @@ def stages(settings: SaturationSettings, kept: SaturationResult | None) -> Task[
     latents, size = LATENTS - LATENTS % config.pack, config.batch_size
     found = SaturationResult(settings=settings, is_complete=False, latents=latents, batch_size=size, planned=planned)
     found = resumed(kept, found, lambda each: (each.latents, each.batch_size, each.planned))
-    figure_of(settings).unlink(missing_ok=True)  # an interrupted probe leaves no figure of other numbers
     yield Stage(0.0, "run opened", notes=tuple(_notes(settings, probed, planned)))
     jobs = [(age, settings.seed + i) for age in planned for i in range(settings.seeds)]
     done = sum(len(each.discriminators) for each in found.ages)
@@ -147,27 +147,6 @@ def told(found: SaturationResult) -> list[str]:
     return [" ".join([*(_age_told(each) for each in found.ages), found.verdict])]
 
 
-def figure_of(settings: SaturationSettings) -> Path:
-    """Returns where the figure lies."""
-    return settings.run / "figures" / "probe-saturation.png"
-
-
-def figures(settings: SaturationSettings, found: SaturationResult) -> dict[str, Path]:
-    """Draws gradient norms against the steps of the discriminators, a panel for each age."""
-    from genprior.plotting.probe_figures import Panel, write_saturation
-
-    panels = []
-    for age in found.ages:
-        first, each_norms = age.discriminators[0], {}
-        for loss in first.decades_fallen:
-            fell = span([each.decades_fallen[loss] for each in age.discriminators])
-            each_norms[f"{loss}: fell by {fell} decades"] = [each.norms(loss) for each in age.discriminators]
-        steps = [moment.step for moment in first.moments]
-        panels.append(Panel(f"generator at {age.images_seen:,} images", steps, each_norms))
-    write_saturation(panels, figure_of(settings))
-    return {"figure": figure_of(settings)}
-
-
 def _verdict(ages: Sequence[RetrainedAge]) -> str:
     statement = f"at least {VANISHES:g} decades for the saturating loss, less than {STAYS:g} for the non-saturating one"
     right, wrong = ([f"{age.images_seen:,}" for age in ages if age.is_confirmed is it] for it in (True, False))
@@ -199,9 +178,9 @@ def _still_falling(ages: Sequence[RetrainedAge]) -> bool:
 
 
 def _age_told(age: RetrainedAge) -> str:
-    found, losses = age.discriminators, age.discriminators[0].decades_fallen
-    fell = {loss: span([each.decades_fallen[loss] for each in found]) for loss in losses}
-    ends = {loss: _times([each.last_over_first[loss] for each in found]) for loss in losses}
+    found = age.discriminators
+    fell = {loss: span([each.decades_fallen[loss] for each in found]) for loss in LOSSES}
+    ends = {loss: _times([each.last_over_first[loss] for each in found]) for loss in LOSSES}
     last = [each.moments[-1] for each in found]
     accuracy = sum(moment.accuracy for moment in last) / len(last)
     return (

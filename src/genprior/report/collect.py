@@ -50,7 +50,7 @@ class Reported:
     @property
     def is_points(self) -> bool:
         """Whether the data are points of the plane instead of images."""
-        return tuple(self.environment.image_shape) == PLANE
+        return self.environment.image_shape == PLANE
 
     @property
     def has_players(self) -> bool:

@@ -83,11 +83,12 @@ def notes_on(reported: Reported, found: Evaluation | DiagnosisResult | None) -> 
 
 
 def alarm(event: Event) -> str:
-    """Returns the line of an event: an alarm of the diagnosis, or values that were not finite."""
-    when = f"step {event.step}"
+    """Returns the line of an event: an alarm of the diagnosis or its end, or values that were not finite."""
     if isinstance(event, Setback):
-        return f"{when}: {event.event}, not finite: {', '.join(event.not_finite)}"
-    return f"{when}, {event.images_seen:,} images: {event.verdict}. {event.message}"
+        return f"step {event.step}: {event.event}, not finite: {', '.join(event.not_finite)}"
+    if event.event == "recovered":
+        return f"step {event.step}: recovered"
+    return f"step {event.step}, {event.images_seen:,} images: {event.verdict}. {event.message}"
 
 
 def classes_caption(found: Evaluation) -> str:

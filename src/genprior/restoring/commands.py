@@ -55,7 +55,7 @@ def work_through(
     prepared = prepare()
     work = prepared.work
     work.check(flags.out)
-    with opened(flags, prepared.record, prepared.count, prepared.size) as output:
+    with opened(flags, prepared.record, prepared.count, prepared.settings.batch_size) as output:
         _reopen_mended(output, work)
         stage_of = _Clock(output).stage
         yield stage_of(f"{output.path}: {prepared.note}")
@@ -138,8 +138,7 @@ class _Worker:
             )
         with chdir(self.folder):
             prepared = self._prepared()
-            if prepared.threads is not None:
-                _set_threads(prepared.threads)
+            _set_threads(prepared.settings.threads)
             with self.output.lock(part):  # held by nobody, but for a worker that outlives a process that was killed
                 if not self.output.is_finished(part):
                     start = time.perf_counter()
@@ -170,10 +169,11 @@ def _kept(job: str, prepared: Prepared[Any]) -> Iterator[None]:
         _KEPT.pop(job, None)
 
 
-def _set_threads(count: int) -> None:
-    import torch
+def _set_threads(count: int | None) -> None:
+    if count is not None:
+        import torch
 
-    torch.set_num_threads(count)
+        torch.set_num_threads(count)
 
 
 def _reopen_mended(output: Output, work: Work[Any]) -> None:

@@ -39,7 +39,7 @@ def prepare_degrading(settings: DegradeSettings) -> Prepared[DegradeSummary]:
     files = kernel_facts(settings.operator)
     record = JobRecord(genprior="degrade", settings=settings.deciding(), source=source.identity, files=files)
     note = f"{len(source):,} images of {'x'.join(map(str, shape))} from {settings.images}"
-    return Prepared(work, record, len(source), settings.batch_size, settings.threads, note)
+    return Prepared(work, record, len(source), settings, note)
 
 
 def image_shape(source: Source, settings: DegradeSettings) -> tuple[int, int, int]:

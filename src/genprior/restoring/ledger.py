@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from filelock import FileLock, Timeout
 
 from genprior.errors import GenpriorError
-from genprior.restoring.job_settings import JobFlags
+from genprior.restoring.job_settings import JobFlags, JobSettings
 from genprior.restoring.records import (
     IMAGES,
     MEASUREMENTS,
@@ -167,16 +167,14 @@ class Prepared(Generic[S]):
         work: What is done with its items.
         record: All that its results depend on.
         count: Items in all.
-        size: Items in a part.
-        threads: CPU threads of each process; None: as many as the engine gives.
+        settings: How many of them are a part, and with how many threads a process works.
         note: What is worked on, for a line.
     """
 
     work: Work[S]
     record: JobRecord
     count: int
-    size: int
-    threads: int | None
+    settings: JobSettings
     note: str
 
 

@@ -13,14 +13,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from genprior.errors import GenpriorError
-from genprior.restoring.job_settings import (
-    NOISES,
-    OPERATORS,
-    DegradeSettings,
-    InvertSettings,
-    JobSettings,
-    RestoreSettings,
-)
+from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobSettings, RestoreSettings
 from genprior.runs.files import write_text
 from genprior.settings import Model, Result
 from genprior.specs import Spec
@@ -173,14 +166,14 @@ class Degradation(DegradeSettings):
             has_mask: A mask takes the place of the operator's options.
         """
         expected = Spec(self.operator.name, {}) if has_mask else self.operator
-        if not operator.means(expected, OPERATORS.load()):
+        if not operator.means(expected, self.tables()["operator"].load()):
             raise GenpriorError(f"the measurements were made with {self.operator}, got {operator}", argument="operator")
         if seed != self.seed:
             raise GenpriorError(f"the measurements were made with seed {self.seed}, got {seed}", argument="seed")
 
     def check_noise(self, noise: Spec) -> None:
         """Raises `GenpriorError` where the user names another noise."""
-        if not noise.means(self.noise, NOISES.load()):
+        if not noise.means(self.noise, self.tables()["noise"].load()):
             raise GenpriorError(f"the measurements were made with {self.noise}, got {noise}", argument="noise")
 
 
@@ -213,14 +206,12 @@ def read_model(path: Path, model: type[M], argument: str) -> M:
     """Returns the model in a file; raises `GenpriorError` about `argument` where there is none."""
     try:
         return model.model_validate(json.loads(path.read_bytes()))
-    except OSError as error:
-        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
-    except json.JSONDecodeError as error:
-        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"
         raise GenpriorError(f"{path} cannot be read: {where}: {first['msg']}", argument=argument) from None
+    except (OSError, ValueError) as error:
+        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
 
 
 def write_table(rows: Iterable[Row], path: Path) -> None:

@@ -52,7 +52,7 @@ class _Loaded:
             run={"weights_sha256": prior_sha256(self.prior)},
         )
         note = f"{len(self.source):,} images of {'x'.join(map(str, self.prior.image_shape))} from {settings.images}"
-        return Prepared(work, record, len(self.source), settings.batch_size, settings.threads, note)
+        return Prepared(work, record, len(self.source), settings, note)
 
 
 def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:

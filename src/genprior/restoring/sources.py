@@ -5,8 +5,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def open_source(text: str, *, data_root: Path | None = None) -> Source:
     Raises:
         GenpriorError: Nothing of these kinds, or nothing in it.
     """
-    with _said_of_images():
+    try:
         spec = parse_spec(text)
         if spec.source is not None:
             return _data_set(spec, data_root)
@@ -83,19 +82,12 @@ def open_source(text: str, *, data_root: Path | None = None) -> Source:
         if suffix not in FILES:
             raise _fault(f"expected a folder, a data set or a file that ends in {' '.join(FILES)}, got {path}")
         return FILES[suffix](spec, path)
+    except GenpriorError as error:  # what the data layer calls "data" is "images" here
+        raise GenpriorError(error.message, argument="images" if error.argument == "data" else error.argument) from error
 
 
 def _fault(what: str) -> GenpriorError:
     return GenpriorError(" ".join(what.split()), argument="data")
-
-
-@contextmanager
-def _said_of_images() -> Iterator[None]:
-    """Errors about "data" become errors about "images"."""
-    try:
-        yield
-    except GenpriorError as error:
-        raise GenpriorError(error.message, argument="images" if error.argument == "data" else error.argument) from error
 
 
 def _data_set(spec: DataSpec, root: Path | None) -> Source:

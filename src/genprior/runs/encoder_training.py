@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, NotFiniteError
 from genprior.families import FAMILIES, RunConfig
 from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
 from genprior.models.derived_generators import folded
@@ -21,7 +21,7 @@ from genprior.models.latent_encoder import Encoder
 from genprior.models.players import latent_size_of
 from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import load_state
-from genprior.runs.experiments import MINUTES, WEIGHTS, EncoderSettings, EncoderTable
+from genprior.runs.encoder_settings import MINUTES, WEIGHTS, EncoderSettings, EncoderTable
 from genprior.runs.files import save_tensors
 from genprior.runs.run_folder import Run, locked, misfit, open_run, read_environment, refuse_other_data
 from genprior.runs.step_log import Row, in_words, rows_of
@@ -120,8 +120,8 @@ def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
     stays as it was.
 
     Raises:
-        GenpriorError: No run, no checkpoint, other data than the run's, another process that trains the run, or values
-            that are not finite.
+        GenpriorError: No run, no checkpoint, other data than the run's, or another process that trains the run.
+        NotFiniteError: Values that are not finite; nothing is saved.
     """
     run = open_run(settings.run)
     generator, data = load_generator(run), _run_data(run)
@@ -212,8 +212,8 @@ def _blocks(steps: Iterator[Step]) -> Iterator[tuple[list[Step], float]]:
             block, began = [], time.perf_counter()
 
 
-def _not_finite(row: Row) -> GenpriorError:
-    return GenpriorError(f"step {row['step']} of the encoder has values that are not finite; nothing was saved")
+def _not_finite(row: Row) -> NotFiniteError:
+    return NotFiniteError(f"step {row['step']} of the encoder has values that are not finite; nothing was saved")
 
 
 @torch.no_grad()
