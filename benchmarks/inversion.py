@@ -21,8 +21,8 @@ from train_throughput import student_networks
 
 import genprior
 from genprior.restoration.search_settings import SEARCHES
-from genprior.runs.encoder_training import load_generator
 from genprior.runs.run_folder import open_run
+from genprior.runs.trained_prior import load_generator
 
 
 def study_generator(run: Path) -> nn.Module:

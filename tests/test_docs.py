@@ -99,7 +99,7 @@ DESCRIBED = {  # each name of a table stands in its page
     "genprior.training.penalties.PENALTIES": "docs/training.md",
     "genprior.models.players.MODELS": "docs/training.md",
     "genprior.data.load.SOURCES": "docs/training.md",
-    "genprior.families.table.FAMILIES": "docs/training.md",
+    "genprior.families.FAMILIES": "docs/training.md",
     "genprior.restoration.operators.OPERATORS": "docs/restoration.md",
     "genprior.restoration.noise.NOISES": "docs/restoration.md",
     "genprior.restoration.fidelity.FIDELITIES": "docs/restoration.md",

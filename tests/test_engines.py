@@ -14,6 +14,7 @@ import ray
 from distributed import LocalCluster
 from joblib import cpu_count
 
+from genprior import engines
 from genprior.engines import EngineSettings, worked_off
 from genprior.errors import GenpriorError
 
@@ -153,6 +154,14 @@ def test_work_that_kills_every_worker_of_a_cluster_is_told() -> None:
         with pytest.raises(GenpriorError, match=r"a worker ended unexpectedly \(KilledWorker\)") as raised:
             list(worked_off(dying, range(3, 4), engine))
         assert raised.value.argument == "jobs"
+
+
+def test_a_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "WAIT_SECONDS", 0.5)
+    with LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as cluster:
+        engine = EngineSettings(engine="dask", scheduler=cluster.scheduler_address)
+        with pytest.raises(GenpriorError, match=r"scheduler: cannot be reached: .*0/1 workers"):
+            list(worked_off(square, [1], engine))
 
 
 def test_ray_tells_errors_and_deaths_and_leaves_a_cluster_of_the_user() -> None:

@@ -44,6 +44,7 @@ TABLES = {
 }
 HEAVY = {
     *("datasets", "deepinv", "gradio", "huggingface_hub", "jinja2", "matplotlib", "normflows", "pandas"),
+    *("dask", "distributed", "joblib", "ray"),
     *("lightning_fabric", "scipy", "sklearn", "tensorboard", "torchmetrics", "torchvision"),
 }
 

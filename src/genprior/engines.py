@@ -24,6 +24,7 @@ from genprior.settings import Flag, Settings
 T = TypeVar("T")
 R = TypeVar("R")
 
+WAIT_SECONDS = 60  # for the first worker of a Dask cluster
 WATCH_SECONDS = 1.0  # between a worker's looks whether its parent still lives
 
 
@@ -171,7 +172,7 @@ def _dask(engine: EngineSettings) -> Iterator[Opened]:
     except ImportError:
         raise _missing("dask") from None
 
-    class Backend(DaskDistributedBackend):  # type: ignore[misc]
+    class HonestDask(DaskDistributedBackend):  # type: ignore[misc]
         """joblib's waits for ever for work that has killed all its workers: it does not report what is no result."""
 
         def submit(self, func: Any, callback: Callable[[object], None]) -> Any:  # noqa: ANN401
@@ -186,7 +187,11 @@ def _dask(engine: EngineSettings) -> Iterator[Opened]:
     except (OSError, ValueError) as error:
         raise _unreachable(error) from None
     with client:
-        yield Opened(_parallel(Backend(client=client), -1), 1, (KilledWorker, CancelledError))
+        try:
+            client.wait_for_workers(1, timeout=WAIT_SECONDS)
+        except TimeoutError as error:
+            raise _unreachable(error) from None
+        yield Opened(_parallel(HonestDask(client=client), -1), 1, (KilledWorker, CancelledError))
 
 
 @contextmanager
@@ -197,7 +202,7 @@ def _ray(engine: EngineSettings) -> Iterator[Opened]:
     except ImportError:
         raise _missing("ray") from None
 
-    class Backend(RayBackend):
+    class StreamingRay(RayBackend):
         """joblib forbids generators for a pool of pipes, where they may block; Ray's pool has none."""
 
         supports_return_generator = True
@@ -210,7 +215,7 @@ def _ray(engine: EngineSettings) -> Iterator[Opened]:
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreachable(error) from None
     try:
-        yield Opened(_parallel(Backend(), jobs or -1), 1, (ray.exceptions.RayError,))
+        yield Opened(_parallel(StreamingRay(), jobs or -1), 1, (ray.exceptions.RayError,))
     finally:
         if is_ours:
             ray.shutdown()

@@ -168,6 +168,9 @@ def _told(model: type[Model], error: ValidationError) -> GenpriorError:
         return GenpriorError(f"unknown config key, {suggestion(str(argument), model.model_fields)}", argument=argument)
     if first["type"] == "missing":
         return GenpriorError("is needed", argument=argument)
+    if first["type"] == "too_long":
+        most, count = first["ctx"]["max_length"], first["ctx"]["actual_length"]
+        return GenpriorError(f"expected at most {most}, got {count}", argument=argument)
     got = f", got {first['input']!r}" if argument else ""
     message = first["msg"].removeprefix("Value error, ")
     return GenpriorError(message[0].lower() + message[1:] + got, argument=argument)

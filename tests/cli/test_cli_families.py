@@ -98,8 +98,9 @@ def test_compare_prints_and_saves_one_table_and_one_figure(genprior: Command) ->
     assert "log-likelihood" in text
     assert "none" in text
     assert "variational dequantisation, D = 64" in text
-    assert {path.name for path in Path("comparison").iterdir()} == {"table.csv", "comparison.json", "comparison.png"}
-    assert "--out: comparison exists" in genprior("compare", "gan", "glow", code=2)
+    files = {"table.csv", "comparison.json", "comparison.safetensors", "comparison.png"}
+    assert {path.name for path in Path("comparison").iterdir()} == files
+    assert "comparison.json exists; replace it with --overwrite" in genprior("compare", "gan", "glow", code=2)
 
 
 BAD: dict[str, tuple[list[str], str]] = {

@@ -48,7 +48,7 @@ def test_mistakes_are_told_in_one_line(genprior: Command, run: Path, tmp_path: P
         ("nowhere",): "RUN: nowhere is not a run: it has no config.json",
         ("untrained",): "RUN: untrained has no checkpoint; train it first",
         (run, "--out", "page.txt"): "--out: expected a name that ends in .html, .htm, got page.txt",
-        tuple([run] * 13): "RUN: expected at most 12 runs, got 13",
+        tuple([run] * 13): "RUN: expected at most 12, got 13",
     }.items():
         output = genprior("report", *arguments, code=2)
         assert output == f"genprior: {message}\n"

@@ -17,12 +17,12 @@ from genprior.progress import result_of
 from genprior.restoration.search_settings import SearchSettings
 from genprior.runs.checkpoint import load_state
 from genprior.runs.encoder_settings import EncoderSettings
-from genprior.runs.encoder_training import load_generator, train_encoder
+from genprior.runs.encoder_training import train_encoder
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows
-from genprior.runs.trained_prior import load_prior
+from genprior.runs.trained_prior import load_generator, load_prior
 from genprior.training.reconstruction_losses import RECONSTRUCTION_LOSSES
 
 SHAPE = (1, 8, 8)

@@ -12,12 +12,11 @@ from genprior.families import parse_config
 from genprior.families.vae import VAEConfig
 from genprior.models.autoencoder import VAES
 from genprior.priors.generator_prior import EncodedPrior
-from genprior.runs.encoder_training import load_generator
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows
-from genprior.runs.trained_prior import load_prior
+from genprior.runs.trained_prior import load_generator, load_prior
 from genprior.training.loop import Budget, train
 
 SHAPE = (1, 8, 8)

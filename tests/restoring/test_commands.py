@@ -16,7 +16,7 @@ from genprior.progress import Stage, result_of
 from genprior.restoring.commands import COMMANDS, THIS_PROCESS, work_through
 from genprior.restoring.job_settings import DegradeSettings, JobFlags
 from genprior.restoring.ledger import LOCK, SETTINGS, Output, Prepared, opened
-from genprior.restoring.records import DegradeSummary, JobRecord, Row, Tally, write_model
+from genprior.restoring.records import DegradeSummary, ImageRow, JobRecord, Tally, write_model
 
 SETTINGS_OF_JOB = DegradeSettings(images="a", operator="denoise")
 TWO = EngineSettings(jobs=2)
@@ -40,7 +40,7 @@ class Counting:
     def is_readable(self, place: int) -> bool:
         return place not in self.broken
 
-    def do(self, output: Output, part: int) -> list[Row]:
+    def do(self, output: Output, part: int) -> list[ImageRow]:
         with self.log.open("a") as file:
             file.write(f"{part}\n")
         time.sleep(self.seconds)
@@ -49,7 +49,7 @@ class Counting:
         places = output.items(part)
         output.tensors(part).write_text(f"{list(places)}")
         return [
-            Row(number=i, name=str(i), problem="broken") if i in self.broken else Row(number=i, name=str(i))
+            ImageRow(number=i, name=str(i), problem="broken") if i in self.broken else ImageRow(number=i, name=str(i))
             for i in places
         ]
 
@@ -156,7 +156,7 @@ def test_a_part_that_a_left_over_worker_holds_is_waited_for_and_not_done_again(t
         with folder.lock(0):
             holds.set()
             time.sleep(0.3)
-            folder.finish(0, [Row(number=i, name=str(i)) for i in range(3)], 0.0)
+            folder.finish(0, [ImageRow(number=i, name=str(i)) for i in range(3)], 0.0)
 
     left_over = threading.Thread(target=finish_late)
     left_over.start()
@@ -254,7 +254,7 @@ def test_overwriting_that_was_killed_is_done_again(tmp_path: Path) -> None:
 
 def test_file_names_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
     folder, name = begin(tmp_path / "out"), os.fsdecode(b"caf\xe9")
-    folder.finish(0, [Row(number=0, name=name)], 0.0)
+    folder.finish(0, [ImageRow(number=0, name=name)], 0.0)
     assert folder.part_rows(0)[0].name == name
 
 

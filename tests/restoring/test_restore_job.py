@@ -34,7 +34,7 @@ from genprior.restoring import restored_parts
 from genprior.restoring.commands import invert_task, work_through
 from genprior.restoring.job_settings import InvertSettings, JobFlags
 from genprior.restoring.ledger import Output, Prepared, Work
-from genprior.restoring.records import RestoreSummary, Row
+from genprior.restoring.records import ImageRow, RestoreSummary
 from genprior.restoring.restored_parts import Shown
 from genprior.runs.trained_prior import load_prior
 from genprior.specs import Spec
@@ -366,7 +366,7 @@ class KilledOnce:
     def __getattr__(self, name: str) -> object:
         return getattr(self.work, name)
 
-    def do(self, output: Output, part: int) -> list[Row]:
+    def do(self, output: Output, part: int) -> list[ImageRow]:
         rows = self.work.do(output, part)
         if part == 2 and not self.marker.exists():
             self.marker.touch()

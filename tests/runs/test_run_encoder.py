@@ -20,15 +20,15 @@ from genprior.errors import GenpriorError
 from genprior.priors.contracts import SAMPLES_AT_ONCE
 from genprior.priors.generator_prior import EncodedPrior
 from genprior.progress import Stage, Task, result_of
+from genprior.runs.encoder_experiment import EXPERIMENTS
 from genprior.runs.encoder_settings import ENCODER, WEIGHTS, EncoderSettings, EncoderTable
-from genprior.runs.encoder_training import held_out, load_encoder, load_generator, weights_sha256
+from genprior.runs.encoder_training import held_out
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out
-from genprior.runs.experiments import EXPERIMENTS
-from genprior.runs.files import save_tensors
+from genprior.runs.files import save_tensors, weights_sha256
 from genprior.runs.prepare import resumed_run
 from genprior.runs.run_folder import Run, create_run, locked
-from genprior.runs.trained_prior import load_prior
+from genprior.runs.trained_prior import load_encoder, load_generator, load_prior
 from genprior.settings import validated
 from small import gone_through, points_config
 
@@ -279,13 +279,13 @@ def test_save_then_load_gives_the_same_latents(make_run: MakeRun, settings: dict
 
     def remember(run: Run, encoder: torch.nn.Module, table: EncoderTable) -> None:
         saved["encoder"] = encoder
-        _save(run, encoder, table)
+        save(run, encoder, table)
 
     from genprior.runs import encoder_training as module
 
-    _save = module._save
+    save = module.save_encoder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_save", remember)
+        patch.setattr(module, "save_encoder", remember)
         _train(run)
     x = run.config.load_data().some(7)
     with torch.no_grad():

@@ -146,7 +146,7 @@ class RunConfig(Settings, ABC):
         return None
 
     def check_names(self) -> None:
-        """Raises `GenpriorError` where a name or an option is not known, as far as can be told without the data."""
+        """Raises `GenpriorError` where a name or an option is not known, as far as that is known without the data."""
         for name, table in self.tables().items():
             value = getattr(self, name)
             for spec in value if isinstance(value, tuple) else [value]:

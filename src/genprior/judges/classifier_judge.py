@@ -14,8 +14,7 @@ from genprior.errors import GenpriorError
 from genprior.evaluation.features import RECIPE, Classifier, checked_labels, classifier_training, seen
 from genprior.judges.run_images import split_specs
 from genprior.progress import Stage, Task
-from genprior.runs.encoder_training import weights_sha256
-from genprior.runs.files import save_tensors, write_text
+from genprior.runs.files import save_tensors, weights_sha256, write_text
 from genprior.settings import Model
 
 FOLDER = "classifiers"

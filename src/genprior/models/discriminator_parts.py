@@ -40,7 +40,7 @@ class MinibatchDeviation(nn.Module):
 
     Arguments:
         group: Consecutive images in a group, at least 2; where that does not divide a batch, the largest number below
-            it that does. Of a group of one nothing is told: the feature is then close to 0.
+            it that does. In a group of one the feature is close to 0.
     """
 
     def __init__(self, group: int) -> None:

@@ -9,8 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, computed_field
 
-from genprior.diagnosis.health_verdict import LEAST_DIVERSITY
-from genprior.diagnosis.one_player import HALF, SOME, Descended, Judgement, Opposed
+from genprior.diagnosis.one_player import HALF, LEAST_DIVERSITY, SOME, Descended, Judgement, Opposed
 from genprior.settings import DataRoot, Model, Result, RunFolder, Seed, Settings, Threads
 from genprior.specs import Spec, Table
 

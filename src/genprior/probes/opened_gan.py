@@ -1,6 +1,5 @@
 """A trained GAN and its kept ages, opened for an experiment; and what experiments on it share."""
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from genprior.diagnosis.retraining import LoneTraining
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.progress import Stage, Task
-from genprior.runs.checkpoint import Checkpoint, load_age, load_checkpoint
 from genprior.runs.checkpoint import ages as kept_ages
+from genprior.runs.checkpoint import load_age, trained_checkpoint
 from genprior.runs.run_folder import CONFIG, Run, differences, misfit, open_run
 from genprior.seeding import derived_seed
 from genprior.settings import Result
@@ -117,7 +116,7 @@ def open_probed(path: Path, data_root: Path | None) -> Probed:
     """
     run = open_run(path)
     config = _gan_config(run, data_root)
-    last = _last_checkpoint(run)
+    last = trained_checkpoint(run.checkpoints)
     kept = {age: load_age(file) for age, file in kept_ages(run).items() if age < last.images_seen}
     data = config.load_data()
     differences(run, config.build(data), data)
@@ -167,15 +166,6 @@ def resumed(kept: R | None, new: R, basis: Callable[[R], object]) -> R:
     if kept is None or basis(kept) != basis(new):
         return new
     return kept.model_copy(update={"settings": new.settings})
-
-
-def _last_checkpoint(run: Run) -> Checkpoint:
-    checkpoint, refused = load_checkpoint(run.checkpoints)
-    for line in refused:
-        warnings.warn(f"{line}; the one before it is used", stacklevel=4)
-    if checkpoint is None:
-        raise GenpriorError(f"{run.path} has no checkpoint; train it first", argument="run")
-    return checkpoint
 
 
 def _gan_config(run: Run, data_root: Path | None) -> GANConfig:

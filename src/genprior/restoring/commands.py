@@ -70,7 +70,7 @@ def work_through(
             output.close()
         result = JobResult(output.path, read_model(output.summary, work.summary, "out"))
         for line in _alarms(result.summary):
-            yield Stage(0.0, "", alarm=line)
+            yield Stage(1.0, "", alarm=line)
         yield stage_of()
         return result
 

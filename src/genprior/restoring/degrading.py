@@ -16,7 +16,16 @@ from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoring.job_settings import DegradeSettings
 from genprior.restoring.ledger import MASKS, Output, Prepared
 from genprior.restoring.measurements import Item, Reading, ReadItem, Refused, kernel_facts, measured_shape, read_all
-from genprior.restoring.records import MEASUREMENTS, Degradation, DegradeSummary, JobRecord, Row, Tally, write_model
+from genprior.restoring.records import (
+    MEASUREMENTS,
+    RECORD,
+    Degradation,
+    DegradeSummary,
+    ImageRow,
+    JobRecord,
+    Tally,
+    write_model,
+)
 from genprior.restoring.sources import Source, channels_first, check_values, fitted, is_picture, open_source
 from genprior.runs.files import save_tensors
 
@@ -106,7 +115,7 @@ class Degrading(Reading):
         """The model of what `collect` writes last."""
         return DegradeSummary
 
-    def do(self, output: Output, part: int) -> list[Row]:
+    def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes the measurements of a part, and pictures of them; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
         good = [item for item in items if isinstance(item, Item)]
@@ -125,17 +134,18 @@ class Degrading(Reading):
         if good:
             _write_measurements(output, (len(good), *self.shape))
         names, numbers = tuple(row.name for row in good), tuple(row.number for row in good)
-        Degradation(**dict(self.settings), names=names, numbers=numbers).write(output.path)
+        record = Degradation(**dict(self.settings), names=names, numbers=numbers)
+        write_model(record, output.path / RECORD, exclude=("threads", "data_root"))
         summary = tally.summary(DegradeSummary, self.settings, output.seconds(), {"command": "degrade"})
         write_model(summary, output.summary)
         for part in range(0 if tally.failures else output.parts):  # the array holds it all, unless images are mended
             output.tensors(part).unlink(missing_ok=True)
 
-    def _row(self, item: Item | Refused) -> Row:
+    def _row(self, item: Item | Refused) -> ImageRow:
         name = self.source.names[item.place]
         if isinstance(item, Refused):
-            return Row(number=item.number, name=name, problem=item.problem)
-        return Row(number=item.number, name=name)
+            return ImageRow(number=item.number, name=name, problem=item.problem)
+        return ImageRow(number=item.number, name=name)
 
     def _draw(self, output: Output, item: Item) -> None:
         name = self.source.names[item.place]

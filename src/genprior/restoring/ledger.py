@@ -15,10 +15,10 @@ from genprior.restoring.records import (
     IMAGES,
     MEASUREMENTS,
     RECORD,
+    ImageRow,
     JobRecord,
     JobSummary,
     PartRecord,
-    Row,
     read_model,
     write_model,
 )
@@ -89,7 +89,7 @@ class Output:
         """Returns how many items lie in finished parts."""
         return sum(len(self.items(int(path.stem))) for path in (self.path / PARTS).glob("*.json"))
 
-    def finish(self, part: int, rows: list[Row], seconds: float) -> None:
+    def finish(self, part: int, rows: list[ImageRow], seconds: float) -> None:
         """Writes the rows of a part, whose other files are there already."""
         record = PartRecord(version=1, seconds=seconds, rows=tuple(rows))
         write_model(record, self._rows(part), compact=True)
@@ -98,12 +98,12 @@ class Output:
         """Returns the time that went into all parts, summed over processes."""
         return sum(self._read(part).seconds for part in range(self.parts))
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ImageRow]:
         """Yields the row of every item, in order; all parts must be finished."""
         for part in range(self.parts):
             yield from self.part_rows(part)
 
-    def part_rows(self, part: int) -> tuple[Row, ...]:
+    def part_rows(self, part: int) -> tuple[ImageRow, ...]:
         """Returns the rows of a finished part."""
         return self._read(part).rows
 
@@ -152,7 +152,7 @@ class Work(Protocol[S]):
     def is_readable(self, place: int) -> bool:
         """Returns whether an item can be worked on."""
 
-    def do(self, output: Output, part: int) -> list[Row]:
+    def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes the files of a part, each whole or not at all; returns a row for each of its items."""
 
     def collect(self, output: Output) -> None:

@@ -14,7 +14,6 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from genprior.errors import GenpriorError
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobSettings, RestoreSettings
-from genprior.runs.files import write_text
 from genprior.settings import Model, Result
 from genprior.specs import Spec
 
@@ -28,7 +27,7 @@ NAMED = 100  # failures that a summary names
 Facts = dict[str, JsonValue]
 
 
-class Row(Model):
+class ImageRow(Model):
     """What was found of an image. A number that is not finite is None.
 
     Attributes:
@@ -63,7 +62,7 @@ class PartRecord(Model):
 
     version: int = 1
     seconds: float
-    rows: tuple[Row, ...]
+    rows: tuple[ImageRow, ...]
 
 
 class JobRecord(Model):
@@ -153,10 +152,6 @@ class Degradation(DegradeSettings):
     names: tuple[Annotated[str, AfterValidator(_plain_path)], ...]
     numbers: tuple[int, ...]
 
-    def write(self, folder: Path) -> None:
-        """Writes it beside the measurements."""
-        write_model(self, folder / RECORD, exclude=("threads", "data_root"))
-
     def check_operator(self, operator: Spec, seed: int, *, has_mask: bool = False) -> None:
         """Raises `GenpriorError` where the user names another operator, or another seed of it.
 
@@ -198,6 +193,8 @@ def write_model(model: Model, path: Path, *, compact: bool = False, exclude: Ite
         compact: On one line, without the fields that were never set.
         exclude: Fields that are left out.
     """
+    from genprior.runs.files import write_text  # late: help of commands needs no families
+
     values = model.model_dump(mode="json", exclude_unset=compact, exclude=set(exclude))
     write_text(path, json.dumps(values, indent=None if compact else 2, allow_nan=False) + "\n")
 
@@ -214,12 +211,12 @@ def read_model(path: Path, model: type[M], argument: str) -> M:
         raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
 
 
-def write_table(rows: Iterable[Row], path: Path) -> None:
+def write_table(rows: Iterable[ImageRow], path: Path) -> None:
     """Writes one line of comma-separated values for each row, whole or not at all; what is not known stays empty."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Row.model_fields)
+        writer.writerow(ImageRow.model_fields)
         writer.writerows([_text(value) for _, value in row] for row in rows)
     temporary.replace(path)
 
@@ -232,11 +229,11 @@ class Tally:
         failures: Those of them without result.
     """
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[ImageRow]) -> None:
         self.rows, self.images = rows, 0
         self.failures: list[Failure] = []
 
-    def good(self) -> Iterator[Row]:
+    def good(self) -> Iterator[ImageRow]:
         """Yields the rows of images that did not fail."""
         for row in self.rows:
             self.images += 1
@@ -260,7 +257,7 @@ class Tally:
         return model.model_validate({**told, "seconds": seconds, "images_per_second": rate, **more})
 
 
-def restore_summary(command: str, settings: JobSettings, rows: Iterable[Row], seconds: float) -> RestoreSummary:
+def restore_summary(command: str, settings: JobSettings, rows: Iterable[ImageRow], seconds: float) -> RestoreSummary:
     """Returns means, medians and counts over the rows of all images; arguments as `Tally.summary` has them."""
     numbers: dict[str, list[float]] = {name: [] for name in (*NUMBERS, *COUNTS)}
     stopped, verdicts, tally = Counter[str](), Counter[str](), Tally(rows)

@@ -24,7 +24,7 @@ from genprior.restoring.records import Facts, JobRecord, RestoreSummary
 from genprior.restoring.restored_parts import Restoring
 from genprior.restoring.sources import Source, open_source
 from genprior.runs.checkpoint import checkpoint_path
-from genprior.runs.encoder_training import weights_sha256
+from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.specs import Spec

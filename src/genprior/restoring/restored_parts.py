@@ -14,7 +14,7 @@ from genprior.restoration.result import Restoration
 from genprior.restoring.job_settings import InvertSettings, RestoreSettings
 from genprior.restoring.ledger import CANDIDATES, LATENTS, PAIRS, TABLE, Output
 from genprior.restoring.measurements import Item, Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
-from genprior.restoring.records import RestoreSummary, Row, restore_summary, write_model, write_table
+from genprior.restoring.records import ImageRow, RestoreSummary, restore_summary, write_model, write_table
 from genprior.restoring.sources import is_picture
 from genprior.runs.files import raised_as_os_errors, save_tensors
 
@@ -46,7 +46,7 @@ class Restoring(Reading):
         """The model of what `collect` writes last."""
         return RestoreSummary
 
-    def do(self, output: Output, part: int) -> list[Row]:
+    def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes what is found for a part; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
         good = [item for item in items if not isinstance(item, Refused)]
@@ -73,11 +73,11 @@ class Restoring(Reading):
         summary = restore_summary(self.command, self.settings, output.rows(), output.seconds())
         write_model(summary, output.summary)
 
-    def _row(self, item: Item | Refused, values: dict[str, Any]) -> Row:
+    def _row(self, item: Item | Refused, values: dict[str, Any]) -> ImageRow:
         name = self.source.names[item.place]
         if isinstance(item, Refused):
-            return Row(number=item.number, name=name, problem=item.problem)
-        return Row(number=item.number, name=name, **values)
+            return ImageRow(number=item.number, name=name, problem=item.problem)
+        return ImageRow(number=item.number, name=name, **values)
 
 
 def _facts(found: Restoration, quality: dict[str, Tensor], i: int) -> dict[str, Any]:

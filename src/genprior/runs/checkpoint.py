@@ -131,8 +131,8 @@ def load_counters(folder: Path) -> tuple[Counters | None, list[str]]:
     return _newest(folder, lambda path: _counters(_read_counters(path)))
 
 
-def load_state(folder: Path) -> dict[str, Tensor]:
-    """Returns the tensors of the newest whole checkpoint, with a warning for each one that is refused.
+def trained_checkpoint(folder: Path) -> Checkpoint:
+    """Returns the newest whole checkpoint, with a warning for each one that is refused.
 
     Raises:
         GenpriorError: There is none.
@@ -142,7 +142,12 @@ def load_state(folder: Path) -> dict[str, Tensor]:
         warnings.warn(f"{line}; the one before it is used", stacklevel=4)
     if checkpoint is None:
         raise GenpriorError(f"{folder.parent} has no checkpoint; train it first", argument="run")
-    return checkpoint.tensors
+    return checkpoint
+
+
+def load_state(folder: Path) -> dict[str, Tensor]:
+    """Returns the tensors of `trained_checkpoint`."""
+    return trained_checkpoint(folder).tensors
 
 
 def is_age(images_seen: int, images_per_update: int) -> bool:

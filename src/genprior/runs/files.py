@@ -1,6 +1,7 @@
-"""Files of text, tables and tensors, written whole or not at all. Imports errors only, and torch nowhere."""
+"""Files of text, tables and tensors, written whole or not at all. Imports errors only, and torch late."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -79,6 +80,18 @@ def raised_as_os_errors(path: Path) -> Iterator[None]:
         number = int(found[1]) if found else errno.EIO
         reason = os.strerror(number) if found else str(error).partition("\n")[0]
         raise OSError(number, reason, str(path)) from error
+
+
+def weights_sha256(state: "Mapping[str, Tensor]") -> str:
+    """Returns a SHA-256 over names, types, shapes and values of tensors, whatever their order and memory layout."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def sync(path: Path) -> None:

@@ -75,7 +75,7 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
 
 
 def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> PreparedRun:
-    """Returns the run at `path`, ready to go on.
+    """Returns the run at `path`, ready to be continued.
 
     Arguments:
         path: Folder of the run.
@@ -176,7 +176,7 @@ def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
 def _headline(run: Run, learner: Learner, data: Dataset) -> str:
     counts = " and ".join(f"{part} {count:,}" for part, count in learner.parameter_counts().items())
     shape = "x".join(map(str, data.image_shape))
-    beside = "".join(f"; {name}: {told}" for name, told in run.config.facts(data.image_shape).items())
+    beside = "".join(f"; {name}: {fact}" for name, fact in run.config.facts(data.image_shape).items())
     return (
         f"{run.path}: {run.config.title}, parameters: {counts}; {len(data):,} images of {shape} from "
         f"{run.config.data}, {run.config.budget().text(len(data))}, {run.config.precision} on {learner.device}{beside}"

@@ -197,10 +197,10 @@ class StepLog:
 
     Arguments:
         run: The run.
-        last_step: Step of the checkpoint that training goes on from.
+        last_step: Step of the checkpoint from which training continues.
 
     Raises:
-        GenpriorError: TensorBoard is asked for and not installed.
+        GenpriorError: The config wants TensorBoard, and it is not installed.
     """
 
     def __init__(self, run: Run, last_step: int) -> None:

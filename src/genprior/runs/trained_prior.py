@@ -1,15 +1,23 @@
-"""A trained run as a prior."""
+"""A trained run as a prior: its generator, its encoder where it has one, and both together."""
 
+import hashlib
+import warnings
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
 
+from genprior.errors import GenpriorError
+from genprior.families import FAMILIES, RunConfig
 from genprior.hardware import resolve_precision
+from genprior.models.latent_encoder import Encoder
 from genprior.priors.contracts import LatentPrior
 from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior
 from genprior.runs.checkpoint import load_state
-from genprior.runs.encoder_training import load_encoder
-from genprior.runs.run_folder import misfit, open_run, read_environment
+from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
+from genprior.runs.files import save_tensors, weights_sha256
+from genprior.runs.run_folder import Run, misfit, open_run, read_environment
 
 
 def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
@@ -38,3 +46,95 @@ def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
     if resolve_precision("auto", torch.device("cpu")) == "bf16":
         prior.rough_dtype = torch.bfloat16
     return prior
+
+
+def load_generator(run: Run, *, average: bool = True) -> nn.Module:
+    """Returns what makes images of standard normal latents in a run, in float32 on the CPU.
+
+    Arguments:
+        run: The run.
+        average: Use the moving average of the weights; False: the weights as they were at the last step.
+
+    Raises:
+        GenpriorError: No whole checkpoint, a config that does not fit it, or a family that has no such generator.
+    """
+    state = load_state(run.checkpoints)
+    try:
+        generator = run.config.generator(state, read_environment(run).image_shape, average)
+    except (RuntimeError, KeyError) as error:
+        raise misfit(run) from error
+    if generator is None:
+        have = [name for name, config in FAMILIES.items() if config.generator is not RunConfig.generator]
+        raise GenpriorError(
+            f"{run.path} is a {run.config.title}, which leads from images to latents by itself; encoders are for "
+            f"{', '.join(have)}",
+            argument="run",
+        )
+    return generator
+
+
+def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
+    """Returns the encoder in a run's folder, in evaluation mode; None where there is none, or none for these weights.
+
+    Arguments:
+        run: The run.
+        generator: As `load_generator` returns it, with the average of its weights: an encoder fits no others.
+
+    Raises:
+        GenpriorError: The encoder's file is damaged.
+    """
+    file = run.path / WEIGHTS
+    if not file.exists():
+        return None
+    try:
+        shape, state = _read(file)
+        encoder = Encoder(shape.image_shape, shape.latent_size, shape.width)
+        encoder.load_state_dict(state)
+    except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
+        reason = str(error).partition("\n")[0]
+        raise GenpriorError(
+            f"{file} is damaged ({reason}); train it anew: genprior train encoder {run.path} --overwrite",
+            argument="run",
+        ) from error
+    if shape.generator_sha256 != weights_sha256(generator.state_dict()):
+        warnings.warn(
+            f"{file} belongs to other weights of the generator and is not used; train it anew: "
+            f"genprior train encoder {run.path} --overwrite",
+            stacklevel=3,
+        )
+        return None
+    return encoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def save_encoder(run: Run, encoder: Encoder, table: EncoderTable) -> None:
+    """Writes the encoder so that a kill at any instant leaves the old one or the new one.
+
+    This file holds all that is ever read back, the table and its checksum included.
+    """
+    state = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
+    text = table.model_dump_json()
+    save_tensors(state, run.path / WEIGHTS, {"table": text, "sha256": _checksum(text, state)})
+
+
+class EncoderShape(BaseModel):
+    """What of an encoder's table its weights are loaded with; the rest of the table is left unread."""
+
+    generator_sha256: str
+    image_shape: tuple[int, int, int]
+    latent_size: int
+    width: int
+
+
+def _read(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+        state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    if metadata["sha256"] != _checksum(metadata["table"], state):
+        raise ValueError("its checksum is wrong")
+    return EncoderShape.model_validate_json(metadata["table"]), state
+
+
+def _checksum(table: str, state: dict[str, Tensor]) -> str:
+    return hashlib.sha256(f"{table}\n{weights_sha256(state)}".encode()).hexdigest()

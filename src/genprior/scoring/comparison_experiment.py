@@ -20,17 +20,16 @@ from genprior.models.image_flow import bits_per_dim
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
-from genprior.runs.checkpoint import load_checkpoint, load_state
+from genprior.runs.checkpoint import load_counters, load_state
 from genprior.runs.files import save_tensors, write_text
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import load_prior
-from genprior.scoring.experiments import (
+from genprior.scoring.scoring_experiments import (
     COMPARISON,
     ComparedRun,
     Comparison,
     ComparisonSettings,
     RestorationScore,
-    comparison_rows,
 )
 
 SAMPLES = 36
@@ -95,6 +94,25 @@ def draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping[
     return {"table": settings.out / TABLE, "figure": path}
 
 
+def comparison_rows(runs: list[ComparedRun]) -> list[list[str]]:
+    """Returns the table as text: names first, then a column for each of the runs, at least one."""
+    restored = [
+        [f"{title} (PSNR)", *(_psnr(each.restoration[title]) for each in runs)] for title in runs[0].restoration
+    ]
+    return [
+        ["", *(each.run for each in runs)],
+        ["family", *(each.family for each in runs)],
+        ["trained", *(f"{each.images_seen:,} images, {each.training_minutes:.1f} min" for each in runs)],
+        [
+            "held-out error",
+            *(f"{each.reconstruction_error:.5f} +- {each.reconstruction_standard_error:.5f}" for each in runs),
+        ],
+        ["inversion", *(f"{1000 * each.inversion_seconds:.0f} ms an image" for each in runs)],
+        *restored,
+        ["log-likelihood", *(_likelihood(each) for each in runs)],
+    ]
+
+
 def _refuse_folder(out: Path) -> None:
     if out == Path() or (out.exists() and not out.is_dir()):
         raise GenpriorError(f"expected the name of a folder, got '{out}'", argument="out")
@@ -104,9 +122,9 @@ def _refuse_folder(out: Path) -> None:
 
 def _opened(path: Path) -> Compared:
     run, prior = open_run(path), load_prior(path)
-    checkpoint, _ = load_checkpoint(run.checkpoints)
-    assert checkpoint is not None, "a prior was loaded from it"
-    return Compared(run, checkpoint.images_seen, checkpoint.seconds / 60, prior)
+    counters, _ = load_counters(run.checkpoints)
+    assert counters is not None, "a prior was loaded from the checkpoint"
+    return Compared(run, counters.images_seen, counters.seconds / 60, prior)
 
 
 def _common_shape(compared: list[Compared]) -> tuple[int, int, int]:
@@ -232,3 +250,12 @@ def _standard_error(values: Tensor) -> float:
 
 def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
+
+
+def _psnr(found: RestorationScore) -> str:
+    return f"{found.psnr:.2f} +- {found.standard_error:.2f} dB, {1000 * found.seconds:.0f} ms"
+
+
+def _likelihood(run: ComparedRun) -> str:
+    known = run.bits_per_dim is not None
+    return f"{run.nats:.0f} nats, {run.bits_per_dim:.3f} bits/dim" if known else run.likelihood

@@ -10,13 +10,13 @@ from genprior.errors import GenpriorError
 from genprior.judges.mode_finder import finder_or_note, held_modes
 from genprior.judges.run_images import split_specs, training_images, with_data_root
 from genprior.progress import Stage, Task, within
-from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.step_log import Setback, read_events, read_rows
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
-from genprior.scoring.experiments import (
+from genprior.scoring.scoring_experiments import (
     METRICS,
     DiagnosisResult,
     DiagnosisSettings,
@@ -57,9 +57,9 @@ def diagnose(settings: DiagnosisSettings) -> Task[DiagnosisResult]:
         GenpriorError: No run, or an untrained one: before the first stage. A named judge that cannot be had.
     """
     run = open_run(settings.run)
-    checkpoint, _ = load_checkpoint(run.checkpoints)
-    stopped = None if checkpoint is None else _stopped(run, checkpoint.step)
-    if checkpoint is None or (checkpoint.images_seen == 0 and stopped is None):
+    counters, _ = load_counters(run.checkpoints)
+    stopped = None if counters is None else _stopped(run, counters.step)
+    if counters is None or (counters.images_seen == 0 and stopped is None):
         raise GenpriorError(f"{settings.run} has no checkpoint of a trained model; train it first", argument="run")
     yield Stage(0.0, "record")
     rows, game = read_rows(run.steps), run.config.game()
@@ -69,11 +69,11 @@ def diagnose(settings: DiagnosisSettings) -> Task[DiagnosisResult]:
         notes.append(f"the record has {len(rows)} steps, signs need {STRETCH}: samples alone were judged")
     sampled = Sampled(1.0)
     if stopped is None:
-        sampled = yield from _sampled(Examined(settings, run, checkpoint.images_seen, len(rows), notes))
+        sampled = yield from _sampled(Examined(settings, run, counters.images_seen, len(rows), notes))
     last = rows[-1]["images_seen"] if rows else 0
     found = decide(signs, last, sampled, stopped, has_players=game is not None)
     yield Stage(1.0, "verdict")
-    return _result(settings, found, checkpoint.images_seen, notes)
+    return _result(settings, found, counters.images_seen, notes)
 
 
 def _sampled(examined: Examined) -> Task[Sampled]:

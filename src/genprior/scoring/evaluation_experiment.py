@@ -20,10 +20,10 @@ from genprior.judges.run_images import held_out_images, load_images, may_share, 
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.restore import DEFAULT, invert
-from genprior.runs.checkpoint import load_checkpoint
+from genprior.runs.checkpoint import load_counters
 from genprior.runs.run_folder import open_run, read_environment
 from genprior.runs.trained_prior import load_prior
-from genprior.scoring.experiments import (
+from genprior.scoring.scoring_experiments import (
     ClassHistogram,
     Evaluation,
     EvaluationSettings,
@@ -129,10 +129,10 @@ def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
     if settings.inversions != 0 and settings.inversions < 2:
         raise GenpriorError(f"expected 0 for none, or at least 2, got {settings.inversions}", argument="inversions")
     inversions = min(settings.inversions, len(held_out), len(training))
-    checkpoint, _ = load_checkpoint(run.checkpoints)
-    assert checkpoint is not None
+    counters, _ = load_counters(run.checkpoints)
+    assert counters is not None, "a prior was loaded from the checkpoint"
     return EvaluationInputs(
-        settings, config, checkpoint.images_seen, prior, training, held_out, judged_by, size, inversions
+        settings, config, counters.images_seen, prior, training, held_out, judged_by, size, inversions
     )
 
 

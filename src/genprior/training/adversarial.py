@@ -13,18 +13,7 @@ from genprior.models.discriminator_parts import pack_of
 from genprior.models.players import Players, latent_size_of, output_range_of, parameter_count, value_range
 from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss, saturation
-from genprior.training.optimisation import (
-    AdamSettings,
-    Descent,
-    Stateful,
-    WeightAverage,
-    ahead,
-    constant,
-    grouped,
-    joined,
-    load_states,
-    states_of,
-)
+from genprior.training.optimisation import AdamSettings, Descent, Parts, WeightAverage, ahead, constant, grouped, joined
 from genprior.training.penalties import SlopePenalty, uniform_mix
 from genprior.training.processes import ON_CPU, Placement
 
@@ -98,6 +87,15 @@ class GAN:
         self.turns = 0  # of the discriminator
         self._generator_descent = Descent(self.generator, settings.generator_adam, self.processes)
         self._discriminator_descent = Descent(self.discriminator, settings.discriminator_adam, self.processes)
+        self._parts = Parts(
+            {
+                "generator": self.generator,
+                "discriminator": self.discriminator,
+                "average": self.average.network,
+                "generator_adam": self._generator_descent,
+                "discriminator_adam": self._discriminator_descent,
+            }
+        )
 
     def snapshot(self) -> dict[str, Tensor]:
         """Returns both players as they are, without averaging."""
@@ -228,22 +226,13 @@ class GAN:
             **saturation(self.loss, self.compared, real_all, fake_all, image_gradient, norm),
         }
 
-    def _parts(self) -> dict[str, Stateful]:
-        return {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "average": self.average.network,
-            "generator_adam": self._generator_descent,
-            "discriminator_adam": self._discriminator_descent,
-        }
-
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of both players, the average and both optimisers."""
-        return states_of(self._parts()) | {"turns/discriminator": torch.tensor(self.turns)}
+        return self._parts.state_dict() | {"turns/discriminator": torch.tensor(self.turns)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        load_states(self._parts(), state)
+        self._parts.load_state_dict(state)
         self.turns = int(grouped(state, "turns").get("discriminator", torch.tensor(0)))  # older runs had no penalties
 
 

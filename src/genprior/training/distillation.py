@@ -7,7 +7,7 @@ from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.latent_encoder import Encoder
 from genprior.training.loop import Batch
-from genprior.training.optimisation import AdamSettings, Descent, Stateful, annealed, load_states, states_of
+from genprior.training.optimisation import AdamSettings, Descent, annealed, grouped, joined
 from genprior.training.processes import ON_CPU, Placement
 
 NOISE = 0.5  # largest standard deviation
@@ -86,16 +86,14 @@ class Distillation:
     def average_weights(self, images_seen: int) -> None:
         """Does nothing: the falling learning rate averages enough."""
 
-    def _parts(self) -> dict[str, Stateful]:
-        return {"encoder": self.encoder, "adam": self._descent}
-
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of the encoder and its optimiser; the generator never changes."""
-        return states_of(self._parts())
+        return joined({"encoder": self.encoder.state_dict(), "adam": self._descent.state_dict()})
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        load_states(self._parts(), state)
+        self.encoder.load_state_dict(grouped(state, "encoder"))
+        self._descent.load_state_dict(grouped(state, "adam"))
 
 
 def damaged(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

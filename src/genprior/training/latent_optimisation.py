@@ -16,18 +16,7 @@ from genprior.errors import GenpriorError
 from genprior.models.players import latent_size_of, parameter_count
 from genprior.seeding import derived_generator, derived_seed
 from genprior.training.loop import Batch, check_batch
-from genprior.training.optimisation import (
-    AdamSettings,
-    Descent,
-    Pace,
-    Stateful,
-    WeightAverage,
-    annealed,
-    grouped,
-    joined,
-    load_states,
-    states_of,
-)
+from genprior.training.optimisation import AdamSettings, Descent, Pace, Parts, WeightAverage, annealed, grouped, joined
 from genprior.training.processes import ON_CPU, Placement, Processes
 from genprior.training.reconstruction_losses import ReconstructionLoss, squared_error
 
@@ -40,7 +29,7 @@ class CodeTable:
     """One code for each image, in the unit ball; a step moves the rows of a batch and no others.
 
     Each row has an Adam of its own (Kingma & Ba 2015, algorithm 1), with its own count of steps: what stands still
-    between two visits has no momentum that goes on without it.
+    between two visits keeps its momentum as it is.
 
     Arguments:
         values: (N, k), the first codes; those outside the ball are put on its surface.
@@ -132,6 +121,9 @@ class GLO:
         self.average = WeightAverage(self.generator, average_half_life)
         self.loss, self.images_per_update, self.pace = loss, batch_size, Pace()
         self._descent = Descent(self.generator, generator_adam, self.processes)
+        self._parts = Parts(
+            {"generator": self.generator, "average": self.average.network, "generator_adam": self._descent}
+        )
 
     def snapshot(self) -> dict[str, Tensor]:
         """Returns nothing: only players are kept at several ages."""
@@ -186,17 +178,14 @@ class GLO:
         """Moves the generator's average after an update."""
         self.average.update(self.images_per_update, images_seen)
 
-    def _parts(self) -> dict[str, Stateful]:
-        return {"generator": self.generator, "average": self.average.network, "generator_adam": self._descent}
-
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of the generator, its average, the codes, both optimisers, and the rate."""
         own = {"codes": self.codes.values, "rate": torch.tensor(self.pace.share, dtype=torch.float64)}
-        return states_of(self._parts()) | joined({"codes_adam": self.codes.state_dict()}) | own
+        return self._parts.state_dict() | joined({"codes_adam": self.codes.state_dict()}) | own
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        load_states(self._parts(), state)
+        self._parts.load_state_dict(state)
         self.codes.load_state_dict(state["codes"], grouped(state, "codes_adam"))
         self.pace.share = float(state["rate"])
 

@@ -207,8 +207,7 @@ def train(
         algorithm, data: What learns, and from what.
         budget: When training ends; schedules follow the share of it that is used.
         seed: Any integer.
-        images_seen: Images that `algorithm` has seen before, a multiple of `algorithm.images_per_update`.
-        seconds: Time that its training took before.
+        images_seen, seconds: How far it was trained before; images are a multiple of `images_per_update`.
 
     Raises:
         GenpriorError: Networks and data do not fit, or a batch is larger than the data set.

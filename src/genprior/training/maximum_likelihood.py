@@ -8,16 +8,7 @@ from genprior.errors import GenpriorError
 from genprior.models.image_flow import ImageFlow, bits_per_dim
 from genprior.models.players import parameter_count
 from genprior.training.loop import Batch, check_batch
-from genprior.training.optimisation import (
-    AdamSettings,
-    Descent,
-    Pace,
-    Stateful,
-    WeightAverage,
-    annealed,
-    load_states,
-    states_of,
-)
+from genprior.training.optimisation import AdamSettings, Descent, Pace, Parts, WeightAverage, annealed
 from genprior.training.processes import ON_CPU, Placement
 
 LOOK_EVERY = 50  # updates between two looks at the round trip
@@ -60,6 +51,7 @@ class MaximumLikelihood:
         self.images_per_update, self.pace = batch_size, Pace()
         self._round_trip, self._updates_since_look = torch.zeros((), dtype=placement.wide), LOOK_EVERY
         self._descent = Descent(self.model, adam, self.processes, clip)
+        self._parts = Parts({"model": self.model, "average": self.average.network, "adam": self._descent})
 
     def snapshot(self) -> dict[str, Tensor]:
         """Returns nothing: only players are kept at several ages."""
@@ -114,17 +106,14 @@ class MaximumLikelihood:
         """Halves the learning rate; see `Pace.slow_down`."""
         return self.pace.slow_down()
 
-    def _parts(self) -> dict[str, Stateful]:
-        return {"model": self.model, "average": self.average.network, "adam": self._descent}
-
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of the model, its average and the optimiser, and what the record continues with."""
         look = torch.tensor(self._updates_since_look)
         rate = torch.tensor(self.pace.share, dtype=torch.float64)
-        return states_of(self._parts()) | {"rate": rate, "round_trip": self._round_trip, "updates_since_look": look}
+        return self._parts.state_dict() | {"rate": rate, "round_trip": self._round_trip, "updates_since_look": look}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        load_states(self._parts(), state)
+        self._parts.load_state_dict(state)
         self.pace.share, self._round_trip = float(state["rate"]), state["round_trip"]
         self._updates_since_look = int(state["updates_since_look"])

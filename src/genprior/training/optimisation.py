@@ -47,15 +47,24 @@ def grouped(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def states_of(parts: Mapping[str, Stateful]) -> dict[str, Tensor]:
-    """Returns the tensors of all parts, each under "<part>/<name>"."""
-    return joined({name: part.state_dict() for name, part in parts.items()})
+class Parts:
+    """Parts of an algorithm by name, saved and restored together.
 
+    Arguments:
+        parts: Networks and optimisers.
+    """
 
-def load_states(parts: Mapping[str, Stateful], state: Mapping[str, Tensor]) -> None:
-    """Restores what `states_of` returned."""
-    for name, part in parts.items():
-        part.load_state_dict(grouped(state, name))
+    def __init__(self, parts: Mapping[str, Stateful]) -> None:
+        self.parts = parts
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the tensors of all parts, each under "<part>/<name>"."""
+        return joined({name: part.state_dict() for name, part in self.parts.items()})
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what `state_dict` returned."""
+        for name, part in self.parts.items():
+            part.load_state_dict(grouped(state, name))
 
 
 @dataclass(frozen=True)

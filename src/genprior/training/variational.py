@@ -11,16 +11,7 @@ from genprior.errors import GenpriorError
 from genprior.models.autoencoder import Autoencoder, PixelLikelihood
 from genprior.models.players import parameter_count
 from genprior.training.loop import Batch, check_batch
-from genprior.training.optimisation import (
-    AdamSettings,
-    Descent,
-    Pace,
-    Stateful,
-    WeightAverage,
-    annealed,
-    load_states,
-    states_of,
-)
+from genprior.training.optimisation import AdamSettings, Descent, Pace, Parts, WeightAverage, annealed
 from genprior.training.processes import ON_CPU, Placement
 
 
@@ -64,6 +55,15 @@ class VAE:
         self.likelihood, self.kl_warm_up = likelihood, kl_warm_up
         self.images_per_update, self.pace = batch_size, Pace()
         self._descent = Descent(networks, adam, self.processes)
+        self._parts = Parts(
+            {
+                "encoder": self.encoder,
+                "decoder": self.decoder,
+                "average_encoder": self.average_encoder.network,
+                "average_decoder": self.average_decoder.network,
+                "adam": self._descent,
+            }
+        )
 
     def kl_weight(self, progress: float) -> float:
         """Returns the weight of the KL term, in [0, 1], after a share of the budget."""
@@ -122,22 +122,13 @@ class VAE:
         self.average_encoder.update(self.images_per_update, images_seen)
         self.average_decoder.update(self.images_per_update, images_seen)
 
-    def _parts(self) -> dict[str, Stateful]:
-        return {
-            "encoder": self.encoder,
-            "decoder": self.decoder,
-            "average_encoder": self.average_encoder.network,
-            "average_decoder": self.average_decoder.network,
-            "adam": self._descent,
-        }
-
     def state_dict(self) -> dict[str, Tensor]:
         """Returns the tensors of both networks, their averages and the optimiser, and the share of the rate."""
-        return states_of(self._parts()) | {"rate": torch.tensor(self.pace.share, dtype=torch.float64)}
+        return self._parts.state_dict() | {"rate": torch.tensor(self.pace.share, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
-        load_states(self._parts(), state)
+        self._parts.load_state_dict(state)
         self.pace.share = float(state["rate"])
 
 

@@ -17,17 +17,21 @@ from genprior.settings import DataRoot, Model, Number, Result, RunFolder, RunFol
 METRICS, DIAGNOSIS, COMPARISON = "metrics.json", "diagnosis.json", "comparison.json"
 
 
+HeldOut = Annotated[
+    str | None, Field(description="Images not trained on; default the test images of the (first) run's data.")
+]
+JudgedBy = Annotated[
+    str | None, Field(description="Labelled images whose classifier judges samples; default the run's data.")
+]
+
+
 class EvaluationSettings(Settings):
     """What decides the scores of a run's samples."""
 
     run: RunFolder
     count: Annotated[int, Field(description="Samples, and real images of either kind beside them.")] = 10_000
-    held_out: Annotated[
-        str | None, Field(description="Images that the run has not seen; default the test images of its data.")
-    ] = None
-    judge: Annotated[
-        str | None, Field(description="Labelled data whose classifier judges; default the data of the run.")
-    ] = None
+    held_out: HeldOut = None
+    judge: JudgedBy = None
     inversions: Annotated[int, Field(description="Held-out and training images to invert; 0 for none.")] = 100
     seed: Seed = 0
     threads: Threads = None
@@ -35,7 +39,7 @@ class EvaluationSettings(Settings):
 
 
 class ScoreInterval(Model):
-    """A score with its interval of 95 %: low <= value <= high, in the unit of the score."""
+    """A score with its interval of 95 %: low <= value <= high."""
 
     value: Number
     low: Number
@@ -46,14 +50,7 @@ class ScoreInterval(Model):
 
 
 class ScoreBesideFloor(ScoreInterval):
-    """A score of samples.
-
-    Attributes:
-        title: For people.
-        floor: The same score of real images in place of the samples.
-        better: In which direction.
-        unit: Of the values.
-    """
+    """A score of samples, in its unit; the floor is the same score of real images in place of the samples."""
 
     title: str
     floor: ScoreInterval
@@ -132,9 +129,7 @@ class DiagnosisSettings(Settings):
     """What decides the verdict on a run."""
 
     run: RunFolder
-    judge: Annotated[
-        str | None, Field(description="Labelled images whose classifier looks at samples; default the run's data.")
-    ] = None
+    judge: JudgedBy = None
     threads: Threads = None
     data_root: DataRoot = None
 
@@ -178,9 +173,7 @@ class ComparisonSettings(Settings):
 
     runs: RunFolders
     out: Annotated[Path, Field(description="Folder of table, numbers and figure.")] = Path("comparison")
-    held_out: Annotated[
-        str | None, Field(description="Images that no run has seen; default the test images of the first run's data.")
-    ] = None
+    held_out: HeldOut = None
     count: Annotated[int, Field(description="How many of them, at least 2.")] = 100
     seed: Seed = 0
     threads: Threads = None
@@ -199,14 +192,13 @@ class ComparedRun(Model):
     """What was measured of a run.
 
     Attributes:
-        run: Its folder.
-        family, data: What was trained, and on what.
+        run, family, data: Its folder, what was trained, and on what.
         images_seen, training_minutes: Of the checkpoint.
         bits_per_dim, nats: Mean log-likelihood of the held-out images; None where the model has none.
         likelihood: How it was found, or "none".
         images: Held-out images.
         reconstruction_error, reconstruction_standard_error: Mean squared error per value of inverting them.
-        inversion_seconds: An image.
+        inversion_seconds: For an image.
         restoration: Of each kind of damage, by its title.
     """
 
@@ -258,37 +250,11 @@ def diagnosis_lines(found: DiagnosisResult) -> list[str]:
 
 
 def comparison_lines(found: Comparison) -> list[str]:
-    """Returns the table of `comparison_rows`, and how each likelihood was found."""
+    """Returns the table, and how each likelihood was found."""
+    from genprior.scoring.comparison_experiment import comparison_rows
+
     how = [f"{r.run}: log-likelihood by {r.likelihood}" for r in found.runs if r.bits_per_dim is not None]
     return aligned(comparison_rows(found.runs)) + how
-
-
-def comparison_rows(runs: list[ComparedRun]) -> list[list[str]]:
-    """Returns the table as text: names first, then a column for each of the runs, at least one."""
-    restored = [
-        [f"{title} (PSNR)", *(_psnr(each.restoration[title]) for each in runs)] for title in runs[0].restoration
-    ]
-    return [
-        ["", *(each.run for each in runs)],
-        ["family", *(each.family for each in runs)],
-        ["trained", *(f"{each.images_seen:,} images, {each.training_minutes:.1f} min" for each in runs)],
-        [
-            "held-out error",
-            *(f"{each.reconstruction_error:.5f} +- {each.reconstruction_standard_error:.5f}" for each in runs),
-        ],
-        ["inversion", *(f"{1000 * each.inversion_seconds:.0f} ms an image" for each in runs)],
-        *restored,
-        ["log-likelihood", *(_likelihood(each) for each in runs)],
-    ]
-
-
-def _psnr(found: RestorationScore) -> str:
-    return f"{found.psnr:.2f} +- {found.standard_error:.2f} dB, {1000 * found.seconds:.0f} ms"
-
-
-def _likelihood(run: ComparedRun) -> str:
-    known = run.bits_per_dim is not None
-    return f"{run.nats:.0f} nats, {run.bits_per_dim:.3f} bits/dim" if known else run.likelihood
 
 
 def _evaluate(settings: EvaluationSettings, kept: Evaluation | None) -> Task[Evaluation]:
