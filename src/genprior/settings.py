@@ -116,7 +116,9 @@ class Result(Model):
 
 
 Threads = Annotated[
-    int | None, Field(ge=1, le=1024, description="CPU threads; default: chosen by trial."), Flag(is_outcome=False)
+    int | None,
+    Field(ge=1, le=1024, description="CPU threads; default: as many as torch takes."),
+    Flag(is_outcome=False),
 ]
 DataRoot = Annotated[
     Path | None,
@@ -140,22 +142,6 @@ def validated(model: type[M], values: Mapping[str, Any]) -> M:
         return model.model_validate(dict(values))
     except ValidationError as error:
         raise _told(model, error) from None
-
-
-def strict(values: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Returns values for strict JSON, where a number that is not finite is null; dicts and lists are gone through."""
-    if isinstance(values, dict):
-        return {name: strict(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [strict(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
-def at_least_one(**numbers: int) -> None:
-    """Raises `GenpriorError` about the first of the arguments that is below 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise GenpriorError(f"expected at least 1, got {number}", argument=name)
 
 
 def _told(model: type[Model], error: ValidationError) -> GenpriorError:

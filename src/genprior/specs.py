@@ -127,11 +127,6 @@ class Spec:
         )
 
 
-def build(table: Mapping[str, Callable[..., T]], spec: "str | Spec", argument: str, **given: object) -> T:
-    """Returns the object that a spec names; see `Spec.build`. Goes when the last setting is a `Spec`."""
-    return (Spec.parse(spec) if isinstance(spec, str) else spec).build(table, argument, **given)
-
-
 @dataclass(frozen=True)
 class Table:
     """A table of names in a module: a dict literal on its last lines.

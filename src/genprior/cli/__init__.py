@@ -64,8 +64,8 @@ def _made() -> typer.Typer:
     groups = {
         "": app,
         "train": typer.Typer(help="Train a model; each family has a command.", **plain),
-        "probe": typer.Typer(help="Put a trained GAN to the test by an experiment.", **plain),
-        "benchmark": typer.Typer(help="Measure losses and remedies beside published results.", **plain),
+        "probe": typer.Typer(help="Run an experiment on a trained GAN.", **plain),
+        "benchmark": typer.Typer(help="Measure losses and remedies next to published results.", **plain),
     }
     for name, group in groups.items():
         if name:

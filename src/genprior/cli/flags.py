@@ -56,10 +56,12 @@ def _annotation(setting: Setting) -> Any:  # noqa: ANN401 - a type that is made 
         kind = kind | None
     if setting.flag.metavar is not None:
         return Annotated[kind, typer.Argument(metavar=setting.flag.metavar, help=setting.help)]
+    told = "text" if setting.kind is str else setting.kind.__name__.lower()
     flag = f"--{setting.name.replace('_', '-')}"
     letters = [setting.flag.letter] if setting.flag.letter else []
     names = [flag, *letters] if letters or setting.kind is bool else []  # typer adds --no-... to flags without a name
-    return Annotated[kind, typer.Option(*names, help=setting.help + _default(setting))]
+    metavar = None if setting.kind is bool else f"<{told}>"
+    return Annotated[kind, typer.Option(*names, metavar=metavar, help=setting.help + _default(setting))]
 
 
 def _default(setting: Setting) -> str:

@@ -104,7 +104,7 @@ class RunConfig(Settings, ABC):
         Literal["auto", "bf16", "float32", "float64"], Field(description="auto, bf16, float32 or float64.")
     ] = "auto"
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1 ...")] = "auto"
-    threads: Annotated[Size | None, Field(description="CPU threads of each process.")] = None
+    threads: Annotated[Size | None, Field(description="CPU threads of each process; default: chosen by trial.")] = None
     checkpoint_seconds: Annotated[Positive, Field(description="Time between checkpoints.")] = 60
     tensorboard: Annotated[bool, Field(description="Write TensorBoard files into the run.")] = False
 

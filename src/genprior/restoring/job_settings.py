@@ -55,7 +55,9 @@ class _Search(Settings):
     candidates: Annotated[
         int | None, Field(ge=1, le=64, description="Distinct solutions wanted for each image; default: the preset's.")
     ] = None
-    beyond: Annotated[bool, Field(description="Leave the prior's range at the end, as far as the noise tells.")] = False
+    beyond: Annotated[
+        bool, Field(description="Leave the prior's range at the end, as far as the noise level allows.")
+    ] = False
     resize: Annotated[bool, Field(description="Convert images and masks of another size or colour.")] = False
     no_average: Annotated[bool, Field(description="Use the last weights of the prior, not their moving average.")] = (
         False
