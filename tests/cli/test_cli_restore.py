@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from genprior.images import to_uint8, write_image
 from genprior.restoration.result import Restoration
@@ -114,11 +115,11 @@ def test_interrupted_work_goes_on_with_the_same_command(
 ) -> None:
     original, calls = jobs.invert, []
 
-    def slow(*arguments: object, **named: int) -> Restoration:
-        calls.append(named["first"])
+    def slow(prior: object, y: Tensor, *arguments: object, **named: object) -> Restoration:
+        calls.append(y)
         if len(calls) == 2:
             signal.raise_signal(kind)
-        return original(*arguments, **named)
+        return original(prior, y, *arguments, **named)
 
     monkeypatch.setattr(jobs, "invert", slow)
     words = ["invert", run, "photos", "--out", "out", *QUICK, "--batch-size", 2]
@@ -126,7 +127,8 @@ def test_interrupted_work_goes_on_with_the_same_command(
     assert "interrupted, 2 of 5 images are finished; resume with: genprior invert" in text
     assert not Path("out/table.csv").exists()
     genprior(*words)
-    assert calls == [0, 2, 2, 4]
+    assert [len(y) for y in calls] == [2, 2, 2, 1]
+    assert torch.equal(calls[1], calls[2])  # the part at hand is done again
     assert len(Path("out/table.csv").read_text().splitlines()) == 6
 
 

@@ -190,21 +190,22 @@ def test_a_bad_image_is_told_and_does_not_touch_the_others(
 def test_finished_parts_are_not_solved_again(
     finish: Finish, tmp_path: Path, some_images: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    firsts: list[int] = []
-    original = jobs.invert
+    solved: list[Tensor] = []
+    original, x = jobs.invert, some_images(6)
 
-    def counting(*arguments: object, **named: int) -> Restoration:
-        firsts.append(named["first"])
-        if firsts.count(4) == 1 and named["first"] == 4:
+    def counting(prior: object, y: Tensor, *arguments: object, **named: object) -> Restoration:
+        solved.append(y)
+        if len(solved) == 3:
             raise KeyboardInterrupt
-        return original(*arguments, **named)
+        return original(prior, y, *arguments, **named)
 
     monkeypatch.setattr(jobs, "invert", counting)
-    path = save(tmp_path / "x.npy", some_images(6))
+    path = save(tmp_path / "x.npy", x)
     with pytest.raises(KeyboardInterrupt):
         finish(path, batch_size=2)
     output = finish(path, batch_size=2)
-    assert firsts == [0, 2, 4, 4]
+    assert len(solved) == 4
+    assert all(map(torch.equal, solved, (x[:2], x[2:4], x[4:], x[4:])))
     monkeypatch.undo()
     torch.testing.assert_close(restored(output).images, restored(finish(path, "plain", batch_size=2)).images)
 

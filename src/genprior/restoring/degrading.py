@@ -52,7 +52,7 @@ def prepare_degrading(settings: DegradeSettings) -> Prepared[DegradeSummary]:
 
 
 def image_shape(source: Source, settings: DegradeSettings) -> tuple[int, int, int]:
-    """Returns what the first readable image is, but for the size and channels that are asked for.
+    """Returns what the first readable image is, but for the size and channels in the settings.
 
     Raises:
         GenpriorError: None of the first part can be read, or items are no images.

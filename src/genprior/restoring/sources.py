@@ -34,7 +34,7 @@ SCALES = {"uint8": 255, "bool": 1, "uint16": 65535, "float16": 1, "float32": 1, 
 
 @dataclass(frozen=True)
 class Source:
-    """Items in their order, each read when it is asked for.
+    """Items in their order, each read when it is needed.
 
     Attributes:
         names: Of the items, all different; they become the names of pictures.
@@ -220,7 +220,7 @@ def fitted(
     argument: str = "images",
     hint: str = "--resize converts it",
 ) -> Tensor:
-    """Returns an item in the shape (C, H, W) that is asked for, or (m,) or another for measurements.
+    """Returns an item in the shape (C, H, W) that is needed, or (m,) or another for measurements.
 
     Arguments:
         item: (C, H, W), (H, W), (H, W, C), or whatever it is to be.
