@@ -10,7 +10,7 @@ import pytest
 from genprior.errors import GenpriorError
 from genprior.modes import benchmark_run, experiments
 from genprior.modes.benchmark_run import measure
-from genprior.modes.experiments import EXPERIMENTS, ModeBenchmark, ModeSettings, planned, stages
+from genprior.modes.mode_experiment import EXPERIMENTS, ModeBenchmark, ModeSettings, planned, stages
 from genprior.modes.mode_tables import lines_of
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
@@ -234,5 +234,5 @@ def test_nothing_of_it_imports_torch_before_it_is_begun() -> None:
     import subprocess
     import sys
 
-    code = "import sys, genprior.modes.experiments; sys.exit('torch' in sys.modules)"
+    code = "import sys, genprior.modes.mode_experiment; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,7 @@ import pytest
 
 from genprior.errors import GenpriorError
 from genprior.families import parse_config
-from genprior.probes.experiments import EXPERIMENTS
+from genprior.probes.probe_experiments import EXPERIMENTS
 from genprior.progress import result_of
 from genprior.runs.experiment import carry_out, read_result
 from genprior.runs.prepare import new_run
@@ -115,7 +115,7 @@ def test_an_interrupted_probe_leaves_no_figure_of_other_numbers(make_run: Callab
 
 
 def test_settings_and_results_need_no_torch() -> None:
-    code = "import sys, genprior.probes.experiments; sys.exit('torch' in sys.modules)"
+    code = "import sys, genprior.probes.probe_experiments; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.restoration.search_methods import FIRST_STEP, LBFGS, LONGEST_STEP
+from genprior.restoration.search_methods import FIRST_STEP, LBFGS, LONGEST_STEP, SHORTEST
 
 Objective = Callable[[Tensor, Tensor], Tensor]  # z (R, k), number of each row (R,) -> values (R,)
 
@@ -55,7 +55,11 @@ def test_the_minimum_of_a_quadratic_is_found(condition: float) -> None:
     objective, minimum = _quadratic(condition)
     search = _run(objective, torch.randn(5, 12, dtype=torch.float64), 400)
     torch.testing.assert_close(search.z, minimum, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(search.value, objective(minimum, torch.arange(5)), rtol=1e-9, atol=1e-9)
+    # Steps shorter than this are given up, and so near the minimum the value is off by half the curvature times that.
+    unreached = condition / 2 * (SHORTEST * FIRST_STEP) ** 2
+    off = search.value - objective(minimum, torch.arange(5))
+    assert bool((off <= unreached + 1e-10).all())
+    assert bool((off >= -1e-10).all())
 
 
 @pytest.mark.parametrize("size", [2, 6])

@@ -20,11 +20,11 @@ from genprior.errors import GenpriorError
 from genprior.priors.contracts import SAMPLES_AT_ONCE
 from genprior.priors.generator_prior import EncodedPrior
 from genprior.progress import Stage, Task, result_of
+from genprior.runs.encoder_experiment import EXPERIMENTS
 from genprior.runs.encoder_settings import ENCODER, WEIGHTS, EncoderSettings, EncoderTable
 from genprior.runs.encoder_training import held_out, load_encoder, load_generator, weights_sha256
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out
-from genprior.runs.experiments import EXPERIMENTS
 from genprior.runs.files import save_tensors
 from genprior.runs.prepare import resumed_run
 from genprior.runs.run_folder import Run, create_run, locked

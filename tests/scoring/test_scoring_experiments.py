@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genprior.scoring.experiments import EXPERIMENTS
+from genprior.scoring.scoring_experiments import EXPERIMENTS
 from genprior.settings import Result
 
 
@@ -36,5 +36,5 @@ def test_bad_input_is_found_before_the_first_stage(name: str, tmp_path: Path) ->
 
 
 def test_importing_the_table_does_not_import_torch() -> None:
-    code = "import sys, genprior.scoring.experiments; sys.exit('torch' in sys.modules)"
+    code = "import sys, genprior.scoring.scoring_experiments; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

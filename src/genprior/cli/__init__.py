@@ -19,10 +19,10 @@ from genprior.cli.experiment_commands import add_experiments
 from genprior.cli.flags import command
 from genprior.cli.restoring_commands import add_restoring
 from genprior.errors import GenpriorError
-from genprior.modes.experiments import EXPERIMENTS as MODES
-from genprior.probes.experiments import EXPERIMENTS as PROBES
-from genprior.runs.experiments import EXPERIMENTS as ENCODERS
-from genprior.scoring.experiments import EXPERIMENTS as SCORING
+from genprior.modes.mode_experiment import EXPERIMENTS as MODES
+from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
+from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
+from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the parent of all that typer itself finds wrong
 SECTIONS = {

@@ -99,8 +99,8 @@ class GameMoment:
     @property
     def numbers(self) -> ResponseMoment:
         """Values and standard errors."""
-        values = {name: terms.numbers for name, terms in vars(self).items() if name != "step"}
-        return ResponseMoment(step=self.step, **values)
+        fit, validation, judged = (terms.numbers for terms in (self.fit, self.validation, self.judged))
+        return ResponseMoment(step=self.step, fit=fit, validation=validation, judged=judged)
 
 
 @dataclass(frozen=True)

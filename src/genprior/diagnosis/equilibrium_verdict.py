@@ -156,7 +156,8 @@ class Equilibrium:
 
 def gap_bound(value: GameValue, one: Response, other: Response) -> Bound:
     """Returns a duality gap with what more steps of its two adversaries might add."""
-    return Bound(**dict(value), ahead=_ahead(one) + _ahead(other))
+    ahead = _ahead(one) + _ahead(other)
+    return Bound(value=value.value, standard_error=value.standard_error, ahead=ahead)
 
 
 def seen_divergence(response: Response) -> Bound:

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from genprior.diagnosis.one_player import LEAST_DIVERSITY
 from genprior.diagnosis.signs import SIGNS, Game, Row, Window
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 HEALTHY, COLLAPSED = "healthy", "collapsed"
-LEAST_DIVERSITY, MOST_COPIES = 0.2, 0.2
+MOST_COPIES = 0.2
 MAY_MISS = 0.01  # of many modes some are missed by chance
 PLURAL = {"class": "classes", "mode": "modes"}
 GOOD = 0.5  # a precision from which on a missing class is missing, rather than not learned yet

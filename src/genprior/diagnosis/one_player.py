@@ -11,12 +11,12 @@ from itertools import accumulate
 
 from pydantic import computed_field
 
-from genprior.diagnosis.health_verdict import LEAST_DIVERSITY
 from genprior.settings import Model, Number
 
 VANISHES, STAYS = 3.0, 1.0  # decades: the saturating norm falls by at least, the other by less than
 HALF = 0.5  # of the modes, or of the first diversity: gone where no more is left
 SOME = 0.02  # of the diversity of real images: below it the modes that are counted are no variety worth the name
+LEAST_DIVERSITY = 0.2  # of that of real images: samples that vary less are alike
 
 
 class RetrainingMoment(Model):

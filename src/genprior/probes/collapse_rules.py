@@ -9,9 +9,8 @@ from typing import Annotated
 
 from pydantic import Field, computed_field
 
-from genprior.diagnosis.health_verdict import LEAST_DIVERSITY
-from genprior.diagnosis.one_player import HALF, SOME, Descended, Judgement, Opposed
-from genprior.settings import DataRoot, Model, Result, RunFolder, Settings, Threads
+from genprior.diagnosis.one_player import HALF, LEAST_DIVERSITY, SOME, Descended, Judgement, Opposed
+from genprior.settings import DataRoot, Model, Result, RunFolder, Seed, Settings, Threads
 from genprior.specs import Spec, Table
 
 AGAIN = "again, other seed"  # name of the second strong discriminator
@@ -34,16 +33,16 @@ RULES = {
 
 
 class CollapseSettings(Settings):
-    """How the order of min and max is taken apart."""
+    """Settings of the probe of min and max."""
 
     run: RunFolder
-    ages: Annotated[int, Field(ge=1, description="Ages of D, spread over those kept, the last included.")] = 3
-    steps: Annotated[int, Field(ge=1, description="Of each G and each D.")] = 150
-    seed: Annotated[int, Field(description="Of all draws.")] = 0
+    ages: Annotated[int, Field(ge=1, description="Ages of D to probe, the last included; spread evenly.")] = 3
+    steps: Annotated[int, Field(ge=1, description="Training steps of each G and each D.")] = 150
+    seed: Seed = 0
     judge: Annotated[str | None, Field(description="Labelled images whose classifier counts modes.")] = None
     loss: Annotated[
         Spec | None,
-        Field(description="Of G, default that of the run; saturating is V itself."),
+        Field(description="Loss of G, by default that of the run; saturating is V itself."),
         Table("genprior.training.losses", "LOSSES"),
     ] = None
     threads: Threads = None

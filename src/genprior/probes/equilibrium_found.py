@@ -27,22 +27,22 @@ from genprior.diagnosis.equilibrium_verdict import (
     divergence_sentence,
     seen_divergence,
 )
-from genprior.settings import DataRoot, Model, Number, Result, RunFolder, Settings, Threads
+from genprior.settings import DataRoot, Model, Number, Result, RunFolder, Seed, Settings, Threads
 
 
 class EquilibriumSettings(Settings):
-    """How close to an equilibrium the players of a run are, is measured with these.
+    """Settings of the probe of equilibrium.
 
     Both players are in training mode throughout, as in their game: what normalises a batch uses its own statistics.
     Everything is done in float32 on the CPU.
     """
 
     run: RunFolder
-    steps: Annotated[int, Field(ge=1, description="Of each adversary.")] = 300
+    steps: Annotated[int, Field(ge=1, description="Training steps of each adversary.")] = 300
     age: Annotated[
         int | None, Field(description="Images seen by the earlier players of the path; default: the last kept age.")
     ] = None
-    seed: Annotated[int, Field(description="Of all draws.")] = 0
+    seed: Seed = 0
     threads: Threads = None
     data_root: DataRoot = None
 

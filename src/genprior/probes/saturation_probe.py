@@ -19,17 +19,17 @@ LOSSES = ("saturating", "non-saturating")
 
 
 class SaturationSettings(Settings):
-    """How discriminators are retrained.
+    """Settings of the probe of saturation.
 
     The same seeds are used at each age, so what differs between ages is the generator's doing. Everything is done in
     float32 on the CPU, with the optimiser settings and the batch size of the run's discriminator.
     """
 
     run: RunFolder
-    ages: Annotated[int, Field(ge=1, description="Ages of G, spread over those kept, the last included.")] = 3
-    steps: Annotated[int, Field(ge=1, description="Of each discriminator.")] = 2000
+    ages: Annotated[int, Field(ge=1, description="Ages of G to probe, the last included; spread evenly.")] = 3
+    steps: Annotated[int, Field(ge=1, description="Training steps of each discriminator.")] = 2000
     seeds: Annotated[int, Field(ge=1, le=100, description="Fresh discriminators at each age.")] = 1
-    seed: Annotated[int, Field(description="Of the first of them; the others follow.")] = 0
+    seed: Annotated[int, Field(description="Seed of the first of them; the others follow.")] = 0
     threads: Threads = None
     data_root: DataRoot = None
 

@@ -30,7 +30,7 @@ def flat_measurement(y: object) -> Tensor:
     return torch.cat([flat_measurement(y[i]) for i in range(len(y))], 1)
 
 
-class MisfitAndEnergy(NamedTuple):
+class ObjectiveTerms(NamedTuple):
     """The two parts of the objective at R points, without a graph.
 
     Attributes:
@@ -47,14 +47,14 @@ class MisfitAndEnergy(NamedTuple):
         """Returns misfit + weight * energy (R,) and its gradient (R, k), for weights (R,)."""
         return self.misfit + weight * self.energy, self.misfit_slope + weight[:, None] * self.energy_slope
 
-    def where(self, rows: Tensor, other: "MisfitAndEnergy") -> "MisfitAndEnergy":
+    def where(self, rows: Tensor, other: "ObjectiveTerms") -> "ObjectiveTerms":
         """Returns these values where `rows` (R,) is true, else the other ones."""
         pairs = zip(self, other, strict=True)
-        return MisfitAndEnergy(*(torch.where(rows if a.ndim == 1 else rows[:, None], a, b) for a, b in pairs))
+        return ObjectiveTerms(*(torch.where(rows if a.ndim == 1 else rows[:, None], a, b) for a, b in pairs))
 
-    def taken(self, rows: Tensor) -> "MisfitAndEnergy":
+    def taken(self, rows: Tensor) -> "ObjectiveTerms":
         """Returns some of the points."""
-        return MisfitAndEnergy(*(value[rows] for value in self))
+        return ObjectiveTerms(*(value[rows] for value in self))
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,16 @@ class Problem:
         """Returns the data terms (R,), summed over measurements."""
         return (self.fidelity(prediction, self.y[who]) * self.seen[who]).sum(1)
 
-    def evaluate(self, z: Tensor, who: Tensor) -> MisfitAndEnergy:
+    def evaluate(self, z: Tensor, who: Tensor) -> ObjectiveTerms:
         """Returns misfit and energy of latents (R, k), with their gradients."""
         parts = [
             self._evaluate(*part)
             for part in zip(torch.split(z, ROWS_AT_ONCE), torch.split(who, ROWS_AT_ONCE), strict=True)
         ]
-        return MisfitAndEnergy(*(torch.cat(each) for each in zip(*parts, strict=True)))
+        return ObjectiveTerms(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
     @torch.enable_grad()
-    def _evaluate(self, z: Tensor, who: Tensor) -> MisfitAndEnergy:
+    def _evaluate(self, z: Tensor, who: Tensor) -> ObjectiveTerms:
         z = z.detach().requires_grad_()
         misfit = self.misfit_of(self.predict(z, who), who)
         if not misfit.requires_grad:
@@ -109,7 +109,7 @@ class Problem:
         energy_slope = torch.autograd.grad(energy.sum(), z, allow_unused=True)[0] if energy.requires_grad else None
         if energy_slope is None:
             energy_slope = torch.zeros_like(z)
-        return MisfitAndEnergy(misfit.detach(), energy.detach(), misfit_slope, energy_slope)
+        return ObjectiveTerms(misfit.detach(), energy.detach(), misfit_slope, energy_slope)
 
 
 def make_problem(

@@ -1,0 +1,114 @@
+"""The experiments on trained runs, and their words. Importing this module does not import torch.
+
+`EXPERIMENTS`, at the end, is the place to add one.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genprior.columns import aligned
+from genprior.progress import Task
+from genprior.runs.experiment import Experiment
+from genprior.scoring.scoring_results import (
+    COMPARISON,
+    DIAGNOSIS,
+    METRICS,
+    Comparison,
+    ComparisonSettings,
+    DiagnosisResult,
+    DiagnosisSettings,
+    Evaluation,
+    EvaluationSettings,
+)
+
+
+def evaluation_lines(found: Evaluation) -> list[str]:
+    """Returns the scores beside those of real images, the classes, and what judged."""
+    rows = [["", "samples", "real against real", "better"]]
+    rows += [[each.title, str(each), str(each.floor), each.better] for each in found.scores.values()]
+    classes, judge = found.classes, found.judge
+    return [
+        *aligned(rows),
+        f"classes found: {found.modes.found} of {found.modes.of}",
+        f"class histogram: chi-square {classes.chi_square:.4g} with {classes.degrees} degrees of freedom, "
+        f"p {classes.p_value:.2g}; real against real {classes.floor_chi_square:.4g}",
+        f"judge: classifier of {judge.data}, accuracy {judge.accuracy:.2%}, hash {judge.hash[:12]}",
+    ]
+
+
+def diagnosis_lines(found: DiagnosisResult) -> list[str]:
+    """Returns the verdict with its evidence, the remedy where the run is ill, and notes."""
+    since = "" if found.since_images is None else f" since {found.since_images:,} images"
+    return [
+        f"{found.settings.run}: {found.verdict}{since}",
+        *(f"  {line}" for line in found.evidence),
+        *([f"  remedy: {found.remedy}"] if found.is_ill else []),
+        *(f"  note: {note}" for note in found.notes),
+    ]
+
+
+def comparison_lines(found: Comparison) -> list[str]:
+    """Returns the table, and how each likelihood was found."""
+    from genprior.scoring.comparison_experiment import comparison_rows
+
+    how = [f"{r.run}: log-likelihood by {r.likelihood}" for r in found.runs if r.bits_per_dim is not None]
+    return aligned(comparison_rows(found.runs)) + how
+
+
+def _evaluate(settings: EvaluationSettings, kept: Evaluation | None) -> Task[Evaluation]:
+    from genprior.scoring.evaluation_experiment import evaluate
+
+    return evaluate(settings)
+
+
+def _diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None) -> Task[DiagnosisResult]:
+    from genprior.scoring.diagnosis_experiment import diagnose
+
+    return diagnose(settings)
+
+
+def _compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Comparison]:
+    from genprior.scoring.comparison_experiment import compare
+
+    return compare(settings, kept)
+
+
+def _draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping[str, Path]:
+    from genprior.scoring.comparison_experiment import draw_comparison
+
+    return draw_comparison(settings, found)
+
+
+EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
+    "evaluate": Experiment(
+        help="Score samples of trained runs, beside the scores of real images, into metrics.json of each.",
+        settings=EvaluationSettings,
+        result=Evaluation,
+        file=lambda settings: settings.run / METRICS,
+        stages=_evaluate,
+        told=evaluation_lines,
+        is_derived=True,
+        is_per_run=True,
+    ),
+    "compare": Experiment(
+        help="Set trained runs side by side: samples, held-out error, restorations, log-likelihood, cost.",
+        settings=ComparisonSettings,
+        result=Comparison,
+        file=lambda settings: settings.out / COMPARISON,
+        stages=_compare,
+        told=comparison_lines,
+        figures=_draw_comparison,
+    ),
+    "diagnose": Experiment(
+        help="Say whether a run is healthy, with evidence and a remedy; exit code 1 where one is ill.",
+        settings=DiagnosisSettings,
+        result=DiagnosisResult,
+        file=lambda settings: settings.run / DIAGNOSIS,
+        stages=_diagnose,
+        told=diagnosis_lines,
+        is_derived=True,
+        is_per_run=True,
+        is_ill=lambda found: found.is_ill,
+    ),
+}
