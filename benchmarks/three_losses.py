@@ -30,7 +30,7 @@ from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import read_rows
 from genprior.runs.summary import summary
 from genprior.scoring.evaluation_experiment import load_evaluation_inputs
-from genprior.scoring.scoring_experiments import EvaluationSettings
+from genprior.scoring.scoring_results import EvaluationSettings
 
 LAST_STEPS = 100
 SHOWN = (

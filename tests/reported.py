@@ -9,7 +9,7 @@ import torch
 from genprior.families import GANConfig, RunConfig
 from genprior.report.collect import Reported
 from genprior.runs.run_folder import Environment, Run
-from genprior.scoring.scoring_experiments import (
+from genprior.scoring.scoring_results import (
     ClassHistogram,
     DiagnosisResult,
     DiagnosisSettings,

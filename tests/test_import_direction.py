@@ -180,7 +180,7 @@ def test_tables_of_names_are_read_late(module: str) -> None:
     assert not read or _unit(module) in KNOW_NAMES
 
 
-@pytest.mark.parametrize(("library", "users"), [("typer", {"cli"}), ("rich", {"cli", "progress", "columns"})])
+@pytest.mark.parametrize(("library", "users"), [("typer", {"cli"}), ("rich", {"progress", "columns"})])
 def test_a_library_of_the_surface_stays_there(library: str, users: set[str]) -> None:
     package = _package()
     using = {_unit(m) for m, found in package.items() for each in found if each.module.partition(".")[0] == library}

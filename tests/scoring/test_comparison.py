@@ -29,7 +29,8 @@ from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run, open_run
 from genprior.scoring import comparison_experiment as module
 from genprior.scoring.comparison_experiment import FIGURE, IMAGES, TABLE, comparison_rows
-from genprior.scoring.scoring_experiments import COMPARISON, EXPERIMENTS, Comparison, ComparisonSettings
+from genprior.scoring.scoring_experiments import EXPERIMENTS
+from genprior.scoring.scoring_results import COMPARISON, Comparison, ComparisonSettings
 from genprior.seeding import derived_generator
 from tiny_run import make_tiny_run
 

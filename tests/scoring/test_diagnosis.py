@@ -22,14 +22,8 @@ from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import Setback, append_event
 from genprior.scoring import diagnosis_experiment as module
 from genprior.scoring.diagnosis_experiment import with_scores
-from genprior.scoring.scoring_experiments import (
-    DIAGNOSIS,
-    EXPERIMENTS,
-    METRICS,
-    DiagnosisResult,
-    DiagnosisSettings,
-    Evaluation,
-)
+from genprior.scoring.scoring_experiments import EXPERIMENTS
+from genprior.scoring.scoring_results import DIAGNOSIS, METRICS, DiagnosisResult, DiagnosisSettings, Evaluation
 from tiny_run import make_tiny_run
 
 

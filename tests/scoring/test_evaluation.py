@@ -22,7 +22,8 @@ from genprior.runs.files import write_json
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
 from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
-from genprior.scoring.scoring_experiments import EXPERIMENTS, METRICS, ClassHistogram, Evaluation, EvaluationSettings
+from genprior.scoring.scoring_experiments import EXPERIMENTS
+from genprior.scoring.scoring_results import METRICS, ClassHistogram, Evaluation, EvaluationSettings
 from genprior.settings import validated
 from tiny_judge import load_tiny, make_tiny_judge
 

@@ -13,7 +13,7 @@ from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import Environment, Run, open_run, read_environment
 from genprior.runs.step_log import Event, Row, read_events, read_rows
-from genprior.scoring.scoring_experiments import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
+from genprior.scoring.scoring_results import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
 
 MADE_BY = {DIAGNOSIS: "genprior diagnose", METRICS: "genprior evaluate"}
 

@@ -18,7 +18,7 @@ from genprior.report import words
 from genprior.report.collect import Reported, collect, names_of
 from genprior.report.record_plots import SATURATION, plots_of, records_saturation
 from genprior.runs.files import write_text
-from genprior.scoring.scoring_experiments import METRICS
+from genprior.scoring.scoring_results import METRICS
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from genprior.report.collect import Reported
 from genprior.runs.step_log import Event, Setback
-from genprior.scoring.scoring_experiments import DiagnosisResult, Evaluation, ScoreBesideFloor, ScoreInterval
+from genprior.scoring.scoring_results import DiagnosisResult, Evaluation, ScoreBesideFloor, ScoreInterval
 
 MOST_ALARMS = 8  # on the page
 UNKNOWN, MISSING = "not diagnosed", "not measured"

@@ -24,13 +24,7 @@ from genprior.runs.checkpoint import load_counters, load_state
 from genprior.runs.files import save_tensors, write_text
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import load_prior
-from genprior.scoring.scoring_experiments import (
-    COMPARISON,
-    ComparedRun,
-    Comparison,
-    ComparisonSettings,
-    RestorationScore,
-)
+from genprior.scoring.scoring_results import COMPARISON, ComparedRun, Comparison, ComparisonSettings, RestorationScore
 
 SAMPLES = 36
 NONE = "none"

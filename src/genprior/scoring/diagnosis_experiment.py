@@ -16,7 +16,7 @@ from genprior.runs.run_folder import Run, open_run
 from genprior.runs.step_log import Setback, read_events, read_rows
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
-from genprior.scoring.scoring_experiments import (
+from genprior.scoring.scoring_results import (
     METRICS,
     DiagnosisResult,
     DiagnosisSettings,

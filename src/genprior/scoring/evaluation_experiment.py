@@ -23,7 +23,7 @@ from genprior.restoration.restore import DEFAULT, invert
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.run_folder import open_run, read_environment
 from genprior.runs.trained_prior import load_prior
-from genprior.scoring.scoring_experiments import (
+from genprior.scoring.scoring_results import (
     ClassHistogram,
     Evaluation,
     EvaluationSettings,
