@@ -28,8 +28,8 @@ def main(
     print({name: round(float(value), 4) for name, value in step.record.items()})
 
     for density, name in (("gaussian", "samples, one Gaussian"), ("mixture:components=10", "samples, ten Gaussians")):
-        prior = config.model_copy(update={"density": density}).prior(glo.state_dict(), digits.image_shape, True)
-        rows[name] = prior.sample(columns)
+        fitted = GLOConfig.model_validate({**config.model_dump(), "density": density})
+        rows[name] = fitted.prior(glo.state_dict(), digits.image_shape, True).sample(columns)
     write(rows, out)
     print(out)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.models.autoencoder import LIKELIHOODS, VAES, Autoencoder, Bernoulli, Gaussian, conv, dense
 from genprior.models.derived_generators import folded
-from genprior.specs import build
+from genprior.specs import Spec
 
 SHAPE = (1, 8, 8)
 SMALL: dict[str, Callable[[tuple[int, int, int]], Autoencoder]] = {
@@ -115,7 +115,7 @@ def test_width_and_depth_are_those_asked_for(width: int, depth: int) -> None:
 def test_options_out_of_range_are_refused(spec: str) -> None:
     expected = r"^model: option '\w+' must be an integer from 1 to 4096, got [\d.]+$"
     with pytest.raises(GenpriorError, match=expected):
-        build(VAES, spec, "model", image_shape=SHAPE, latent_size=5)
+        Spec.parse(spec).build(VAES, "model", image_shape=SHAPE, latent_size=5)
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 7), (1, 8, 9), (1, 129, 129)])

@@ -171,8 +171,8 @@ def test_other_options_stay(run: Path) -> None:
 def test_a_model_without_a_width_is_used_as_it_is_and_told(
     run: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def plain(image_shape: tuple[int, int, int], latent_size: int, pack: int, norm: str = "none") -> players.Players:
-        return players._dcgan(image_shape, latent_size, pack, 4, 4, norm)
+    def plain(sizes: players.PlayerSizes, norm: str = "none") -> players.Players:
+        return players._dcgan(sizes, 4, 4, norm)
 
     monkeypatch.setitem(players.MODELS, "plain", plain)
     file = run / "config.json"
