@@ -15,12 +15,12 @@ from typer.core import TyperGroup
 from genprior import __version__
 from genprior.cli import look, train
 from genprior.cli.console import USER_ERROR, let_waiting_threads_sleep
-from genprior.cli.experiment_commands import add_experiments
 from genprior.cli.flags import command
-from genprior.cli.restoring_commands import add_restoring
+from genprior.cli.room_commands import add_experiments, add_jobs
 from genprior.errors import GenpriorError
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
+from genprior.restoring.commands import COMMANDS
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 
@@ -77,7 +77,7 @@ def _made() -> typer.Typer:
         app.command(name)(command(models, do, str(do.__doc__)))
     for experiments in (ENCODERS, SCORING, PROBES, MODES):
         add_experiments(groups, experiments)
-    add_restoring(app)
+    add_jobs(app, COMMANDS)
     return app
 
 

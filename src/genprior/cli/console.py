@@ -1,6 +1,7 @@
 """What commands share: exit codes, signals, threads, and how a table is printed."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,18 @@ def interrupted_by_signals() -> Iterator[None]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ends the process where a signal asks it to stop, and says how to resume what it did."""
+    try:
+        with interrupted_by_signals():
+            yield
+    except KeyboardInterrupt:
+        again = shlex.join(["genprior", *(word for word in sys.argv[1:] if word != "--overwrite")])
+        typer.echo(f"interrupted; resume with: {again}", err=True)
+        sys.exit(INTERRUPTED)
 
 
 def _stopping() -> list[int]:

@@ -1,18 +1,18 @@
-"""Commands that measure: one for each experiment in the tables of the rooms."""
+"""Commands from the tables of the rooms: those that measure runs, and those that work on many images."""
 
-import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import Field
 
-from genprior.cli.console import ILL, INTERRUPTED, interrupted_by_signals, set_threads
+from genprior.cli.console import ILL, resumable, set_threads
 from genprior.cli.flags import Given, command, parsed
 from genprior.errors import NotFiniteError
 from genprior.progress import Task, primed, show
+from genprior.restoring.commands import Command
 from genprior.runs.experiment import Experiment, carry_out
 from genprior.settings import RunFolders, Settings
 
@@ -38,10 +38,16 @@ def add_experiments(apps: Mapping[str, typer.Typer], experiments: Mapping[str, A
         before: list[type[Settings]] = [RunsFlag] if experiment.is_per_run else []
         after: list[type[Settings]] = [] if experiment.is_derived else [OverwriteFlag]
         models = [*before, experiment.settings, *after]
-        apps[group].command(own)(command(models, _does(experiment), experiment.help))
+        apps[group].command(own)(command(models, _measures(experiment), experiment.help))
 
 
-def _does(experiment: AnyExperiment) -> Any:  # noqa: ANN401 - a function of what was given
+def add_jobs(app: typer.Typer, jobs: Mapping[str, Command]) -> None:
+    """Adds a command for each job on many images."""
+    for name, job in jobs.items():
+        app.command(name)(command(job.settings, _works(job), job.help))
+
+
+def _measures(experiment: AnyExperiment) -> Callable[[Given], None]:
     def do(given: Given) -> None:
         overwrite = bool(given.pop("overwrite", False))
         runs = given.pop("run") if experiment.is_per_run else [None]
@@ -49,18 +55,27 @@ def _does(experiment: AnyExperiment) -> Any:  # noqa: ANN401 - a function of wha
         settings = [parsed(experiment.settings, one) for one in each]
         set_threads(given.get("threads"))
         try:
-            with interrupted_by_signals():
+            with resumable():
                 # What is wrong with the last run is found before minutes are spent on the others.
                 tasks = [primed(carry_out(experiment, one, overwrite=overwrite)) for one in settings]
                 ill = [_shown(experiment, one, task) for one, task in zip(settings, tasks, strict=True)]
         except NotFiniteError as error:
             typer.echo(f"genprior: {error.message}", err=True)
             sys.exit(ILL)
-        except KeyboardInterrupt:
-            again = shlex.join(["genprior", *(word for word in sys.argv[1:] if word != "--overwrite")])
-            typer.echo(f"interrupted; resume with: {again}", err=True)
-            sys.exit(INTERRUPTED)
         sys.exit(ILL if any(ill) else 0)
+
+    return do
+
+
+def _works(job: Command) -> Callable[[Given], None]:
+    def do(given: Given) -> None:
+        models = [parsed(model, given) for model in job.settings]
+        set_threads(given.get("threads"))
+        with resumable():
+            result = show(job.run(models))
+        for line in job.told(result):
+            typer.echo(line)
+        sys.exit(ILL if job.failed(result) else 0)
 
     return do
 
