@@ -11,7 +11,7 @@ import pytest
 import genprior
 
 ROOT = Path(genprior.__file__).parent
-MOST_FILES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS = 150, 45, 8
+MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS = 45, 8
 POSIX_MODULES = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 POSIX_NAMES = {  # attributes that Windows lacks, by the module that has them
     "signal": {"SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGSTOP", "SIGCONT"},
@@ -61,10 +61,6 @@ def _posix_only(tree: ast.Module) -> list[str]:
         and node.attr in POSIX_NAMES.get(node.value.id, ())
     ]
     return [*sorted(modules & POSIX_MODULES), *names]
-
-
-def test_the_house_is_not_too_large() -> None:
-    assert len(_trees()) <= MOST_FILES
 
 
 def test_no_file_name_stands_twice() -> None:

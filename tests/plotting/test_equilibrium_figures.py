@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from genprior.plotting.drawing import BLUE, GREY, ORANGE, TEAL
-from genprior.plotting.equilibrium_figures import AdversaryCurve, EquilibriumPicture, write_equilibrium
+from genprior.plotting.probe_figures import AdversaryCurve, EquilibriumPicture, write_equilibrium
 from pixels import pixels_of
 
 CURVE = AdversaryCurve([0, 1, 2], [-1.4, -1.2, -1.0], [-1.4, -1.1, -0.9], 2)

@@ -7,7 +7,7 @@ from genprior.priors.generator_prior import FLOOR, GeneratorPrior, inverse_curva
 
 
 def test_of_a_linear_decoder_it_is_the_inverse_of_its_gram_matrix() -> None:
-    generator = torch.DCGANGenerator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(30, 4, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 2.0, 3.0, 4.0])
     found = inverse_curvature(lambda z: z @ matrix.T, torch.zeros(20_000, 4, dtype=torch.float64))
     gram = matrix.T @ matrix

@@ -13,9 +13,8 @@ import torch
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.report import write_report
-from genprior.report.collect import collect
+from genprior.report.collect import MOST_AGES, collect, write_run_picture
 from genprior.report.page import page_of
-from genprior.report.run_samples import MOST_AGES, write_run_picture
 from genprior.report.words import alarm, notes_on, scores_table, summary_table
 from genprior.runs.checkpoint import load_state
 from genprior.runs.files import save_tensors

@@ -14,8 +14,7 @@ from typer.core import TyperGroup
 
 from genprior import __version__
 from genprior.cli import look, train
-from genprior.cli.console import USER_ERROR, let_waiting_threads_sleep
-from genprior.cli.flags import command
+from genprior.cli.console import USER_ERROR, command, let_waiting_threads_sleep
 from genprior.cli.room_commands import add_experiments, add_jobs
 from genprior.errors import GenpriorError
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field
 
-from genprior.cli.console import print_table, refuse_existing
-from genprior.cli.flags import Given, parsed
+from genprior.cli.console import Given, parsed, print_table, refuse_existing
 from genprior.settings import DataRoot, Flag, RunFolder, RunFolders, Settings
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
-from genprior.cli.console import ILL, resumable, set_threads
-from genprior.cli.flags import Given, command, parsed
+from genprior.cli.console import ILL, Given, command, parsed, resumable, set_threads
 from genprior.errors import NotFiniteError
 from genprior.progress import Task, primed, show
 from genprior.restoring.commands import Command

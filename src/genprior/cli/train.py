@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import Field
 
-from genprior.cli.console import ILL, INTERRUPTED, stop_on_signal
-from genprior.cli.flags import Given, command, parsed
+from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, stop_on_signal
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, FAMILIES, parse_config
 from genprior.settings import RunFolder, Settings
@@ -90,7 +89,7 @@ def _from_file(path: Path | None, own: Given, family: str) -> dict[str, Any]:
 def _train(prepared: "PreparedRun") -> None:
     """Trains to the end of the budget, showing how far it is, and leaves a picture; sets the exit code."""
     from genprior.progress import show
-    from genprior.report.run_samples import write_run_picture
+    from genprior.report.collect import write_run_picture
     from genprior.runs.execute import execute
 
     run, processes = prepared.run, prepared.learner.processes

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from genprior.columns import aligned
 from genprior.engines import EngineSettings, worked_off
 from genprior.errors import GenpriorError
 from genprior.modes.mode_tables import CountedModes, ModeTable, lines_of, table_of
 from genprior.modes.remedies import BASES, PLAIN, ROWS, SUITE, config_of, known
 from genprior.progress import Stage, Task, within
-from genprior.runs.experiment import Experiment
+from genprior.runs.experiment import Experiment, aligned
 from genprior.runs.files import write_text
 from genprior.runs.run_folder import CONFIG
 from genprior.settings import DataRoot, Flag, Result

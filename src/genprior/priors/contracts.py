@@ -17,6 +17,9 @@ from genprior.seeding import derived_generator
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
+    from genprior.models.autoencoder import Recognition
+    from genprior.models.latent_encoder import Encoder
+
 SAMPLES_AT_ONCE = 256
 USUAL_STARTS = 8  # where no start is known to be good
 
@@ -93,6 +96,18 @@ class LatentPrior(Prior, Protocol):
     def rough(self) -> "LatentPrior | None":
         """The same prior in a number format in which it is faster."""
         return None
+
+    def faster_in(self, dtype: torch.dtype) -> "LatentPrior":
+        """Returns the prior with a `rough` one of that number format; itself where it has no use for that."""
+        return self
+
+    def with_encoder(self, encoder: "Encoder | Recognition") -> "LatentPrior":
+        """Returns the prior with a trained way back; itself where its own is exact.
+
+        Arguments:
+            encoder: Trained for this prior; its method `encode` is what `encode_damaged` describes.
+        """
+        return self
 
 
 class DenoisingPrior(Prior, Protocol):

@@ -1,6 +1,7 @@
 """A trained generator as a prior: with a density of its latents, an encoder, or in a rougher number format."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 
 import torch
@@ -24,13 +25,9 @@ class GeneratorPrior(LatentPrior):
         latent_size: k.
         image_shape: (C, H, W).
         density: Of z; None: the standard normal.
-
-    Attributes:
-        rough_dtype: Number format in which the generator is faster, and which it takes from its input; None: there is
-            none.
     """
 
-    rough_dtype: torch.dtype | None = None
+    _rough_dtype: torch.dtype | None = None
 
     def __init__(
         self,
@@ -68,8 +65,18 @@ class GeneratorPrior(LatentPrior):
 
     @property
     def rough(self) -> "RoughPrior | None":
-        """The prior in `rough_dtype`."""
-        return None if self.rough_dtype is None else RoughPrior(self, self.rough_dtype)
+        """The prior in the number format that `faster_in` named; None: it named none."""
+        return None if self._rough_dtype is None else RoughPrior(self, self._rough_dtype)
+
+    def faster_in(self, dtype: torch.dtype) -> "GeneratorPrior":
+        """Returns the prior with a `rough` one; the generator takes the number format from its input."""
+        other = copy(self)
+        other._rough_dtype = dtype
+        return other
+
+    def with_encoder(self, encoder: Encoder | Recognition) -> "EncodedPrior":
+        """Returns the prior with a trained way back, which replaces one that it had."""
+        return EncodedPrior(self.generator, self.latent_size, self.image_shape, encoder, self.density)
 
 
 class RoughPrior(LatentPrior):

@@ -74,7 +74,7 @@ def _equilibrium_stages(settings: EquilibriumSettings, kept: EquilibriumResult |
 
 
 def _equilibrium_figures(settings: EquilibriumSettings, found: EquilibriumResult) -> dict[str, Path]:
-    from genprior.plotting.equilibrium_figures import AdversaryCurve, EquilibriumPicture, write_equilibrium
+    from genprior.plotting.probe_figures import AdversaryCurve, EquilibriumPicture, write_equilibrium
 
     def curve(response: Response) -> AdversaryCurve:
         moments = response.moments

@@ -89,9 +89,7 @@ def execute(
     threads.begin(start.threads)
     with locked(run) if training.is_first else nullcontext():
         if training.is_first and saved is None:
-            first = Checkpoint(0, 0, 0.0, torch.get_num_threads(), tensors=learner.state_dict())
-            save_checkpoint(run.checkpoints, first)
-            keep_age(run, learner, 0)
+            _save_first(run, learner)
         del saved  # its tensors may be large
         for line in refused:
             yield training.stage(start, alarm=line)
@@ -231,6 +229,13 @@ def _alarms(watch: Watch | None, rows: list[Row]) -> list[Alarm]:
                 Alarm(event=event, step=row["step"], images_seen=seen.last, verdict=seen.name, message=message)
             )
     return events
+
+
+def _save_first(run: Run, learner: Learner) -> None:
+    """Saves a run before its first step, to which the first setback leads."""
+    first = Checkpoint(0, 0, 0.0, torch.get_num_threads(), tensors=learner.state_dict())
+    save_checkpoint(run.checkpoints, first)
+    keep_age(run, learner, 0)
 
 
 def _restored(run: Run, learner: Learner, saved: Checkpoint) -> Counters:

@@ -3,8 +3,9 @@
 Knows files of results; not what is measured.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -98,3 +99,27 @@ def _kept(experiment: Experiment[S, R], settings: S, path: Path) -> R | None:
             f"{path} holds an unfinished result of other settings; replace it with --overwrite", argument="run"
         )
     return found
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns a line for each row, its cells as wide as the widest one of their column, two spaces between them.
+
+    Arguments:
+        rows: Cells of plain text, as many in each row.
+
+    Example:
+        >>> aligned([["", "samples"], ["recall", "0.5"]])
+        ['        samples', 'recall  0.5']
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    widest = sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    # A wide character takes two places; a console that is too narrow would cut cells.
+    console = Console(file=StringIO(), width=2 * widest + 1, color_system=None, force_terminal=False)
+    lines = console.render_lines(table, pad=False)
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]

@@ -13,7 +13,6 @@ from genprior.families import FAMILIES, RunConfig
 from genprior.hardware import resolve_precision
 from genprior.models.latent_encoder import Encoder
 from genprior.priors.contracts import LatentPrior
-from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior
 from genprior.runs.checkpoint import load_state
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
 from genprior.runs.files import save_tensors, weights_sha256
@@ -38,14 +37,10 @@ def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
         generator = config.generator(state, shape, average)
     except (RuntimeError, KeyError) as error:
         raise misfit(opened) from error
-    if not isinstance(prior, GeneratorPrior) or generator is None:
-        return prior
-    encoder = load_encoder(opened, generator) if average else None
+    encoder = load_encoder(opened, generator) if average and generator is not None else None
     if encoder is not None:
-        prior = EncodedPrior(prior.generator, prior.latent_size, shape, encoder, prior.density)
-    if resolve_precision("auto", torch.device("cpu")) == "bf16":
-        prior.rough_dtype = torch.bfloat16
-    return prior
+        prior = prior.with_encoder(encoder)
+    return prior.faster_in(torch.bfloat16) if resolve_precision("auto", torch.device("cpu")) == "bf16" else prior
 
 
 def load_generator(run: Run, *, average: bool = True) -> nn.Module:

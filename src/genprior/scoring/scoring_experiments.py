@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genprior.columns import aligned
 from genprior.progress import Task
-from genprior.runs.experiment import Experiment
+from genprior.runs.experiment import Experiment, aligned
 from genprior.scoring.scoring_results import (
     COMPARISON,
     DIAGNOSIS,

@@ -1,6 +1,6 @@
 """Cells stand under each other, whatever is in them."""
 
-from genprior.columns import aligned
+from genprior.runs.experiment import aligned
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
