@@ -141,10 +141,10 @@ def validated(model: type[M], values: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise _told(model, error) from None
+        raise _complaint(model, error) from None
 
 
-def _told(model: type[Model], error: ValidationError) -> GenpriorError:
+def _complaint(model: type[Model], error: ValidationError) -> GenpriorError:
     first = error.errors()[0]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, GenpriorError):

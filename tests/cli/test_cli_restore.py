@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from genprior.engines import ENGINES
 from genprior.images import to_uint8, write_image
 from genprior.restoration.result import Restoration
 from genprior.restoring import restore_job as jobs
@@ -166,8 +167,8 @@ def test_two_jobs_give_what_one_gives(genprior: Command, run: Path) -> None:
     assert files_of("shared") == files_of("alone")
 
 
-@pytest.mark.parametrize("engine", ["dask", "ray"])
-def test_clusters_give_what_one_process_gives(genprior: Command, run: Path, engine: str) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_give_what_one_process_gives(genprior: Command, run: Path, engine: str) -> None:
     words = ["restore", run, "photos", "--simulate", "--operator", "inpaint:random=0.4", *QUICK, "--batch-size", 2]
     genprior(*words, "--threads", 1, "--out", "alone")
     text = genprior(*words, "--threads", 1, "--out", "shared", "--engine", engine, "--jobs", 2)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from genprior.data import load_data
+from genprior.data.load import PATHS
 from genprior.errors import GenpriorError
 
 Array = NDArray[Any]
@@ -18,6 +19,14 @@ Draw = Callable[..., Array]
 
 def save_npz(path: Path, arrays: dict[str, Any]) -> None:
     np.savez_compressed(path, **arrays)
+
+
+@pytest.mark.parametrize("suffix", PATHS)
+def test_every_kind_of_file_is_read(suffix: str, tmp_path: Path, draw: Draw) -> None:
+    values = draw(5, 3, 12, 12)
+    path = tmp_path / f"a{suffix}"
+    np.save(path, values) if suffix == ".npy" else save_npz(path, {"images": values})
+    assert np.array_equal(load_data(path).images.numpy(), values)
 
 
 @pytest.mark.parametrize("order", ["grey", "first", "last"])

@@ -202,7 +202,7 @@ def test_files_keep_the_tables_of_data_that_earlier_commands_asked_for(tmp_path:
         ("ring", ["hinge"]),
         ("grid", ["non-saturating", "hinge"]),
     ]
-    lines = EXPERIMENT.told(found)
+    lines = EXPERIMENT.lines(found)
     assert any(line.startswith("grid  ") for line in lines)
     assert not any(line.startswith("ring  ") for line in lines)
 

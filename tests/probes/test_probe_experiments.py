@@ -75,7 +75,7 @@ def test_a_result_is_strict_json_reads_back_and_is_put_into_words_and_drawn(
     again = read_result(experiment.file(settings), experiment.result)
     assert again is not None
     assert again.model_dump_json() == found.model_dump_json()
-    assert experiment.told(again) == experiment.told(found) != []
+    assert experiment.lines(again) == experiment.lines(found) != []
     assert experiment.figures is not None
     assert all(path.stat().st_size > 5000 for path in experiment.figures(settings, again).values())
     assert all(path.read_bytes() == content for path, content in before.items())

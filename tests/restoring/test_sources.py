@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from genprior.data import load_data
@@ -45,6 +46,24 @@ def test_single_picture(image_folder: Callable[..., Path]) -> None:
     names, x = everything(image_folder(2) / "b.png")
     assert names == ["b"]
     assert x.shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("suffix", sources.FILES)
+def test_every_kind_of_file_is_read(tmp_path: Path, suffix: str) -> None:
+    values = np.zeros((24, 20, 3), np.uint8)
+    values[:12] = (200, 100, 50)
+    path = tmp_path / f"a{suffix}"
+    match suffix:
+        case ".npy":
+            np.save(path, values.transpose(2, 0, 1)[None])
+        case ".npz":
+            np.savez(path, images=values.transpose(2, 0, 1)[None])
+        case _:
+            Image.fromarray(values).save(path)
+    _, x = everything(path)
+    assert x.shape == (1, 3, 24, 20)
+    expected = torch.tensor(values.transpose(2, 0, 1)) / 255
+    assert float((x[0] - expected)[:, :8].abs().max()) < 0.05  # JPEG and WebP lose a little
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])

@@ -93,7 +93,7 @@ def test_damaged_results_are_not_replaced_unasked(tmp_path: Path) -> None:
 
 
 def test_a_derived_result_is_made_anew(tmp_path: Path) -> None:
-    derived = Experiment("Counts.", Counting, Counted, COUNT.file, _count, COUNT.told, is_derived=True)
+    derived = Experiment("Counts.", Counting, Counted, COUNT.file, _count, COUNT.lines, is_derived=True)
     settings = Counting(out=tmp_path / "n.json")
     for _ in range(2):
         result_of(carry_out(derived, settings))

@@ -72,7 +72,7 @@ def test_a_run_gets_an_encoder(make_run: MakeRun, settings: dict[str, object]) -
     stages, found = gone_through(_stages(run.path, images_seen=128 * 10))
     assert stages[-1].fraction == 1
     assert re.fullmatch(r"1,280 images  [\d,]+/s  error \d+\.\d{3}", stages[-1].what)
-    assert EXPERIMENTS["train encoder"].told(found) == [
+    assert EXPERIMENTS["train encoder"].lines(found) == [
         f"error on images held out: {found.held_out_error:.4g}",
         f"encoder: {run.path / WEIGHTS}",
     ]

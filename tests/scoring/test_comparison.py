@@ -137,7 +137,7 @@ def test_table_numbers_and_figure_are_saved(comparison: Comparison) -> None:
     rows = {row[0]: row[1:] for row in comparison_rows(comparison.runs)}
     assert rows["log-likelihood"][:2] == ["none", "none"]
     assert "bits/dim" in rows["log-likelihood"][2]
-    assert experiment.told(comparison)[-1] == f"{comparison.runs[-1].run}: log-likelihood by " + (
+    assert experiment.lines(comparison)[-1] == f"{comparison.runs[-1].run}: log-likelihood by " + (
         comparison.runs[-1].likelihood
     )
     assert experiment.figures is not None

@@ -58,7 +58,7 @@ def test_a_weak_generator_loses_and_the_verdict_is_saved(tmp_path: Path, root: P
     saved = json.loads((run / DIAGNOSIS).read_text())
     assert (saved["verdict"], saved["is_ill"], saved["images_seen"]) == ("discriminator wins", True, 2016)
     assert saved["signs"][-1]["until_images"] == 2016
-    lines = EXPERIMENTS["diagnose"].told(found)
+    lines = EXPERIMENTS["diagnose"].lines(found)
     assert lines[0] == f"{run}: discriminator wins since {saved['since_images']:,} images"
     assert lines[1] == f"  {saved['evidence'][0]}"
     assert f"  remedy: {saved['remedy']}" in lines

@@ -169,7 +169,7 @@ def test_measuring_alone_finds_the_same_and_writes_nothing(run: Path, root: Path
 
 def test_words_are_those_of_the_scores(metrics: dict, run: Path) -> None:
     found = Evaluation.model_validate(metrics)
-    lines = EXPERIMENTS["evaluate"].told(found)
+    lines = EXPERIMENTS["evaluate"].lines(found)
     assert lines[0].split() == ["samples", "real", "against", "real", "better"]
     recall = found.scores["recall"]
     (line,) = [each for each in lines if each.startswith("recall")]

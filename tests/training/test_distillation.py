@@ -1,5 +1,8 @@
 """Distillation: damage as promised, whose weights move, on what, going on, and that it learns."""
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,7 +14,7 @@ from genprior.models import dcgan, mlp
 from genprior.models.latent_encoder import Encoder
 from genprior.training.distillation import MISSING, NOISE, Distillation, damaged
 from genprior.training.loop import Batch, Budget, train
-from genprior.training.optimisation import annealed
+from genprior.training.optimisation import SCHEDULES, annealed
 from genprior.training.processes import Placement
 
 IMAGE, POINT = (1, 8, 8), (2, 1, 1)
@@ -176,6 +179,15 @@ def test_images_of_another_shape_are_refused() -> None:
 
 
 # The learning rate.
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_every_schedule_is_a_share_that_stays_at_the_end_of_the_budget(schedule: Callable[[float], float]) -> None:
+    shares = [schedule(i / 1000) for i in range(1001)]
+    assert max(shares) == pytest.approx(1)
+    assert min(shares) >= 0
+    assert schedule(1.5) == shares[-1]  # the last batch may go beyond the budget
+    assert max(abs(later - earlier) for earlier, later in pairwise(shares)) < 0.03
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing() -> None:

@@ -72,7 +72,7 @@ def _works(job: Command) -> Callable[[Given], None]:
         set_threads(given.get("threads"))
         with resumable():
             result = show(job.run(models))
-        for line in job.told(result):
+        for line in job.lines(result):
             typer.echo(line)
         sys.exit(ILL if job.failed(result) else 0)
 
@@ -82,7 +82,7 @@ def _works(job: Command) -> Callable[[Given], None]:
 def _shown(experiment: AnyExperiment, settings: Settings, task: Task[Any]) -> bool:
     """Works an experiment to its end and prints what it found; returns whether that is ill."""
     result = show(task)
-    for line in experiment.told(result):
+    for line in experiment.lines(result):
         typer.echo(line)
     figures: Mapping[str, Path] = {} if experiment.figures is None else experiment.figures(settings, result)
     for what, path in {"numbers": experiment.file(settings), **figures}.items():

@@ -241,7 +241,7 @@ EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
         result=ModeBenchmark,
         file=lambda settings: settings.out / "modes.json",
         stages=stages,
-        told=lines,
+        lines=lines,
         figures=figures,
         is_derived=True,  # of what is in the folders of the runs
     ),

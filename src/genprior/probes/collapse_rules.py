@@ -147,7 +147,7 @@ class CollapseResult(Result):
         return Statement(outcome=outcome, told=" ".join(["Direction.", *told]))
 
 
-def told(found: CollapseResult) -> list[str]:
+def lines(found: CollapseResult) -> list[str]:
     """Returns a paragraph on each of the three experiments, of those ages that are done."""
     return [found.inner.told, found.outer.told, found.direction.told]
 

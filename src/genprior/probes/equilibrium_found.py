@@ -158,7 +158,7 @@ class EquilibriumResult(Result):
         return None if self.equilibrium is None else self.equilibrium.played_divergence
 
 
-def told(found: EquilibriumResult) -> list[str]:
+def lines(found: EquilibriumResult) -> list[str]:
     """Returns what was found and what it means, a line for each thing."""
     lines = _verdict_lines(found)
     lines += [_opinion_sentence(found.told)] if found.told else []

@@ -88,12 +88,12 @@ def stages(settings: EquilibriumSettings, kept: EquilibriumResult | None) -> Tas
     new = nothing_found(settings, opened)
     found = resumed(kept, new, lambda each: (each.images_seen, each.earlier, each.held_out, each.judged_images))
     yield Stage(0.0, "run opened", notes=tuple(_notes(found, opened)))
-    for i, (name, measure) in enumerate(PARTS.items()):
+    for i, (name, measure) in enumerate(_PARTS.items()):
         if name not in found.measured:
-            found = yield from within(measure(opened, found), i / len(PARTS), (i + 1) / len(PARTS))
+            found = yield from within(measure(opened, found), i / len(_PARTS), (i + 1) / len(_PARTS))
             found = found.model_copy(update={"measured": (*found.measured, name)})
-            what = "all measured" if i + 1 == len(PARTS) else f"{name.replace('_', ' ')}: measured"
-            yield Stage((i + 1) / len(PARTS), what, found=found)
+            what = "all measured" if i + 1 == len(_PARTS) else f"{name.replace('_', ' ')}: measured"
+            yield Stage((i + 1) / len(_PARTS), what, found=found)
     return found.model_copy(update={"is_complete": True, "terms": {}})
 
 
@@ -283,7 +283,7 @@ def _read(response: Response, kept: FirstAndBest) -> Adversary:
     return Adversary(response, first, best)
 
 
-PARTS: dict[str, Callable[[EquilibriumSetup, Found], Task[Found]]] = {
+_PARTS: dict[str, Callable[[EquilibriumSetup, Found], Task[Found]]] = {
     "told": _told,
     "best_discriminator": _up,
     "best_paying_discriminator": _paying,

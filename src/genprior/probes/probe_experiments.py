@@ -107,7 +107,7 @@ EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
         result=SaturationResult,
         file=lambda settings: settings.run / "probe-saturation.json",
         stages=_saturation_stages,
-        told=saturation_probe.told,
+        lines=saturation_probe.lines,
         figures=_saturation_figures,
     ),
     "probe collapse": Experiment(
@@ -116,7 +116,7 @@ EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
         result=CollapseResult,
         file=lambda settings: settings.run / "probe-collapse.json",
         stages=_collapse_stages,
-        told=collapse_rules.told,
+        lines=collapse_rules.lines,
         figures=_collapse_figures,
     ),
     "probe equilibrium": Experiment(
@@ -125,7 +125,7 @@ EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
         result=EquilibriumResult,
         file=lambda settings: settings.run / "probe-equilibrium.json",
         stages=_equilibrium_stages,
-        told=equilibrium_found.told,
+        lines=equilibrium_found.lines,
         figures=_equilibrium_figures,
     ),
 }

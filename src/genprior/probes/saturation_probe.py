@@ -142,7 +142,7 @@ def _notes(settings: SaturationSettings, probed: "Probed", planned: Sequence[int
     return notes
 
 
-def told(found: SaturationResult) -> list[str]:
+def lines(found: SaturationResult) -> list[str]:
     """Returns what was found, what it means, and whether the statement holds, in words."""
     return [" ".join([*(_age_told(each) for each in found.ages), found.verdict])]
 

@@ -190,7 +190,7 @@ def _alarms(summary: JobSummary) -> Iterator[str]:
         yield f"{summary.failed} of {summary.images} images failed: mend them, and give the same command again"
 
 
-def told_of_restored(result: JobResult[RestoreSummary]) -> list[str]:
+def restored_lines(result: JobResult[RestoreSummary]) -> list[str]:
     """Returns lines about inverted or restored images: how good they are, and where they lie."""
     summary, facts = result.summary, {}
     for name, what in (("psnr", "{:.2f} dB"), ("ssim", "{:.3f}"), ("error", "{:.4g}"), ("iterations", "{:.0f}")):
@@ -203,7 +203,7 @@ def told_of_restored(result: JobResult[RestoreSummary]) -> list[str]:
     return _aligned(result, facts)
 
 
-def told_of_degraded(result: JobResult[DegradeSummary]) -> list[str]:
+def degraded_lines(result: JobResult[DegradeSummary]) -> list[str]:
     """Returns lines about damaged images: where they lie, and the command that restores them."""
     command = restoring_command(result.summary.settings, result.path)
     return [*_aligned(result, {}), f"restore them with: {command}"]
@@ -241,14 +241,14 @@ class Command:
         help: What it does, in a sentence.
         settings: The models of its arguments and flags, in their order.
         run: One of each model, in that order -> a task.
-        told: Lines to print at the end.
+        lines: Lines to print at the end.
         failed: How many images have no result; any at all is exit code 1.
     """
 
     help: str
     settings: tuple[type[Settings], ...]
     run: Callable[[Sequence[Any]], Task[JobResult[Any]]]
-    told: Callable[[JobResult[Any]], list[str]]
+    lines: Callable[[JobResult[Any]], list[str]]
     failed: Callable[[JobResult[Any]], int] = _failed
 
 
@@ -257,18 +257,18 @@ COMMANDS: dict[str, Command] = {
         "Find the latents of images: the codes from which a trained run makes them again.",
         (InvertSettings, JobFlags, EngineSettings),
         lambda models: invert_task(*models),
-        told_of_restored,
+        restored_lines,
     ),
     "restore": Command(
         "Restore damaged images with a trained run.",
         (RestoreSettings, JobFlags, EngineSettings),
         lambda models: restore_task(*models),
-        told_of_restored,
+        restored_lines,
     ),
     "degrade": Command(
         "Damage images, to have something to restore.",
         (DegradeSettings, JobFlags, EngineSettings),
         lambda models: degrade_task(*models),
-        told_of_degraded,
+        degraded_lines,
     ),
 }

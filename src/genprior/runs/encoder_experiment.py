@@ -14,7 +14,7 @@ def _encoder_stages(settings: EncoderSettings, kept: EncoderTable | None) -> Tas
     return (yield from train_encoder(settings))
 
 
-def _encoder_words(found: EncoderTable) -> list[str]:
+def _encoder_lines(found: EncoderTable) -> list[str]:
     weights: Path = found.settings.run / WEIGHTS
     return [f"error on images held out: {found.held_out_error:.4g}", f"encoder: {weights}"]
 
@@ -26,6 +26,6 @@ EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
         result=EncoderTable,
         file=lambda settings: settings.run / ENCODER,
         stages=_encoder_stages,
-        told=_encoder_words,
+        lines=_encoder_lines,
     ),
 }

@@ -31,7 +31,7 @@ class Experiment(Generic[S, R]):
         file: Where the result of settings is saved.
         stages: Settings, and what an interrupted experiment of the same settings has left, or None -> a task. What is
             wrong with the settings is raised before its first stage; a stage with `found` is saved at once.
-        told: Lines to print.
+        lines: Lines to print.
         figures: Draws, and returns the files by what they show; None: nothing is drawn.
         is_derived: Whether a result is replaced without `--overwrite`: it is quickly made anew.
         is_per_run: Whether the command takes several runs and does one after another.
@@ -43,7 +43,7 @@ class Experiment(Generic[S, R]):
     result: type[R]
     file: Callable[[S], Path]
     stages: Callable[[S, R | None], Task[R]]
-    told: Callable[[R], list[str]]
+    lines: Callable[[R], list[str]]
     figures: Callable[[S, R], Mapping[str, Path]] | None = None
     is_derived: bool = False
     is_per_run: bool = False
