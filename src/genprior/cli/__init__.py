@@ -35,7 +35,9 @@ class _Sections(TyperGroup):
     """A list of commands under headings, in the order of `SECTIONS`."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's own types are private
-        for title, names in SECTIONS.items():
+        placed = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in self.commands if name not in placed)
+        for title, names in (SECTIONS | ({"Other": others} if others else {})).items():
             with formatter.section(title):
                 width = formatter.width - 6 - max(map(len, self.commands))
                 rows = [(name, self.commands[name].get_short_help_str(width)) for name in names]
