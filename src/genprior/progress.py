@@ -39,7 +39,8 @@ class Stage:
 def show(task: Task[R], quiet: bool = False) -> R:
     """Goes through a task and returns what it returns; shows how far it is on the way.
 
-    On a terminal that is one live line, elsewhere a line every ten seconds.
+    On a terminal that is one live line, elsewhere a line every ten seconds. An interruption carries the last words as a
+    note.
 
     Arguments:
         task: Yields stages.
@@ -55,6 +56,9 @@ def show(task: Task[R], quiet: bool = False) -> R:
             except StopIteration as end:
                 result: R = end.value
                 return result
+            except KeyboardInterrupt as interruption:
+                interruption.add_note(line.what)
+                raise
 
 
 def result_of(task: Task[R]) -> R:
@@ -69,11 +73,15 @@ def result_of(task: Task[R]) -> R:
 
 def primed(task: Task[R]) -> Task[R]:
     """Works a task up to its first stage, so that bad input is found, and returns it with that stage still to come."""
-    first = next(task)
+    first: list[Stage] = []
+    try:
+        first.append(next(task))
+    except StopIteration as end:
+        result: R = end.value
 
     def whole() -> Task[R]:
-        yield first
-        return (yield from task)
+        yield from first
+        return (yield from task) if first else result
 
     return whole()
 
@@ -96,10 +104,12 @@ class _Line:
     def __init__(self, bar: Any) -> None:  # noqa: ANN401 - rich's Progress, or None
         self.bar, self.began, self.next_line = bar, time.monotonic(), time.monotonic()
         self.first: float | None = None
+        self.what = ""
         self.row = None if bar is None else bar.add_task("starting", total=1.0)
 
     def show(self, stage: Stage) -> None:
         self.first = stage.fraction if self.first is None else self.first
+        self.what = stage.what
         _print(stage.notes, sys.stdout, self.bar)
         text = stage.what + self._left(stage.fraction)
         if self.bar is not None:

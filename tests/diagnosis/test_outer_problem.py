@@ -87,7 +87,7 @@ def test_the_best_discriminator_of_two_normals_estimates_their_divergence() -> N
 
 def _moments(shift: float, steps: int = 150, **changes: object) -> list[OuterMoment]:
     def fresh(width: int, seed: int) -> nn.Module:
-        return initialised(lambda: mlp.Discriminator(POINT, width, 2), seed)
+        return initialised(lambda: mlp.MLPDiscriminator(POINT, width, 2), seed)
 
     fresh_ones = {"small": fresh(4, 0), "strong": fresh(32, 0), "again": fresh(32, 1)}
     data = Dataset("normal", _normal(2000, 0))
@@ -127,10 +127,10 @@ def test_the_same_seed_gives_the_same_numbers_and_looking_changes_none() -> None
 
 
 def test_the_generator_stays_as_it_was_in_either_mode() -> None:
-    generator = initialised(lambda: dcgan.Generator((1, 8, 8), 4, 4), 0)
+    generator = initialised(lambda: dcgan.DCGANGenerator((1, 8, 8), 4, 4), 0)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     data = Dataset("noise", torch.randint(256, (24, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
-    fresh = {"one": dcgan.Discriminator((1, 8, 8), 4)}
+    fresh = {"one": dcgan.StridedDiscriminator((1, 8, 8), 4)}
     training = LoneTraining(AdamSettings(0.01), 2, 4)
     list(oppose(generator, fresh, "one", data, data.some(8), saturating(), training, latents=4))
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
@@ -138,7 +138,7 @@ def test_the_generator_stays_as_it_was_in_either_mode() -> None:
 
 
 def test_looking_does_not_change_a_discriminator_and_normalises_real_images_and_fakes_alike() -> None:
-    discriminator = initialised(lambda: dcgan.Discriminator((1, 8, 8), 4), 0)
+    discriminator = initialised(lambda: dcgan.StridedDiscriminator((1, 8, 8), 4), 0)
     before = {name: value.clone() for name, value in discriminator.state_dict().items()}
     real = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     told = judge(discriminator, real, 0.5 * real)
@@ -180,10 +180,10 @@ def test_the_standard_error_is_the_spread_over_draws(pack: int) -> None:
 
 def test_images_that_share_a_feature_are_taken_together() -> None:
     """Else logits of a group, which are nearly the same, would count as so many that are independent."""
-    grouped = initialised(lambda: mlp.Discriminator(POINT, 8, 2, group=4), 0)
+    grouped = initialised(lambda: mlp.MLPDiscriminator(POINT, 8, 2, group=4), 0)
     assert (seen_together(grouped), seen_together(Packed(grouped, 3)), seen_together(Sum(7))) == (4, 12, 7)
     x = _normal(24, 0).repeat_interleave(4, 0)
-    alone = initialised(lambda: mlp.Discriminator(POINT, 8, 2), 0)
+    alone = initialised(lambda: mlp.MLPDiscriminator(POINT, 8, 2), 0)
     assert judge(grouped, x, -x).error > 0
     assert judge(Packed(grouped, 1), x, -x).together == 4
     assert judge(alone, x, -x).together == 1

@@ -14,7 +14,7 @@ from genprior.judges import mode_finder
 from genprior.judges.mode_finder import mode_counter
 from genprior.models import players
 from genprior.probes.collapse_probe import MinMaxSetup, nothing_found, opened_for, sized, stages
-from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, told
+from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, lines
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_age
 from genprior.runs.execute import execute
@@ -116,7 +116,7 @@ def test_unlabelled_images_have_diversity_but_no_modes(run: Path, monkeypatch: p
     assert found.inner.ages[0].moments[0].modes is None
     assert found.inner.ages[0].moments[0].diversity > 0
     assert found.notes[-1] == "how many modes there are is not known: photos has no labels to train a classifier on"
-    assert "modes are not known" in told(found)[0]
+    assert "modes are not known" in lines(found)[0]
 
 
 def test_a_folder_of_pictures_has_no_labels(image_folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_model_without_a_width_is_used_as_it_is_and_told(
     found = _measured(run, ages=1, steps=1, data_root=root)
     assert any("has no option for D's width: only its own size is used" in note for note in found.notes)
     assert list(found.generators[0].moments[0].cosines_with_strong) == [AGAIN]
-    assert "cannot be told: there is one size only" in told(found)[1]
+    assert "cannot be told: there is one size only" in lines(found)[1]
 
 
 # Packs.
@@ -200,7 +200,7 @@ def test_packs_of_any_size_are_filled_and_told(tmp_path: Path, root: Path, pack:
     found = _measured(_packed_run(tmp_path, pack), ages=1, steps=1, data_root=root)
     assert found.images_of_a_logit == pack
     assert [each % pack for each in (found.samples, found.judged_on, found.latents_of_gradients)] == [0, 0, 0]
-    assert f"divergence of packs of {pack} images of at least" in told(found)[1]
+    assert f"divergence of packs of {pack} images of at least" in lines(found)[1]
 
 
 def test_groups_of_a_deviation_are_packs(tmp_path: Path) -> None:
@@ -230,4 +230,4 @@ def test_what_is_cut_off_has_no_outcome_and_says_so(make_run: Callable[..., Run]
 @pytest.mark.parametrize(("loss", "expected"), [("relativistic", True), ("wasserstein", True), ("hinge", False)])
 def test_that_only_differences_of_logits_count_is_said(run: Path, root: Path, loss: str, expected: bool) -> None:
     found = _measured(run, ages=1, steps=1, data_root=root, loss=loss)
-    assert ("Only differences of logits count in this loss." in told(found)[0]) is expected
+    assert ("Only differences of logits count in this loss." in lines(found)[0]) is expected

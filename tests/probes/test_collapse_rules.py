@@ -6,7 +6,7 @@ import math
 import pytest
 
 from genprior.diagnosis.one_player import Agreement, Descended, InnerMoment, Judgement, Opposed, OuterMoment
-from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, InnerProblem, told
+from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, InnerProblem, lines
 
 SIZES = ("width 8", "width 32", "width 64")
 LOG4 = math.log(4)
@@ -69,15 +69,15 @@ YOUNG = _inner(4, (8, 0.134), (1, 0.002))
 def test_the_inner_verdict_is_by_the_ages_that_had_something_to_lose_and_names_them(
     found: list[Descended], expected: str
 ) -> None:
-    assert expected in told(_found(found))[0]
+    assert expected in lines(_found(found))[0]
 
 
 def test_the_inner_paragraph_tells_modes_diversity_and_logits() -> None:
-    text = told(_found([FELL]))[0]
+    text = lines(_found([FELL]))[0]
     assert "modes went from 8 to 1, half of them were gone at step 1, diversity went from 1.000 to 0.100" in text
     assert "rose from 0.00 to 3.00, that of real images is 0.50, the best of them has 2.00." in text
     far = FELL.model_copy(update={"best_real_logit": 5.0})
-    assert "that one image for every z would be better, the optimum was not reached" in told(_found([far]))[0]
+    assert "that one image for every z would be better, the optimum was not reached" in lines(_found([far]))[0]
 
 
 # Outer problem, in nats of divergence.
@@ -185,10 +185,10 @@ def test_a_way_is_another_one_only_where_two_strong_ones_have_one_in_common(
 def test_nothing_is_said_to_hold_before_all_that_it_rests_on_is_measured() -> None:
     found = _found([FELL], [AWAY], [7, 48], [4, 48])
     assert (found.inner.outcome, found.outer.outcome, found.direction.outcome) == (None, None, None)
-    lines = told(found)
-    assert "Not all is measured yet: 1 of 2 ages." in lines[0]
-    assert lines[1] == "Outer problem. Not measured yet."
-    assert "averaged" not in "".join(lines)
+    text = lines(found)
+    assert "Not all is measured yet: 1 of 2 ages." in text[0]
+    assert text[1] == "Outer problem. Not measured yet."
+    assert "averaged" not in "".join(text)
 
 
 def test_numbers_that_are_not_finite_are_null() -> None:

@@ -15,7 +15,7 @@ from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.judges.run_images import held_out_of
-from genprior.probes.equilibrium_found import EquilibriumResult, EquilibriumSettings, title, told
+from genprior.probes.equilibrium_found import EquilibriumResult, EquilibriumSettings, lines, title
 from genprior.probes.equilibrium_probe import EquilibriumSetup, nothing_found, opened_for, stages
 from genprior.runs.checkpoint import ages, load_age, load_checkpoint, save_checkpoint
 from genprior.runs.files import save_tensors
@@ -76,7 +76,7 @@ def test_what_is_measured_so_far_is_saved_and_told_and_a_verdict_only_when_all_a
     for each in found:
         saved = json.loads(each.model_dump_json(), parse_constant=pytest.fail)
         assert saved["is_complete"] is False
-        assert any(line.startswith("Verdict") for line in told(each)) is (saved["verdict"] is not None)
+        assert any(line.startswith("Verdict") for line in lines(each)) is (saved["verdict"] is not None)
         verdicts.append(saved["verdict"] is not None)
         assert (saved["duality_gap"] is not None) is verdicts[-1]
     assert verdicts == [False] * 3 + [True] * 3
@@ -97,7 +97,7 @@ def test_a_run_that_held_nothing_out_says_so(run: Path) -> None:
     found, notes = _measured(run, steps=1)
     assert found.held_out is None
     assert "images of the run itself that the adversaries do not see, but D did" in notes
-    text = "\n".join(told(found))
+    text = "\n".join(lines(found))
     assert "No images were held out, so whether D knows" in text
     assert "judged by images that the players were trained on" in text.splitlines()[0]
 
@@ -115,7 +115,7 @@ def test_without_earlier_players_the_path_angle_is_not_known(run: Path, keep: st
     assert found.path is None
     assert found.path_not_known is not None
     assert found.path_not_known.startswith(why)
-    assert told(found)[-1] == f"Path angle: not known, {found.path_not_known}."
+    assert lines(found)[-1] == f"Path angle: not known, {found.path_not_known}."
 
 
 def test_points_are_probed_too_with_new_points_held_out(make_run: Callable[..., Run]) -> None:
@@ -123,7 +123,7 @@ def test_points_are_probed_too_with_new_points_held_out(make_run: Callable[..., 
     assert "held out: 10,000 of new points like ring:count=500" in notes
     assert list(found.told) == ["training", "held out", "fakes"]
     assert set(found.gradients) == {"discriminator", "generator"}
-    text = "\n".join(told(found))
+    text = "\n".join(lines(found))
     assert "On training images it is better by" in text
     assert "times what sampling noise alone would give" in text
 
@@ -158,7 +158,7 @@ def test_the_test_split_is_held_out() -> None:
 
 def test_nothing_measured_is_nothing_said(run: Path) -> None:
     found = nothing_found(EquilibriumSettings(run=run), _opened(run))
-    assert told(found) == ["Path angle: not known, not measured."]
+    assert lines(found) == ["Path angle: not known, not measured."]
     assert found.verdict is None
 
 
@@ -252,7 +252,7 @@ def test_logits_without_a_scale_give_no_verdict_but_a_divergence(make_run: Calla
     assert "wasserstein leaves the scale of D's logits open" in found.verdict_not_known
     assert found.divergence is not None
     assert found.divergence.value >= 0
-    assert told(found)[0].startswith("Verdict: not known (the loss wasserstein leaves")
+    assert lines(found)[0].startswith("Verdict: not known (the loss wasserstein leaves")
     assert title(found).splitlines()[0] == "run: not known"
 
 
@@ -260,4 +260,4 @@ def test_logits_without_a_scale_give_no_verdict_but_a_divergence(make_run: Calla
 def test_discriminators_of_packs_are_probed(make_run: Callable[..., Run], pack: int) -> None:
     found, _ = _measured(make_run(pack=pack, batch_size=112).path, steps=2)
     assert found.images_at_once == pack
-    assert f"of sets of {pack} images" in "\n".join(told(found))
+    assert f"of sets of {pack} images" in "\n".join(lines(found))

@@ -10,7 +10,7 @@ import torch
 from genprior.diagnosis.one_player import Retrained, RetrainingMoment
 from genprior.errors import GenpriorError
 from genprior.probes.opened_gan import open_probed, spread
-from genprior.probes.saturation_probe import RetrainedAge, SaturationResult, SaturationSettings, stages, told
+from genprior.probes.saturation_probe import RetrainedAge, SaturationResult, SaturationSettings, lines, stages
 from genprior.runs.checkpoint import ages, load_age, load_state
 from genprior.runs.run_folder import Run, open_run
 from genprior.settings import validated
@@ -128,7 +128,7 @@ def test_what_is_not_complete_has_no_verdict() -> None:
 
 def test_gradients_that_vanish_entirely_or_are_ill_are_not_a_number_of_decades() -> None:
     result = _result(_found([1.0, 0.0], [float("nan"), 1.0]))
-    assert "fell by an unknown number of" in told(result)[0]
+    assert "fell by an unknown number of" in lines(result)[0]
     (discriminator,) = result.model_dump(mode="json")["ages"][0]["discriminators"]
     nothing = {"saturating": None, "non-saturating": None}
     assert discriminator["decades_fallen"] == discriminator["last_over_first"] == nothing
@@ -136,7 +136,7 @@ def test_gradients_that_vanish_entirely_or_are_ill_are_not_a_number_of_decades()
 
 
 def test_the_paragraph_tells_the_fall_of_both_losses_at_each_age() -> None:
-    (text,) = told(_result(HOLDS, TOO_LITTLE))
+    (text,) = lines(_result(HOLDS, TOO_LITTLE))
     assert "At 0 images, a fresh discriminator told 100.0 % right after 2 steps" in text
     assert "fell by 3.3 decades under the saturating loss and by 0.3 under the non-saturating one" in text
     assert "fell by 1.3 decades" in text
@@ -145,7 +145,7 @@ def test_the_paragraph_tells_the_fall_of_both_losses_at_each_age() -> None:
 
 
 def test_discriminators_of_one_age_are_told_together() -> None:
-    (text,) = told(_result(HOLDS, _found([1.0, 1.0, 1e-5], [1.0, 10.0, 10.0]), by_age=False))
+    (text,) = lines(_result(HOLDS, _found([1.0, 1.0, 1e-5], [1.0, 10.0, 10.0]), by_age=False))
     assert text.count("At 0 images") == 1
     assert "fell by 3.3 to 5.0 decades" in text
     assert "it was 1e-05 to 0.001 times and 5 to 10 times what" in text

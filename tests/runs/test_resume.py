@@ -94,7 +94,7 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path, kind: signal.Sign
     process.send_signal(kind)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert f"interrupted and saved; go on with: genprior resume {run}" in output
+    assert f"interrupted and saved; resume it with: genprior resume {run}" in output
     saved, _ = load_checkpoint(run / "checkpoint")
     assert saved is not None
     assert read_rows(run / "steps.jsonl")[-1]["step"] == saved.step

@@ -259,7 +259,9 @@ def test_other_data_than_the_run_s_are_refused(make_run: MakeRun) -> None:
     run = make_run()
     file = run.path / "config.json"
     file.write_text(file.read_text().replace("count=500", "count=501"))
-    with pytest.raises(GenpriorError, match=r"^data: ring:count=501 is no longer what .*run was trained on$"):
+    with pytest.raises(
+        GenpriorError, match=r"^data: ring:count=501 is no longer what .*run was trained on \(500 images .*\)$"
+    ):
         next(_stages(run.path))
 
 

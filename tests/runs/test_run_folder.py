@@ -37,10 +37,10 @@ def test_config_is_written_before_the_first_step(tmp_path: Path) -> None:
     assert not prepared.run.steps.exists()
 
 
-def test_automatic_precision_and_threads_are_stored_as_they_turned_out(tmp_path: Path) -> None:
+def test_automatic_precision_is_stored_as_it_turned_out_and_threads_stay_open(tmp_path: Path) -> None:
     prepared = new_run(tmp_path / "run", points_config(precision="auto", threads=None))
     assert prepared.run.config.precision in ("bf16", "float32")
-    assert prepared.run.config.threads == 1
+    assert prepared.run.config.threads is None  # checkpoints record what was chosen
 
 
 def test_existing_folder_is_refused_and_left_alone(make_run: Callable[..., Run]) -> None:

@@ -82,14 +82,19 @@ def interrupted_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """Ends the process where a signal asks it to stop, and says how to resume what it did."""
+def resumable(is_done_with: Callable[[str], bool]) -> Iterator[None]:
+    """Ends the process where a signal asks it to stop, and says how far it was and how to resume it.
+
+    Arguments:
+        is_done_with: Whether the resuming command does without a word of this one.
+    """
     try:
         with interrupted_by_signals():
             yield
-    except KeyboardInterrupt:
-        again = shlex.join(["genprior", *(word for word in sys.argv[1:] if word != "--overwrite")])
-        typer.echo(f"interrupted; resume with: {again}", err=True)
+    except KeyboardInterrupt as interruption:
+        where = "".join(f" at {note}" for note in getattr(interruption, "__notes__", []) if note)
+        again = shlex.join(["genprior", *(word for word in sys.argv[1:] if not is_done_with(word))])
+        typer.echo(f"interrupted{where}; resume with: {again}", err=True)
         sys.exit(INTERRUPTED)
 
 

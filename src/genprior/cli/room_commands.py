@@ -12,7 +12,7 @@ from genprior.cli.console import ILL, Given, command, parsed, resumable, set_thr
 from genprior.errors import NotFiniteError
 from genprior.progress import Task, primed, show
 from genprior.restoring.commands import Command
-from genprior.runs.experiment import Experiment, carry_out
+from genprior.runs.experiment import Experiment, carry_out, is_finished
 from genprior.settings import RunFolders, Settings
 
 AnyExperiment = Experiment[Any, Any]
@@ -53,11 +53,19 @@ def _measures(experiment: AnyExperiment) -> Callable[[Given], None]:
         each = [given if run is None else {**given, "run": run} for run in runs]
         settings = [parsed(experiment.settings, one) for one in each]
         set_threads(given.get("threads"))
+        ill: list[bool] = []
+
+        def is_done_with(word: str) -> bool:
+            if word == "--overwrite":  # of no use, and harmful, once all that is to be replaced is replaced
+                return not any(is_finished(experiment, one) for one in settings[len(ill) :])
+            return Path(word) in [Path(run) for run in runs[: len(ill)] if run is not None]
+
         try:
-            with resumable():
+            with resumable(is_done_with):
                 # What is wrong with the last run is found before minutes are spent on the others.
                 tasks = [primed(carry_out(experiment, one, overwrite=overwrite)) for one in settings]
-                ill = [_shown(experiment, one, task) for one, task in zip(settings, tasks, strict=True)]
+                for one, task in zip(settings, tasks, strict=True):
+                    ill.append(_shown(experiment, one, task))
         except NotFiniteError as error:
             typer.echo(f"genprior: {error.message}", err=True)
             sys.exit(ILL)
@@ -70,7 +78,7 @@ def _works(job: Command) -> Callable[[Given], None]:
     def do(given: Given) -> None:
         models = [parsed(model, given) for model in job.settings]
         set_threads(given.get("threads"))
-        with resumable():
+        with resumable(lambda word: word == "--overwrite"):
             result = show(job.run(models))
         for line in job.lines(result):
             typer.echo(line)

@@ -87,6 +87,12 @@ def read_result(path: Path, model: type[R]) -> R | None:
         return None
 
 
+def is_finished(experiment: Experiment[S, R], settings: S) -> bool:
+    """Returns whether a whole result of an experiment is there, which only `overwrite` replaces."""
+    found = read_result(experiment.file(settings), experiment.result)
+    return found is not None and found.is_complete
+
+
 def _kept(experiment: Experiment[S, R], settings: S, path: Path) -> R | None:
     """What an interrupted experiment of the same settings has left."""
     if not path.exists():
