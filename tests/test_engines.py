@@ -165,7 +165,8 @@ def test_a_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_ray_tells_errors_and_deaths_and_leaves_a_cluster_of_the_user() -> None:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    here = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}  # workers import the functions of this file
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", runtime_env=here)
     try:
         engine = EngineSettings(engine="ray", jobs=2)
         with pytest.raises(GenpriorError, match="images: is no good"):

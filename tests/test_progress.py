@@ -32,6 +32,24 @@ def test_a_primed_task_has_met_bad_input_and_lost_no_stage() -> None:
     assert [stage.what for stage in primed(_task())] == ["begun", "half", "done"]
 
 
+def test_a_primed_task_may_have_no_stage() -> None:
+    def ended() -> Task[str]:
+        return "found"
+        yield
+
+    assert result_of(primed(ended())) == "found"
+
+
+def test_an_interruption_carries_the_last_words() -> None:
+    def interrupted() -> Task[str]:
+        yield Stage(0.5, "half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        show(interrupted())
+    assert raised.value.__notes__ == ["half"]
+
+
 def test_a_task_within_another_fills_its_share() -> None:
     def whole() -> Task[str]:
         return (yield from within(_task(), 0.2, 0.4, "part: "))

@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 from genprior.cli.console import stop_on_signal
+from genprior.progress import Task
 from genprior.runs.run_folder import Run, create_run, open_run
 from genprior.runs.step_log import read_rows
+from genprior.scoring import diagnosis_experiment
 from genprior.seeding import derived_generator
 
 SMALL = ["--preset", "points", "--data", "ring:count=500", "--batch-size", "50", "--images-seen", "500"]
@@ -286,6 +288,22 @@ def test_an_interrupted_encoder_leaves_the_old_one(
     # Nothing of the new one is saved, so that it still has to replace the old one.
     assert text.endswith("; resume with: genprior train encoder run --seed 1 --overwrite\n")
     assert Path("run/encoder.safetensors").read_bytes() == before
+
+
+def test_an_interrupted_command_for_two_runs_is_resumed_with_the_rest(
+    genprior: Callable[..., str], make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("a"), make_run("b")
+    original = diagnosis_experiment._sampled
+
+    def interrupted_at_b(examined: diagnosis_experiment.Examined) -> Task[diagnosis_experiment.Sampled]:
+        if examined.settings.run.name == "b":
+            raise KeyboardInterrupt
+        return (yield from original(examined))
+
+    monkeypatch.setattr(diagnosis_experiment, "_sampled", interrupted_at_b)
+    text = genprior("diagnose", "a/", "b", "--threads", 1, code=130)
+    assert text.endswith("interrupted at record; resume with: genprior diagnose b --threads 1\n")
 
 
 def test_an_encoder_that_is_not_finite_exits_with_1(

@@ -130,7 +130,7 @@ def test_the_generator_stays_as_it_was_in_either_mode() -> None:
     generator = initialised(lambda: dcgan.DCGANGenerator((1, 8, 8), 4, 4), 0)
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     data = Dataset("noise", torch.randint(256, (24, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
-    fresh = {"one": dcgan.StridedDiscriminator((1, 8, 8), 4)}
+    fresh = {"one": dcgan.dcgan_discriminator((1, 8, 8), 4)}
     training = LoneTraining(AdamSettings(0.01), 2, 4)
     list(oppose(generator, fresh, "one", data, data.some(8), saturating(), training, latents=4))
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
@@ -138,7 +138,7 @@ def test_the_generator_stays_as_it_was_in_either_mode() -> None:
 
 
 def test_looking_does_not_change_a_discriminator_and_normalises_real_images_and_fakes_alike() -> None:
-    discriminator = initialised(lambda: dcgan.StridedDiscriminator((1, 8, 8), 4), 0)
+    discriminator = initialised(lambda: dcgan.dcgan_discriminator((1, 8, 8), 4), 0)
     before = {name: value.clone() for name, value in discriminator.state_dict().items()}
     real = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     told = judge(discriminator, real, 0.5 * real)
