@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LIBGOMP = {"GOMP_SPINCOUNT": "300000"}  # libgomp's own default, as our command line sets another one
+LIBGOMP = {"GOMP_SPINCOUNT": "300000"}  # libgomp's own default, as our command line may set another one
 CONTENDERS: dict[str, tuple[dict[str, str], list[str]]] = {
     "torch": (LIBGOMP, ["--threads", str(os.cpu_count())]),
     "spins": ({"GOMP_SPINCOUNT": "2000"}, ["--threads", str(os.cpu_count())]),

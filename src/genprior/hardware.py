@@ -11,8 +11,8 @@ import torch
 
 from genprior.errors import GenpriorError
 
-TRIAL_SECONDS = 0.3  # of work with each number of threads
-MOST_TRIALS = 200
+TRIAL_SECONDS = 1.0  # of work with each number of threads
+TURNS = 5  # in which each number does its share of the work
 
 
 def resolve_device(name: str) -> torch.device:
@@ -92,24 +92,35 @@ def cores() -> int:
 def fastest_threads(work: Callable[[], object], counts: Sequence[int], seconds: float = TRIAL_SECONDS) -> int:
     """Returns the number of CPU threads with which `work` is done most often in a second; torch's own stays as it was.
 
-    Beside busy programs many threads are slower than one: each operation waits for the thread whose core was taken
-    away. The counts take turns, so that a disturbance meets all of them, and the middle of their times decides.
+    Beside busy programs many threads may be slower than one: each operation waits for the thread whose core was taken
+    away, rarely but long. So whole stretches of work are timed. The counts take turns, and the middle one of a count's
+    turns decides: a short disturbance does not.
 
     Arguments:
         work: Something short, such as one update of a copy of what is trained.
         counts: Numbers of threads, at least one.
-        seconds: Time for each count.
+        seconds: Time for each count; a turn takes a `TURNS`-th of it, and work of its own length at least.
     """
     before = torch.get_num_threads()
     times: dict[int, list[float]] = {count: [] for count in counts}
+    began = time.perf_counter()
     try:
-        while min(map(sum, times.values())) < seconds and len(times[counts[0]]) < MOST_TRIALS:
+        for _ in range(TURNS):
             for count, found in times.items():
                 torch.set_num_threads(count)
                 work()  # threads that are new at this count are started
-                began = time.perf_counter()
-                work()
-                found.append(time.perf_counter() - began)
+                found.append(_mean_time(work, seconds / TURNS))
+            if time.perf_counter() - began > 2 * seconds * len(counts):
+                break
     finally:
         torch.set_num_threads(before)
     return min(times, key=lambda count: statistics.median(times[count]))
+
+
+def _mean_time(work: Callable[[], object], seconds: float) -> float:
+    """Seconds that a piece of work takes, over as many as fill that time."""
+    began, pieces = time.perf_counter(), 0
+    while pieces == 0 or time.perf_counter() - began < seconds:
+        work()
+        pieces += 1
+    return (time.perf_counter() - began) / pieces

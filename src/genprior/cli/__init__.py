@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from genprior import __version__
 from genprior.cli import look, train
-from genprior.cli.console import USER_ERROR, command, let_waiting_threads_sleep
+from genprior.cli.console import USER_ERROR, command, let_threads_sleep_beside_others
 from genprior.cli.room_commands import add_experiments, add_jobs
 from genprior.errors import GenpriorError
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
@@ -87,10 +87,11 @@ app = _made()
 
 def main() -> None:
     """Runs the command line; an error of the user's is one line and exit code 2."""
-    let_waiting_threads_sleep()
     warnings.showwarning = _show_warning
     if len(sys.argv) == 1:
         sys.argv.append("--help")
+    if not {"--help", "--version"} & set(sys.argv):
+        let_threads_sleep_beside_others()
     try:
         code = app(standalone_mode=False)
     except GenpriorError as error:
