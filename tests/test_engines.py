@@ -156,6 +156,30 @@ def test_work_that_kills_every_worker_of_a_cluster_is_told() -> None:
         assert raised.value.argument == "jobs"
 
 
+def touched(name: str) -> str:
+    """Writes into the folder that the work is meant for, in two steps, between which another thread may come."""
+    begun = Path(f"{name}.tmp")
+    begun.touch()
+    time.sleep(0.05)
+    begun.rename(name)
+    return name
+
+
+def test_threads_of_a_worker_elsewhere_work_in_the_folder_of_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir(), elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with LocalCluster(n_workers=1, threads_per_worker=3, dashboard_address=None, silence_logs=50) as cluster:
+        monkeypatch.chdir(here)
+        names = list("abcdef")
+        done = worked_off(touched, names, EngineSettings(engine="dask", scheduler=cluster.scheduler_address))
+        assert sorted(done) == names
+    assert sorted(path.name for path in here.iterdir()) == names
+    assert not any(elsewhere.glob("[a-f]*"))
+
+
 def test_a_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "WAIT_SECONDS", 0.5)
     with LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as cluster:

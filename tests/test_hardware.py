@@ -111,7 +111,12 @@ def test_threads_worth_trying_are_one_and_all_cores(monkeypatch: pytest.MonkeyPa
     assert thread_counts() == [1]
 
 
-def test_cores_are_known_where_no_affinity_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cores() >= 1
-    monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    assert cores() >= 1
+@pytest.mark.parametrize(("limit", "expected"), [(None, 8), ("2", 2), ("64", 8), ("", 8), ("0", 8), ("2,1", 8)])
+def test_no_more_cores_are_used_than_the_user_allows(
+    monkeypatch: pytest.MonkeyPatch, limit: str | None, expected: int
+) -> None:
+    monkeypatch.setattr("genprior.hardware.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert cores() == expected

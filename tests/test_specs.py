@@ -80,3 +80,8 @@ def test_names_are_read_without_torch() -> None:
 def test_described_names_options_and_their_defaults() -> None:
     assert "huber:delta=0.1" in Table("genprior.restoration.fidelity", "FIDELITIES").described()
     assert "inpaint:box=...," in Table("genprior.restoration.operators", "OPERATORS").described()
+
+
+def test_an_option_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="each option may be given once"):
+        Spec.parse("inpaint:box=4,box=9")

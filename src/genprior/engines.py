@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, chdir, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -78,7 +78,7 @@ def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSet
 
     with ENGINES[engine.engine](engine) as opened:
         outcomes = opened.parallel(
-            delayed(_Guarded(function, opened.threads, opened.are_children))(item) for item in items
+            delayed(_Guarded(function, opened.threads, opened.are_children, os.getcwd()))(item) for item in items
         )
         try:
             for outcome in outcomes:  # noqa: UP028 - "yield from" would close joblib's generator first, with a warning
@@ -114,19 +114,31 @@ class Opened:
 
 @dataclass(frozen=True)
 class _Guarded(Generic[T, R]):
-    """A function as workers call it: with their share of the threads, and never after their parent has died."""
+    """A function as workers call it: in the folder of their parent, with their share of the threads.
+
+    Folder and threads belong to a whole process, so of several threads of a worker one works at a time.
+    """
 
     function: Callable[[T], R]
     threads: int
     is_child: bool
+    folder: str
 
     def __call__(self, item: T) -> R:
         import torch
 
-        torch.set_num_threads(self.threads)
         if self.is_child:
             _follow_parent()
-        return self.function(item)
+        if not os.path.isdir(self.folder):
+            raise GenpriorError(
+                f"a worker does not see {self.folder}: workers need the same files as this process", argument="engine"
+            )
+        with _ONE_AT_A_TIME, chdir(self.folder):
+            torch.set_num_threads(self.threads)
+            return self.function(item)
+
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @cache

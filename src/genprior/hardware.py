@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
+from joblib import cpu_count
 
 from genprior.errors import GenpriorError
 
@@ -83,10 +84,10 @@ def thread_counts() -> list[int]:
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux alone
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Returns how many cores this process may use: by affinity, by the limits of a container, by `OMP_NUM_THREADS`."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    have = int(cpu_count())
+    return min(have, int(limit)) if limit.isdecimal() and int(limit) > 0 else have
 
 
 def fastest_threads(work: Callable[[], object], counts: Sequence[int], seconds: float = TRIAL_SECONDS) -> int:

@@ -130,7 +130,7 @@ class _Line:
 def _bar() -> Any:  # noqa: ANN401 - rich is imported late
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn())
+    return Progress(TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TaskProgressColumn())
 
 
 def _print(lines: Iterable[str], stream: Any, bar: Any) -> None:  # noqa: ANN401 - files and rich

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -110,7 +110,7 @@ class Result(Model):
         settings: With which it was found; a result narrows the type to its own.
     """
 
-    version: int = 1
+    version: Literal[1] = 1
     is_complete: bool = True
     settings: Settings
 

@@ -41,9 +41,17 @@ class Spec:
 
     @classmethod
     def parse(cls, text: str) -> "Spec":
-        """Returns the spec that a text means; what names and options there are, the table says."""
+        """Returns the spec that a text means; what names and options there are, the table says.
+
+        Raises:
+            ValueError: An option is given twice.
+        """
         name, _, rest = text.partition(":")
-        return cls(name, dict(item.partition("=")[::2] for item in filter(None, rest.split(","))))
+        pairs = [item.partition("=")[::2] for item in filter(None, rest.split(","))]
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            raise ValueError("each option may be given once")
+        return cls(name, options)
 
     def __str__(self) -> str:
         options = ",".join(f"{key}={value}" for key, value in self.options.items())

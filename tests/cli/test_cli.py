@@ -286,7 +286,7 @@ def test_an_interrupted_encoder_leaves_the_old_one(
     monkeypatch.setattr("genprior.training.loop.derived_generator", interrupt)
     text = genprior("train", "encoder", "run", "--seed", 1, "--overwrite", code=130)
     # Nothing of the new one is saved, so that it still has to replace the old one.
-    assert text.endswith("; resume with: genprior train encoder run --seed 1 --overwrite\n")
+    assert text.endswith("; finish with: genprior train encoder run --seed 1 --overwrite\n")
     assert Path("run/encoder.safetensors").read_bytes() == before
 
 
@@ -303,7 +303,7 @@ def test_an_interrupted_command_for_two_runs_is_resumed_with_the_rest(
 
     monkeypatch.setattr(diagnosis_experiment, "_sampled", interrupted_at_b)
     text = genprior("diagnose", "a/", "b", "--threads", 1, code=130)
-    assert text.endswith("interrupted at record; resume with: genprior diagnose b --threads 1\n")
+    assert text.endswith("interrupted at record; finish with: genprior diagnose b --threads 1\n")
 
 
 def test_an_encoder_that_is_not_finite_exits_with_1(

@@ -59,7 +59,7 @@ def test_an_interrupted_command_is_resumed(genprior: Command, monkeypatch: pytes
     with monkeypatch.context() as patched:
         patched.setitem(equilibrium_probe._PARTS, "best_generator", stopped)
         text = genprior(*words, "--overwrite", code=130)
-    assert text.endswith("; resume with: genprior probe equilibrium run --steps 3 --threads 1\n")
+    assert text.endswith("; finish with: genprior probe equilibrium run --steps 3 --threads 1\n")
     saved = json.loads(Path("run/probe-equilibrium.json").read_text())
     assert saved["is_complete"] is False
     assert saved["verdict"] is None

@@ -126,7 +126,7 @@ def test_interrupted_work_goes_on_with_the_same_command(
     words = ["invert", run, "photos", "--out", "out", *QUICK, "--batch-size", 2]
     text = genprior(*words, code=130)
     assert "interrupted at 2 of 5 images" in text
-    assert "; resume with: genprior invert" in text
+    assert "; finish with: genprior invert" in text
     assert not Path("out/table.csv").exists()
     genprior(*words)
     assert [len(y) for y in calls] == [2, 2, 2, 1]

@@ -98,3 +98,12 @@ def test_a_derived_result_is_made_anew(tmp_path: Path) -> None:
     for _ in range(2):
         result_of(carry_out(derived, settings))
     assert WORKED == [1, 2, 3, 1, 2, 3]
+
+
+def test_a_result_of_a_later_form_is_neither_read_nor_continued(tmp_path: Path) -> None:
+    settings = Counting(out=tmp_path / "n.json")
+    _stopped(settings, 2)
+    settings.out.write_text(settings.out.read_text().replace('"version": 1', '"version": 2'))
+    assert read_result(settings.out, Counted) is None
+    with pytest.raises(GenpriorError, match="exists; replace it with --overwrite"):
+        result_of(carry_out(COUNT, settings))

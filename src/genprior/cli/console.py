@@ -105,7 +105,7 @@ def interrupted_by_signals() -> Iterator[None]:
 
 @contextmanager
 def resumable(is_done_with: Callable[[str], bool]) -> Iterator[None]:
-    """Ends the process where a signal asks it to stop, and says how far it was and how to resume it.
+    """Ends the process where a signal asks it to stop, and says how far it was and which command finishes it.
 
     Arguments:
         is_done_with: Whether the resuming command does without a word of this one.
@@ -116,7 +116,7 @@ def resumable(is_done_with: Callable[[str], bool]) -> Iterator[None]:
     except KeyboardInterrupt as interruption:
         where = "".join(f" at {note}" for note in getattr(interruption, "__notes__", []) if note)
         again = shlex.join(["genprior", *(word for word in sys.argv[1:] if not is_done_with(word))])
-        typer.echo(f"interrupted{where}; resume with: {again}", err=True)
+        typer.echo(f"interrupted{where}; finish with: {again}", err=True)
         sys.exit(INTERRUPTED)
 
 

@@ -8,14 +8,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import chdir, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from genprior.engines import EngineSettings, worked_off
-from genprior.errors import GenpriorError
 from genprior.progress import Stage, Task
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobFlags, RestoreSettings
 from genprior.restoring.ledger import FILES, MASKS, Output, Prepared, Work, opened
@@ -59,7 +58,7 @@ def work_through(
         _reopen_mended(output, work)
         stage_of = _Clock(output).stage
         yield stage_of(f"{output.path}: {prepared.note}")
-        worker = _Worker(uuid.uuid4().hex, prepare, output, Path.cwd())
+        worker = _Worker(uuid.uuid4().hex, prepare, output)
         left = [part for part in range(output.parts) if not output.is_finished(part)]
         with _kept(worker.job, prepared), closing(worked_off(worker, left, engine)) as done:
             for stage in (stage_of() for _ in done):
@@ -123,27 +122,20 @@ class _Worker:
         job: Tells this job from all others that the process worked on.
         prepare: Makes the job in a process that does not have it yet.
         output: Where the results go.
-        folder: In which relative paths are meant.
     """
 
     job: str
     prepare: Callable[[], Prepared[Any]]
     output: Output
-    folder: Path
 
     def __call__(self, part: int) -> int:
-        if not self.folder.is_dir():
-            raise GenpriorError(
-                f"a worker does not see {self.folder}: workers need the same files as this process", argument="engine"
-            )
-        with chdir(self.folder):
-            prepared = self._prepared()
-            _set_threads(prepared.settings.threads)
-            with self.output.lock(part):  # held by nobody, but for a worker that outlives a process that was killed
-                if not self.output.is_finished(part):
-                    start = time.perf_counter()
-                    rows = prepared.work.do(self.output, part)
-                    self.output.finish(part, rows, time.perf_counter() - start)
+        prepared = self._prepared()
+        _set_threads(prepared.settings.threads)
+        with self.output.lock(part):  # held by nobody, but for a worker that outlives a process that was killed
+            if not self.output.is_finished(part):
+                start = time.perf_counter()
+                rows = prepared.work.do(self.output, part)
+                self.output.finish(part, rows, time.perf_counter() - start)
         return part
 
     def _prepared(self) -> Prepared[Any]:

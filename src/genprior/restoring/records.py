@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from statistics import fmean, median
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
@@ -60,7 +60,7 @@ class ImageRow(Model):
 class PartRecord(Model):
     """The rows of a finished part, and the seconds of work in it."""
 
-    version: int = 1
+    version: Literal[1] = 1
     seconds: float
     rows: tuple[ImageRow, ...]
 
@@ -148,7 +148,7 @@ class Degradation(DegradeSettings):
         names, numbers: Of the images, in the order of the measurements.
     """
 
-    version: int = 1
+    version: Literal[1] = 1
     names: tuple[Annotated[str, AfterValidator(_plain_path)], ...]
     numbers: tuple[int, ...]
 

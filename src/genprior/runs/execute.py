@@ -84,10 +84,10 @@ def execute(
     """
     threads = ThreadChoice(learner, data, run.config.threads)
     training = _Training(run, learner, data, threads, should_stop, flush_every)
-    saved, refused = load_checkpoint(run.checkpoints)
-    start = Counters(0, 0, 0.0) if saved is None else _restored(run, learner, saved)
-    threads.begin(start.threads)
     with locked(run) if training.is_first else nullcontext():
+        saved, refused = load_checkpoint(run.checkpoints)
+        start = Counters(0, 0, 0.0) if saved is None else _restored(run, learner, saved)
+        threads.begin(start.threads)
         if training.is_first and saved is None:
             _save_first(run, learner)
         del saved  # its tensors may be large

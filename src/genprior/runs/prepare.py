@@ -58,6 +58,7 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     """
     if not overwrite:
         refuse_existing(path)
+    config.check_names()  # before data are read, or fetched
     if config.tensorboard:
         tensorboard_writer()
     fabric = launch(config)
