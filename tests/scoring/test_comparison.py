@@ -169,6 +169,16 @@ def test_an_interrupted_comparison_measures_what_is_left(
     assert all(torch.equal(value, others[name]) for name, value in ours.items())
 
 
+def test_a_comparison_made_anew_leaves_no_table_or_figure_of_the_old_one(runs: dict[str, Path], tmp_path: Path) -> None:
+    settings = _settings(tmp_path, [runs["vae"]])
+    next(carry_out(EXPERIMENTS["compare"], settings))
+    stale = [tmp_path / TABLE, tmp_path / FIGURE]
+    for path in stale:
+        path.write_text("old")
+    next(carry_out(EXPERIMENTS["compare"], settings, overwrite=True))
+    assert not any(path.exists() for path in stale)
+
+
 def test_runs_that_were_trained_further_are_measured_again(runs: dict[str, Path], tmp_path: Path) -> None:
     copy = Path(shutil.copytree(runs["vae"], tmp_path / "vae"))
     settings = _settings(tmp_path / "out", [copy, runs["glo"]])

@@ -181,6 +181,8 @@ def _saved(settings: ComparisonSettings, found: list[ComparedRun], images: Image
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
         save_tensors(images, settings.out / IMAGES)
+        for stale in (TABLE, FIGURE):  # of other numbers
+            (settings.out / stale).unlink(missing_ok=True)
     except OSError as error:
         raise GenpriorError(f"cannot write to {settings.out}: {error.strerror}", argument="out") from None
     if found:
