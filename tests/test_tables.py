@@ -24,9 +24,15 @@ def _tables(path: Path) -> Iterator[str]:
                 yield name
 
 
-def _parametrised(path: Path) -> Iterator[str]:
-    """All names that a test file hands to `parametrize`, directly or by a name of its own."""
+def _parametrised(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name) of all that a test file hands to `parametrize`, directly or by a name of its own."""
     tree = ast.parse(path.read_text())
+    imported = {
+        each.asname or each.name: (str(node.module), each.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+    }
     own = {
         node.targets[0].id: node.value
         for node in tree.body
@@ -35,27 +41,39 @@ def _parametrised(path: Path) -> Iterator[str]:
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         if isinstance(call.func, ast.Attribute) and call.func.attr == "parametrize":
             names = set(_names(call))
-            yield from names | {each for name in names & own.keys() for each in _names(own[name])}
+            behind = {each for used, _ in names if used in own for each in _names(own[used])}
+            for name, attribute in names | behind:
+                if name in imported:
+                    module, what = imported[name]
+                    yield (f"{module}.{what}", attribute) if attribute else (module, what)
 
 
-def _names(tree: ast.AST) -> Iterator[str]:
+def _names(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Names, and the attribute that is taken of each, empty where it is the name itself that is used."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute):
-            yield node.id if isinstance(node, ast.Name) else node.attr
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield node.value.id, node.attr
+        elif isinstance(node, ast.Name):
+            yield node.id, ""
 
 
 @cache
-def _all_parametrised() -> set[str]:
-    return {name for path in TESTS.rglob("test_*.py") for name in _parametrised(path)}
+def _all_parametrised() -> set[tuple[str, str]]:
+    return {each for path in TESTS.rglob("test_*.py") for each in _parametrised(path)}
 
 
-TABLES = {name: path.name for path in sorted(SOURCES.rglob("*.py")) for name in _tables(path)}
+def _module(path: Path) -> str:
+    return ".".join(["genprior", *path.relative_to(SOURCES).with_suffix("").parts]).removesuffix(".__init__")
+
+
+TABLES = [(_module(path), name) for path in sorted(SOURCES.rglob("*.py")) for name in _tables(path)]
 
 
 def test_the_tables_are_found() -> None:
-    assert {"LOSSES", "PENALTIES", "FAMILIES", "OPERATORS", "NOISES", "SEARCHES", "SCORES", "SIGNS"} <= set(TABLES)
+    names = {name for _, name in TABLES}
+    assert {"LOSSES", "PENALTIES", "FAMILIES", "OPERATORS", "NOISES", "SEARCHES", "SCORES", "SIGNS"} <= names
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_every_table_has_a_law_that_finds_its_entries(table: str) -> None:
-    assert table in _all_parametrised(), TABLES[table]
+@pytest.mark.parametrize(("module", "name"), TABLES)
+def test_every_table_has_a_law_that_finds_its_entries(module: str, name: str) -> None:
+    assert (module, name) in _all_parametrised()
