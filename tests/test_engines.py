@@ -104,8 +104,9 @@ def test_a_killed_worker_is_told_and_the_next_call_works() -> None:
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_process_that_wants_them(tmp_path: Path, kind: signal.Signals) -> None:
-    code = (
-        f"from test_engines import *\nlist(worked_off(asleep, [Path({str(tmp_path)!r})] * 4, EngineSettings(jobs=2)))"
+    code = (  # a shell that starts tests in the background has them ignore Ctrl-C
+        "from test_engines import *\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"list(worked_off(asleep, [Path({str(tmp_path)!r})] * 4, EngineSettings(jobs=2)))"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     errors = (tmp_path.parent / f"errors-{kind}").open("w")
@@ -118,6 +119,7 @@ def test_workers_end_with_the_process_that_wants_them(tmp_path: Path, kind: sign
         assert wait_until(lambda: not any(map(alive, workers)))
     finally:
         process.kill()
+        process.wait()
         errors.close()
 
 

@@ -115,7 +115,7 @@ def test_threads_worth_trying_are_one_and_all_cores(monkeypatch: pytest.MonkeyPa
 def test_no_more_cores_are_used_than_the_user_allows(
     monkeypatch: pytest.MonkeyPatch, limit: str | None, expected: int
 ) -> None:
-    monkeypatch.setattr("genprior.hardware.cpu_count", lambda: 8)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if limit is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", limit)

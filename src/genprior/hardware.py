@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-from joblib import cpu_count
 
 from genprior.errors import GenpriorError
 
@@ -85,6 +84,8 @@ def thread_counts() -> list[int]:
 
 def cores() -> int:
     """Returns how many cores this process may use: by affinity, by the limits of a container, by `OMP_NUM_THREADS`."""
+    from joblib import cpu_count
+
     limit = os.environ.get("OMP_NUM_THREADS", "")
     have = int(cpu_count())
     return min(have, int(limit)) if limit.isdecimal() and int(limit) > 0 else have
