@@ -148,7 +148,7 @@ def test_an_address_where_nobody_is_is_told() -> None:
 
 
 def test_work_that_kills_every_worker_of_a_cluster_is_told() -> None:
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster:
         engine = EngineSettings(engine="dask", scheduler=cluster.scheduler_address)
         assert sorted(worked_off(square, range(4), engine)) == [0, 1, 4, 9]
         with pytest.raises(GenpriorError, match="images: is no good"):
@@ -173,7 +173,7 @@ def test_threads_of_a_worker_elsewhere_work_in_the_folder_of_the_caller(
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     here.mkdir(), elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    with LocalCluster(n_workers=1, threads_per_worker=3, dashboard_address=None, silence_logs=50) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=3, dashboard_address=":0", silence_logs=50) as cluster:
         monkeypatch.chdir(here)
         names = list("abcdef")
         done = worked_off(touched, names, EngineSettings(engine="dask", scheduler=cluster.scheduler_address))
@@ -184,7 +184,7 @@ def test_threads_of_a_worker_elsewhere_work_in_the_folder_of_the_caller(
 
 def test_a_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "WAIT_SECONDS", 0.5)
-    with LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as cluster:
+    with LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as cluster:
         engine = EngineSettings(engine="dask", scheduler=cluster.scheduler_address)
         with pytest.raises(GenpriorError, match=r"scheduler: cannot be reached: .*0/1 workers"):
             list(worked_off(square, [1], engine))

@@ -77,9 +77,9 @@ def worked_off(function: Callable[[T], R], items: Sequence[T], engine: EngineSet
     from joblib import delayed
 
     with ENGINES[engine.engine](engine) as opened:
-        outcomes = opened.parallel(
-            delayed(_Guarded(function, opened.threads, opened.are_children, os.getcwd()))(item) for item in items
-        )
+        # The folder is asked for now: joblib takes items later, when a worker in this process may stand elsewhere.
+        guarded = _Guarded(function, opened.threads, opened.are_children, os.getcwd())
+        outcomes = opened.parallel(delayed(guarded)(item) for item in items)
         try:
             for outcome in outcomes:  # noqa: UP028 - "yield from" would close joblib's generator first, with a warning
                 yield outcome

@@ -18,7 +18,7 @@ from genprior.errors import GenpriorError
 from genprior.settings import Setting, Settings, validated
 
 USER_ERROR, ILL, INTERRUPTED = 2, 1, 130
-LOOKS, BETWEEN_LOOKS = 9, 0.005  # seconds; how often and how far apart it is counted who wants the cores
+LOOKS, BETWEEN_LOOKS = 9, 0.005  # how often, and how many seconds apart, it is counted who wants the cores
 
 Given = dict[str, Any]
 """What a user gave, by the names of fields; what was not given is not in it."""
