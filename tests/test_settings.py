@@ -20,6 +20,9 @@ class Measured(Settings):
     loss: Annotated[Spec, Field(description="Which:"), Table("genprior.restoration.fidelity", "FIDELITIES")] = (
         Spec.parse("l2")
     )
+    searched: Annotated[
+        str, Field(description="How:"), Table("genprior.restoration.search_settings", "SEARCHES")
+    ] = "default"
     parts: Annotated[tuple[str, ...], Field(description="Repeatable.")] = ()
     exact: Annotated[bool, Field(description="Whether.")] = False
     threads: Threads = None
@@ -52,6 +55,7 @@ def test_each_field_is_told_with_its_kind_and_help() -> None:
         ({"run": "r", "step": 1}, "step: unknown config key, did you mean 'steps'"),
         ({}, "run: is needed"),
         ({"run": "r", "loss": 3}, "loss: expected a name"),
+        ({"run": "r", "searched": "fsat"}, "searched: unknown searched 'fsat', did you mean 'fast'"),
     ],
 )
 def test_bad_values_are_one_line_about_the_field(values: dict[str, object], message: str) -> None:

@@ -48,6 +48,13 @@ def test_what_a_table_does_not_know_is_refused(text: str, message: str) -> None:
         Spec.parse(text).build(PARTS, "thing", a=1)
 
 
+def test_options_are_values_from_the_beginning() -> None:
+    spec = Spec.parse("r1:gamma=0.50,every=8,half=lower")
+    assert dict(spec.options) == {"gamma": 0.5, "every": 8, "half": "lower"}
+    assert str(spec) == "r1:gamma=0.5,every=8,half=lower"
+    assert spec == Spec.parse("r1:gamma=5e-1,every=8,half=lower")
+
+
 def test_options_are_added_or_replaced() -> None:
     assert Spec.parse("mlp:width=128,norm=none").with_options(norm="spectral", depth=3) == (
         "mlp:width=128,norm=spectral,depth=3"

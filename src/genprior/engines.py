@@ -14,12 +14,13 @@ from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import AbstractContextManager, chdir, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError
 from genprior.settings import Flag, Settings
+from genprior.specs import Table
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,8 +38,9 @@ class EngineSettings(Settings):
         Flag(is_outcome=False),
     ] = 1
     engine: Annotated[
-        Literal["loky", "dask", "ray"],
-        Field(description="Where the processes run: loky (this machine), dask or ray (a cluster)."),
+        str,
+        Field(description="Where the processes run; loky is this machine, the others are clusters:"),
+        Table("genprior.engines", "ENGINES"),
         Flag(is_outcome=False),
     ] = "loky"
     scheduler: Annotated[

@@ -5,7 +5,7 @@ Imports nothing of ours. A task is a generator that yields `Stage`s and returns 
 
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -86,8 +86,17 @@ def primed(task: Task[R]) -> Task[R]:
     return whole()
 
 
-def within(task: Task[R], begin: float, end: float, prefix: str = "") -> Task[R]:
-    """Returns a task as a part of a larger one: its stages from `begin` to `end` of the whole, both in [0, 1]."""
+def within(
+    task: Task[R], begin: float, end: float, prefix: str = "", found: Callable[[Any], Any] = lambda part: part
+) -> Task[R]:
+    """Returns a task as a part of a larger one.
+
+    Arguments:
+        task: The part.
+        begin, end: Of the whole, both in [0, 1], between which its stages lie.
+        prefix: Before its words.
+        found: What the part has found -> what the whole has found.
+    """
     while True:
         try:
             stage = next(task)
@@ -95,7 +104,9 @@ def within(task: Task[R], begin: float, end: float, prefix: str = "") -> Task[R]
             result: R = done.value
             return result
         share = begin + (end - begin) * stage.fraction
-        yield Stage(share, prefix + stage.what, stage.notes, stage.alarm, stage.found)
+        yield Stage(
+            share, prefix + stage.what, stage.notes, stage.alarm, None if stage.found is None else found(stage.found)
+        )
 
 
 class _Line:

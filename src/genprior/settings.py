@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -91,6 +91,14 @@ class Settings(Model):
         marks = {name: [mark for mark in field.metadata if isinstance(mark, Table)] for name, field in _fields(cls)}
         return {name: mark for name, found in marks.items() for mark in found}
 
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for name, table in self.tables().items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in table.names():
+                raise GenpriorError(f"unknown {name} '{value}', {suggestion(value, table.names())}", argument=name)
+        return self
+
     def same_outcome(self, other: "Settings") -> bool:
         """Whether two settings differ at most in what does not decide the outcome."""
         return type(self) is type(other) and self.deciding() == other.deciding()
@@ -125,6 +133,9 @@ DataRoot = Annotated[
     Field(description="Folder of named data sets; default $GENPRIOR_DATA, else a cache folder."),
     Flag(is_outcome=False),
 ]
+Channels = Annotated[Literal[1, 3] | None, Field(description="1 for grey, 3 for colour; default as the data.")]
+Fit = Annotated[str, Field(description="How images become square:"), Table("genprior.data.geometry", "FITS")]
+Strict = Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")]
 RunFolder = Annotated[Path, Field(description="Folder of a run."), Flag(metavar="RUN")]
 RunFolders = Annotated[
     tuple[Path, ...], Field(min_length=1, max_length=12, description="Folders of trained runs."), Flag(metavar="RUN...")

@@ -24,20 +24,20 @@ Value = float | int | str
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A name and its options, as a user wrote them; it equals its text.
+    """A name and its options, as values; it equals its text.
 
     Attributes:
         name: Of an entry of a table.
-        options: Texts by their names.
+        options: Numbers where they can be read as one, else words, by their names.
 
     Example:
-        >>> spec = Spec.parse("r1:gamma=1,every=8")
+        >>> spec = Spec.parse("r1:gamma=0.50,every=8")
         >>> spec.name, spec.options["every"], str(spec.with_options(every=4))
-        ('r1', '8', 'r1:gamma=1,every=4')
+        ('r1', 8, 'r1:gamma=0.5,every=4')
     """
 
     name: str
-    options: Mapping[str, str]
+    options: Mapping[str, Value]
 
     @classmethod
     def parse(cls, text: str) -> "Spec":
@@ -48,7 +48,7 @@ class Spec:
         """
         name, _, rest = text.partition(":")
         pairs = [item.partition("=")[::2] for item in filter(None, rest.split(","))]
-        options = dict(pairs)
+        options = {key: _value(text) for key, text in pairs}
         if len(options) < len(pairs):
             raise ValueError("each option may be given once")
         return cls(name, options)
@@ -65,7 +65,7 @@ class Spec:
 
     def with_options(self, **options: Value) -> "Spec":
         """Returns the spec with options added, or in the place of its own."""
-        return Spec(self.name, {**self.options, **{key: str(value) for key, value in options.items()}})
+        return Spec(self.name, {**self.options, **options})
 
     def build(self, table: "Entries[T]", argument: str, **given: object) -> T:
         """Returns the object that the spec names.
@@ -86,7 +86,7 @@ class Spec:
         return _entry(table, self.name, argument)(**given, **self.values(table, argument, *given))
 
     def values(self, table: "Entries[Any]", argument: str, *given: str) -> dict[str, Value]:
-        """Returns the options as numbers and words; errors as `build` has them.
+        """Returns the options as the entry takes them; errors as `build` has them.
 
         Arguments:
             table, argument: As for `build`.
@@ -95,12 +95,16 @@ class Spec:
         parameters = inspect.signature(_entry(table, self.name, argument)).parameters
         known = [key for key in parameters if key not in given]
         values: dict[str, Value] = {}
-        for key, text in self.options.items():
+        for key, value in self.options.items():
             if key not in known:
                 hint = suggestion(key, known) if known else "it has none"
                 raise GenpriorError(f"unknown option '{key}' of '{self.name}', {hint}", argument=argument)
             is_word = parameters[key].annotation in (str, str | None)
-            values[key] = text if is_word else _number(text, f"option '{key}' of '{self.name}'", argument)
+            if isinstance(value, str) and not is_word:
+                raise GenpriorError(
+                    f"option '{key}' of '{self.name}' must be a number, got '{value}'", argument=argument
+                )
+            values[key] = str(value) if is_word else value
         return values
 
     def check(self, table: "Entries[Any]", argument: str) -> None:
@@ -119,7 +123,7 @@ class Spec:
     def _meaning(self, table: Mapping[str, Callable[..., Any]]) -> tuple[str, dict[str, object]]:
         parameters = inspect.signature(table[self.name]).parameters.values() if self.name in table else ()
         defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-        return self.name, defaults | {key: _number_or_word(text) for key, text in self.options.items()}
+        return self.name, defaults | dict(self.options)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -190,20 +194,13 @@ def _entry(table: "Entries[T]", name: str, argument: str) -> Callable[..., T]:
     return table[name]
 
 
-def _number(text: str, what: str, argument: str) -> float | int:
+def _value(text: str) -> Value:
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             pass
-    raise GenpriorError(f"{what} must be a number, got '{text}'", argument=argument)
-
-
-def _number_or_word(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return text
 
 
 @cache

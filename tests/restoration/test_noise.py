@@ -48,7 +48,7 @@ class ClosedForm:
 CLOSED_FORMS = {
     "none": ClosedForm("none", lambda x: x, lambda x: 0, 0.0),
     "gaussian": ClosedForm("gaussian:sigma=0.25", lambda x: x, lambda x: 0.25, 0.25),
-    "poisson": ClosedForm("poisson:gain=0.02", lambda x: x, lambda x: math.sqrt(0.02 * x), None, "poisson"),
+    "poisson": ClosedForm("poisson:gain=0.02", lambda x: x, lambda x: math.sqrt(0.02 * x), None, "poisson:gain=0.02"),
     "uniform": ClosedForm("uniform:a=0.3", lambda x: x, lambda x: 0.3 / math.sqrt(3), 0.3 / math.sqrt(3)),
     "salt-and-pepper": ClosedForm(
         "salt-and-pepper:p=0.3",
@@ -210,7 +210,9 @@ def test_levels_and_suggestions_are_those_of_the_closed_form(name: str) -> None:
     known = CLOSED_FORMS[name]
     level = noise_level(_noise(name))
     assert level == (known.level if known.level is None else pytest.approx(known.level, rel=1e-6))
-    assert suggested_fidelity(_noise(name)) == known.fidelity
+    suggested, expected = suggested_fidelity(_noise(name)), known.fidelity and Spec.parse(known.fidelity)
+    assert (suggested and suggested.name) == (expected and expected.name)
+    assert (suggested and suggested.options) == (expected and pytest.approx(expected.options, rel=1e-6))
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,9 @@ def test_what_is_no_image_is_not_damaged(damage: Damage, tmp_path: Path) -> None
     assert not (tmp_path / "damaged").exists()
 
 
-def test_the_command_names_all_that_is_needed() -> None:
+def test_the_command_names_all_that_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my out", "masks").mkdir(parents=True)
     settings = DegradeSettings(images="x", operator="inpaint:box=3", noise="gaussian:sigma=0.1", seed=4)
     assert restoring_command(settings, Path("my out")) == (
         "genprior restore RUN 'my out/measurements.npy' --operator inpaint --mask 'my out/masks' "

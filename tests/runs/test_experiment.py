@@ -48,8 +48,8 @@ def _nothing_worked() -> None:
     WORKED.clear()
 
 
-def _stopped(settings: Counting, after: int) -> None:
-    task = carry_out(COUNT, settings)
+def _stopped(settings: Counting, after: int, experiment: Experiment[Counting, Counted] = COUNT) -> None:
+    task = carry_out(experiment, settings)
     for _ in range(after):
         next(task)
     task.close()
@@ -58,10 +58,10 @@ def _stopped(settings: Counting, after: int) -> None:
 def test_what_ends_an_experiment_loses_the_stage_at_hand_alone(tmp_path: Path) -> None:
     settings = Counting(out=tmp_path / "n.json")
     _stopped(settings, 2)
-    kept = read_result(settings.out, Counted)
-    assert kept is not None
+    kept = Counted.model_validate_json(settings.out.read_text())
     assert kept.numbers == (1, 2)
     assert not kept.is_complete
+    assert read_result(settings.out, Counted) is None  # nobody takes a part for the whole
     assert result_of(carry_out(COUNT, settings.model_copy(update={"slowly": True}))).numbers == (1, 2, 3)
     assert WORKED == [1, 2, 3]
     whole = read_result(settings.out, Counted)
@@ -92,12 +92,18 @@ def test_damaged_results_are_not_replaced_unasked(tmp_path: Path) -> None:
         result_of(carry_out(COUNT, settings))
 
 
-def test_a_derived_result_is_made_anew(tmp_path: Path) -> None:
+def test_a_derived_result_is_made_anew_but_for_what_was_interrupted(tmp_path: Path) -> None:
     derived = Experiment("Counts.", Counting, Counted, COUNT.file, _count, COUNT.lines, is_derived=True)
     settings = Counting(out=tmp_path / "n.json")
     for _ in range(2):
         result_of(carry_out(derived, settings))
     assert WORKED == [1, 2, 3, 1, 2, 3]
+    _stopped(settings, 2, derived)
+    WORKED.clear()
+    assert result_of(carry_out(derived, settings)).numbers == (1, 2, 3)
+    assert WORKED == [3]
+    _stopped(settings, 1, derived)
+    assert result_of(carry_out(derived, Counting(out=settings.out, to=4))).numbers == (1, 2, 3, 4)
 
 
 def test_a_result_of_a_later_form_is_neither_read_nor_continued(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from genprior.errors import GenpriorError
 from genprior.priors.contracts import SAMPLES_AT_ONCE
 from genprior.priors.generator_prior import EncodedPrior
 from genprior.progress import Stage, Task, result_of
+from genprior.runs import encoder_training as module
+from genprior.runs.checkpoint import load_counters
 from genprior.runs.encoder_experiment import EXPERIMENTS
 from genprior.runs.encoder_settings import ENCODER, WEIGHTS, EncoderSettings, EncoderTable
 from genprior.runs.encoder_training import held_out
@@ -271,6 +273,45 @@ def test_a_run_that_is_being_trained_is_refused(make_run: MakeRun) -> None:
         _train(run)
 
 
+# Resuming.
+
+
+def test_an_interrupted_training_is_resumed_bit_for_bit(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(**DIGITS)
+    _train(run, images=64 * 60)
+    whole = load_file(run.path / WEIGHTS)
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+    task = _stages(run.path, images_seen=64 * 60, overwrite=True)
+    for stage in task:
+        if stage.fraction >= 0.5:
+            break
+    task.close()
+    (folder,) = (run.path / module.UNFINISHED).iterdir()
+    counters, _ = load_counters(folder)
+    assert counters is not None
+    assert counters.images_seen >= 64 * 30
+    stages, _ = gone_through(_stages(run.path, images_seen=64 * 60, overwrite=True))
+    assert stages[0].fraction > 0.5
+    again = load_file(run.path / WEIGHTS)
+    assert again.keys() == whole.keys()
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
+    assert not (run.path / module.UNFINISHED).exists()
+
+
+def test_other_settings_do_not_take_up_what_is_unfinished(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+    task = _stages(run.path, images_seen=64 * 60)
+    for stage in task:
+        if stage.fraction >= 0.5:
+            break
+    task.close()
+    stages, _ = gone_through(_stages(run.path, images_seen=64 * 60, seed=1))
+    assert stages[0].fraction < 0.5
+
+
 # Loading.
 
 
@@ -282,8 +323,6 @@ def test_save_then_load_gives_the_same_latents(make_run: MakeRun, settings: dict
     def remember(run: Run, encoder: torch.nn.Module, table: EncoderTable) -> None:
         saved["encoder"] = encoder
         save(run, encoder, table)
-
-    from genprior.runs import encoder_training as module
 
     save = module.save_encoder
     with pytest.MonkeyPatch.context() as patch:

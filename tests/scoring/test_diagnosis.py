@@ -16,7 +16,8 @@ from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
-from genprior.runs.experiment import carry_out, read_result
+from genprior.progress import result_of
+from genprior.runs.experiment import carry_out, read_result, save_result
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import Setback, append_event
@@ -100,8 +101,14 @@ def _metrics(images: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("change", "is_used"),
-    [({}, True), ({"images_seen": 1}, False), ({"samples": 100}, False), ({"scores": {"precision": {}}}, False)],
-    ids=["fresh", "stale", "few", "damaged"],
+    [
+        ({}, True),
+        ({"images_seen": 1}, False),
+        ({"samples": 100}, False),
+        ({"scores": {"precision": {}}}, False),
+        ({"is_complete": False}, False),
+    ],
+    ids=["fresh", "stale", "few", "damaged", "unfinished"],
 )
 def test_kept_scores_are_used_where_they_are_whole_and_fresh(
     change: dict[str, Any], is_used: bool, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,6 +123,28 @@ def test_kept_scores_are_used_where_they_are_whole_and_fresh(
     (run / METRICS).write_text(json.dumps({**_metrics(checkpoint.images_seen), **change}))
     is_measured = "no classifier looked at the samples: none" in _diagnosed(run, root).notes
     assert is_measured == (not is_used)
+
+
+def test_an_interrupted_diagnosis_is_resumed_with_its_scores(tmp_path: Path, root: Path) -> None:
+    run = _trained(tmp_path / "run", images_seen=48)
+    settings = DiagnosisSettings(run=run, data_root=root)
+    experiment = EXPERIMENTS["diagnose"]
+    whole = result_of(carry_out(experiment, settings))
+    assert whole.scores is not None
+    task = carry_out(experiment, settings)
+    for stage in task:
+        if stage.found is not None and len(stage.found.scores.scores) == 2:
+            break
+    task.close()
+    assert read_result(run / DIAGNOSIS, DiagnosisResult) is None
+    kept = DiagnosisResult.model_validate_json((run / DIAGNOSIS).read_text()).scores
+    assert kept is not None
+    marked = {name: score.model_copy(update={"title": "kept"}) for name, score in kept.scores.items()}
+    kept = kept.model_copy(update={"scores": marked})
+    save_result(run / DIAGNOSIS, whole.model_copy(update={"scores": kept, "is_complete": False}))
+    again = result_of(carry_out(experiment, settings))
+    assert [score.title == "kept" for score in again.scores.scores.values()].count(True) == 2
+    assert again.verdict == whole.verdict
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 import genprior
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import seen
-from genprior.evaluation.scores import SCORES
+from genprior.evaluation.scores import SCORES, Evidence
 from genprior.families import parse_config
 from genprior.images import write_image
 from genprior.judges.classifier_judge import FOLDER
@@ -21,9 +21,10 @@ from genprior.runs.experiment import carry_out, read_result
 from genprior.runs.files import write_json
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
+from genprior.scoring import evaluation_experiment as module
 from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
 from genprior.scoring.scoring_experiments import EXPERIMENTS
-from genprior.scoring.scoring_results import METRICS, ClassHistogram, Evaluation, EvaluationSettings
+from genprior.scoring.scoring_results import METRICS, ClassHistogram, Evaluation, EvaluationSettings, ScoreBesideFloor
 from genprior.settings import validated
 from tiny_judge import load_tiny, make_tiny_judge
 
@@ -115,6 +116,39 @@ def test_what_else_is_saved(metrics: dict, run: Path, root: Path) -> None:
     assert metrics["judge"]["data"] == "digits"
     assert metrics["judge"]["accuracy"] > 0.9
     assert len(metrics["judge"]["hash"]) == 64
+
+
+def test_an_interrupted_evaluation_measures_what_is_left(run: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"held_out": HELD_OUT, "judge": "digits", "count": 60, "inversions": 2}
+    whole = _evaluated(run, root, **given)
+    task = carry_out(EXPERIMENTS["evaluate"], _settings(run, root, **given))
+    for stage in task:
+        if stage.found is not None and len(stage.found.scores) == 4:
+            break
+    task.close()
+    assert read_result(run / METRICS, Evaluation) is None
+    measured: list[str] = []
+    beside_floor = module._beside_floor
+
+    def remember(inputs: EvaluationInputs, name: str, *evidence: Evidence) -> ScoreBesideFloor:
+        measured.append(name)
+        return beside_floor(inputs, name, *evidence)
+
+    monkeypatch.setattr(module, "_beside_floor", remember)
+    assert _evaluated(run, root, **given) == whole
+    assert measured == list(SCORES)[4:]
+    measured.clear()
+    _evaluated(run, root, **given)  # a whole one is replaced
+    assert measured == list(SCORES)
+
+
+def test_scores_of_an_older_checkpoint_are_not_kept(run: Path, root: Path) -> None:
+    given = {"held_out": HELD_OUT, "judge": "digits", "count": 60, "inversions": 2}
+    whole = _evaluated(run, root, **given)
+    stale = {**whole, "images_seen": 8, "is_complete": False}
+    stale["scores"] = {name: {**score, "value": -1.0, "low": -1.0} for name, score in stale["scores"].items()}
+    write_json(run / METRICS, stale)
+    assert _evaluated(run, root, **given) == whole
 
 
 def test_numbers_are_those_that_each_part_gives_alone(metrics: dict, run: Path, root: Path) -> None:

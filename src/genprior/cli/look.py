@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from pydantic import Field
 
 from genprior.cli.console import Given, parsed, print_table, refuse_existing
-from genprior.settings import DataRoot, Flag, RunFolder, RunFolders, Settings
+from genprior.settings import Channels, DataRoot, Fit, Flag, RunFolder, RunFolders, Settings, Strict
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
@@ -21,13 +21,9 @@ class DataSettings(Settings):
     name: Annotated[str, Field(description="A name, a folder, an array file."), Flag(metavar="NAME")]
     data_root: DataRoot = None
     size: Annotated[int | None, Field(ge=1, le=1024, description="Resize images to this many pixels a side.")] = None
-    channels: Annotated[Literal[1, 3] | None, Field(description="1 for grey, 3 for colour; default as the data.")] = (
-        None
-    )
-    fit: Annotated[Literal["crop", "pad"], Field(description="How images become square: crop or pad.")] = "crop"
-    strict: Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")] = (
-        False
-    )
+    channels: Channels = None
+    fit: Fit = "crop"
+    strict: Strict = False
     out: Annotated[Path | None, Field(description="Picture to write; default NAME.png here.")] = None
     overwrite: Overwrite = False
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 LOSSES = Table("genprior.training.losses", "LOSSES")
 PENALTIES = Table("genprior.training.penalties", "PENALTIES")
 MODELS = Table("genprior.models.players", "MODELS", given=("sizes",))
+SCHEDULES = Table("genprior.training.optimisation", "SCHEDULES", given=("warm_up",))
 
 
 # The discriminator's slope at real images is penalised instead of its activations normalised, both players move
@@ -102,12 +104,7 @@ class GANConfig(RunConfig):
     discriminator_learning_rate: Annotated[Positive, Field(description="Adam's step size.")] = 0.002
     beta1: Annotated[Fraction, Field(description="Adam's first decay, in [0, 1).")] = 0.5
     beta2: Annotated[Fraction, Field(description="Adam's second decay, in [0, 1).")] = 0.999
-    schedule: Annotated[
-        Literal["constant", "linear", "annealed"],
-        Field(
-            description="Of both learning rates: constant, linear (falls to 0), annealed (rises, falls as a cosine)."
-        ),
-    ] = "constant"
+    schedule: Annotated[str, Field(description="Of both learning rates:"), SCHEDULES] = "constant"
     weight_decay: Annotated[NotNegative, Field(le=1000, description="Adam's L2 coefficient.")] = 0.0
 
     @field_validator("penalty", mode="before")
@@ -147,7 +144,7 @@ class GANConfig(RunConfig):
         from genprior.models.discriminator_parts import MinibatchDeviation
         from genprior.models.layers import BatchNorm2d
         from genprior.training.adversarial import GAN, AdversarialSettings
-        from genprior.training.optimisation import SCHEDULES, AdamSettings
+        from genprior.training.optimisation import AdamSettings
 
         players = self._players(data.image_shape, self.seed)
         mixing = (BatchNorm2d, MinibatchDeviation)
@@ -165,7 +162,7 @@ class GANConfig(RunConfig):
             discriminator_adam=AdamSettings(self.discriminator_learning_rate, **adam),
             penalties=tuple(penalty.build(PENALTIES, "penalty") for penalty in self.penalty),
             unroll=self.unroll,
-            schedule=SCHEDULES[self.schedule],
+            schedule=SCHEDULES.load()[self.schedule],
             average_half_life=self.average_half_life,
         )
         compared = {name: make() for name, make in LOSSES.load().items()}
@@ -198,3 +195,20 @@ class GANConfig(RunConfig):
 
         sizes = PlayerSizes(image_shape, self.latent_size, self.pack)
         return initialised(lambda: self.model.build(MODELS, "model", sizes=sizes), seed)
+
+
+def gan_config(config: RunConfig, path: Path) -> GANConfig:
+    """Returns the settings of a run of two players.
+
+    Arguments:
+        config, path: Of the run.
+
+    Raises:
+        GenpriorError: It has no discriminator.
+    """
+    if not isinstance(config, GANConfig):
+        raise GenpriorError(
+            f"{path} is a {config.title}, which has no discriminator; give a run of `genprior train gan`",
+            argument="run",
+        )
+    return config

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError, suggestion
-from genprior.settings import Setting, Settings
+from genprior.settings import Channels, Fit, Setting, Settings, Strict
+from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -86,13 +87,9 @@ class RunConfig(Settings, ABC):
         str | None, Field(description="Folder of named data sets; default $GENPRIOR_DATA, else a cache folder.")
     ] = None
     size: Annotated[Size | None, Field(description="Resize images to this many pixels a side.")] = None
-    channels: Annotated[Literal[1, 3] | None, Field(description="1 for grey, 3 for colour; default as the data.")] = (
-        None
-    )
-    fit: Annotated[Literal["crop", "pad"], Field(description="How images become square: crop or pad.")] = "crop"
-    strict: Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")] = (
-        False
-    )
+    channels: Channels = None
+    fit: Fit = "crop"
+    strict: Strict = False
     average_half_life: Annotated[
         Positive, Field(description="Half-life of the moving average of the weights, in images.")
     ] = 10_000
@@ -150,7 +147,8 @@ class RunConfig(Settings, ABC):
         for name, table in self.tables().items():
             value = getattr(self, name)
             for spec in value if isinstance(value, tuple) else [value]:
-                spec.check(table, name)
+                if isinstance(spec, Spec):
+                    spec.check(table, name)
 
     @abstractmethod
     def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "Learner":

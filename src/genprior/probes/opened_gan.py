@@ -13,6 +13,7 @@ from genprior.diagnosis.one_player import InnerMoment, OuterMoment, RetrainingMo
 from genprior.diagnosis.retraining import LoneTraining
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
+from genprior.families.gan import gan_config
 from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import ages as kept_ages
 from genprior.runs.checkpoint import load_age, trained_checkpoint
@@ -169,10 +170,6 @@ def resumed(kept: R | None, new: R, basis: Callable[[R], object]) -> R:
 
 
 def _gan_config(run: Run, data_root: Path | None) -> GANConfig:
-    if not isinstance(run.config, GANConfig):
-        raise GenpriorError(
-            f"{run.path} is a {run.config.title}, which has no discriminator; give a run of `genprior train gan`",
-            argument="run",
-        )
-    root = run.config.data_root if data_root is None else str(data_root)
-    return run.config.model_copy(update={"precision": "float32", "device": "cpu", "data_root": root})
+    config = gan_config(run.config, run.path)
+    root = config.data_root if data_root is None else str(data_root)
+    return config.model_copy(update={"precision": "float32", "device": "cpu", "data_root": root})

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
+from genprior.models.players import latent_size_of
 from genprior.plotting.sample_figures import PLANE, write_real_and_generated
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.runs.checkpoint import ages, load_age, load_checkpoint
@@ -160,5 +161,6 @@ def _at_age(run: Run, path: Path, shape: Shape) -> Tensor:
     except (RuntimeError, KeyError) as error:
         raise misfit(run) from error
     assert generator is not None, "only families with a generator keep a history"
-    latent_size: int = run.config.model_dump()["latent_size"]
-    return GeneratorPrior(generator, latent_size, shape).sample(POINTS if shape == PLANE else SHOWN_AT_EACH_AGE)
+    return GeneratorPrior(generator, latent_size_of(generator), shape).sample(
+        POINTS if shape == PLANE else SHOWN_AT_EACH_AGE
+    )

@@ -94,14 +94,16 @@ class Poisson:
     """(p - y - y log(p / y)) / gain: photon counts y / gain with mean p / gain, in nats.
 
     Arguments:
-        gain: Of the Poisson noise, above 0: y is gain times a count.
+        gain: Of the Poisson noise, above 0: y is gain times a count. Default: that of the noise, where it is known.
         floor: Added to both, above 0, in the units of y: a count where none can be is unlikely, not impossible.
     """
 
-    gain: float = 1.0
+    gain: float | None = None
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
+        if self.gain is None:
+            raise GenpriorError("needs the gain of the noise: give poisson:gain=... (0.05, say)", argument="fidelity")
         _check_above_0(self.gain, "gain", "poisson")
         _check_above_0(self.floor, "floor", "poisson")
 

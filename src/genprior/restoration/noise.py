@@ -15,6 +15,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.restoration.operators import Operator
 from genprior.seeding import derived_seed
+from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
@@ -91,12 +92,19 @@ def _only_value(level: Tensor) -> float | None:
     return level.item() if level.numel() == 1 else None
 
 
-def suggested_fidelity(noise: "NoiseModel") -> str | None:
-    """Returns the name of the data term that suits the noise, or None where the operator's own suggestion holds."""
+def suggested_fidelity(noise: "NoiseModel") -> Spec | None:
+    """Returns the data term that suits the noise, or None where the operator's own suggestion holds.
+
+    Raises:
+        GenpriorError: Photon counts of several gains.
+    """
     from deepinv.physics import PoissonNoise, SaltPepperNoise
 
-    terms = {PoissonNoise: "poisson", SaltPepperNoise: "l1"}
-    return next((term for kind, term in terms.items() if isinstance(noise, kind)), None)
+    if isinstance(noise, PoissonNoise):
+        if noise.gain.numel() != 1 or not bool(noise.normalize):
+            raise GenpriorError("expected Poisson noise of one gain, normalised to the units of x", argument="physics")
+        return Spec("poisson", {"gain": float(noise.gain)})
+    return Spec("l1", {}) if isinstance(noise, SaltPepperNoise) else None
 
 
 @torch.no_grad()

@@ -34,11 +34,13 @@ class Operator:
         parameters: Image number -> the operator's parameters for it, each with leading dimension 1; {} where the
             operator is the same for all images.
         fidelity: Name of the data term that it suggests, unless the noise suggests another.
+        has_masks: Whether it sets pixels to 0; a parameter `mask`, or `physics.mask`, is 1 where they are known.
     """
 
     physics: "LinearPhysics"
     parameters: Callable[[int], dict[str, Tensor]] = no_parameters
     fidelity: str = "l2"
+    has_masks: bool = False
 
 
 def _the_one(options: Mapping[str, object], name: str) -> str:
@@ -101,7 +103,7 @@ def _check_masks(masks: Tensor, image_shape: Shape) -> None:
 def _inpainting(mask: Tensor, image_shape: Shape, parameters: Callable[[int], dict[str, Tensor]]) -> Operator:
     from deepinv.physics import Inpainting
 
-    return Operator(Inpainting(img_size=image_shape, mask=mask), parameters, fidelity="l1")
+    return Operator(Inpainting(img_size=image_shape, mask=mask), parameters, fidelity="l1", has_masks=True)
 
 
 def inpaint(

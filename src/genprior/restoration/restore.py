@@ -17,6 +17,7 @@ from genprior.restoration.problem import flat_measurement, make_problem, warm_st
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoration.solve import solve
+from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from deepinv.physics import Physics
@@ -104,15 +105,10 @@ def restore(
 
 def suggested(physics: "Physics") -> Fidelity:
     """Returns the data term that fits the noise of an operator; without such a hint L1 for inpainting, else L2."""
-    from deepinv.physics import Inpainting, PoissonNoise
+    from deepinv.physics import Inpainting
 
-    noise = physics.noise_model
-    if isinstance(noise, PoissonNoise):
-        if noise.gain.numel() != 1 or not bool(noise.normalize):
-            raise GenpriorError("expected Poisson noise of one gain, normalised to the units of x", argument="physics")
-        return FIDELITIES["poisson"](gain=float(noise.gain))
-    name = suggested_fidelity(noise) or ("l1" if isinstance(physics, Inpainting) else "l2")
-    return FIDELITIES[name]()
+    spec = suggested_fidelity(physics.noise_model) or Spec("l1" if isinstance(physics, Inpainting) else "l2", {})
+    return spec.build(FIDELITIES, "fidelity")
 
 
 def parameters_of(physics: "Physics", count: int) -> dict[str, Tensor]:

@@ -203,8 +203,8 @@ def degraded_lines(result: JobResult[DegradeSummary]) -> list[str]:
 
 def restoring_command(settings: DegradeSettings, out: Path) -> str:
     """Returns the command that restores what was damaged."""
-    has_masks = settings.operator.name == "inpaint"
-    operator = ["inpaint", "--mask", str(out / MASKS)] if has_masks else [str(settings.operator)]
+    has_masks = (out / MASKS).is_dir()
+    operator = [settings.operator.name, "--mask", str(out / MASKS)] if has_masks else [str(settings.operator)]
     seed = ["--seed", str(settings.seed)] if settings.seed else []
     flags = ["--operator", *operator, "--noise", str(settings.noise), *seed, "--out", f"{out}-restored"]
     return f"genprior restore RUN {shlex.join([str(out / MEASUREMENTS), *flags])}"

@@ -151,7 +151,7 @@ class Degrading(Reading):
         name = self.source.names[item.place]
         if is_picture(self.shape):
             write_image(to_uint8(item.y), output.picture(name))
-        if self.settings.operator.name == "inpaint":
+        if self.operator.has_masks:
             mask: Tensor = item.parameters.get("mask", self.operator.physics.mask)
             write_image(to_uint8(mask.view(-1, *mask.shape[-2:])[:1]), output.picture(name, MASKS))
 

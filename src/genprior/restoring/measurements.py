@@ -221,7 +221,7 @@ def operator_and_masks(
 def kernel_facts(operator: Spec) -> Facts:
     """Returns what must be the same of the file that a kernel is read from, where a job is resumed; {} without one."""
     file = operator.options.get("file")
-    found: Facts = {} if file is None else {"file": os.path.abspath(file), **contents(Path(file))}
+    found: Facts = {} if file is None else {"file": os.path.abspath(str(file)), **contents(Path(str(file)))}
     return {f"kernel {key}": value for key, value in found.items()}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from genprior.errors import GenpriorError, suggestion
+from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import FIDELITIES, Fidelity
 from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
@@ -69,7 +69,7 @@ def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
         GenpriorError: Bad input.
     """
     loaded = _load(settings)
-    fidelity = None if settings.fidelity is None else built_fidelity(settings.fidelity, None)
+    fidelity = None if settings.fidelity is None else settings.fidelity.build(FIDELITIES, "fidelity")
 
     def solve(items: Sequence[Item]) -> Restoration:
         return invert(
@@ -126,15 +126,7 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
 
 
 def search_settings(settings: InvertSettings | RestoreSettings) -> SearchSettings:
-    """Returns the preset with what replaces its settings.
-
-    Raises:
-        GenpriorError: No such preset.
-    """
-    if settings.preset not in SEARCHES:
-        raise GenpriorError(
-            f"unknown preset '{settings.preset}', {suggestion(settings.preset, SEARCHES)}", argument="preset"
-        )
+    """Returns the preset with what replaces its settings."""
     given = settings.model_dump(include={"starts", "iterations", "energy_weight", "candidates"}, exclude_none=True)
     preset = SEARCHES[settings.preset]
     return replace(preset, **given, beyond=settings.beyond or preset.beyond)
@@ -157,22 +149,10 @@ def chosen_fidelity(given: Spec | None, operator: Operator, noise: "NoiseModel |
     """Returns the data term that is named, else the one that suits the noise, else the operator's.
 
     Raises:
-        GenpriorError: No such data term.
-    """
-    suggested = (None if noise is None else suggested_fidelity(noise)) or operator.fidelity
-    return built_fidelity(given or Spec.parse(suggested), noise)
-
-
-def built_fidelity(spec: Spec, noise: "NoiseModel | None") -> Fidelity:
-    """Returns the data term of this name; one for photon counts takes over the gain of the noise.
-
-    Raises:
         GenpriorError: No such data term, or photon counts of an unknown gain.
     """
-    if spec.name == "poisson" and "gain" not in spec.options:
-        from deepinv.physics import PoissonNoise
-
-        if not isinstance(noise, PoissonNoise):
-            raise GenpriorError("needs the gain of the noise: give poisson:gain=... (0.05, say)", argument="fidelity")
-        spec = spec.with_options(gain=float(noise.gain))
+    suggested = (None if noise is None else suggested_fidelity(noise)) or Spec(operator.fidelity, {})
+    spec = given or suggested
+    if spec.name == suggested.name:  # the noise tells options that the user left out
+        spec = suggested.with_options(**spec.options)
     return spec.build(FIDELITIES, "fidelity")

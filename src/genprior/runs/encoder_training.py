@@ -1,9 +1,13 @@
 """An encoder for the generator of a run: trained in about a minute, kept in the run's folder."""
 
+import hashlib
+import json
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,6 +19,7 @@ from genprior.models.derived_generators import folded
 from genprior.models.latent_encoder import Encoder
 from genprior.models.players import latent_size_of
 from genprior.progress import Stage, Task
+from genprior.runs.checkpoint import Checkpoint, Counters, load_checkpoint, save_checkpoint
 from genprior.runs.encoder_settings import MINUTES, EncoderSettings, EncoderTable
 from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import Run, locked, open_run, read_environment, refuse_other_data
@@ -28,6 +33,7 @@ from genprior.training.processes import Placement
 HELD_OUT = 1000  # images, or a tenth of the data where that is fewer
 STEPS_A_LOOK = 10  # between two looks at the record, and so between two stages
 AT_ONCE = 256
+UNFINISHED, SAVE_SECONDS = "encoder-unfinished", 10.0
 
 
 def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
@@ -35,7 +41,7 @@ def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
 
     The last images of the run's data, a thousand of them or a tenth, are held out: `held_out_error` is the mean squared
     error of G(E(x)) on them, undamaged. Whatever ends training before its budget does, an encoder that was there before
-    stays as it was.
+    stays as it was, and the same settings resume.
 
     Raises:
         GenpriorError: No run, no checkpoint, other data than the run's, or another process that trains the run.
@@ -50,7 +56,8 @@ def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
     made_for = weights_sha256(generator.state_dict())
     algorithm = _distillation(run, generator, settings.seed)
     with locked(run):
-        row, seconds = yield from _trained(algorithm, learned, settings)
+        folder = _unfinished(run, settings, made_for)
+        row, seconds = yield from _trained(algorithm, learned, settings, folder)
         error = reconstruction_error(algorithm, unseen)
         if not math.isfinite(error):  # a step's record comes from before its update
             raise _not_finite(row)
@@ -72,6 +79,7 @@ def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
             held_out_error=error,
         )
         save_encoder(run, encoder, table)
+        shutil.rmtree(folder.parent, ignore_errors=True)
     return table
 
 
@@ -105,16 +113,40 @@ def _distillation(run: Run, generator: nn.Module, seed: int) -> Distillation:
     return Distillation(encoder, folded(generator), placement=placement)
 
 
-def _trained(algorithm: Distillation, data: Dataset, settings: EncoderSettings) -> Task[tuple[Row, float]]:
-    """Trains to the end of the budget, looking at the records in blocks; returns the last row, and the time it took."""
-    images = settings.images_seen
+def _unfinished(run: Run, settings: EncoderSettings, made_for: str) -> Path:
+    """The folder of the checkpoints of an encoder that is not finished: settings of their own for each one."""
+    digest = hashlib.sha256(json.dumps([settings.deciding(), made_for]).encode()).hexdigest()
+    return run.path / UNFINISHED / digest[:16]
+
+
+def _trained(
+    algorithm: Distillation, data: Dataset, settings: EncoderSettings, folder: Path
+) -> Task[tuple[Row, float]]:
+    """Trains to the end of the budget, looking at the records in blocks; returns the last row, and the time it took.
+
+    It begins with the newest checkpoint in a folder, where it leaves one of its own now and then; the last step is
+    never saved, for its row is wanted.
+    """
+    images, start = settings.images_seen, Counters(0, 0, 0.0)
     budget = Budget(minutes=settings.minutes or MINUTES) if images is None else Budget(images=images)
+    saved, _ = load_checkpoint(folder)
+    if saved is not None:
+        algorithm.load_state_dict(saved.tensors)
+        start = saved
     algorithm.encoder.train()
-    for steps, began in _blocks(train(algorithm, data, budget, seed=settings.seed)):
+    steps_left = train(
+        algorithm, data, budget, seed=settings.seed, images_seen=start.images_seen, seconds=start.seconds
+    )
+    save_at = time.monotonic() + SAVE_SECONDS
+    for steps, began in _blocks(steps_left):
         last = steps[-1]
         row = rows_of(steps, algorithm.images_per_update, began)[-1]
         if not math.isfinite(row["image_error"] + row["latent_error"]) or row["non_finite_gradients"]:
             raise _not_finite(row)
+        if time.monotonic() >= save_at and last.progress < 1:
+            state = algorithm.state_dict()
+            save_checkpoint(folder, Checkpoint(last.index, last.images_seen, last.seconds, tensors=state))
+            save_at = time.monotonic() + SAVE_SECONDS
         yield Stage(last.progress, in_words(row))
     return row, last.seconds
 

@@ -59,7 +59,7 @@ def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = Fa
         GenpriorError: A result is there that must not be replaced, or whatever the experiment raises.
     """
     path = experiment.file(settings)
-    kept = None if overwrite or experiment.is_derived else _kept(experiment, settings, path)
+    kept = None if overwrite else _kept(experiment, settings, path)
     task = experiment.stages(settings, kept)
     while True:
         try:
@@ -80,31 +80,33 @@ def save_result(path: Path, result: Result) -> None:
 
 
 def read_result(path: Path, model: type[R]) -> R | None:
-    """Returns the result in a file; None where there is none, or none of this form: it can be made anew."""
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
+    """Returns the whole result in a file; None where there is none, or none of this form: it can be made anew."""
+    found = _read(path, model)
+    return found if found is not None and found.is_complete else None
 
 
 def is_finished(experiment: Experiment[S, R], settings: S) -> bool:
     """Returns whether a whole result of an experiment is there, which only `overwrite` replaces."""
-    found = read_result(experiment.file(settings), experiment.result)
-    return found is not None and found.is_complete
+    return read_result(experiment.file(settings), experiment.result) is not None
 
 
 def _kept(experiment: Experiment[S, R], settings: S, path: Path) -> R | None:
     """What an interrupted experiment of the same settings has left."""
-    if not path.exists():
+    found = _read(path, experiment.result)
+    if found is not None and not found.is_complete and settings.same_outcome(found.settings):
+        return found
+    if path.exists() and not experiment.is_derived:
+        is_other = found is not None and not found.is_complete
+        what = "holds an unfinished result of other settings" if is_other else "exists"
+        raise GenpriorError(f"{path} {what}; replace it with --overwrite", argument="run")
+    return None
+
+
+def _read(path: Path, model: type[R]) -> R | None:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
         return None
-    found = read_result(path, experiment.result)
-    if found is None or found.is_complete:
-        raise GenpriorError(f"{path} exists; replace it with --overwrite", argument="run")
-    if not settings.same_outcome(found.settings):
-        raise GenpriorError(
-            f"{path} holds an unfinished result of other settings; replace it with --overwrite", argument="run"
-        )
-    return found
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -34,21 +34,29 @@ LEAST_STEPS = 150  # and one epoch: before that samples say nothing
 
 @dataclass(frozen=True)
 class Examined:
-    """A run whose samples are looked at, the images it has seen, the steps in its record, and notes as they come."""
+    """A run whose samples are looked at.
+
+    Attributes:
+        settings, run: What was asked for.
+        images_seen, steps: Of the checkpoint, and in the record.
+        notes: As they come.
+        kept: Scores that an interrupted diagnosis has measured.
+    """
 
     settings: DiagnosisSettings
     run: Run
     images_seen: int
     steps: int
     notes: list[str]
+    kept: Evaluation | None
 
     def is_young(self, data: Dataset) -> bool:
         """Whether samples may be poor because training has only begun."""
         return self.images_seen < len(data) or self.steps < LEAST_STEPS
 
 
-def diagnose(settings: DiagnosisSettings) -> Task[DiagnosisResult]:
-    """Looks at the record of a run and at its samples.
+def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -> Task[DiagnosisResult]:
+    """Looks at the record of a run and at its samples; an interrupted diagnosis is resumed with the scores it lacks.
 
     Scores in the run's folder are used where they belong to its last checkpoint. Else a few are measured, where there
     is a classifier that can judge.
@@ -61,26 +69,35 @@ def diagnose(settings: DiagnosisSettings) -> Task[DiagnosisResult]:
     stopped = None if counters is None else _stopped(run, counters.step)
     if counters is None or (counters.images_seen == 0 and stopped is None):
         raise GenpriorError(f"{settings.run} has no checkpoint of a trained model; train it first", argument="run")
+    images_seen = counters.images_seen
     yield Stage(0.0, "record")
     rows, game = read_rows(run.steps), run.config.game()
     notes: list[str] = []
     signs = [] if game is None else episodes(game, rows)
     if game is not None and len(rows) < STRETCH:
         notes.append(f"the record has {len(rows)} steps, signs need {STRETCH}: samples alone were judged")
-    sampled = Sampled(1.0)
-    if stopped is None:
-        sampled = yield from _sampled(Examined(settings, run, counters.images_seen, len(rows), notes))
     last = rows[-1]["images_seen"] if rows else 0
-    found = decide(signs, last, sampled, stopped, has_players=game is not None)
+
+    def result(sampled: Sampled, scores: Evaluation | None = None) -> DiagnosisResult:
+        verdict = decide(signs, last, sampled, stopped, has_players=game is not None)
+        return _result(settings, verdict, images_seen, notes, scores)
+
+    sampled, scores = Sampled(1.0), None
+    if stopped is None:
+        looked = _sampled(Examined(settings, run, images_seen, len(rows), notes, kept and kept.scores))
+        unfinished = {"is_complete": False}
+        sampled, scores = yield from within(
+            looked, 0.0, 1.0, found=lambda scores: result(Sampled(1.0), scores).model_copy(update=unfinished)
+        )
     yield Stage(1.0, "verdict")
-    return _result(settings, found, counters.images_seen, notes)
+    return result(sampled, scores)
 
 
-def _sampled(examined: Examined) -> Task[Sampled]:
-    """What samples show, and their scores."""
+def _sampled(examined: Examined) -> Task[tuple[Sampled, Evaluation | None]]:
+    """What samples show, and the scores that were used."""
     data = training_images(examined.run, examined.settings.data_root)
     if data.modes is not None:
-        return (yield from _counted(examined, data))
+        return (yield from _counted(examined, data)), None
     real = data.some(SAMPLES)
     x = load_prior(examined.settings.run).sample(max(2, len(real)), 0)
     spread = diversity(x, real) if len(real) > 1 else 1.0
@@ -89,7 +106,9 @@ def _sampled(examined: Examined) -> Task[Sampled]:
     scores = _kept_scores(examined)
     if scores is None and sampled.is_finite:
         scores = yield from within(_measured(examined), 0.1, 0.95)
-    return sampled if scores is None else with_scores(sampled, scores, _has_held_out(examined, scores))
+    if scores is None:
+        return sampled, None
+    return with_scores(sampled, scores, _has_held_out(examined, scores)), scores
 
 
 def _counted(examined: Examined, data: Dataset) -> Task[Sampled]:
@@ -111,7 +130,7 @@ def _counted(examined: Examined, data: Dataset) -> Task[Sampled]:
 def _measured(examined: Examined) -> Task[Evaluation | None]:
     """A few scores, or None where no classifier can judge."""
     try:
-        return (yield from measure_scores(_evaluation_inputs(examined)))
+        return (yield from measure_scores(_evaluation_inputs(examined), examined.kept))
     except GenpriorError as error:
         if examined.settings.judge is not None or error.argument not in ("judge", "run", "held_out", "count"):
             raise
@@ -164,7 +183,9 @@ def _stopped(run: Run, last_step: int) -> str | None:
     return f"step {events[-1].step} was not finite: {', '.join(events[-1].not_finite)}" if events else None
 
 
-def _result(settings: DiagnosisSettings, found: Diagnosis, images_seen: int, notes: list[str]) -> DiagnosisResult:
+def _result(
+    settings: DiagnosisSettings, found: Diagnosis, images_seen: int, notes: list[str], scores: Evaluation | None
+) -> DiagnosisResult:
     return DiagnosisResult(
         settings=settings,
         verdict=found.verdict,
@@ -175,4 +196,5 @@ def _result(settings: DiagnosisSettings, found: Diagnosis, images_seen: int, not
         remedy=found.remedy,
         signs=[SignRecord(name=e.name, since_images=e.first, until_images=e.last, text=e.text) for e in found.episodes],
         notes=notes,
+        scores=scores,
     )

@@ -35,6 +35,7 @@ from genprior.scoring.scoring_results import (
 from genprior.seeding import derived_generator
 
 INVERTED_AT_ONCE = 25
+Scores = dict[str, ScoreBesideFloor]
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class JudgedImages:
     counts: Tensor
 
 
-def evaluate(settings: EvaluationSettings) -> Task[Evaluation]:
-    """Scores a run.
+def evaluate(settings: EvaluationSettings, kept: Evaluation | None = None) -> Task[Evaluation]:
+    """Scores a run; an interrupted evaluation is resumed with the scores that it lacks.
 
     Raises:
         GenpriorError: No run, an untrained one, one of points, other data than it was trained on, no held-out images,
@@ -111,7 +112,7 @@ def evaluate(settings: EvaluationSettings) -> Task[Evaluation]:
     """
     inputs = load_evaluation_inputs(settings)
     yield Stage(0.0, "images", notes=(str(settings.run), *inputs.notes))
-    return (yield from measure_scores(inputs))
+    return (yield from measure_scores(inputs, kept))
 
 
 def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
@@ -136,41 +137,62 @@ def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
     )
 
 
-def measure_scores(inputs: EvaluationInputs) -> Task[Evaluation]:
-    """Scores a run whose inputs are loaded; writes nothing."""
+def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> Task[Evaluation]:
+    """Scores a run whose inputs are loaded; writes nothing.
+
+    Arguments:
+        inputs: The run, and real images.
+        kept: What an interrupted evaluation of the same settings has found; scores of the same weights and judge are
+            not measured again.
+    """
     folder = root_of(inputs.config.data_root) / FOLDER
     judge = yield from within(judge_of(*inputs.judged_by, folder), 0.0, 0.3)
-    classifier = judge.classifier
+    value, floor, counts = yield from within(_evidence(inputs, judge.classifier), 0.3, 0.6)
+    images_seen, sha256 = inputs.images_seen, judge.record.sha256
+    is_same = kept is not None and (kept.images_seen, kept.judge.hash) == (images_seen, sha256)
+    scores = dict(kept.scores) if kept is not None and is_same else {}
+
+    def found(scores: Scores) -> Evaluation:
+        return _result(inputs, judge, scores, counts).model_copy(update={"is_complete": False})
+
+    wanted = [name for name, score in SCORES.items() if inputs.images_for(score) >= score.minimum]
+    late = [name for name in wanted if SCORES[name].of_inversions]  # inverting takes longest
+    early = [name for name in wanted if name not in late]
+    scores = yield from within(_scores(inputs, early, value, floor, scores), 0.6, 0.7, found=found)
+    if not scores.keys() >= set(late):
+        training, held_out = yield from within(_inversion_errors(inputs), 0.7, 0.95)
+        value = replace(value, reference_errors=training, judged_errors=held_out)
+        floor = replace(floor, reference_errors=training, judged_errors=training)
+    scores = yield from within(_scores(inputs, late, value, floor, scores), 0.95, 1.0, found=found)
+    return _result(inputs, judge, {name: scores[name] for name in wanted}, counts)
+
+
+def _evidence(inputs: EvaluationInputs, classifier: Classifier) -> Task[tuple[Evidence, Evidence, list[Tensor]]]:
+    """What scores are measured on, but for inversions: of samples, and of real images in their place; and the counts
+    (classes,) of samples, of as many held-out images and of all training images.
+    """
     samples = _judged_samples(inputs, classifier)
-    yield Stage(0.4, "samples")
+    yield Stage(0.3, "samples")
     training = _judged_images(classifier, inputs.training)
-    yield Stage(0.5, "features of training images")
+    yield Stage(0.6, "features of training images")
     held_out = _judged_images(classifier, inputs.some(inputs.held_out, "held-out images", inputs.size))
     held_out_closeness = closeness(held_out.features, training.features)
-    yield Stage(0.55, "nearest training images")
-    judged_closeness = closeness(samples.features, training.features)
-    yield Stage(0.6, "nearest training images")
-    training_errors, held_out_errors = yield from within(_inversion_errors(inputs), 0.6, 0.7)
+    yield Stage(0.8, "nearest training images")
     value = Evidence(
         reference=held_out.features,
         judged=samples.features,
         reference_closeness=held_out_closeness,
-        judged_closeness=judged_closeness,
-        reference_errors=training_errors,
-        judged_errors=held_out_errors,
+        judged_closeness=closeness(samples.features, training.features),
+        reference_errors=torch.empty(0),
+        judged_errors=torch.empty(0),
     )
+    yield Stage(1.0, "nearest training images")
     # Training images stand in for samples, but for near copies, which they are: there held-out images do. Errors of
     # training images stand in for those of held-out ones. Where both sides are the same images the score is known, and
     # what its interval shows is chance.
     index = inputs.chosen(len(training.features), "training images", inputs.size)
-    floor = replace(
-        value,
-        judged=training.features[index],
-        judged_closeness=held_out_closeness,
-        judged_errors=training_errors,
-    )
-    scores = yield from within(_scores(inputs, value, floor), 0.7, 1.0)
-    return _result(inputs, judge, scores, (samples.counts, held_out.counts, training.counts))
+    floor = replace(value, judged=training.features[index], judged_closeness=held_out_closeness)
+    return value, floor, [samples.counts, held_out.counts, training.counts]
 
 
 def _checked_size(count: int, held_out: Dataset, training: Dataset) -> int:
@@ -213,24 +235,29 @@ def _inversion_errors(inputs: EvaluationInputs) -> Task[tuple[Tensor, Tensor]]:
     return found[:count], found[count:]
 
 
-def _scores(inputs: EvaluationInputs, value: Evidence, floor: Evidence) -> Task[dict[str, ScoreBesideFloor]]:
-    found = {}
-    for i, (name, score) in enumerate(SCORES.items()):
-        if inputs.images_for(score) >= score.minimum:
-            beside, own = (
-                asdict(score.estimate(evidence, derived_generator(inputs.settings.seed, f"interval of {name}", *part)))
-                for evidence, part in ((floor, (1,)), (value, ()))
-            )
-            found[name] = ScoreBesideFloor(
-                title=score.title, **own, floor=ScoreInterval(**beside), better=score.better, unit=score.unit
-            )
-        yield Stage((i + 1) / len(SCORES), "scores")
+def _scores(
+    inputs: EvaluationInputs, names: Sequence[str], value: Evidence, floor: Evidence, found: Scores
+) -> Task[Scores]:
+    """The scores that are found, and those of these names."""
+    for i, name in enumerate(names):
+        if name not in found:
+            found = {**found, name: _beside_floor(inputs, name, value, floor)}
+        yield Stage((i + 1) / len(names), "scores", found=found)
     return found
 
 
-def _result(
-    inputs: EvaluationInputs, judge: Judge, scores: dict[str, ScoreBesideFloor], counts: Sequence[Tensor]
-) -> Evaluation:
+def _beside_floor(inputs: EvaluationInputs, name: str, value: Evidence, floor: Evidence) -> ScoreBesideFloor:
+    score = SCORES[name]
+    beside, own = (
+        asdict(score.estimate(evidence, derived_generator(inputs.settings.seed, f"interval of {name}", *part)))
+        for evidence, part in ((floor, (1,)), (value, ()))
+    )
+    return ScoreBesideFloor(
+        title=score.title, **own, floor=ScoreInterval(**beside), better=score.better, unit=score.unit
+    )
+
+
+def _result(inputs: EvaluationInputs, judge: Judge, scores: Scores, counts: Sequence[Tensor]) -> Evaluation:
     """The result, from counts (classes,) of samples, of as many held-out images and of all training images."""
     samples, held_out, training = counts
     test = homogeneity(samples, training)

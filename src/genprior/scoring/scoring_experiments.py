@@ -58,13 +58,13 @@ def comparison_lines(found: Comparison) -> list[str]:
 def _evaluate(settings: EvaluationSettings, kept: Evaluation | None) -> Task[Evaluation]:
     from genprior.scoring.evaluation_experiment import evaluate
 
-    return evaluate(settings)
+    return evaluate(settings, kept)
 
 
 def _diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None) -> Task[DiagnosisResult]:
     from genprior.scoring.diagnosis_experiment import diagnose
 
-    return diagnose(settings)
+    return diagnose(settings, kept)
 
 
 def _compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Comparison]:

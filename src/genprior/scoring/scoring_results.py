@@ -148,6 +148,7 @@ class DiagnosisResult(Result):
         remedy: What to do.
         signs: All ill parts of training, those that are over included.
         notes: What could not be looked at, and why.
+        scores: That the verdict stands on; None where none could be measured.
     """
 
     settings: DiagnosisSettings
@@ -159,6 +160,7 @@ class DiagnosisResult(Result):
     remedy: str
     signs: list[SignRecord]
     notes: list[str]
+    scores: Evaluation | None = None
 
 
 class ComparisonSettings(Settings):
