@@ -20,9 +20,9 @@ class Measured(Settings):
     loss: Annotated[Spec, Field(description="Which:"), Table("genprior.restoration.fidelity", "FIDELITIES")] = (
         Spec.parse("l2")
     )
-    searched: Annotated[
-        str, Field(description="How:"), Table("genprior.restoration.search_settings", "SEARCHES")
-    ] = "default"
+    searched: Annotated[str, Field(description="How:"), Table("genprior.restoration.search_settings", "SEARCHES")] = (
+        "default"
+    )
     parts: Annotated[tuple[str, ...], Field(description="Repeatable.")] = ()
     exact: Annotated[bool, Field(description="Whether.")] = False
     threads: Threads = None

@@ -276,9 +276,7 @@ def test_a_run_that_is_being_trained_is_refused(make_run: MakeRun) -> None:
 # Resuming.
 
 
-def test_an_interrupted_training_is_resumed_bit_for_bit(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_training_is_resumed_bit_for_bit(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(**DIGITS)
     _train(run, images=64 * 60)
     whole = load_file(run.path / WEIGHTS)

@@ -14,9 +14,9 @@ from genprior.data import load_data
 from genprior.diagnosis.health_verdict import Sampled
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
+from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
-from genprior.progress import result_of
 from genprior.runs.experiment import carry_out, read_result, save_result
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run

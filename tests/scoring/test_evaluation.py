@@ -118,7 +118,9 @@ def test_what_else_is_saved(metrics: dict, run: Path, root: Path) -> None:
     assert len(metrics["judge"]["hash"]) == 64
 
 
-def test_an_interrupted_evaluation_measures_what_is_left(run: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_evaluation_measures_what_is_left(
+    run: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = {"held_out": HELD_OUT, "judge": "digits", "count": 60, "inversions": 2}
     whole = _evaluated(run, root, **given)
     task = carry_out(EXPERIMENTS["evaluate"], _settings(run, root, **given))

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from genprior import __version__
 from genprior.cli import look, train
-from genprior.cli.console import USER_ERROR, command, let_threads_sleep_beside_others
+from genprior.cli.console import INTERRUPTED, USER_ERROR, command, let_threads_sleep_beside_others
 from genprior.cli.room_commands import add_experiments, add_jobs
 from genprior.errors import GenpriorError
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
@@ -98,6 +98,9 @@ def main() -> None:
         _fail(error.message, error.argument)
     except USAGE_ERROR as error:
         _fail(error.format_message(), None)
+    except KeyboardInterrupt:  # before there was anything to resume
+        typer.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
     except OSError as error:  # a full disk, a folder that may not be written
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", None)

@@ -122,7 +122,9 @@ class RunConfig(Settings, ABC):
     def _one_budget(self) -> Self:
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"give one of images_seen, epochs and minutes, got {' and '.join(given)}")
+            raise GenpriorError(
+                f"give one of images_seen, epochs and minutes, got {' and '.join(given)}", argument=given[-1]
+            )
         if not given:
             object.__setattr__(self, "epochs", self.EPOCHS)
         return self

@@ -26,8 +26,7 @@ def summary(path: Path) -> dict[str, object]:
         "arithmetic": f"{run.config.precision} on {environment.device}, {_threads(run, environment, counters)} threads",
         "seed": run.config.seed,
     }
-    if counters is not None:
-        facts |= _how_far(run, environment, counters)
+    facts |= {"state": "not begun"} if counters is None else _how_far(run, environment, counters)
     facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
     facts |= _events(run)
     rows = read_rows(run.steps)[-AVERAGED:]

@@ -31,13 +31,18 @@ def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
         GenpriorError: No run, no whole checkpoint in it, or a damaged encoder.
     """
     opened = open_run(Path(run))
-    config, state, shape = opened.config, load_state(opened.checkpoints), read_environment(opened).image_shape
+    return prior_of(opened, load_state(opened.checkpoints), average=average)
+
+
+def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True) -> LatentPrior:
+    """Returns the prior of a checkpoint's tensors, as `load_prior` does; errors too."""
+    config, shape = run.config, read_environment(run).image_shape
     try:
         prior = config.prior(state, shape, average)
         generator = config.generator(state, shape, average)
     except (RuntimeError, KeyError) as error:
-        raise misfit(opened) from error
-    encoder = load_encoder(opened, generator) if average and generator is not None else None
+        raise misfit(run) from error
+    encoder = load_encoder(run, generator) if average and generator is not None else None
     if encoder is not None:
         prior = prior.with_encoder(encoder)
     return prior.faster_in(torch.bfloat16) if resolve_precision("auto", torch.device("cpu")) == "bf16" else prior

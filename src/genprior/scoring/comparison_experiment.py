@@ -20,10 +20,10 @@ from genprior.models.image_flow import bits_per_dim
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
-from genprior.runs.checkpoint import load_counters, load_state
+from genprior.runs.checkpoint import Checkpoint, trained_checkpoint
 from genprior.runs.files import save_tensors, write_text
 from genprior.runs.run_folder import Run, open_run
-from genprior.runs.trained_prior import load_prior
+from genprior.runs.trained_prior import prior_of
 from genprior.scoring.scoring_results import COMPARISON, ComparedRun, Comparison, ComparisonSettings, RestorationScore
 
 SAMPLES = 36
@@ -35,11 +35,10 @@ Images = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Compared:
-    """A run that is compared, the images and minutes of its training, and its model."""
+    """A run that is compared, its checkpoint, and its model."""
 
     run: Run
-    images_seen: int
-    minutes: float
+    checkpoint: Checkpoint
     prior: LatentPrior
 
 
@@ -115,10 +114,9 @@ def _refuse_folder(out: Path) -> None:
 
 
 def _opened(path: Path) -> Compared:
-    run, prior = open_run(path), load_prior(path)
-    counters, _ = load_counters(run.checkpoints)
-    assert counters is not None, "a prior was loaded from the checkpoint"
-    return Compared(run, counters.images_seen, counters.seconds / 60, prior)
+    run = open_run(path)
+    checkpoint = trained_checkpoint(run.checkpoints)
+    return Compared(run, checkpoint, prior_of(run, checkpoint.tensors))
 
 
 def _common_shape(compared: list[Compared]) -> tuple[int, int, int]:
@@ -195,7 +193,7 @@ def _saved(settings: ComparisonSettings, found: list[ComparedRun], images: Image
 def _measured(compared: Compared, x: Tensor, seed: int) -> Task[tuple[ComparedRun, Images]]:
     """What a run is good for on x (B, C, H, W), and its images by name."""
     run, prior, shape, total = compared.run, compared.prior, compared.prior.image_shape, 3 + len(TASKS)
-    likelihood = run.config.log_probability(load_state(run.checkpoints), shape, x, seed)
+    likelihood = run.config.log_probability(compared.checkpoint.tensors, shape, x, seed)
     yield Stage(1 / total, f"{run.path}: likelihood")
     samples = prior.sample(SAMPLES, seed)
     yield Stage(2 / total, f"{run.path}: samples")
@@ -222,8 +220,8 @@ def _numbers(
         run=str(compared.run.path),
         family=config.title,
         data=config.data,
-        images_seen=compared.images_seen,
-        training_minutes=compared.minutes,
+        images_seen=compared.checkpoint.images_seen,
+        training_minutes=compared.checkpoint.seconds / 60,
         bits_per_dim=None if likelihood is None else float(bits_per_dim(likelihood.nats, size).mean()),
         nats=None if likelihood is None else float(likelihood.nats.mean()),
         likelihood=NONE if likelihood is None else f"{likelihood.how}, D = {size}",

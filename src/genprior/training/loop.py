@@ -43,8 +43,8 @@ class Budget:
             found = " and ".join(given) or "none of them"
             raise GenpriorError(f"give one of images, epochs and minutes, got {found}", argument="budget")
         ((name, value),) = given.items()
-        if not (math.isfinite(value) and value > 0):
-            raise GenpriorError(f"expected a number greater than 0, got {value}", argument=name)
+        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            raise GenpriorError(f"expected a number greater than 0, got {value!r}", argument=name)
         if name == "images" and not isinstance(value, int):
             raise GenpriorError(f"expected a whole number, got {value}", argument=name)
 
