@@ -104,6 +104,12 @@ DESCRIBED = {  # each name of a table stands in its page
     "genprior.restoration.noise.NOISES": "docs/restoration.md",
     "genprior.restoration.fidelity.FIDELITIES": "docs/restoration.md",
     "genprior.restoration.search_settings.SEARCHES": "docs/restoration.md",
+    "genprior.training.optimisation.SCHEDULES": "docs/training.md",
+    "genprior.training.reconstruction_losses.RECONSTRUCTION_LOSSES": "docs/families.md",
+    "genprior.training.latent_optimisation.STARTS": "docs/families.md",
+    "genprior.priors.densities.DENSITIES": "docs/families.md",
+    "genprior.data.geometry.FITS": "docs/training.md",
+    "genprior.engines.ENGINES": "docs/engines.md",
     "genprior.diagnosis.health_verdict.VERDICTS": "docs/diagnosis.md",
 }
 

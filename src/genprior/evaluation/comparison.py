@@ -106,13 +106,13 @@ TASKS: dict[str, Task] = {
     "denoise": Task("noise of 0.3", lambda _: Spec("denoise", {}), lambda _: 0.3),
     "hole": Task(
         "hole, half as wide",
-        lambda shape: Spec("inpaint", {}).with_options(box=max(1, shape[1] // 2)),
+        lambda shape: Spec("inpaint", {"box": max(1, shape[1] // 2)}),
         lambda _: 0.02,
     ),
     # As many measurements as an eighth of the values, with noise of norm 0.1 (Bora et al. 2017, section 6).
     "few": Task(
         "measurements, an eighth",
-        lambda shape: Spec("compressed-sensing", {}).with_options(m=_eighth(shape)),
+        lambda shape: Spec("compressed-sensing", {"m": _eighth(shape)}),
         lambda shape: 0.1 / _eighth(shape) ** 0.5,
     ),
 }

@@ -41,6 +41,11 @@ class Compared:
     checkpoint: Checkpoint
     prior: LatentPrior
 
+    @property
+    def age(self) -> tuple[int, float]:
+        """Images and minutes of its training."""
+        return self.checkpoint.images_seen, self.checkpoint.seconds / 60
+
 
 def compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Comparison]:
     """Measures run after run on the same images; an interrupted comparison is resumed with the runs that it lacks.
@@ -167,7 +172,7 @@ def _resumed(
     if kept is None or not torch.equal(images.get("truth", torch.empty(0)), x):
         return [], {"truth": x}
     whole = [
-        (run.images_seen, run.training_minutes) == (each.images_seen, each.minutes)
+        (run.images_seen, run.training_minutes) == each.age
         for run, each in zip(kept.runs, compared, strict=False)
     ]
     count = [*whole, False].index(False)
@@ -216,12 +221,13 @@ def _numbers(
     restorations: dict[str, Reconstructions],
 ) -> ComparedRun:
     config, size = compared.run.config, math.prod(compared.prior.image_shape)
+    images_seen, minutes = compared.age
     return ComparedRun(
         run=str(compared.run.path),
         family=config.title,
         data=config.data,
-        images_seen=compared.checkpoint.images_seen,
-        training_minutes=compared.checkpoint.seconds / 60,
+        images_seen=images_seen,
+        training_minutes=minutes,
         bits_per_dim=None if likelihood is None else float(bits_per_dim(likelihood.nats, size).mean()),
         nats=None if likelihood is None else float(likelihood.nats.mean()),
         likelihood=NONE if likelihood is None else f"{likelihood.how}, D = {size}",
