@@ -104,6 +104,18 @@ def test_one_disturbance_does_not_decide() -> None:
     assert fastest_threads(work, [1, 2], seconds=0.1) == 1
 
 
+def test_all_cores_are_taken_unless_fewer_are_surely_faster() -> None:
+    turns = iter([1.2, 1.2, 1.2, 1.2, 1.05, 1.05, 1.2, 1.2, 1.2, 1.2])  # two a turn: to warm up, and timed
+
+    def work() -> None:
+        clock[0] += next(turns) if torch.get_num_threads() == 2 else 1.1
+
+    clock = [0.0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genprior.hardware.time.perf_counter", lambda: clock[0])
+        assert fastest_threads(work, [1, 2], seconds=5.0) == 2
+
+
 def test_threads_worth_trying_are_one_and_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genprior.hardware.cores", lambda: 8)
     assert thread_counts() == [1, 8]

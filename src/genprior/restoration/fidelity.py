@@ -108,6 +108,7 @@ class Poisson:
         _check_above_0(self.floor, "floor", "poisson")
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
+        assert self.gain is not None
         p, counts = prediction.clamp_min(0) + self.floor, y.clamp_min(0) + self.floor
         return (p - counts - counts * (p / counts).log()) / self.gain
 

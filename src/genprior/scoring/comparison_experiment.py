@@ -172,8 +172,7 @@ def _resumed(
     if kept is None or not torch.equal(images.get("truth", torch.empty(0)), x):
         return [], {"truth": x}
     whole = [
-        (run.images_seen, run.training_minutes) == each.age
-        for run, each in zip(kept.runs, compared, strict=False)
+        (run.images_seen, run.training_minutes) == each.age for run, each in zip(kept.runs, compared, strict=False)
     ]
     count = [*whole, False].index(False)
     return kept.runs[:count], images

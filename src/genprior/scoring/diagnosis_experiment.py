@@ -84,7 +84,7 @@ def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -
 
     sampled, scores = Sampled(1.0), None
     if stopped is None:
-        looked = _sampled(Examined(settings, run, images_seen, len(rows), notes, kept and kept.scores))
+        looked = _sampled(Examined(settings, run, images_seen, len(rows), notes, kept.scores if kept else None))
         unfinished = {"is_complete": False}
         sampled, scores = yield from within(
             looked, 0.0, 1.0, found=lambda scores: result(Sampled(1.0), scores).model_copy(update=unfinished)
