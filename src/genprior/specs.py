@@ -205,10 +205,12 @@ def _value(text: str) -> Value:
 
 @cache
 def _source(module: str) -> ast.Module:
-    found = importlib.util.find_spec(module)
+    package, *inside = module.split(".")
+    found = importlib.util.find_spec(package)  # of the whole name it would import the rooms on the way
     assert found is not None
     assert found.origin is not None
-    return ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+    path = Path(found.origin).parent.joinpath(*inside).with_suffix(".py")
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _options(tree: ast.Module, value: ast.expr, given: tuple[str, ...]) -> str:

@@ -41,7 +41,7 @@ def test_the_command_trains_counts_and_draws(
         ("--seeds 0", "--seeds: input should be greater than or equal to 1, got 0"),
         ("--jobs -1", "--jobs: input should be greater than or equal to 0, got -1"),
         ("--threads 0", "--threads: input should be greater than or equal to 1, got 0"),
-        ("--engine lokey", "--engine: input should be 'loky', 'dask' or 'ray', got 'lokey'"),
+        ("--engine lokey", "--engine: unknown engine 'lokey', did you mean 'loky'"),
     ],
 )
 def test_bad_input_is_one_line(flags: str, message: str, genprior: Callable[..., str]) -> None:

@@ -295,7 +295,7 @@ BAD_SETTINGS = {
     "another folder's files": (["--out", "photos"], "--out: photos lies in the folder of images photos"),
     "output is a file": (["--out", "y.npy"], "--out: y.npy is a file"),
     "foreign output": (["--out", "masks"], "--out: masks exists and holds no results of genprior"),
-    "no such engine": (["--engine", "desk"], "--engine: input should be 'loky', 'dask' or 'ray', got 'desk'"),
+    "no such engine": (["--engine", "desk"], "--engine: unknown engine 'desk', did you mean 'dask'"),
     "scheduler of this machine": (["--scheduler", "tcp://here:1"], "--scheduler: goes with --engine dask or ray"),
     "too few jobs": (["--jobs", "-2"], "--jobs: input should be greater than or equal to -1, got -2"),
     "unwritable output": (["--out", "/proc/out"], "--out: cannot write to /proc/out"),

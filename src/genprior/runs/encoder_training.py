@@ -137,16 +137,16 @@ def _trained(
     steps_left = train(
         algorithm, data, budget, seed=settings.seed, images_seen=start.images_seen, seconds=start.seconds
     )
-    save_at = time.monotonic() + SAVE_SECONDS
+    save_at = start.seconds + SAVE_SECONDS
     for steps, began in _blocks(steps_left):
         last = steps[-1]
         row = rows_of(steps, algorithm.images_per_update, began)[-1]
         if not math.isfinite(row["image_error"] + row["latent_error"]) or row["non_finite_gradients"]:
             raise _not_finite(row)
-        if time.monotonic() >= save_at and last.progress < 1:
+        if last.seconds >= save_at and last.progress < 1:
             state = algorithm.state_dict()
             save_checkpoint(folder, Checkpoint(last.index, last.images_seen, last.seconds, tensors=state))
-            save_at = time.monotonic() + SAVE_SECONDS
+            save_at = last.seconds + SAVE_SECONDS
         yield Stage(last.progress, in_words(row))
     return row, last.seconds
 
