@@ -79,10 +79,19 @@ def save_result(path: Path, result: Result) -> None:
     write_text(path, result.model_dump_json(indent=2) + "\n")
 
 
-def read_result(path: Path, model: type[R]) -> R | None:
-    """Returns the whole result in a file; None where there is none, or none of this form: it can be made anew."""
-    found = _read(path, model)
-    return found if found is not None and found.is_complete else None
+def read_result(path: Path, model: type[R], *, or_part: bool = False) -> R | None:
+    """Returns the result in a file; None where there is none, or none of this form: it can be made anew.
+
+    Arguments:
+        path: Of the file.
+        model: Of the result.
+        or_part: What an interrupted experiment has left will do as well.
+    """
+    try:
+        found = model.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return found if or_part or found.is_complete else None
 
 
 def is_finished(experiment: Experiment[S, R], settings: S) -> bool:
@@ -92,7 +101,7 @@ def is_finished(experiment: Experiment[S, R], settings: S) -> bool:
 
 def _kept(experiment: Experiment[S, R], settings: S, path: Path) -> R | None:
     """What an interrupted experiment of the same settings has left."""
-    found = _read(path, experiment.result)
+    found = read_result(path, experiment.result, or_part=True)
     if found is not None and not found.is_complete and settings.same_outcome(found.settings):
         return found
     if path.exists() and not experiment.is_derived:
@@ -100,13 +109,6 @@ def _kept(experiment: Experiment[S, R], settings: S, path: Path) -> R | None:
         what = "holds an unfinished result of other settings" if is_other else "exists"
         raise GenpriorError(f"{path} {what}; replace it with --overwrite", argument="run")
     return None
-
-
-def _read(path: Path, model: type[R]) -> R | None:
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
