@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from genprior.families import GANConfig
 from genprior.progress import Stage, Task
+from genprior.restoration.fidelity import FIDELITIES, Fidelity
 
 R = TypeVar("R")
 
@@ -24,3 +25,8 @@ def gone_through(task: Task[R]) -> tuple[list[Stage], R]:
             stages.append(next(task))
         except StopIteration as end:
             return stages, end.value
+
+
+def data_term(name: str, **options: float) -> Fidelity:
+    """A data term with its defaults; photon counts have no gain by default."""
+    return FIDELITIES[name](**({"gain": 1.0} if name == "poisson" else {}) | options)

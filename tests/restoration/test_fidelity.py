@@ -8,9 +8,10 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.restoration.fidelity import FIDELITIES, L1, L2, Fidelity, Huber, Poisson, noise_scale
+from small import data_term
 
 # Terms with options of their own besides the defaults of every entry.
-TERMS: dict[str, Fidelity] = {name: make() for name, make in FIDELITIES.items()} | {
+TERMS: dict[str, Fidelity] = {name: data_term(name) for name in FIDELITIES} | {
     "l1:smooth=0.2": L1(0.2),
     "huber:delta=2": Huber(2.0),
     "poisson:gain=0.05": Poisson(0.05),
@@ -144,4 +145,4 @@ def test_measurements_never_influence_each_other(term: Fidelity) -> None:
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
 def test_options_out_of_range_are_refused(name: str, option: str, value: float) -> None:
     with pytest.raises(GenpriorError, match=f"option '{option}' of '{name}' must be a finite number above 0, got"):
-        FIDELITIES[name](**{option: value})
+        data_term(name, **{option: value})

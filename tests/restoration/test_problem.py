@@ -10,6 +10,7 @@ from genprior.priors.contracts import LatentPrior
 from genprior.restoration import problem as problem_module
 from genprior.restoration.fidelity import FIDELITIES, L2
 from genprior.restoration.problem import Problem, flat_measurement, make_problem
+from small import data_term
 
 SHAPE, LATENTS = (1, 4, 4), 5
 
@@ -57,7 +58,7 @@ def _some(count: int, fidelity: str = "l2") -> Problem:
     """Inpainting with a mask of its own for each image."""
     prior, masks = _Curved(), _masks(count)
     y = prior.sample(count) * masks
-    return make_problem(prior, y, _inpainting(masks[:1]), FIDELITIES[fidelity](), {"mask": masks})
+    return make_problem(prior, y, _inpainting(masks[:1]), data_term(fidelity), {"mask": masks})
 
 
 # Flat measurements.
@@ -117,7 +118,7 @@ def test_values_are_the_sums_that_they_say(fidelity: str) -> None:
     problem, who = _some(4, fidelity), torch.tensor([2, 0, 2, 3, 1])
     z = torch.randn(5, LATENTS, dtype=torch.float64)
     misfit, energy, _, _ = problem.evaluate(z, who)
-    term = FIDELITIES[fidelity]()
+    term = data_term(fidelity)
     for row, image in enumerate(who.tolist()):
         prediction, y, seen = problem.prior.decode(z[row : row + 1]).flatten(), problem.y[image], problem.seen[image]
         expected = term(prediction[seen > 0][None], y[seen > 0][None]).sum()
@@ -184,9 +185,9 @@ def test_what_stands_where_nothing_is_seen_has_no_influence(blank: float) -> Non
     y = prior.sample(3) * masks
     other = torch.where(masks > 0, y, blank)
     z, who = torch.randn(3, LATENTS, dtype=y.dtype), torch.arange(3)
-    for fidelity in FIDELITIES.values():
+    for name in FIDELITIES:
         values = [
-            make_problem(prior, each, _inpainting(masks[:1]), fidelity(), {"mask": masks}).evaluate(z, who)
+            make_problem(prior, each, _inpainting(masks[:1]), data_term(name), {"mask": masks}).evaluate(z, who)
             for each in (y, other)
         ]
         for a, b in zip(*values, strict=True):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from genprior.restoration.fidelity import FASTEST, FIDELITIES, L2, SMALLEST, UNKNOWN, noise_scale, weight_from_noise
+from small import data_term
 
 COUNTS = torch.tensor([50.0, 800.0], dtype=torch.float64)
 SIGMA = 0.2
@@ -38,7 +39,7 @@ def test_a_residual_of_the_noise_keeps_the_weight_of_the_noise() -> None:
 
 @every_fidelity
 def test_the_weight_grows_while_known_noise_is_fitted(name: str) -> None:
-    weight, weigh = weight_from_noise(FIDELITIES[name](), COUNTS, SIGMA)
+    weight, weigh = weight_from_noise(data_term(name), COUNTS, SIGMA)
     weights = torch.full_like(COUNTS, weight)
     grown = weigh(torch.arange(2), COUNTS * 1e-6, weights)
     if name == "poisson":  # counts alone do not tell that they were fitted
@@ -53,7 +54,7 @@ def test_the_weight_grows_while_known_noise_is_fitted(name: str) -> None:
 def test_weights_are_positive_finite_and_change_by_no_more_than_they_may(
     name: str, level: float | None, mean: float
 ) -> None:
-    weight, weigh = weight_from_noise(FIDELITIES[name](), COUNTS, level)
+    weight, weigh = weight_from_noise(data_term(name), COUNTS, level)
     weights = torch.full_like(COUNTS, weight)
     for _ in range(20):
         new = weigh(torch.arange(2), COUNTS * mean, weights)
