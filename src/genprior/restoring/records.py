@@ -5,13 +5,13 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from statistics import fmean, median
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from genprior import __version__
 from genprior.errors import GenpriorError
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobSettings, RestoreSettings
 from genprior.settings import Model, Result
@@ -76,7 +76,7 @@ class JobRecord(Model):
     """
 
     genprior: str
-    version: str = __version__
+    version: str = Field(default_factory=lambda: _installed_version())
     form: int = 1
     settings: Facts
     source: Facts
@@ -280,6 +280,14 @@ def _differences(then: Facts, now: Facts) -> list[str]:
     return [
         f"{name} {_word(then.get(name))} then, {_word(now[name])} now" for name in now if then.get(name) != now[name]
     ]
+
+
+def _installed_version() -> str:
+    """This package's version, for whoever reads the settings later."""
+    try:
+        return version("genprior")
+    except PackageNotFoundError:  # run from its sources
+        return "not installed"
 
 
 def _word(value: object) -> str:
