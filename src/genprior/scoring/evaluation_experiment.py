@@ -164,6 +164,7 @@ def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> 
         value = replace(value, reference_errors=training, judged_errors=held_out)
         floor = replace(floor, reference_errors=training, judged_errors=training)
     scores = yield from within(_scores(inputs, late, value, floor, scores), 0.95, 1.0, found=found)
+    yield Stage(1.0, "scores")
     return _result(inputs, judge, {name: scores[name] for name in wanted}, counts)
 
 
