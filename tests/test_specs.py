@@ -1,5 +1,6 @@
 """Specs are parsed once into values, and tables tell their names without being imported."""
 
+import math
 import subprocess
 import sys
 
@@ -48,11 +49,12 @@ def test_what_a_table_does_not_know_is_refused(text: str, message: str) -> None:
         Spec.parse(text).build(PARTS, "thing", a=1)
 
 
-def test_options_are_values_from_the_beginning() -> None:
-    spec = Spec.parse("r1:gamma=0.50,every=8,half=lower")
-    assert dict(spec.options) == {"gamma": 0.5, "every": 8, "half": "lower"}
-    assert str(spec) == "r1:gamma=0.5,every=8,half=lower"
-    assert spec == Spec.parse("r1:gamma=5e-1,every=8,half=lower")
+def test_words_that_look_like_numbers_stay_as_they_are() -> None:
+    for word in ("007", "1_0", "1e3", "+7", "2024_01"):
+        assert Spec.parse(f"named:file={word}").build({"named": _named}, "thing") == (word, 3)
+    assert Spec.parse(f"pair:b={'1' * 400}").build(PARTS, "thing", a=1) == (1, math.inf)
+    assert Spec("pair", {"b": 5}).build(PARTS, "thing", a=1) == (1, 5)
+    assert Spec("named", {"file": 7}).build({"named": _named}, "thing") == ("7", 3)
 
 
 def test_options_are_added_or_replaced() -> None:

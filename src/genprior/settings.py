@@ -104,9 +104,10 @@ class Settings(Model):
         return type(self) is type(other) and self.deciding() == other.deciding()
 
     def deciding(self) -> dict[str, Any]:
-        """Returns the fields that decide the outcome, as they are stored."""
+        """Returns the fields that decide the outcome, as they are stored; paths are absolute."""
         free = {each.name for each in self.settings() if not each.flag.is_outcome}
-        return self.model_dump(mode="json", exclude=free)
+        paths = {name: _absolute(getattr(self, name)) for name in type(self).model_fields if name not in free}
+        return self.model_dump(mode="json", exclude=free) | {name: each for name, each in paths.items() if each}
 
 
 class Result(Model):
@@ -136,7 +137,8 @@ DataRoot = Annotated[
 Channels = Annotated[Literal[1, 3] | None, Field(description="1 for grey, 3 for colour; default as the data.")]
 Fit = Annotated[str, Field(description="How images become square:"), Table("genprior.data.geometry", "FITS")]
 Strict = Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")]
-RunFolder = Annotated[Path, Field(description="Folder of a run."), Flag(metavar="RUN")]
+RunFolder = Annotated[Path, Field(description="Folder of a run."), Flag(metavar="RUN", is_outcome=False)]
+"""What is found of a run lies in its folder, wherever that is."""
 RunFolders = Annotated[
     tuple[Path, ...], Field(min_length=1, max_length=12, description="Folders of trained runs."), Flag(metavar="RUN...")
 ]
@@ -171,6 +173,15 @@ def _complaint(model: type[Model], error: ValidationError) -> GenpriorError:
     got = f", got {first['input']!r}" if argument else ""
     message = first["msg"].removeprefix("Value error, ")
     return GenpriorError(message[0].lower() + message[1:] + got, argument=argument)
+
+
+def _absolute(value: object) -> object:
+    """The absolute texts of a path, or of several; None of anything else."""
+    if isinstance(value, Path):
+        return str(value.expanduser().absolute())
+    if isinstance(value, tuple) and value and all(isinstance(each, Path) for each in value):
+        return [str(each.expanduser().absolute()) for each in value]
+    return None
 
 
 def _fields(model: type[Model]) -> Iterable[tuple[str, FieldInfo]]:

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,16 +25,16 @@ Value = float | int | str
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A name and its options, as values; it equals its text.
+    """A name and its options, as a user wrote them or as values; it equals its text.
 
     Attributes:
         name: Of an entry of a table.
-        options: Numbers where they can be read as one, else words, by their names.
+        options: By their names. Whether a text means a number or a word, the entry tells: `values`.
 
     Example:
-        >>> spec = Spec.parse("r1:gamma=0.50,every=8")
+        >>> spec = Spec.parse("r1:gamma=1,every=8")
         >>> spec.name, spec.options["every"], str(spec.with_options(every=4))
-        ('r1', 8, 'r1:gamma=0.5,every=4')
+        ('r1', '8', 'r1:gamma=1,every=4')
     """
 
     name: str
@@ -48,7 +49,7 @@ class Spec:
         """
         name, _, rest = text.partition(":")
         pairs = [item.partition("=")[::2] for item in filter(None, rest.split(","))]
-        options = {key: _value(text) for key, text in pairs}
+        options: dict[str, Value] = dict(pairs)
         if len(options) < len(pairs):
             raise ValueError("each option may be given once")
         return cls(name, options)
@@ -100,11 +101,8 @@ class Spec:
                 hint = suggestion(key, known) if known else "it has none"
                 raise GenpriorError(f"unknown option '{key}' of '{self.name}', {hint}", argument=argument)
             is_word = parameters[key].annotation in (str, str | None)
-            if isinstance(value, str) and not is_word:
-                raise GenpriorError(
-                    f"option '{key}' of '{self.name}' must be a number, got '{value}'", argument=argument
-                )
-            values[key] = str(value) if is_word else value
+            what = f"option '{key}' of '{self.name}'"
+            values[key] = str(value) if is_word else _number(value, what, argument)
         return values
 
     def check(self, table: "Entries[Any]", argument: str) -> None:
@@ -123,7 +121,7 @@ class Spec:
     def _meaning(self, table: Mapping[str, Callable[..., Any]]) -> tuple[str, dict[str, object]]:
         parameters = inspect.signature(table[self.name]).parameters.values() if self.name in table else ()
         defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-        return self.name, defaults | dict(self.options)
+        return self.name, defaults | {key: _number_or_word(value) for key, value in self.options.items()}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -194,13 +192,20 @@ def _entry(table: "Entries[T]", name: str, argument: str) -> Callable[..., T]:
     return table[name]
 
 
-def _value(text: str) -> Value:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
+def _number(value: Value, what: str, argument: str) -> float | int:
+    number = _number_or_word(value)
+    if isinstance(number, str):
+        raise GenpriorError(f"{what} must be a number, got '{value}'", argument=argument)
+    return number
+
+
+def _number_or_word(value: Value) -> Value:
+    if isinstance(value, str):
+        for kind in (int, float):
+            with suppress(ValueError, OverflowError):
+                float(kind(value))  # whole numbers that no float holds are none
+                return kind(value)
+    return value
 
 
 @cache
@@ -209,8 +214,9 @@ def _source(module: str) -> ast.Module:
     found = importlib.util.find_spec(package)  # of the whole name it would import the rooms on the way
     assert found is not None
     assert found.origin is not None
-    path = Path(found.origin).parent.joinpath(*inside).with_suffix(".py")
-    return ast.parse(path.read_text(encoding="utf-8"))
+    path = Path(found.origin).parent.joinpath(*inside)
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def _options(tree: ast.Module, value: ast.expr, given: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from genprior.modes.mode_experiment import EXPERIMENTS, ModeBenchmark, ModeSetti
 from genprior.modes.mode_tables import lines_of
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.experiment import carry_out, read_result
+from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.run_folder import CONFIG, Run, locked, open_run
 from genprior.settings import validated
 from tiny_modes import killed_midway, ring_finder, ring_run, shrink
@@ -52,7 +52,7 @@ def test_a_benchmark_that_was_interrupted_is_resumed_to_the_same_numbers(tmp_pat
     assert [run.measured() is not None for run in (first, second)] == [True, False]
     with (tmp_path / "modes" / "table.csv").open(newline="") as file:  # of what is known
         assert [row[0] for row in csv.reader(file) if row][:3] == ["ring", "non-saturating", "hinge"]
-    kept = read_result(tmp_path / "modes" / "modes.json", ModeBenchmark, or_part=True)
+    kept = read_result(part_of(tmp_path / "modes" / "modes.json"), ModeBenchmark)
     assert kept is not None
     assert not kept.is_complete
 

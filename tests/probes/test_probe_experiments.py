@@ -13,7 +13,7 @@ from genprior.errors import GenpriorError
 from genprior.families import parse_config
 from genprior.probes.probe_experiments import EXPERIMENTS
 from genprior.progress import result_of
-from genprior.runs.experiment import carry_out, read_result
+from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
 from genprior.settings import Settings, validated
@@ -38,7 +38,7 @@ def _interrupted(name: str, settings: Settings, stages: int) -> str:
     while left:
         left -= next(task).found is not None
     task.close()
-    return EXPERIMENTS[name].file(settings).read_text()
+    return part_of(EXPERIMENTS[name].file(settings)).read_text()
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -55,7 +55,7 @@ def test_an_interrupted_probe_is_resumed_to_the_numbers_of_an_undisturbed_one(
     found = sum(stage.found is not None for stage in EXPERIMENTS[name].stages(settings, None))
     partial = json.loads(_interrupted(name, settings, min(stages, found)), parse_constant=pytest.fail)
     assert partial["is_complete"] is False
-    kept = read_result(file, EXPERIMENTS[name].result, or_part=True)
+    kept = read_result(part_of(file), EXPERIMENTS[name].result)
     assert kept is not None
     stages_left = [stage for stage in EXPERIMENTS[name].stages(settings, kept) if stage.found is not None]
     assert len(stages_left) == found - min(stages, found)
@@ -95,7 +95,7 @@ def test_the_same_settings_give_the_same_numbers_and_another_seed_others(
 def test_a_run_that_was_trained_on_since_is_probed_anew(make_run: Callable[..., Run], name: str) -> None:
     experiment, settings = EXPERIMENTS[name], _settings(name, make_run().path)
     _interrupted(name, settings, 1)
-    kept = read_result(experiment.file(settings), experiment.result, or_part=True)
+    kept = read_result(part_of(experiment.file(settings)), experiment.result)
     assert kept is not None
     whole = result_of(experiment.stages(settings, None))
     longer = make_run("longer", images_seen=1100).path

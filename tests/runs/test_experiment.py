@@ -8,7 +8,7 @@ from pydantic import Field
 
 from genprior.errors import GenpriorError
 from genprior.progress import Stage, Task, result_of
-from genprior.runs.experiment import Experiment, carry_out, read_result
+from genprior.runs.experiment import Experiment, carry_out, part_of, read_result
 from genprior.settings import Flag, Result, Settings
 
 
@@ -58,15 +58,17 @@ def _stopped(settings: Counting, after: int, experiment: Experiment[Counting, Co
 def test_what_ends_an_experiment_loses_the_stage_at_hand_alone(tmp_path: Path) -> None:
     settings = Counting(out=tmp_path / "n.json")
     _stopped(settings, 2)
-    kept = Counted.model_validate_json(settings.out.read_text())
+    kept = read_result(part_of(settings.out), Counted)
+    assert kept is not None
     assert kept.numbers == (1, 2)
     assert not kept.is_complete
-    assert read_result(settings.out, Counted) is None  # nobody takes a part for the whole
+    assert not settings.out.exists()  # nobody takes a part for the whole
     assert result_of(carry_out(COUNT, settings.model_copy(update={"slowly": True}))).numbers == (1, 2, 3)
     assert WORKED == [1, 2, 3]
     whole = read_result(settings.out, Counted)
     assert whole is not None
     assert whole.is_complete
+    assert list(tmp_path.iterdir()) == [settings.out]
 
 
 def test_a_finished_result_is_replaced_on_demand_alone(tmp_path: Path) -> None:
@@ -80,7 +82,9 @@ def test_a_finished_result_is_replaced_on_demand_alone(tmp_path: Path) -> None:
 
 def test_an_unfinished_result_of_other_settings_is_not_mixed_in(tmp_path: Path) -> None:
     _stopped(Counting(out=tmp_path / "n.json"), 1)
-    with pytest.raises(GenpriorError, match="unfinished result of other settings"):
+    with pytest.raises(
+        GenpriorError, match=r"n.part.json is an unfinished result of other settings; replace it with --overwrite"
+    ):
         result_of(carry_out(COUNT, Counting(out=tmp_path / "n.json", to=4)))
 
 
@@ -98,7 +102,9 @@ def test_a_derived_result_is_made_anew_but_for_what_was_interrupted(tmp_path: Pa
     for _ in range(2):
         result_of(carry_out(derived, settings))
     assert WORKED == [1, 2, 3, 1, 2, 3]
+    whole = settings.out.read_text()
     _stopped(settings, 2, derived)
+    assert settings.out.read_text() == whole  # it stays until the new one is whole
     WORKED.clear()
     assert result_of(carry_out(derived, settings)).numbers == (1, 2, 3)
     assert WORKED == [3]
@@ -109,7 +115,8 @@ def test_a_derived_result_is_made_anew_but_for_what_was_interrupted(tmp_path: Pa
 def test_a_result_of_a_later_form_is_neither_read_nor_continued(tmp_path: Path) -> None:
     settings = Counting(out=tmp_path / "n.json")
     _stopped(settings, 2)
-    settings.out.write_text(settings.out.read_text().replace('"version": 1', '"version": 2'))
-    assert read_result(settings.out, Counted) is None
-    with pytest.raises(GenpriorError, match="exists; replace it with --overwrite"):
+    part = part_of(settings.out)
+    part.write_text(part.read_text().replace('"version": 1', '"version": 2'))
+    assert read_result(part, Counted) is None
+    with pytest.raises(GenpriorError, match="unfinished result of another form; replace it with --overwrite"):
         result_of(carry_out(COUNT, settings))

@@ -35,6 +35,7 @@ from genprior.settings import validated
 from small import gone_through, points_config
 
 MakeRun = Callable[..., Run]
+HALF = 64 * 30  # images
 DIGITS = {
     "preset": "dcgan-28",
     "data": "digits[:120]",
@@ -276,38 +277,55 @@ def test_a_run_that_is_being_trained_is_refused(make_run: MakeRun) -> None:
 # Resuming.
 
 
-def test_an_interrupted_training_is_resumed_bit_for_bit(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def half_trained(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose encoder's training was interrupted after half of its images."""
     run = make_run(**DIGITS)
-    _train(run, images=64 * 60)
-    whole = load_file(run.path / WEIGHTS)
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
-    task = _stages(run.path, images_seen=64 * 60, overwrite=True)
+    task = _stages(run.path, images_seen=HALF * 2)
     for stage in task:
         if stage.fraction >= 0.5:
             break
     task.close()
-    (folder,) = (run.path / module.UNFINISHED).iterdir()
-    counters, _ = load_counters(folder)
+    return run
+
+
+def test_an_interrupted_training_is_resumed_bit_for_bit(half_trained: Run, make_run: MakeRun) -> None:
+    counters, _ = load_counters(half_trained.path / module.UNFINISHED)
     assert counters is not None
-    assert counters.images_seen >= 64 * 30
-    stages, _ = gone_through(_stages(run.path, images_seen=64 * 60, overwrite=True))
+    assert counters.images_seen >= HALF
+    stages, _ = gone_through(_stages(half_trained.path, images_seen=HALF * 2))
     assert stages[0].fraction > 0.5
-    again = load_file(run.path / WEIGHTS)
-    assert again.keys() == whole.keys()
-    assert all(torch.equal(again[name], value) for name, value in whole.items())
-    assert not (run.path / module.UNFINISHED).exists()
+    undisturbed = make_run("undisturbed", **DIGITS)
+    _train(undisturbed, images=HALF * 2)
+    resumed, whole = load_file(half_trained.path / WEIGHTS), load_file(undisturbed.path / WEIGHTS)
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+    assert not (half_trained.path / module.UNFINISHED).exists()
 
 
-def test_other_settings_do_not_take_up_what_is_unfinished(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_run()
-    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
-    task = _stages(run.path, images_seen=64 * 60)
-    for stage in task:
-        if stage.fraction >= 0.5:
-            break
-    task.close()
-    stages, _ = gone_through(_stages(run.path, images_seen=64 * 60, seed=1))
+def test_another_place_of_the_run_resumes(half_trained: Run, tmp_path: Path) -> None:
+    moved = half_trained.path.rename(tmp_path / "moved")
+    stages, _ = gone_through(_stages(moved, images_seen=HALF * 2))
+    assert stages[0].fraction > 0.5
+
+
+def test_overwriting_begins_anew(half_trained: Run) -> None:
+    stages, _ = gone_through(_stages(half_trained.path, images_seen=HALF * 2, overwrite=True))
     assert stages[0].fraction < 0.5
+
+
+def test_damaged_checkpoints_of_an_encoder_are_begun_anew(half_trained: Run) -> None:
+    for file in (half_trained.path / module.UNFINISHED).rglob("tensors.safetensors"):
+        file.write_bytes(file.read_bytes()[:100])
+    stages, found = gone_through(_stages(half_trained.path, images_seen=HALF * 2))
+    assert stages[0].fraction < 0.5
+    assert found.is_complete
+
+
+def test_other_settings_do_not_take_up_what_is_unfinished(half_trained: Run) -> None:
+    with pytest.raises(GenpriorError, match=r"unfinished result of other settings; replace it with --overwrite"):
+        _train(half_trained, images=HALF * 2, seed=1)
 
 
 # Loading.

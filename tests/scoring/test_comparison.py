@@ -24,7 +24,7 @@ from genprior.progress import Stage
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import load_state
 from genprior.runs.execute import execute
-from genprior.runs.experiment import carry_out, read_result
+from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run, open_run
 from genprior.scoring import comparison_experiment as module
@@ -155,7 +155,7 @@ def test_an_interrupted_comparison_measures_what_is_left(
         if stage.what == f"{runs['vae']}: measured":
             break
     task.close()
-    left = read_result(settings.out / COMPARISON, Comparison, or_part=True)
+    left = read_result(part_of(settings.out / COMPARISON), Comparison)
     assert left is not None
     assert not left.is_complete
     measured: list[torch.Tensor] = []

@@ -17,7 +17,7 @@ from genprior.families import GANConfig
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
-from genprior.runs.experiment import carry_out, read_result, save_result
+from genprior.runs.experiment import carry_out, part_of, read_result, save_result
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import Setback, append_event
@@ -106,9 +106,8 @@ def _metrics(images: int) -> dict[str, Any]:
         ({"images_seen": 1}, False),
         ({"samples": 100}, False),
         ({"scores": {"precision": {}}}, False),
-        ({"is_complete": False}, False),
     ],
-    ids=["fresh", "stale", "few", "damaged", "unfinished"],
+    ids=["fresh", "stale", "few", "damaged"],
 )
 def test_kept_scores_are_used_where_they_are_whole_and_fresh(
     change: dict[str, Any], is_used: bool, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
@@ -136,12 +135,14 @@ def test_an_interrupted_diagnosis_is_resumed_with_its_scores(tmp_path: Path, roo
         if stage.found is not None and len(stage.found.scores.scores) == 2:
             break
     task.close()
-    assert read_result(run / DIAGNOSIS, DiagnosisResult) is None
-    kept = DiagnosisResult.model_validate_json((run / DIAGNOSIS).read_text()).scores
-    assert kept is not None
+    assert read_result(run / DIAGNOSIS, DiagnosisResult) == whole  # it stays until the new one is whole
+    part = read_result(part_of(run / DIAGNOSIS), DiagnosisResult)
+    assert part is not None
+    assert part.scores is not None
+    kept = part.scores
     marked = {name: score.model_copy(update={"title": "kept"}) for name, score in kept.scores.items()}
     kept = kept.model_copy(update={"scores": marked})
-    save_result(run / DIAGNOSIS, whole.model_copy(update={"scores": kept, "is_complete": False}))
+    save_result(part_of(run / DIAGNOSIS), whole.model_copy(update={"scores": kept, "is_complete": False}))
     again = result_of(carry_out(experiment, settings))
     assert [score.title == "kept" for score in again.scores.scores.values()].count(True) == 2
     assert again.verdict == whole.verdict

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from genprior.images import write_image
 from genprior.judges.classifier_judge import FOLDER
 from genprior.progress import result_of
 from genprior.runs.execute import execute
-from genprior.runs.experiment import carry_out, read_result
+from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.files import write_json
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
@@ -128,7 +129,7 @@ def test_an_interrupted_evaluation_measures_what_is_left(
         if stage.found is not None and len(stage.found.scores) == 4:
             break
     task.close()
-    assert read_result(run / METRICS, Evaluation) is None
+    assert json.loads((run / METRICS).read_text()) == whole  # it stays until the new one is whole
     measured: list[str] = []
     beside_floor = module._beside_floor
 
@@ -144,13 +145,19 @@ def test_an_interrupted_evaluation_measures_what_is_left(
     assert measured == list(whole["scores"])
 
 
-def test_scores_of_an_older_checkpoint_are_not_kept(run: Path, root: Path) -> None:
-    given = {"held_out": HELD_OUT, "judge": "digits", "count": 60, "inversions": 2}
+@pytest.mark.parametrize("change", ["held out", "nothing"])
+def test_scores_of_other_images_are_not_kept(run: Path, root: Path, tmp_path: Path, change: str) -> None:
+    file = tmp_path / "held-out.npy"
+    images = genprior.load_data(HELD_OUT, size=8).images.numpy()
+    np.save(file, images[:80])
+    given = {"held_out": str(file), "judge": "digits", "count": 60, "inversions": 2}
     whole = _evaluated(run, root, **given)
-    stale = {**whole, "images_seen": 8, "is_complete": False}
-    stale["scores"] = {name: {**score, "value": -1.0, "low": -1.0} for name, score in stale["scores"].items()}
-    write_json(run / METRICS, stale)
-    assert _evaluated(run, root, **given) == whole
+    scores = {name: {**score, "value": -1.0, "low": -1.0} for name, score in whole["scores"].items()}
+    write_json(part_of(run / METRICS), {**whole, "scores": scores, "is_complete": False})
+    if change == "held out":
+        np.save(file, images[80:160])
+    found = _evaluated(run, root, **given)["scores"]
+    assert all((found[name]["value"] == -1) == (change == "nothing") for name in found)
 
 
 def test_numbers_are_those_that_each_part_gives_alone(metrics: dict, run: Path, root: Path) -> None:

@@ -90,9 +90,9 @@ def main() -> None:
     warnings.showwarning = _show_warning
     if len(sys.argv) == 1:
         sys.argv.append("--help")
-    if not {"--help", "--version"} & set(sys.argv):
-        let_threads_sleep_beside_others()
     try:
+        if not {"--help", "--version"} & set(sys.argv):
+            let_threads_sleep_beside_others()
         code = app(standalone_mode=False)
     except GenpriorError as error:
         _fail(error.message, error.argument)

@@ -1,7 +1,7 @@
 """What decides the result of a job, checked; each description is the help of its flag. Never imports torch."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -109,11 +109,6 @@ class RestoreSettings(JobSettings, _Search, _Damage, _Inputs):
         if self.noise_level is not None and (self.noise is not None or self.simulate):
             raise GenpriorError("is for damaged images whose noise --noise does not name", argument="noise_level")
         return self
-
-    def deciding(self) -> dict[str, Any]:
-        """Returns the fields that decide the outcome, as they are stored; a mask by its absolute path."""
-        mask = None if self.mask is None else str(self.mask.expanduser().absolute())
-        return super().deciding() | {"mask": mask}
 
 
 class DegradeSettings(JobSettings):

@@ -11,7 +11,7 @@ from genprior.runs.experiment import Experiment
 def _encoder_stages(settings: EncoderSettings, kept: EncoderTable | None) -> Task[EncoderTable]:
     from genprior.runs.encoder_training import train_encoder
 
-    return (yield from train_encoder(settings))
+    return (yield from train_encoder(settings, kept))
 
 
 def _encoder_lines(found: EncoderTable) -> list[str]:

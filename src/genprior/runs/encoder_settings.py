@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError
-from genprior.settings import Result, RunFolder, Seed, Settings, Threads
+from genprior.settings import Number, Result, RunFolder, Seed, Settings, Threads
 
 MINUTES = 1.0
 ENCODER, WEIGHTS = "encoder.json", "encoder.safetensors"
@@ -46,7 +46,7 @@ class EncoderTable(Result):
         images_seen: Images that training saw.
         seconds: Time that it took.
         held_out_images: Images that it never saw.
-        held_out_error: Mean squared error of G(E(x)) on them, undamaged.
+        held_out_error: Mean squared error of G(E(x)) on them, undamaged; NaN before training has ended.
     """
 
     settings: EncoderSettings
@@ -62,4 +62,4 @@ class EncoderTable(Result):
     images_seen: int
     seconds: float
     held_out_images: int
-    held_out_error: float
+    held_out_error: Number

@@ -1,7 +1,5 @@
 """An encoder for the generator of a run: trained in about a minute, kept in the run's folder."""
 
-import hashlib
-import json
 import math
 import shutil
 import time
@@ -36,12 +34,16 @@ AT_ONCE = 256
 UNFINISHED, SAVE_SECONDS = "encoder-unfinished", 10.0
 
 
-def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
+def train_encoder(settings: EncoderSettings, kept: EncoderTable | None = None) -> Task[EncoderTable]:
     """Trains an encoder for the averaged generator of a run, saves its weights into the run's folder, and returns how.
 
     The last images of the run's data, a thousand of them or a tenth, are held out: `held_out_error` is the mean squared
     error of G(E(x)) on them, undamaged. Whatever ends training before its budget does, an encoder that was there before
-    stays as it was, and the same settings resume.
+    stays as it was.
+
+    Arguments:
+        settings: What is trained, and how long.
+        kept: What an interrupted training of these settings has left: it is resumed from its last checkpoint.
 
     Raises:
         GenpriorError: No run, no checkpoint, other data than the run's, or another process that trains the run.
@@ -55,32 +57,41 @@ def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
     keep_freed_memory()
     made_for = weights_sha256(generator.state_dict())
     algorithm = _distillation(run, generator, settings.seed)
+    table = _table(settings, algorithm, made_for, len(unseen))
     with locked(run):
-        folder = _unfinished(run, settings, made_for)
-        row, seconds = yield from _trained(algorithm, learned, settings, folder)
+        if kept is None or kept.generator_sha256 != made_for:
+            shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)
+        row, seconds = yield from _trained(algorithm, learned, table, run.path / UNFINISHED)
         error = reconstruction_error(algorithm, unseen)
         if not math.isfinite(error):  # a step's record comes from before its update
             raise _not_finite(row)
-        encoder = algorithm.encoder
-        table = EncoderTable(
-            settings=settings,
-            generator_sha256=made_for,
-            image_shape=encoder.image_shape,
-            latent_size=encoder.latent_size,
-            width=encoder.width,
-            batch_size=algorithm.images_per_update,
-            pairs=algorithm.pairs,
-            learning_rate=algorithm.learning_rate,
-            sigma=algorithm.sigma,
-            precision=str(algorithm.dtype).removeprefix("torch."),
-            images_seen=row["images_seen"],
-            seconds=round(seconds, 3),
-            held_out_images=len(unseen),
-            held_out_error=error,
-        )
-        save_encoder(run, encoder, table)
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        done = {"images_seen": row["images_seen"], "seconds": round(seconds, 3), "held_out_error": error}
+        table = table.model_copy(update={**done, "is_complete": True})
+        save_encoder(run, algorithm.encoder, table)
+        shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)
     return table
+
+
+def _table(settings: EncoderSettings, algorithm: Distillation, made_for: str, held_out_images: int) -> EncoderTable:
+    """The table of an encoder before its training."""
+    encoder = algorithm.encoder
+    return EncoderTable(
+        settings=settings,
+        is_complete=False,
+        generator_sha256=made_for,
+        image_shape=encoder.image_shape,
+        latent_size=encoder.latent_size,
+        width=encoder.width,
+        batch_size=algorithm.images_per_update,
+        pairs=algorithm.pairs,
+        learning_rate=algorithm.learning_rate,
+        sigma=algorithm.sigma,
+        precision=str(algorithm.dtype).removeprefix("torch."),
+        images_seen=0,
+        seconds=0.0,
+        held_out_images=held_out_images,
+        held_out_error=math.nan,
+    )
 
 
 def held_out(data: Dataset) -> tuple[Dataset, Dataset]:
@@ -113,33 +124,22 @@ def _distillation(run: Run, generator: nn.Module, seed: int) -> Distillation:
     return Distillation(encoder, folded(generator), placement=placement)
 
 
-def _unfinished(run: Run, settings: EncoderSettings, made_for: str) -> Path:
-    """The folder of the checkpoints of an encoder that is not finished: settings of their own for each one."""
-    digest = hashlib.sha256(json.dumps([settings.deciding(), made_for]).encode()).hexdigest()
-    return run.path / UNFINISHED / digest[:16]
-
-
-def _trained(
-    algorithm: Distillation, data: Dataset, settings: EncoderSettings, folder: Path
-) -> Task[tuple[Row, float]]:
+def _trained(algorithm: Distillation, data: Dataset, table: EncoderTable, folder: Path) -> Task[tuple[Row, float]]:
     """Trains to the end of the budget, looking at the records in blocks; returns the last row, and the time it took.
 
     It begins with the newest checkpoint in a folder, where it leaves one of its own now and then; the last step is
     never saved, for its row is wanted.
     """
-    images, start = settings.images_seen, Counters(0, 0, 0.0)
+    settings, start = table.settings, _restored(algorithm, folder)
+    images = settings.images_seen
     budget = Budget(minutes=settings.minutes or MINUTES) if images is None else Budget(images=images)
-    saved, _ = load_checkpoint(folder)
-    if saved is not None:
-        algorithm.load_state_dict(saved.tensors)
-        start = saved
     algorithm.encoder.train()
     steps_left = train(
         algorithm, data, budget, seed=settings.seed, images_seen=start.images_seen, seconds=start.seconds
     )
     save_at = start.seconds + SAVE_SECONDS
     for steps, began in _blocks(steps_left):
-        last = steps[-1]
+        last, found = steps[-1], None
         row = rows_of(steps, algorithm.images_per_update, began)[-1]
         if not math.isfinite(row["image_error"] + row["latent_error"]) or row["non_finite_gradients"]:
             raise _not_finite(row)
@@ -147,8 +147,22 @@ def _trained(
             state = algorithm.state_dict()
             save_checkpoint(folder, Checkpoint(last.index, last.images_seen, last.seconds, tensors=state))
             save_at = last.seconds + SAVE_SECONDS
-        yield Stage(last.progress, in_words(row))
+            found = table.model_copy(update={"images_seen": last.images_seen, "seconds": last.seconds})
+        yield Stage(last.progress, in_words(row), found=found)
     return row, last.seconds
+
+
+def _restored(algorithm: Distillation, folder: Path) -> Counters:
+    """Where training goes on: the newest whole checkpoint, or the beginning where none is left."""
+    try:
+        saved, _ = load_checkpoint(folder)
+    except GenpriorError:  # all are damaged
+        saved = None
+    if saved is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return Counters(0, 0, 0.0)
+    algorithm.load_state_dict(saved.tensors)
+    return saved
 
 
 def _blocks(steps: Iterator[Step]) -> Iterator[tuple[list[Step], float]]:

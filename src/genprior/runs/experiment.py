@@ -53,12 +53,14 @@ class Experiment(Generic[S, R]):
 def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = False) -> Task[R]:
     """Measures what is not measured yet, saves after each stage that found something, and returns the result.
 
-    Whatever ends it loses no more than the stage at hand: the same settings resume it.
+    What was found lies beside the result's file until it is whole: nobody takes a part for the whole. Whatever ends it,
+    the same settings resume it after the last stage that found something.
 
     Raises:
         GenpriorError: A result is there that must not be replaced, or whatever the experiment raises.
     """
     path = experiment.file(settings)
+    part = part_of(path)
     kept = None if overwrite else _kept(experiment, settings, path)
     task = experiment.stages(settings, kept)
     while True:
@@ -67,10 +69,18 @@ def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = Fa
         except StopIteration as end:
             result: R = end.value
             save_result(path, result)
+            part.unlink(missing_ok=True)
             return result
         if stage.found is not None:
-            save_result(path, stage.found)
+            save_result(part, stage.found)
+            if overwrite:  # so that the same command without --overwrite resumes
+                path.unlink(missing_ok=True)
         yield stage
+
+
+def part_of(path: Path) -> Path:
+    """Returns where the part of a result lies that an interrupted experiment has found."""
+    return path.with_suffix(".part.json")
 
 
 def save_result(path: Path, result: Result) -> None:
@@ -79,19 +89,12 @@ def save_result(path: Path, result: Result) -> None:
     write_text(path, result.model_dump_json(indent=2) + "\n")
 
 
-def read_result(path: Path, model: type[R], *, or_part: bool = False) -> R | None:
-    """Returns the result in a file; None where there is none, or none of this form: it can be made anew.
-
-    Arguments:
-        path: Of the file.
-        model: Of the result.
-        or_part: What an interrupted experiment has left will do as well.
-    """
+def read_result(path: Path, model: type[R]) -> R | None:
+    """Returns the result in a file; None where there is none, or none of this form: it can be made anew."""
     try:
-        found = model.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return found if or_part or found.is_complete else None
 
 
 def is_finished(experiment: Experiment[S, R], settings: S) -> bool:
@@ -101,13 +104,15 @@ def is_finished(experiment: Experiment[S, R], settings: S) -> bool:
 
 def _kept(experiment: Experiment[S, R], settings: S, path: Path) -> R | None:
     """What an interrupted experiment of the same settings has left."""
-    found = read_result(path, experiment.result, or_part=True)
-    if found is not None and not found.is_complete and settings.same_outcome(found.settings):
-        return found
     if path.exists() and not experiment.is_derived:
-        is_other = found is not None and not found.is_complete
-        what = "holds an unfinished result of other settings" if is_other else "exists"
-        raise GenpriorError(f"{path} {what}; replace it with --overwrite", argument="run")
+        raise GenpriorError(f"{path} exists; replace it with --overwrite", argument="run")
+    part = part_of(path)
+    found = read_result(part, experiment.result)
+    if found is not None and settings.same_outcome(found.settings):
+        return found
+    if part.exists() and not experiment.is_derived:
+        what = "another form" if found is None else "other settings"
+        raise GenpriorError(f"{part} is an unfinished result of {what}; replace it with --overwrite", argument="run")
     return None
 
 

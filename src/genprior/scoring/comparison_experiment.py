@@ -21,6 +21,7 @@ from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import Checkpoint, trained_checkpoint
+from genprior.runs.experiment import part_of
 from genprior.runs.files import save_tensors, write_text
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import prior_of
@@ -114,7 +115,7 @@ def comparison_rows(runs: list[ComparedRun]) -> list[list[str]]:
 def _refuse_folder(out: Path) -> None:
     if out == Path() or (out.exists() and not out.is_dir()):
         raise GenpriorError(f"expected the name of a folder, got '{out}'", argument="out")
-    if out.exists() and any(out.iterdir()) and not (out / COMPARISON).exists():
+    if out.exists() and any(out.iterdir()) and not any(map(Path.exists, (out / COMPARISON, part_of(out / COMPARISON)))):
         raise GenpriorError(f"{out} exists and holds no comparison; choose another folder", argument="out")
 
 

@@ -21,6 +21,7 @@ from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.restore import DEFAULT, invert
 from genprior.runs.checkpoint import load_counters
+from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import open_run, read_environment
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.scoring_results import (
@@ -142,18 +143,20 @@ def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> 
 
     Arguments:
         inputs: The run, and real images.
-        kept: What an interrupted evaluation of the same settings has found; scores of the same weights and judge are
-            not measured again.
+        kept: What an interrupted evaluation of the same settings has found; scores of the same features are not
+            measured again.
     """
     folder = root_of(inputs.config.data_root) / FOLDER
     judge = yield from within(judge_of(*inputs.judged_by, folder), 0.0, 0.3)
     value, floor, counts = yield from within(_evidence(inputs, judge.classifier), 0.3, 0.6)
-    images_seen, sha256 = inputs.images_seen, judge.record.sha256
-    is_same = kept is not None and (kept.images_seen, kept.judge.hash) == (images_seen, sha256)
-    scores = dict(kept.scores) if kept is not None and is_same else {}
+    sha256 = weights_sha256(
+        {"real": value.reference, "made": value.judged, "near": value.judged_closeness, "floor": floor.judged}
+    )
+    scores = dict(kept.scores) if kept is not None and kept.evidence_sha256 == sha256 else {}
 
     def found(scores: Scores) -> Evaluation:
-        return _result(inputs, judge, scores, counts).model_copy(update={"is_complete": False})
+        unfinished = {"is_complete": False, "evidence_sha256": sha256}
+        return _result(inputs, judge, scores, counts).model_copy(update=unfinished)
 
     wanted = [name for name, score in SCORES.items() if inputs.images_for(score) >= score.minimum]
     late = [name for name in wanted if SCORES[name].of_inversions]  # inverting takes longest
@@ -165,7 +168,8 @@ def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> 
         floor = replace(floor, reference_errors=training, judged_errors=training)
     scores = yield from within(_scores(inputs, late, value, floor, scores), 0.95, 1.0, found=found)
     yield Stage(1.0, "scores")
-    return _result(inputs, judge, {name: scores[name] for name in wanted}, counts)
+    result = _result(inputs, judge, {name: scores[name] for name in wanted}, counts)
+    return result.model_copy(update={"evidence_sha256": sha256})
 
 
 def _evidence(inputs: EvaluationInputs, classifier: Classifier) -> Task[tuple[Evidence, Evidence, list[Tensor]]]:

@@ -104,6 +104,7 @@ class Evaluation(Result):
         classes: Of the samples.
         modes: Classes that the samples hold.
         notes: Lines that must stand beside the scores.
+        evidence_sha256: Of the features that were compared.
     """
 
     settings: EvaluationSettings
@@ -116,6 +117,7 @@ class Evaluation(Result):
     classes: ClassHistogram
     modes: FoundModes
     notes: list[str]
+    evidence_sha256: str = ""
 
 
 class DiagnosisSettings(Settings):
