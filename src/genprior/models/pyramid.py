@@ -105,7 +105,7 @@ class PyramidGenerator(nn.Module):
 
 
 def pyramid_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Returns heights and widths, coarse to fine, each half of the next, rounded up; the first has a side below 8."""
+    """Returns heights and widths, coarse to fine, each half of the next, rounded up; the first has a side of 4 to 8."""
     halvings = int(math.log2(min(height, width) / COARSEST))
     return [(-(-height // 2**step), -(-width // 2**step)) for step in range(halvings, -1, -1)]
 
