@@ -1,4 +1,4 @@
-"""Networks of image pyramids: any side from 16 to 128, nothing that depends on where a pixel lies, lively from the start."""
+"""Networks of image pyramids: any side from 16 to 128, all pixels made alike, logits that differ from the start."""
 
 import itertools
 

@@ -7,6 +7,7 @@ easily. It enlarges by nearest neighbours and then smooths, so that all pixels a
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class PyramidGenerator(nn.Module):
             nn.Sequential(
                 DoublingConv2d(before, after, bias=False), BatchNorm2d(after), nn.LeakyReLU(SLOPE, inplace=True)
             )
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.images = nn.ModuleList(
             StillConv2d(after, channels, 3 if place == last else 1) for place, after in enumerate(widths) if place > 0

@@ -1,11 +1,10 @@
 """Two-player training: the discriminator several times, the generator once. Knows data, models and losses."""
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
@@ -16,9 +15,17 @@ from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss, saturation
 from genprior.training.optimisation import AdamSettings, Descent, Parts, WeightAverage, ahead, constant, grouped, joined
 from genprior.training.penalties import SlopePenalty, uniform_mix
+from genprior.training.player_checks import (
+    check_held_out,
+    check_penalty,
+    check_processes,
+    check_ranges,
+    check_steering,
+)
 from genprior.training.processes import ON_CPU, Placement
 
 ADAM = AdamSettings(0.002)
+UNCHANGED = AugmentationSettings()
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class AdversarialSettings:
     unroll: int = 0
     schedule: Callable[[float], float] = constant
     average_half_life: float = 10_000
-    augmentation: AugmentationSettings = AugmentationSettings()
+    augmentation: AugmentationSettings = UNCHANGED
 
 
 USUAL = AdversarialSettings()
@@ -68,7 +75,8 @@ class GAN:
             learned ones (`augmentation.memorised_share`), and that steers the strength of augmentation.
 
     Raises:
-        GenpriorError: A steered augmentation without such images; the batch cannot be shared evenly among the processes, or several of them unroll.
+        GenpriorError: A steered augmentation without such images, a batch that the processes cannot share evenly, or
+            several of them that unroll.
     """
 
     def __init__(
@@ -80,8 +88,8 @@ class GAN:
         compared: Mapping[str, AdversarialLoss] | None = None,
         held_out: Dataset | None = None,
     ) -> None:
-        _check_processes(settings, placement, players.discriminator)
-        _check_steering(settings.augmentation, held_out)
+        check_processes(placement, players.discriminator, settings.batch_size, settings.unroll)
+        check_steering(settings.augmentation, held_out)
         self.held_out, self.sight = held_out, Sight(settings.augmentation)
         self.placement, self.device, self.processes = placement, placement.device, placement.processes
         self.generator, self.discriminator = (
@@ -127,14 +135,10 @@ class GAN:
                 f"the generator makes images of shape {tuple(fakes.shape[1:])}, {data.name} has {data.image_shape}",
                 argument="data",
             )
-        if self.held_out is not None and self.held_out.image_shape != data.image_shape:
-            raise GenpriorError(
-                f"{self.held_out.name} has images of {self.held_out.image_shape}, {data.name} of {data.image_shape}",
-                argument="held_out",
-            )
-        _check_ranges(value_range(fakes), output_range_of(self.generator), data)
+        check_held_out(self.held_out, data)
+        check_ranges(value_range(fakes), output_range_of(self.generator), data)
         for penalty in self.settings.penalties:
-            _check_penalty(penalty, self.discriminator, fakes.to(self.device, self.placement.dtype))
+            check_penalty(penalty, self.discriminator, fakes.to(self.device, self.placement.dtype))
 
     def latents(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, k), standard normal, drawn on the CPU so that every device gets the same."""
@@ -278,59 +282,3 @@ def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
         f"{who}_logit_mean": logits.mean(),
         f"{who}_logit_std": logits.std(),
     }
-
-
-def _check_processes(settings: AdversarialSettings, placement: Placement, discriminator: nn.Module) -> None:
-    """Raises `GenpriorError` where the processes cannot share the work of an update."""
-    count, pack = placement.processes.count, pack_of(discriminator)
-    placement.check_batch_size(settings.batch_size)
-    share = settings.batch_size // count
-    if share % pack:
-        raise GenpriorError(f"{share} images of a process do not fill packs of {pack}", argument="pack")
-    if settings.unroll and count > 1:  # each would see another discriminator ahead, by its own share of the batch
-        raise GenpriorError("several processes cannot unroll; train in one, or with --unroll 0", argument="unroll")
-
-
-def _check_steering(augmentation: AugmentationSettings, held_out: Dataset | None) -> None:
-    """Raises `GenpriorError` where the strength would stay 0 for want of images that were not learned."""
-    if augmentation.augmentations and augmentation.strength is None and not held_out:
-        raise GenpriorError(
-            "the strength of augmentation follows held-out images, and there are none; give --augment-strength, or "
-            "hold images out",
-            argument="augment",
-        )
-
-
-def _check_penalty(penalty: SlopePenalty, discriminator: nn.Module, x: Tensor) -> None:
-    """A slope that cannot be differentiated again would end training at its first step, or be no penalty at all."""
-    probe = copy.deepcopy(discriminator)  # running statistics stay as they are
-    probe(x)  # what is wrong with it alone is not the penalty's fault
-    try:
-        torch.autograd.backward(penalty(probe, x, x, x.new_ones(len(x))).sum())
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise GenpriorError(
-            f"the discriminator cannot be differentiated twice, which a penalty on its slope needs ({reason}); "
-            "take --penalty none, or layers that can",
-            argument="penalty",
-        ) from error
-
-
-def _check_ranges(fakes: tuple[float, float], reach: tuple[float, float], data: Dataset) -> None:
-    """Mismatched ranges let the discriminator win by the range alone, which no curve explains afterwards."""
-    low, high = value_range(data.images) if data.is_points else (0.0, 1.0)
-    if low < reach[0] or high > reach[1]:
-        raise GenpriorError(
-            f"{data.name} spans {low:.3g} to {high:.3g}, the generator reaches only {reach[0]:.3g} to {reach[1]:.3g}; "
-            "scale the data",
-            argument="data",
-        )
-    slack = 0.01
-    if not data.is_points and (fakes[0] < -slack or fakes[1] > 1 + slack):
-        raise GenpriorError(
-            f"the generator's output spans {fakes[0]:.3g} to {fakes[1]:.3g}, images lie in 0 to 1; "
-            "let it end in a sigmoid (not in tanh)",
-            argument="data",
-        )

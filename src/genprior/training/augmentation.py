@@ -1,8 +1,8 @@
 """Changes of all images that the discriminator sees, real ones and fakes alike, and how strong they should be.
 
 With few images a discriminator learns them by heart, and its opinion of fakes is then worth nothing. Where it sees
-changed images only, and gradients flow through the changes, it has more to learn and the generator still makes unchanged
-ones (Zhao et al. 2020, https://arxiv.org/abs/2006.10738; Karras et al. 2020, https://arxiv.org/abs/2006.06676).
+changed images only, and gradients flow through the changes, it has more to learn, and the generator still makes
+unchanged ones (Zhao et al. 2020, https://arxiv.org/abs/2006.10738; Karras et al. 2020, https://arxiv.org/abs/2006.06676).
 `AUGMENTATIONS`, at the end, is the place to add one. Imports nothing of ours but errors.
 """
 
@@ -238,13 +238,14 @@ class Sight:
         return found | strength
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns strength and gap."""
-        return {name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in ("strength", "gap")}
+        """Returns the strength, and the gap once it is known."""
+        known = {"strength": self.strength} | ({} if math.isnan(self.gap) else {"gap": self.gap})
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in known.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned; checkpoints of older versions have nothing of it."""
-        if state:
-            self.strength, self.gap = float(state["strength"]), float(state["gap"])
+        self.strength = float(state.get("strength", self.strength))
+        self.gap = float(state.get("gap", math.nan))
 
 
 # Each makes a change of the images that the discriminator sees, real ones and fakes alike, from options of its own.
