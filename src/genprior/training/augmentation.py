@@ -199,6 +199,11 @@ class AugmentationSettings:
         if not self.images >= 1:
             raise GenpriorError(f"expected at least 1 image, got {self.images}", argument="images")
 
+    @property
+    def first_strength(self) -> float:
+        """That of the first step."""
+        return 0.0 if self.strength is None else self.strength
+
 
 class Sight:
     """What a discriminator sees of images, and how far it knows the learned ones by heart.
@@ -209,8 +214,7 @@ class Sight:
 
     def __init__(self, settings: AugmentationSettings) -> None:
         self.settings = settings
-        self.strength = 0.0 if settings.strength is None else settings.strength
-        self.gap = math.nan
+        self.strength, self.gap = settings.first_strength, math.nan
         self._count = draws_of(settings.augmentations)
 
     def draws(self, count: int, generator: torch.Generator) -> Tensor:
@@ -238,13 +242,14 @@ class Sight:
         return found | strength
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the strength, and the gap once it is known."""
-        known = {"strength": self.strength} | ({} if math.isnan(self.gap) else {"gap": self.gap})
+        """Returns the strength where there are changes, and the gap once it is known."""
+        known = {"strength": self.strength} if self.settings.augmentations else {}
+        known |= {} if math.isnan(self.gap) else {"gap": self.gap}
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in known.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned; checkpoints of older versions have nothing of it."""
-        self.strength = float(state.get("strength", self.strength))
+        self.strength = float(state.get("strength", self.settings.first_strength))
         self.gap = float(state.get("gap", math.nan))
 
 
