@@ -41,7 +41,6 @@ RECIPE: dict[str, Any] = {
     "discriminator_learning_rate": 0.001,
     "schedule": "linear",
     "average_half_life": 20_000,
-    "epochs": 25.0,
 }
 
 
@@ -56,9 +55,12 @@ class GANConfig(RunConfig):
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         # The best that we know for these networks (docs/benchmarks/losses-and-recipe.md, "A better recipe").
-        "r1-28": {"size": 28, **RECIPE},
-        "r1-32": {"size": 32, **RECIPE},
-        "r1-64": {"size": 64, **RECIPE},
+        "r1-28": {"size": 28, "epochs": 25.0, **RECIPE},
+        "r1-32": {"size": 32, "epochs": 25.0, **RECIPE},
+        "r1-64": {"size": 64, "epochs": 25.0, **RECIPE},
+        # Images of the size that the data have, in grey or colour (docs/benchmarks/own-images.md). Batches are small:
+        # in ten minutes the number of updates decides, not how exact each of them is.
+        "pyramid": {**RECIPE, "model": "pyramid", "batch_size": 32, "minutes": 10.0},
         # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
         "dcgan-28": {"size": 28},
         # The same with "L2 regularisation, lambda = 0.5" taken literally, as weight decay; it hardly learns.
