@@ -1,28 +1,30 @@
 """GANs of a folder of colour images: presets at equal minutes of one core, scored on images that were never learned.
 
-    python benchmarks/own_gans.py FOLDER [--size 64] [--minutes 5] [--seeds 3] [--runs r1-64 r1-64:batch_size=32 pyramid]
-                                  [--learn N] [--out own-gans]
+    python benchmarks/own_gans.py FOLDER [--size 64] [--minutes 5] [--seeds 3] [--learn N] [--out own-gans]
+                                  [--runs r1-64 "r1-64:batch_size=32;latent_size=64" pyramid]
 
 Every fifth image is held out. Each run is a preset with settings changed, PRESET:key=value;key=value. It gets the same
 time of one core's work, whatever else the machine does: the process's own time counts, and schedules follow it.
 `--learn N` lets runs see N of the other images only.
 
 Scores are Fréchet distances between 1,500 samples of the averaged weights and the held-out images, lower is better:
-"random", of random convolutions at three sizes, and "learned", of a small network that learned without labels to know an
-image again after it was moved, enlarged and recoloured. Both see the 64 first principal components of their features of
-learned images. The floor is the distance of as many learned images to the held-out ones. What is done is kept in --out,
-beside samples of each run as a PNG, and is not done again.
+"random", of random convolutions at three sizes, and "learned", of a small network that learned without labels to know
+an image again after it was moved, enlarged and recoloured. Both see the 64 first principal components of their features
+of learned images. The floor is the distance of as many learned images to the held-out ones. What is done is kept in
+--out, beside samples of each run as a PNG, and is not done again.
 """
 
 import json
 import time
 from collections.abc import Iterator
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from measuring import median_and_range, parser_of
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import genprior
@@ -35,7 +37,7 @@ from genprior.training.adversarial import GAN
 from genprior.training.loop import Batch, shuffled_indices
 
 HELD_OUT, SAMPLES, COMPONENTS = 5, 1500, 64
-KNOWING_STEPS, KNOWING_BATCH = 200, 192
+KNOWING_STEPS, KNOWING_BATCH = 120, 192
 
 
 class RandomFeatures(nn.Module):
@@ -45,8 +47,7 @@ class RandomFeatures(nn.Module):
         super().__init__()
         widths = [channels, 48, 64, 64]
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths)
         )
         for layer in self.layers:
             nn.init.kaiming_normal_(layer.weight)
@@ -84,9 +85,12 @@ def disturbed(x: Tensor, generator: torch.Generator) -> Tensor:
     return y + 0.03 * torch.randn(y.shape, generator=generator)
 
 
-def trained_recogniser(data: genprior.Dataset) -> nn.Sequential:
+def trained_recogniser(data: genprior.Dataset, path: Path) -> nn.Sequential:
     """Returns features by which an image is known again among others (Chen et al. 2020, arXiv 2002.05709)."""
     network = initialised(lambda: recogniser(data.image_shape[0]), 0)
+    if path.exists():
+        network.load_state_dict(load_file(path))
+        return network.eval()
     head = initialised(lambda: nn.Sequential(nn.Linear(768, 128), nn.ReLU(), nn.Linear(128, 64)), 1)
     adam = torch.optim.Adam([*network.parameters(), *head.parameters()], 1e-3)
     for step in range(KNOWING_STEPS):
@@ -98,6 +102,7 @@ def trained_recogniser(data: genprior.Dataset) -> nn.Sequential:
         adam.zero_grad()
         torch.autograd.backward(loss)
         adam.step()
+    save_file(network.state_dict(), path)
     return network.eval()
 
 
@@ -151,6 +156,13 @@ def config_of(run: str, seed: int) -> GANConfig:
     return config
 
 
+def measured(run: str, seed: int, seconds: float, learned: genprior.Dataset, held_out: genprior.Dataset) -> GAN:
+    gan = config_of(run, seed).build(learned, held_out=held_out)
+    for _ in trained(gan, learned, seconds, seed):
+        pass
+    return gan
+
+
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("folder", metavar="FOLDER")
@@ -169,7 +181,7 @@ def main() -> None:
     learned, held_out = data.part(~is_held_out), data.part(is_held_out)
     networks = {
         "random": initialised(lambda: RandomFeatures(data.image_shape[0]), 0),
-        "learned": trained_recogniser(learned),
+        "learned": trained_recogniser(learned, options.out / "recogniser.safetensors"),
     }
     yardsticks = {name: Yardstick(network, learned, held_out) for name, network in networks.items()}
     if options.learn is not None:
@@ -178,32 +190,29 @@ def main() -> None:
     print(f"{len(learned)} images learned, {len(held_out)} held out; floors {floors}", flush=True)
     path = options.out / "results.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    for seed in range(options.seeds):
-        for run in options.runs:
-            key = {"run": run, "seed": seed, "minutes": options.minutes, "learned": len(learned)}
-            if any(key.items() <= row.items() for row in rows):
-                continue
-            gan, images = config_of(run, seed).build(learned, held_out=held_out), 0
-            for images, _ in trained(gan, learned, 60 * options.minutes, seed):  # noqa: B007
-                pass
-            z = gan.latents(SAMPLES, derived_generator(0, "samples"))
-            x = torch.cat([gan.sample(part) for part in z.split(250)])
-            name = f"{run.replace(':', '-')}-{seed}-{options.minutes:g}-{len(learned)}.png"
-            write_image(image_grid(x[:100], columns=10), options.out / name)
-            scores = {name: each.distance(x) for name, each in yardsticks.items()}
-            rows.append({**key, "images": images, **scores, **{k: float(v) for k, v in gan.sight.record().items()}})
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            print(rows[-1], flush=True)
-    report(rows, options)
+    for seed, run in product(range(options.seeds), options.runs):
+        key = {"run": run, "seed": seed, "minutes": options.minutes, "learned": len(learned)}
+        if any(key.items() <= row.items() for row in rows):
+            continue
+        gan = measured(run, seed, 60 * options.minutes, learned, held_out)
+        z = gan.latents(SAMPLES, derived_generator(0, "samples"))
+        x = torch.cat([gan.sample(part) for part in z.split(250)])
+        name = f"{run.replace(':', '-')}-{seed}-{options.minutes:g}-{len(learned)}.png"
+        write_image(image_grid(x[:100], columns=10), options.out / name)
+        scores = {name: each.distance(x) for name, each in yardsticks.items()}
+        seen = {name: float(value) for name, value in gan.sight.record().items()}
+        rows.append({**key, "images": gan.turns * gan.settings.batch_size, **scores, **seen})
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        print(rows[-1], flush=True)
+    report([row for row in rows if row["minutes"] == options.minutes and row["learned"] == len(learned)])
 
 
-def report(rows: list[dict[str, Any]], options: Any) -> None:  # noqa: ANN401 - of argparse
-    for run in options.runs:
-        mine = [row for row in rows if row["run"] == run and row["minutes"] == options.minutes]
+def report(rows: list[dict[str, Any]]) -> None:
+    for run in dict.fromkeys(row["run"] for row in rows):
+        mine = [row for row in rows if row["run"] == run]
         for name in ("random", "learned", "images"):
-            if mine:
-                form = ".0f" if name == "images" else ".3f"
-                print(f"{run}, {name}: {median_and_range([row[name] for row in mine], form)} of {len(mine)} seeds")
+            form = ".0f" if name == "images" else ".3f"
+            print(f"{run}, {name}: {median_and_range([row[name] for row in mine], form)} of {len(mine)} seeds")
 
 
 if __name__ == "__main__":
