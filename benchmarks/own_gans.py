@@ -191,7 +191,7 @@ def main() -> None:
     path = options.out / "results.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     for seed, run in product(range(options.seeds), options.runs):
-        key = {"run": run, "seed": seed, "minutes": options.minutes, "learned": len(learned)}
+        key = {"run": run, "seed": seed, "minutes": options.minutes, "images_learned": len(learned)}
         if any(key.items() <= row.items() for row in rows):
             continue
         gan = measured(run, seed, 60 * options.minutes, learned, held_out)
@@ -201,17 +201,17 @@ def main() -> None:
         write_image(image_grid(x[:100], columns=10), options.out / name)
         scores = {name: each.distance(x) for name, each in yardsticks.items()}
         seen = {name: float(value) for name, value in gan.sight.record().items()}
-        rows.append({**key, "images": gan.turns * gan.settings.batch_size, **scores, **seen})
+        rows.append({**key, "images_seen": gan.turns * gan.settings.batch_size, **scores, **seen})
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         print(rows[-1], flush=True)
-    report([row for row in rows if row["minutes"] == options.minutes and row["learned"] == len(learned)])
+    report([row for row in rows if (row["minutes"], row["images_learned"]) == (options.minutes, len(learned))])
 
 
 def report(rows: list[dict[str, Any]]) -> None:
     for run in dict.fromkeys(row["run"] for row in rows):
         mine = [row for row in rows if row["run"] == run]
-        for name in ("random", "learned", "images"):
-            form = ".0f" if name == "images" else ".3f"
+        for name in ("random", "learned", "images_seen"):
+            form = ".0f" if name == "images_seen" else ".3f"
             print(f"{run}, {name}: {median_and_range([row[name] for row in mine], form)} of {len(mine)} seeds")
 
 
