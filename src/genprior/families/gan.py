@@ -58,7 +58,7 @@ class GANConfig(RunConfig):
         "r1-28": {"size": 28, "epochs": 25.0, **RECIPE},
         "r1-32": {"size": 32, "epochs": 25.0, **RECIPE},
         "r1-64": {"size": 64, "epochs": 25.0, **RECIPE},
-        # Images of the size that the data have, in grey or colour (docs/benchmarks/own-images.md). Batches are small:
+        # Images of the size that the data have, in grey or colour (docs/benchmarks/own-gans.md). Batches are small:
         # in ten minutes the number of updates decides, not how exact each of them is.
         "pyramid": {**RECIPE, "model": "pyramid", "batch_size": 32, "minutes": 10.0},
         # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
