@@ -97,6 +97,7 @@ def test_flags_in_the_pages_are_those_of_the_commands(genprior: Callable[..., st
 DESCRIBED = {  # each name of a table stands in its page
     "genprior.training.losses.LOSSES": "docs/training.md",
     "genprior.training.penalties.PENALTIES": "docs/training.md",
+    "genprior.training.augmentation.AUGMENTATIONS": "docs/training.md",
     "genprior.models.players.MODELS": "docs/training.md",
     "genprior.data.load.SOURCES": "docs/training.md",
     "genprior.families.FAMILIES": "docs/training.md",

@@ -29,6 +29,8 @@ REFUSED: dict[str, list[Any]] = {
     "data": [None, 3],
     "schedule": ["cosine", 3, None],
     "penalty": [3, [3], ["r1"] * 9],
+    "augment": [3, [3], ["flip"] * 9],
+    "augment_strength": [-0.1, 1.1, NOT_A_NUMBER, "x"],
     "data_root": [3],
     "size": [0, -1, 2.5, "x"],
     "channels": [2, 0, "x"],

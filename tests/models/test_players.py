@@ -23,6 +23,7 @@ SMALL: dict[str, tuple[tuple[int, int, int], dict[str, int]]] = {
     "dcgan": ((3, 16, 16), {"generator_width": 4, "discriminator_width": 4}),
     "mlp": ((2, 1, 1), {"width": 8, "depth": 2}),
     "metz": ((3, 28, 28), {"generator_width": 2}),
+    "pyramid": ((3, 16, 16), {"generator_width": 4, "discriminator_width": 4}),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 
 VANISHED = 0.02  # of a loss factor
 FLAT = 1e-3  # of logits, and of their slope: at equilibrium both are small, yet a gradient is left
+MEMORISED = 0.7  # of the way from learned images to fakes; steered augmentation keeps it at 0.5
 CERTAIN = 0.995  # of an accuracy
 SWING, SWING_BLOCK, CROSSINGS = 0.3, 5, 4
 STICKS = 1e-3  # relative: how close all values of a loss lie to a known constant
@@ -106,6 +107,17 @@ def dead_discriminator(window: Window) -> str | None:
     if norm < 1e-6 and share > 0.5:
         return f"the discriminator errs (its loss is {share:.2g} of that at chance), yet its gradient is {norm:.1g}"
     return None
+
+
+def memorises(window: Window) -> str | None:
+    """The discriminator takes real images that were never learned nearly for fakes."""
+    share = window.median("memorised_share")
+    if not share > MEMORISED:
+        return None
+    return (
+        f"the discriminator memorises: from learned images to fakes, its logits of held-out real images lie "
+        f"{100 * share:.0f} % of the way"
+    )
 
 
 def saturated(window: Window) -> str | None:
@@ -223,6 +235,11 @@ SIGNS: dict[str, Sign] = {
         dead_discriminator,
         "lower --discriminator-learning-rate and --weight-decay; with squared errors of a probability take "
         "--loss least-squares-logit, whose gradient does not vanish",
+    ),
+    "discriminator memorises": Sign(
+        memorises,
+        "change what the discriminator sees: --augment shift --augment colour --augment cutout, with --augment flip "
+        "where images look as well mirrored; or train on more images, or for fewer",
     ),
     "saturated": Sign(
         saturated, f"take --loss non-saturating, whose gradient is full where this one vanishes; or {BOUND}"

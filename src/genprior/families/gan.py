@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from genprior.errors import GenpriorError
 from genprior.families.run_config import Fraction, NotNegative, Positive, RunConfig
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from genprior.diagnosis.signs import Game
     from genprior.models.players import Players
     from genprior.priors.contracts import LatentPrior
-    from genprior.training.adversarial import GAN
+    from genprior.training.adversarial import GAN, AdversarialSettings
     from genprior.training.losses import AdversarialLoss
 
 LOSSES = Table("genprior.training.losses", "LOSSES")
 PENALTIES = Table("genprior.training.penalties", "PENALTIES")
+AUGMENTATIONS = Table("genprior.training.augmentation", "AUGMENTATIONS")
 MODELS = Table("genprior.models.players", "MODELS", given=("sizes",))
 SCHEDULES = Table("genprior.training.optimisation", "SCHEDULES", given=("warm_up",))
 
@@ -40,7 +41,6 @@ RECIPE: dict[str, Any] = {
     "discriminator_learning_rate": 0.001,
     "schedule": "linear",
     "average_half_life": 20_000,
-    "epochs": 25.0,
 }
 
 
@@ -55,9 +55,12 @@ class GANConfig(RunConfig):
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         # The best that we know for these networks (docs/benchmarks/losses-and-recipe.md, "A better recipe").
-        "r1-28": {"size": 28, **RECIPE},
-        "r1-32": {"size": 32, **RECIPE},
-        "r1-64": {"size": 64, **RECIPE},
+        "r1-28": {"size": 28, "epochs": 25.0, **RECIPE},
+        "r1-32": {"size": 32, "epochs": 25.0, **RECIPE},
+        "r1-64": {"size": 64, "epochs": 25.0, **RECIPE},
+        # Images of the size that the data have, in grey or colour (docs/benchmarks/own-gans.md). Batches are small:
+        # in ten minutes the number of updates decides, not how exact each of them is.
+        "pyramid": {**RECIPE, "model": "pyramid", "batch_size": 32, "minutes": 10.0},
         # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
         "dcgan-28": {"size": 28},
         # The same with "L2 regularisation, lambda = 0.5" taken literally, as weight decay; it hardly learns.
@@ -87,6 +90,14 @@ class GANConfig(RunConfig):
         Field(max_length=8, description="On the slope of the discriminator, repeatable; none for no penalty:"),
         PENALTIES,
     ] = ()
+    augment: Annotated[
+        tuple[Spec, ...],
+        Field(max_length=8, description="Changes of all images that the discriminator sees, repeatable; none:"),
+        AUGMENTATIONS,
+    ] = ()
+    augment_strength: Annotated[
+        float | None, Field(ge=0, le=1, description="Probability of each change; default: steered by held-out images.")
+    ] = None
     pack: Annotated[
         int,
         Field(ge=1, le=65536, description="Images that the discriminator sees at once (PacGAN)."),
@@ -107,14 +118,14 @@ class GANConfig(RunConfig):
     schedule: Annotated[str, Field(description="Of both learning rates:"), SCHEDULES] = "constant"
     weight_decay: Annotated[NotNegative, Field(le=1000, description="Adam's L2 coefficient.")] = 0.0
 
-    @field_validator("penalty", mode="before")
+    @field_validator("penalty", "augment", mode="before")
     @classmethod
-    def _no_penalty(cls, given: object) -> object:
+    def _none_of_them(cls, given: object, info: ValidationInfo) -> object:
         names = [given] if isinstance(given, str) else given
         if not isinstance(names, list | tuple) or "none" not in names:
             return names
         if len(names) > 1:
-            raise GenpriorError("none cannot be given with others", argument="penalty")
+            raise GenpriorError("none cannot be given with others", argument=info.field_name)
         return ()
 
     @model_validator(mode="after")
@@ -135,16 +146,16 @@ class GANConfig(RunConfig):
         """Returns what both players minimise."""
         return self.loss, self.loss.build(LOSSES, "loss")
 
-    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "GAN":
+    def build(self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None) -> "GAN":
         """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
 
         Raises:
-            GenpriorError: Unknown model or loss, or a shape that the model cannot make.
+            GenpriorError: Unknown model or loss, or a shape that the model cannot make; steered augmentation without
+                images held out.
         """
         from genprior.models.discriminator_parts import MinibatchDeviation
         from genprior.models.layers import BatchNorm2d
-        from genprior.training.adversarial import GAN, AdversarialSettings
-        from genprior.training.optimisation import AdamSettings
+        from genprior.training.adversarial import GAN
 
         players = self._players(data.image_shape, self.seed)
         mixing = (BatchNorm2d, MinibatchDeviation)
@@ -154,8 +165,18 @@ class GANConfig(RunConfig):
                 f"of one image depends on the others: add norm=none,deviation=0 to --model {self.model}",
                 stacklevel=2,
             )
+        compared = {name: make() for name, make in LOSSES.load().items()}
+        _, loss = self.adversarial_loss()
+        return GAN(players, loss, self._adversarial_settings(), self.placement(fabric), compared, held_out)
+
+    def _adversarial_settings(self) -> "AdversarialSettings":
+        from genprior.training.adversarial import AdversarialSettings
+        from genprior.training.augmentation import Augmentation, AugmentationSettings
+        from genprior.training.optimisation import AdamSettings
+
+        changes: tuple[Augmentation, ...] = tuple(change.build(AUGMENTATIONS, "augment") for change in self.augment)
         adam = {"beta1": self.beta1, "beta2": self.beta2, "weight_decay": self.weight_decay}
-        settings = AdversarialSettings(
+        return AdversarialSettings(
             batch_size=self.batch_size,
             discriminator_updates=self.discriminator_updates,
             generator_adam=AdamSettings(self.generator_learning_rate, **adam),
@@ -164,9 +185,8 @@ class GANConfig(RunConfig):
             unroll=self.unroll,
             schedule=SCHEDULES.load()[self.schedule],
             average_half_life=self.average_half_life,
+            augmentation=AugmentationSettings(changes, self.augment_strength),
         )
-        compared = {name: make() for name, make in LOSSES.load().items()}
-        return GAN(players, self.loss.build(LOSSES, "loss"), settings, self.placement(fabric), compared)
 
     def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the generator with standard normal latents."""

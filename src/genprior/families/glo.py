@@ -68,7 +68,7 @@ class GLOConfig(RunConfig):
         """Loss and family."""
         return f"{self.loss} GLO"
 
-    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "GLO":
+    def build(self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None) -> "GLO":
         """Returns the algorithm for these very images, on the device of `fabric`.
 
         Raises:

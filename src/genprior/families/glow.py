@@ -76,7 +76,9 @@ class GlowConfig(RunConfig):
         super().check_names()
         self.dequantisation.build(DEQUANTISATIONS, "dequantisation", image_shape=(1, 2, 2))
 
-    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "MaximumLikelihood":
+    def build(
+        self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None
+    ) -> "MaximumLikelihood":
         """Returns the algorithm for images of the shape of `data`, its normalisations initialised to some of them.
 
         Raises:

@@ -153,8 +153,13 @@ class RunConfig(Settings, ABC):
                     spec.check(table, name)
 
     @abstractmethod
-    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "Learner":
+    def build(self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None) -> "Learner":
         """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
+
+        Arguments:
+            data: What is learned.
+            fabric: Of the processes that train; None: one process.
+            held_out: Images that are never learned, by which training may watch itself; not every family does.
 
         Raises:
             GenpriorError: Unknown names, or a shape that the model cannot make.

@@ -74,7 +74,7 @@ class VAEConfig(RunConfig):
         """Model and family."""
         return f"{self.model.name} VAE"
 
-    def build(self, data: "Dataset", fabric: "Fabric | None" = None) -> "VAE":
+    def build(self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None) -> "VAE":
         """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
 
         Raises:

@@ -8,13 +8,18 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from genprior.models.layers import ConvTranspose2d
+from genprior.models.pyramid import DoublingConv2d
+
+Enlarging = ConvTranspose2d | DoublingConv2d
+ENLARGING = (ConvTranspose2d, DoublingConv2d)
 
 
 def folded(network: nn.Module) -> nn.Module:
     """Returns a frozen copy of a network in which running statistics are part of the weights before them.
 
-    In evaluation mode batch normalisation after a transposed convolution is a scale and a shift of its output, so the
-    two are one layer. Outputs agree up to rounding; gradients flow to the input only. It lies in channels-last memory.
+    In evaluation mode batch normalisation after a convolution that enlarges is a scale and a shift of its output, so
+    the two are one layer. Outputs agree up to rounding; gradients flow to the input only. It lies in channels-last
+    memory.
 
     Arguments:
         network: Its `nn.Sequential` parts are searched; whatever else it holds stays as it is.
@@ -31,18 +36,20 @@ def _fold_sequence(sequence: nn.Sequential) -> None:
     layers = list(sequence)
     for place in reversed(range(len(layers) - 1)):
         layer, norm = layers[place : place + 2]
-        if isinstance(layer, ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
+        if isinstance(layer, ENLARGING) and isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
             layers[place] = sequence._modules[names[place]] = _merged(copy.deepcopy(layer), norm)
             del sequence._modules[names[place + 1]]
             del layers[place + 1], names[place + 1]
 
 
 @torch.no_grad()
-def _merged(layer: ConvTranspose2d, norm: nn.BatchNorm2d) -> ConvTranspose2d:
+def _merged(layer: Enlarging, norm: nn.BatchNorm2d) -> Enlarging:
     assert norm.running_mean is not None
     assert norm.running_var is not None
+    mean, variance = norm.running_mean, norm.running_var
+    is_transposed = isinstance(layer, ConvTranspose2d)
     layer.weight, bias = fuse_conv_bn_weights(
-        layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias, transpose=True
+        layer.weight, layer.bias, mean, variance, norm.eps, norm.weight, norm.bias, transpose=is_transposed
     )
     layer.bias = bias
     return layer

@@ -51,7 +51,7 @@ class MinibatchDeviation(nn.Module):
         count = len(x) // parts
         size = max(size for size in range(1, min(self.group, count) + 1) if count % size == 0)
         groups = x.reshape(len(x) // size, size, *x.shape[1:])
-        variance = groups.var(1, unbiased=False, keepdim=True)
+        variance = (groups - groups.mean(1, keepdim=True)).square().mean(1, keepdim=True)
         deviation = (variance + EPSILON).sqrt().mean(tuple(range(2, groups.dim())), keepdim=True)
         feature = deviation.expand(-1, size, 1, *x.shape[2:]).reshape(len(x), 1, *x.shape[2:])
         return torch.cat([x, feature], 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.models import dcgan, mlp
+from genprior.models import dcgan, mlp, pyramid
 from genprior.models.discriminator_parts import MakeDiscriminator, packed
 
 MakeGenerator = Callable[[tuple[int, int, int], int], nn.Module]
@@ -123,6 +123,21 @@ def _metz(
     )
 
 
+def _pyramid(
+    sizes: PlayerSizes,
+    generator_width: int = 16,
+    discriminator_width: int = 32,
+    norm: str = "none",
+    deviation: int = 0,
+) -> Players:
+    _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
+    _check_group(deviation)
+    return sizes.players(
+        lambda shape, size: pyramid.PyramidGenerator(shape, size, generator_width),
+        lambda shape: pyramid.pyramid_discriminator(shape, discriminator_width, norm, deviation),
+    )
+
+
 def _check_group(deviation: int) -> None:
     _checked(0, deviation=deviation)
     if deviation == 1:
@@ -144,4 +159,5 @@ MODELS: dict[str, Callable[..., Players]] = {
     "dcgan": _dcgan,
     "mlp": _mlp,
     "metz": _metz,
+    "pyramid": _pyramid,
 }

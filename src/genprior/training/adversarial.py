@@ -1,23 +1,31 @@
 """Two-player training: the discriminator several times, the generator once. Knows data, models and losses."""
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.discriminator_parts import pack_of
 from genprior.models.players import Players, latent_size_of, output_range_of, parameter_count, value_range
+from genprior.training.augmentation import EVERY, AugmentationSettings, Sight, memorised_share
 from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss, saturation
 from genprior.training.optimisation import AdamSettings, Descent, Parts, WeightAverage, ahead, constant, grouped, joined
 from genprior.training.penalties import SlopePenalty, uniform_mix
+from genprior.training.player_checks import (
+    check_held_out,
+    check_penalty,
+    check_processes,
+    check_ranges,
+    check_steering,
+)
 from genprior.training.processes import ON_CPU, Placement
 
 ADAM = AdamSettings(0.002)
+UNCHANGED = AugmentationSettings()
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class AdversarialSettings:
             without penalties; 0: as it is.
         schedule: Share of the learning rates that is left after a share of the budget, from [0, 1] to [0, 1].
         average_half_life: Of the generator's moving average, in images.
+        augmentation: Of what the discriminator sees; none by default.
     """
 
     batch_size: int = 128
@@ -43,6 +52,7 @@ class AdversarialSettings:
     unroll: int = 0
     schedule: Callable[[float], float] = constant
     average_half_life: float = 10_000
+    augmentation: AugmentationSettings = UNCHANGED
 
 
 USUAL = AdversarialSettings()
@@ -61,9 +71,12 @@ class GAN:
         settings: How they are trained.
         placement: Device and arithmetic of the networks, and the processes; losses are at least float32.
         compared: Losses by name; the record holds what each would make of the generator's gradient.
+        held_out: Images that are never learned. The record then holds how far the discriminator tells them from
+            learned ones (`augmentation.memorised_share`), and that steers the strength of augmentation.
 
     Raises:
-        GenpriorError: The batch cannot be shared evenly among the processes, or several of them unroll.
+        GenpriorError: A steered augmentation without such images, a batch that the processes cannot share evenly, or
+            several of them that unroll.
     """
 
     def __init__(
@@ -73,8 +86,11 @@ class GAN:
         settings: AdversarialSettings = USUAL,
         placement: Placement = ON_CPU,
         compared: Mapping[str, AdversarialLoss] | None = None,
+        held_out: Dataset | None = None,
     ) -> None:
-        _check_processes(settings, placement, players.discriminator)
+        check_processes(placement, players.discriminator, settings.batch_size, settings.unroll)
+        check_steering(settings.augmentation, held_out)
+        self.held_out, self.sight = held_out, Sight(settings.augmentation)
         self.placement, self.device, self.processes = placement, placement.device, placement.processes
         self.generator, self.discriminator = (
             placement.placed(players.generator),
@@ -119,9 +135,10 @@ class GAN:
                 f"the generator makes images of shape {tuple(fakes.shape[1:])}, {data.name} has {data.image_shape}",
                 argument="data",
             )
-        _check_ranges(value_range(fakes), output_range_of(self.generator), data)
+        check_held_out(self.held_out, data)
+        check_ranges(value_range(fakes), output_range_of(self.generator), data)
         for penalty in self.settings.penalties:
-            _check_penalty(penalty, self.discriminator, fakes.to(self.device, self.placement.dtype))
+            check_penalty(penalty, self.discriminator, fakes.to(self.device, self.placement.dtype))
 
     def latents(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, k), standard normal, drawn on the CPU so that every device gets the same."""
@@ -141,8 +158,10 @@ class GAN:
         for turn in range(last + 1):
             with torch.set_grad_enabled(turn == last):
                 fake = self.generator(self._local(z[turn]))
-            record = self._update_discriminator(self._local(real[turn]), fake.detach(), progress, generator)
-        own = self._update_generator(fake, self._local(real[last]), record.pop("real_logits"), progress)
+            seen_real = self._seen(self._local(real[turn]), generator)
+            record = self._update_discriminator(seen_real, self._seen(fake.detach(), generator), progress, generator)
+        seen = self._seen(fake, generator)
+        own = self._update_generator(fake, seen, seen_real, record.pop("real_logits"), progress)
         own["non_finite_gradients"] += record["non_finite_gradients"]
         return record | own
 
@@ -154,6 +173,21 @@ class GAN:
         """This process's share, on the device and in the dtype of the arithmetic."""
         return self.processes.share(rows).to(self.device, self.placement.dtype)
 
+    def _seen(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """This process's images as the discriminator sees them."""
+        draws = self.sight.draws(len(x) * self.processes.count, generator)
+        return self.sight(x, self.processes.share(draws))
+
+    @torch.no_grad()
+    def _look(self, real: Tensor, fake: Tensor, generator: torch.Generator) -> None:
+        """Measures how far the discriminator tells learned from held-out images, by logits (B,) of all processes."""
+        if self.held_out is None or self.turns % EVERY:
+            return
+        count = self.settings.batch_size
+        chosen = self.held_out.take(torch.randint(len(self.held_out), (count,), generator=generator))
+        unseen = self.discriminator(self._seen(self._local(chosen), generator)).to(self.placement.wide)
+        self.sight.look(float(memorised_share(real, self.processes.gather(unseen), fake)), EVERY * count)
+
     def _logits(self, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Of real images and of fakes, seen in one pass."""
         real_logits, fake_logits = discriminator(torch.cat([real, fake]), parts=2).to(self.placement.wide).chunk(2)
@@ -162,7 +196,10 @@ class GAN:
     def _update_discriminator(
         self, real: Tensor, fake: Tensor, progress: float, generator: torch.Generator
     ) -> dict[str, Tensor]:
+        gather, wide = self.processes.gather, self.placement.wide
         real_logits, fake_logits = self._logits(self.discriminator, real, fake)
+        real_all, fake_all = gather(real_logits.detach()), gather(fake_logits.detach())
+        self._look(real_all, fake_all, generator)
         loss = self.loss.discriminator(real_logits, fake_logits).mean()
         for penalty in self.settings.penalties:
             if penalty.is_due(self.turns):
@@ -171,8 +208,6 @@ class GAN:
                 loss = loss + share * penalty(self.discriminator, real, fake, mix).mean()
         self.turns += 1
         norm, bad = self._discriminator_descent.step(loss, self.settings.schedule(progress))
-        gather, wide = self.processes.gather, self.placement.wide
-        real_all, fake_all = gather(real_logits.detach()), gather(fake_logits.detach())
         real_opinion, fake_opinion = self.loss.opinions(real_all, fake_all)
         return {
             "real_logits": real_logits.detach(),
@@ -186,6 +221,7 @@ class GAN:
             "discriminator_gradient_norm": norm,
             "non_finite_logits": (~torch.isfinite(torch.cat([real_all, fake_all]))).sum(),
             "non_finite_gradients": bad,
+            **self.sight.record(),
         }
 
     def _seen_ahead(self, real: Tensor, fake: Tensor, progress: float) -> Callable[..., Tensor]:
@@ -200,12 +236,15 @@ class GAN:
 
         return ahead(self.discriminator, loss, self.settings.unroll, descent.settings, state, share)
 
-    def _update_generator(self, fake: Tensor, real: Tensor, real_logits: Tensor, progress: float) -> dict[str, Tensor]:
+    def _update_generator(
+        self, fake: Tensor, seen: Tensor, real: Tensor, real_logits: Tensor, progress: float
+    ) -> dict[str, Tensor]:
+        """Updates it by fakes, as they are and as they and real images are seen."""
         # Gradients for the discriminator's weights would cost a third of this pass and be thrown away.
         self.discriminator.requires_grad_(False)
         fake.retain_grad()
-        discriminator = self._seen_ahead(real, fake, progress)
-        fake_logits = discriminator(fake).to(self.placement.wide)
+        discriminator = self._seen_ahead(real, seen, progress)
+        fake_logits = discriminator(seen).to(self.placement.wide)
         if (
             self.loss.is_relative or self.settings.unroll
         ):  # compared with the same discriminator's logits of real images
@@ -227,13 +266,15 @@ class GAN:
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the tensors of both players, the average and both optimisers."""
-        return self._parts.state_dict() | {"turns/discriminator": torch.tensor(self.turns)}
+        """Returns the tensors of both players, the average and both optimisers, and how strongly images are changed."""
+        counted = {"turns/discriminator": torch.tensor(self.turns)}
+        return self._parts.state_dict() | counted | joined({"augmentation": self.sight.state_dict()})
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned."""
         self._parts.load_state_dict(state)
         self.turns = int(grouped(state, "turns").get("discriminator", torch.tensor(0)))  # older runs had no penalties
+        self.sight.load_state_dict(grouped(state, "augmentation"))
 
 
 def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
@@ -241,49 +282,3 @@ def _logit_record(who: str, logits: Tensor) -> dict[str, Tensor]:
         f"{who}_logit_mean": logits.mean(),
         f"{who}_logit_std": logits.std(),
     }
-
-
-def _check_processes(settings: AdversarialSettings, placement: Placement, discriminator: nn.Module) -> None:
-    """Raises `GenpriorError` where the processes cannot share the work of an update."""
-    count, pack = placement.processes.count, pack_of(discriminator)
-    placement.check_batch_size(settings.batch_size)
-    share = settings.batch_size // count
-    if share % pack:
-        raise GenpriorError(f"{share} images of a process do not fill packs of {pack}", argument="pack")
-    if settings.unroll and count > 1:  # each would see another discriminator ahead, by its own share of the batch
-        raise GenpriorError("several processes cannot unroll; train in one, or with --unroll 0", argument="unroll")
-
-
-def _check_penalty(penalty: SlopePenalty, discriminator: nn.Module, x: Tensor) -> None:
-    """A slope that cannot be differentiated again would end training at its first step, or be no penalty at all."""
-    probe = copy.deepcopy(discriminator)  # running statistics stay as they are
-    probe(x)  # what is wrong with it alone is not the penalty's fault
-    try:
-        torch.autograd.backward(penalty(probe, x, x, x.new_ones(len(x))).sum())
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise GenpriorError(
-            f"the discriminator cannot be differentiated twice, which a penalty on its slope needs ({reason}); "
-            "take --penalty none, or layers that can",
-            argument="penalty",
-        ) from error
-
-
-def _check_ranges(fakes: tuple[float, float], reach: tuple[float, float], data: Dataset) -> None:
-    """Mismatched ranges let the discriminator win by the range alone, which no curve explains afterwards."""
-    low, high = value_range(data.images) if data.is_points else (0.0, 1.0)
-    if low < reach[0] or high > reach[1]:
-        raise GenpriorError(
-            f"{data.name} spans {low:.3g} to {high:.3g}, the generator reaches only {reach[0]:.3g} to {reach[1]:.3g}; "
-            "scale the data",
-            argument="data",
-        )
-    slack = 0.01
-    if not data.is_points and (fakes[0] < -slack or fakes[1] > 1 + slack):
-        raise GenpriorError(
-            f"the generator's output spans {fakes[0]:.3g} to {fakes[1]:.3g}, images lie in 0 to 1; "
-            "let it end in a sigmoid (not in tanh)",
-            argument="data",
-        )
