@@ -91,6 +91,11 @@ class Dataset:
             facts["skipped files"] = ", ".join(self.skipped)
         return facts
 
+    def hashes(self) -> list[bytes]:
+        """Returns a SHA-256 over shape and values of each image."""
+        shape = repr(tuple(self.images.shape[1:])).encode()
+        return [hashlib.sha256(shape + image.numpy().tobytes()).digest() for image in self.images]
+
     def fingerprint(self) -> str:
         """Returns a SHA-256 over shape and values, so that a resumed run can tell that its data changed."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), str(self.images.dtype))).encode())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
+    from genprior.data.held_out import Split
     from genprior.diagnosis.signs import Game
     from genprior.priors.contracts import LatentPrior
     from genprior.specs import Spec
@@ -90,6 +91,9 @@ class RunConfig(Settings, ABC):
     channels: Channels = None
     fit: Fit = "crop"
     strict: Strict = False
+    held_out: Annotated[
+        Fraction, Field(description="Share of images never learned where the data have no test images; 0 for none.")
+    ] = 0.1
     average_half_life: Annotated[
         Positive, Field(description="Half-life of the moving average of the weights, in images.")
     ] = 10_000
@@ -222,14 +226,22 @@ class RunConfig(Settings, ABC):
         return Placement(dtypes[resolve_precision(self.precision, device)], device, Processes(fabric))
 
     def load_data(self) -> "Dataset":
-        """Returns the data set that this config names."""
-        from genprior.data import load_data
+        """Returns all images that training sees: those of `data`, but for the ones held out."""
+        return self.load_split().learned
 
-        return load_data(
-            self.data,
-            root=self.data_root,
-            size=self.size,
-            channels=self.channels,
-            fit=self.fit,
-            strict=self.strict,
-        )
+    def load_split(self) -> "Split":
+        """Returns what training sees, and what it never does."""
+        from genprior.data import load_data
+        from genprior.data.held_out import split_data
+
+        def load(spec: str) -> "Dataset":
+            return load_data(
+                spec,
+                root=self.data_root,
+                size=self.size,
+                channels=self.channels,
+                fit=self.fit,
+                strict=self.strict,
+            )
+
+        return split_data(self.data, self.held_out, load)
