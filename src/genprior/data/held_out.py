@@ -108,7 +108,8 @@ def _test_images(spec: str, load: Load) -> Dataset | None:
 
 def _chosen(data: Dataset, count: int) -> Tensor:
     """Which images are held out, bool (N,): whole groups of near duplicates, in the order of their first hash."""
-    hashes, members = data.hashes(), {}
+    hashes = data.hashes()
+    members: dict[int, list[int]] = {}
     for i, group in enumerate(duplicate_groups(data.images).tolist()):
         members.setdefault(group, []).append(i)
     chosen = torch.zeros(len(data), dtype=torch.bool)

@@ -47,7 +47,8 @@ def _thumbnail(images: Tensor) -> Tensor:
     values = _pooled(images)
     centred = values - values.mean(1, keepdim=True)
     centred[values.std(1, correction=0) < FLAT] = torch.eye(1, values.shape[1], dtype=torch.float64)
-    return (LENGTH * centred / centred.norm(dim=1, keepdim=True)).round().float()
+    scaled: Tensor = LENGTH * centred / centred.norm(dim=1, keepdim=True)
+    return scaled.round().float()
 
 
 def _pooled(images: Tensor) -> Tensor:
@@ -78,4 +79,6 @@ def _near_pairs(thumbnails: Tensor) -> tuple[Tensor, Tensor]:
 def _widest(points: Tensor) -> Tensor:
     """The direction (D,) in which points spread most; any other would do, but more slowly."""
     some = points[:: max(1, len(points) // 2000)].double()
-    return torch.linalg.eigh((some - some.mean(0)).T @ (some - some.mean(0)))[1][:, -1].float()
+    centred = some - some.mean(0)
+    directions: Tensor = torch.linalg.eigh(centred.T @ centred)[1]
+    return directions[:, -1].float()

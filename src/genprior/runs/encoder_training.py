@@ -41,8 +41,8 @@ def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
     """Trains an encoder for the averaged generator of a run, saves its weights into the run's folder, and returns how.
 
     `held_out_error` is the mean squared error of G(E(x)), undamaged, on at most a thousand images that the run holds
-    out. Where it holds none out, the last images of its data, a tenth, are kept from the encoder alone. Whatever ends training before its budget does, an encoder that was there before
-    stays as it was, and the same settings resume.
+    out. Where it holds none out, the last images of its data, a tenth, are kept from the encoder alone. Whatever ends
+    training before its budget does, an encoder that was there before stays as it was, and the same settings resume.
 
     Raises:
         GenpriorError: No run, no checkpoint, other data than the run's, or another process that trains the run.
