@@ -34,6 +34,7 @@ class Dataset:
         labels: int64 (N,), or None.
         modes: True modes where the distribution is known, else None.
         skipped: Files that could not be read and were left out.
+        notes: What else must be said: what looks wrong, what was left out, pages of files.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     labels: Tensor | None = None
     modes: Modes | None = None
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -73,7 +75,7 @@ class Dataset:
         """Returns what a user wants to know of it, in words."""
         channels, height, width = self.image_shape
         low, high = torch.aminmax(self.images)
-        kinds = {1: "1 (grey)", 3: "3 (RGB)"}
+        kinds = {1: "1 (grey)", 3: "3 (RGB)", 4: "4 (RGB and alpha)"}
         facts: dict[str, object] = {"data": self.name, "count": len(self)}
         if self.is_points:
             facts |= {"kind": "2-D points", "range": f"{low:.4g} to {high:.4g}"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError, suggestion
-from genprior.settings import Channels, Fit, Setting, Settings, Strict
+from genprior.settings import Channels, Fit, Setting, Settings, Size, Strict, White
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Size = Annotated[int, Field(ge=1, le=1024)]  # more is a slip, and would ask for all memory there is
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,10 @@ class RunConfig(Settings, ABC):
     data_root: Annotated[
         str | None, Field(description="Folder of named data sets; default $GENPRIOR_DATA, else a cache folder.")
     ] = None
-    size: Annotated[Size | None, Field(description="Resize images to this many pixels a side.")] = None
+    size: Size = None
     channels: Channels = None
     fit: Fit = "crop"
+    white: White = None
     strict: Strict = False
     held_out: Annotated[
         Fraction, Field(description="Share of images never learned where the data have no test images; 0 for none.")
@@ -105,7 +105,9 @@ class RunConfig(Settings, ABC):
         Literal["auto", "bf16", "float32", "float64"], Field(description="auto, bf16, float32 or float64.")
     ] = "auto"
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1 ...")] = "auto"
-    threads: Annotated[Size | None, Field(description="CPU threads of each process; default: chosen by trial.")] = None
+    threads: Annotated[
+        int | None, Field(ge=1, le=1024, description="CPU threads of each process; default: chosen by trial.")
+    ] = None
     checkpoint_seconds: Annotated[Positive, Field(description="Time between checkpoints.")] = 60
     tensorboard: Annotated[bool, Field(description="Write TensorBoard files into the run.")] = False
 
@@ -242,6 +244,7 @@ class RunConfig(Settings, ABC):
                 channels=self.channels,
                 fit=self.fit,
                 strict=self.strict,
+                white=self.white,
             )
 
         return split_data(self.data, self.held_out, load)

@@ -80,7 +80,7 @@ def learned_note(name: str, count: int, images: Dataset) -> list[str]:
 
 def load_images(config: RunConfig, shape: Shape, spec: str) -> Dataset:
     """Returns the images of a spec in the shape of a run's; raises `GenpriorError` where they have another."""
-    data = load_data(spec, root=config.data_root, size=shape[1], channels=shape[0], fit=config.fit)
+    data = load_data(spec, root=config.data_root, size=shape[1:], channels=shape[0], fit=config.fit, white=config.white)
     if data.image_shape != shape:
         expected, got = ("x".join(map(str, each)) for each in (shape, data.image_shape))
         raise GenpriorError(f"expected images of {expected}, those of {spec} are {got}", argument="data")
