@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.picture_numbers import GREY_ALPHA, deep_numbers, is_deep, raw_mode
 from genprior.value_range import Extent, check_range, extent_of, scaled, white_of
 
 if TYPE_CHECKING:
@@ -106,12 +107,13 @@ class DecodedPicture:
 def read_header(file: Path | BytesIO, page: int = 0) -> PictureHeader:
     """Returns size and kind of an image file. Raises OSError with a one-line reason for what is no image."""
     with _opened(file, page) as stored:
-        width, height = stored.size
-        is_tiff = stored.format == "TIFF"  # Pillow has exchanged its sides already
-        if not is_tiff and _orientation(stored) >= FIRST_TURNED:
-            width, height = height, width
+        is_grey, is_tiff = _is_grey(stored), stored.format == "TIFF"
+        # Pillow has exchanged the sides of a TIFF already, and would decode a PNG whose header says nothing of them.
+        is_told = not is_tiff and (stored.format != "PNG" or "exif" in stored.info)
+        is_turned = is_told and _orientation(stored) >= FIRST_TURNED
+        width, height = reversed(stored.size) if is_turned else stored.size
         pages = getattr(stored, "n_frames", 1) if is_tiff else 1
-        return PictureHeader(width, height, _is_grey(stored), stored.has_transparency_data, pages)
+        return PictureHeader(width, height, is_grey, stored.has_transparency_data, pages)
 
 
 def read_picture(
@@ -133,9 +135,10 @@ def read_picture(
     with _opened(file, page) as stored:
         if at_least is not None:
             stored.draft(None, (at_least, at_least))
-        deep = _sixteen_bits(stored)  # to be asked before pixels are loaded
+        raw, deep = raw_mode(stored), is_deep(stored)
         stored.load()
-        picture, numbers, top = _shallow(stored, deep, white) if deep != "exact" else _deep(stored, file, white)
+        values = deep_numbers(stored, file, page, raw) if deep else None
+        picture, numbers, top = _shallow(stored, white) if values is None else _deep(stored, values, white)
         picture = _upright(picture, _orientation(stored))
         kept = picture if channels == 4 else _on_white(picture)
         return DecodedPicture(kept.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]), numbers, top)
@@ -207,56 +210,36 @@ def _upright(picture: Image.Image, orientation: int) -> Image.Image:
     return picture if orientation == 1 else picture.transpose(Transpose[turns[orientation - 2]])
 
 
-def _raw_mode(stored: Image.Image) -> str:
-    """How the pixels lie in the file, such as "RGB;16B"; empty where no pixels wait to be read."""
-    tiles = getattr(stored, "tile", [])
-    arguments = tiles[0].args if tiles else ""
-    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
-
-
 def _is_grey(stored: Image.Image) -> bool:
     if stored.mode in ("P", "PA"):
         palette = stored.getpalette() or [0, 0, 1]
         return palette[0::3] == palette[1::3] == palette[2::3]
     stores_grey = stored.mode in ("1", "L", "LA", "La", "F") or stored.mode.startswith("I")
-    return stores_grey or _raw_mode(stored).startswith("LA;16")  # which Pillow opens as RGBA
+    return stores_grey or raw_mode(stored) == GREY_ALPHA  # which Pillow opens as RGBA
 
 
-def _sixteen_bits(stored: Image.Image) -> str:
-    """ "exact" for numbers that are read as they are, "halved" where only the upper byte can be had, "" for 8 bit."""
-    if stored.mode == "F" or stored.mode.startswith("I"):
-        return "exact"
-    if ";16" not in _raw_mode(stored):
-        return ""
-    return "exact" if stored.format == "PNG" else "halved"
-
-
-def _shallow(stored: Image.Image, deep: str, white: float | None) -> tuple[Image.Image, Extent, float]:
+def _shallow(stored: Image.Image, white: float | None) -> tuple[Image.Image, Extent, float]:
     """A picture that Pillow decodes to 8 bit, its numbers, and which is white."""
-    step = 257 if deep == "halved" else 1
-    top = white_of("uint16" if deep == "halved" else "uint8", white)
+    top = white_of("uint8", white)
     mode = "L" if stored.mode in ("1", "L") else "RGB"
     picture = stored.convert("RGBA") if stored.has_transparency_data else stored.convert(mode)
     bands = picture.split()
     colours = bands[:3]
     ends = np.array([band.getextrema() for band in colours], dtype=float)
-    numbers = Extent(
-        step * float(ends.min()), step * float(ends.max()), 0, len(colours) * picture.width * picture.height
-    )
+    numbers = Extent(float(ends.min()), float(ends.max()), 0, len(colours) * picture.width * picture.height)
     _check(numbers, top, white is not None)
     if len(bands) == 4 and bands[3].getextrema()[0] != 255:
         numbers |= Extent(top, top, 0, 0)  # white shows through, however dark the rest may be
     if white is not None:
-        table = [min(255, round(255 * step * level / top)) for level in range(256)]
+        table = [min(255, round(255 * level / top)) for level in range(256)]
         picture = _merged([*(band.point(table) for band in colours), *bands[3:]])
     return picture, numbers, top
 
 
-def _deep(stored: Image.Image, file: Path | BytesIO, white: float | None) -> tuple[Image.Image, Extent, float]:
-    """A picture of 16 bits or floating point, its numbers, and which is white; Pillow itself would clip at 255."""
+def _deep(stored: Image.Image, values: NDArray[Any], white: float | None) -> tuple[Image.Image, Extent, float]:
+    """A picture of numbers (H, W, C), 16 bits or floating point; what they are, and which of them is white."""
     from PIL import Image
 
-    values = _numbers(stored, file)  # (H, W, C)
     key = stored.info.get("transparency")
     count = values.shape[2] - (values.shape[2] in (2, 4))
     colours = values[..., :count]
@@ -271,17 +254,6 @@ def _deep(stored: Image.Image, file: Path | BytesIO, white: float | None) -> tup
     bands = to_uint8(scaled(colours, top)).numpy()
     layers = [bands[..., i] for i in range(count)] + ([] if alpha is None else [alpha])
     return _merged([Image.fromarray(np.ascontiguousarray(layer)) for layer in layers]), numbers, top
-
-
-def _numbers(stored: Image.Image, file: Path | BytesIO) -> NDArray[Any]:
-    """The numbers of a file (H, W, C), transparency last where it is a channel."""
-    if stored.mode == "F" or stored.mode.startswith("I"):
-        return np.asarray(stored)[..., None]
-    from torchvision.io import ImageReadMode, decode_image  # Pillow would cut colours to 8 bit
-
-    content = file.getvalue() if isinstance(file, BytesIO) else file.read_bytes()
-    decoded = decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED)
-    return np.asarray(decoded.permute(1, 2, 0).numpy())
 
 
 def _check(numbers: Extent, white: float, is_asked: bool) -> None:

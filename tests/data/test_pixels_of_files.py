@@ -134,6 +134,38 @@ def test_alpha_is_kept_where_four_channels_are_asked_for(bits: int, tmp_path: Pa
     assert load_data(tmp_path).images[0, :, 3, 3].tolist() == pytest.approx([132, 127, 127], abs=1)
 
 
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("compression", [1, 8], ids=["raw", "deflate"])
+def test_16_bit_colour_of_a_tiff_is_read_in_full(compression: int, orientation: int, tmp_path: Path) -> None:
+    levels = 400 * np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    values = np.stack([levels, levels + 100, 65535 - levels], -1).astype(np.uint16)
+    write_tiff(tmp_path / "a.tif", values, orientation, compression)
+    expected = torch.from_numpy(np.moveaxis(UPRIGHT[orientation](eight_bit(values)), 2, 0).copy())
+    assert torch.equal(read_image(tmp_path / "a.tif"), expected)
+
+
+def write_tiff(path: Path, values: Array, orientation: int, compression: int) -> None:
+    """Writes a TIFF of 16-bit colours (H, W, 3), which Pillow does not write; compression 1 is none, 8 is deflate."""
+    height, width, channels = values.shape
+    pixels = values.astype("<u2").tobytes()
+    pixels = zlib.compress(pixels) if compression == 8 else pixels
+    entries = [  # tag, type (3: 16 bits, 4: 32 bits), count, value
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, channels, 8 + 12 * 10 + 6),
+        (259, 3, 1, compression),
+        (262, 3, 1, 2),
+        (273, 4, 1, 8 + 12 * 10 + 6 + 6),
+        (ORIENTATION, 3, 1, orientation),
+        (277, 3, 1, channels),
+        (278, 4, 1, height),
+        (279, 4, 1, len(pixels)),
+    ]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries) + struct.pack("<I", 0)
+    path.write_bytes(head + directory + struct.pack("<3H", 16, 16, 16) + pixels)
+
+
 # Which number is white.
 
 

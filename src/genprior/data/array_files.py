@@ -73,10 +73,16 @@ def _npy(path: Path) -> NamedArrays:
 
 
 def _npz(path: Path) -> NamedArrays:
-    opened = np.load(path, allow_pickle=False)
-    if isinstance(opened, np.ndarray):  # a .npy file by another name
-        return NamedArrays(path, {ALONE: lambda: opened})
-    return NamedArrays(path, {name: partial(opened.__getitem__, name) for name in opened.files})
+    with path.open("rb") as file:
+        opened = np.load(file, allow_pickle=False)
+        if isinstance(opened, np.ndarray):  # a .npy file by another name
+            return NamedArrays(path, {ALONE: lambda: opened})
+        return NamedArrays(path, {name: partial(_npz_array, path, name) for name in opened.files})
+
+
+def _npz_array(path: Path, name: str) -> Array:
+    with path.open("rb") as file:
+        return np.asarray(np.load(file, allow_pickle=False)[name])
 
 
 def _mat(path: Path) -> NamedArrays:
