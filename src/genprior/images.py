@@ -225,8 +225,8 @@ def _shallow(stored: Image.Image, white: float | None) -> tuple[Image.Image, Ext
     picture = stored.convert("RGBA") if stored.has_transparency_data else stored.convert(mode)
     bands = picture.split()
     colours = bands[:3]
-    ends = np.array([band.getextrema() for band in colours], dtype=float)
-    numbers = Extent(float(ends.min()), float(ends.max()), 0, len(colours) * picture.width * picture.height)
+    counts = np.array([band.histogram() for band in colours]).sum(0)
+    numbers = extent_of(counts.nonzero()[0])
     _check(numbers, top, white is not None)
     if len(bands) == 4 and bands[3].getextrema()[0] != 255:
         numbers |= Extent(top, top, 0, 0)  # white shows through, however dark the rest may be

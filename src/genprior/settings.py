@@ -155,6 +155,14 @@ def size_text(size: int | tuple[int, int] | None) -> str:
     return "auto" if size is None else "x".join(map(str, size)) if isinstance(size, tuple) else str(size)
 
 
+def is_path(text: str) -> bool:
+    """Returns whether a data spec begins with a file or folder that is there, a slice or the name of an array apart."""
+    body = text.partition("[")[0] if text.endswith("]") else text
+    return bool(text) and any(
+        Path(each).expanduser().exists() for each in (text, body, body.rpartition(":")[0]) if each
+    )
+
+
 LARGEST = 1024  # pixels a side; more is a slip, and would ask for all memory there is
 Size = Annotated[
     int | tuple[int, int] | None,

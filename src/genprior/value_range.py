@@ -1,5 +1,6 @@
 """Numbers of any type become values in [0, 1]: which of them is white, and what looks wrong. Knows no files."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +22,19 @@ class Extent:
         low, high: The smallest and the largest finite one; inf and -inf where there is none.
         strange: How many are not finite.
         count: How many there are.
+        step: The largest whole number of which all are multiples; 0 where they are not whole, or all 0.
     """
 
     low: float
     high: float
     strange: int
     count: int
+    step: int = 0
 
     def __or__(self, other: "Extent") -> "Extent":
         """Returns the extent of both."""
         ends = min(self.low, other.low), max(self.high, other.high)
-        return Extent(*ends, self.strange + other.strange, self.count + other.count)
+        return Extent(*ends, self.strange + other.strange, self.count + other.count, math.gcd(self.step, other.step))
 
 
 NOTHING = Extent(np.inf, -np.inf, 0, 0)
@@ -41,7 +44,21 @@ def extent_of(values: NDArray[Any]) -> Extent:
     """Returns what numbers an array of any shape holds."""
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
-    return Extent(low, high, values.size - finite.size, values.size)
+    step = int(np.gcd.reduce(values, axis=None)) if values.dtype.kind in "iu" and values.size else 0
+    return Extent(low, high, values.size - finite.size, values.size, step)
+
+
+def bits_used(found: Extent) -> str | None:
+    """Returns how many bits the numbers need, in words; None where they are not whole.
+
+    Example:
+        >>> bits_used(Extent(0, 4095, 0, 9, step=1)), bits_used(Extent(0, 65535, 0, 9, step=257))
+        ('12 bits', '8 bits (multiples of 257)')
+    """
+    if not found.step:
+        return None
+    bits = int(found.high / found.step).bit_length()
+    return f"{bits} {'bit' if bits == 1 else 'bits'}" + (f" (multiples of {found.step})" if found.step > 1 else "")
 
 
 def white_of(kind: str, white: float | None = None) -> float:

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import Field
 
 from genprior.cli.console import Given, parsed, print_table, refuse_existing
-from genprior.settings import Channels, DataRoot, Fit, Flag, RunFolder, RunFolders, Settings, Strict
+from genprior.errors import GenpriorError
+from genprior.settings import Channels, DataRoot, Fit, Flag, RunFolder, RunFolders, Settings, Size, Strict, White
+
+if TYPE_CHECKING:
+    from genprior.data import Dataset
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
+HELD_OUT = 0.1  # what training holds out by itself
 Overwrite = Annotated[bool, Field(description="Replace the file that is there.")]
 
 
@@ -20,9 +25,10 @@ class DataSettings(Settings):
 
     name: Annotated[str, Field(description="A name, a folder, an array file."), Flag(metavar="NAME")]
     data_root: DataRoot = None
-    size: Annotated[int | None, Field(ge=1, le=1024, description="Resize images to this many pixels a side.")] = None
+    size: Size = None
     channels: Channels = None
     fit: Fit = "crop"
+    white: White = None
     strict: Strict = False
     out: Annotated[Path | None, Field(description="Picture to write; default NAME.png here.")] = None
     overwrite: Overwrite = False
@@ -57,7 +63,7 @@ class ReportSettings(Settings):
 
 
 def data(given: Given) -> None:
-    """Print how many images there are, of what size and range, and write a picture of some."""
+    """Print what images there are, draw some of them, and say how to train on a folder or file of one's own."""
     settings: DataSettings = parsed(DataSettings, given)
     name = settings.name
     picture = settings.out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
@@ -72,9 +78,36 @@ def data(given: Given) -> None:
         channels=settings.channels,
         fit=settings.fit,
         strict=settings.strict,
+        white=settings.white,
     )
     write_samples(loaded.some(POINTS_SHOWN if loaded.is_points else IMAGES_SHOWN), picture)
     print_table({**loaded.summary(), "picture": str(picture)})
+    if not loaded.is_points:
+        _print_own(settings, loaded)
+
+
+def _print_own(settings: DataSettings, data: "Dataset") -> None:
+    """Prints what is in a folder or file of somebody's own, and how to train on it."""
+    from genprior.data.held_out import set_apart
+    from genprior.data.near_duplicates import duplicate_groups
+    from genprior.data.spec import parse_spec
+    from genprior.data.survey import content_rows, survey_files
+    from genprior.runs.suggestion import suggested
+
+    if parse_spec(settings.name).source is not None:
+        return
+    files = survey_files(settings.name)
+    groups = duplicate_groups(data.images)
+    sizes = groups.bincount().tolist()
+    print_table({**({} if files is None else files.rows()), **content_rows(data, sizes)})
+    split = set_apart(data, HELD_OUT, groups)
+    kept = split.load_held_out()
+    given = settings.model_dump(exclude={"name", "out", "overwrite"}, exclude_defaults=True)
+    try:
+        rows = suggested({"data": settings.name, **given}, split).rows()
+    except GenpriorError as error:
+        rows = {"train with": f"nothing: {error.message}"}
+    print_table({"held out": f"{0 if kept is None else len(kept):,} (--held-out {HELD_OUT:g})", **rows})
 
 
 def info(given: Given) -> None:

@@ -40,9 +40,9 @@ def load_arrays(request: Request) -> Dataset:
         labels = None
     chosen = request.spec.chosen(len(images))
     window = slice(chosen.start, chosen.stop)
-    pixels, doubts = _as_uint8(file.path, images[window], request.white)
+    pixels, numbers, doubts = _as_uint8(file.path, images[window], request.white)
     found = shaped_dataset(request, pixels, labels if labels is None else labels[window])
-    return replace(found, notes=(*label_notes, *notes, *doubts))
+    return replace(found, notes=(*label_notes, *notes, *doubts), numbers=(numbers,))
 
 
 def _image_key(file: NamedArrays, asked: str | None) -> str:
@@ -120,8 +120,10 @@ def _word(label: object) -> str:
     return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
 
 
-def _as_uint8(path: Path, images: Array, white: float | None) -> tuple[Tensor, list[str]]:
-    """Images uint8 (N, C, H, W), never holding more than a chunk in any other type; and what looks wrong with them."""
+def _as_uint8(path: Path, images: Array, white: float | None) -> tuple[Tensor, tuple[float, Extent], list[str]]:
+    """Images uint8 (N, C, H, W), never holding more than a chunk in any other type; the number that is white and what
+    numbers there are; and what looks wrong with them.
+    """
     try:
         if images.dtype.kind not in "iubf":
             raise ValueError(f"expected images of real numbers, got {images.dtype}")
@@ -134,7 +136,7 @@ def _as_uint8(path: Path, images: Array, white: float | None) -> tuple[Tensor, l
     for place, chunk in zip(torch.split(result, CHUNK), _chunks(images), strict=True):
         is_exact = chunk.dtype == np.uint8 and top == 255
         place.copy_(torch.from_numpy(np.array(chunk)) if is_exact else to_uint8(scaled(chunk, top)))
-    return result, [] if doubt is None else [f"{path}: {doubt}"]
+    return result, (top, found), [] if doubt is None else [f"{path}: {doubt}"]
 
 
 def _chunks(images: Array) -> Iterator[Array]:

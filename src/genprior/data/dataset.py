@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.images import to_float
+from genprior.value_range import Extent
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Dataset:
         labels: int64 (N,), or None.
         modes: True modes where the distribution is known, else None.
         skipped: Files that could not be read and were left out.
+        numbers: What numbers its files hold, by the one that is white; none for named data sets and points.
         notes: What else must be said: what looks wrong, what was left out, pages of files.
     """
 
@@ -43,6 +45,7 @@ class Dataset:
     modes: Modes | None = None
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    numbers: tuple[tuple[float, Extent], ...] = ()
 
     def __len__(self) -> int:
         return self.images.shape[0]

@@ -51,16 +51,21 @@ def split_data(text: str, share: float, load: Load) -> Split:
     return set_apart(whole, share)
 
 
-def set_apart(data: Dataset, share: float) -> Split:
+def set_apart(data: Dataset, share: float, groups: Tensor | None = None) -> Split:
     """Returns a split by contents: a share of the images, at most 5,000, none of which is learned in a near copy.
 
     The order of the images, their names and their number play no part in which come first: a hash of the pixels
     decides.
+
+    Arguments:
+        data: Images, not points.
+        share: In [0, 1).
+        groups: `duplicate_groups` of the images, where they are known.
     """
     count = min(MOST, round(share * len(data)))
     if count == 0:
         return Split(data, _nothing)
-    is_held_out = _chosen(data, count)
+    is_held_out = _chosen(data, count, duplicate_groups(data.images) if groups is None else groups)
     if not bool(is_held_out.any()):
         return Split(data, _nothing)
     kept = replace(data.part(is_held_out), name=f"{data.name}, held out")
@@ -106,11 +111,11 @@ def _test_images(spec: str, load: Load) -> Dataset | None:
         return None
 
 
-def _chosen(data: Dataset, count: int) -> Tensor:
+def _chosen(data: Dataset, count: int, groups: Tensor) -> Tensor:
     """Which images are held out, bool (N,): whole groups of near duplicates, in the order of their first hash."""
     hashes = data.hashes()
     members: dict[int, list[int]] = {}
-    for i, group in enumerate(duplicate_groups(data.images).tolist()):
+    for i, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(i)
     chosen = torch.zeros(len(data), dtype=torch.bool)
     left = count

@@ -37,6 +37,7 @@ def load_hub(request: Request) -> Dataset:
         labels=None if label is None else _labels(table, label, kept),
         skipped=decoded.skipped,
         notes=decoded.notes,
+        numbers=decoded.numbers,
     )
 
 

@@ -22,7 +22,7 @@ from genprior.data.spec import Request
 from genprior.errors import GenpriorError
 from genprior.images import DecodedPicture, PictureHeader, picture_to_tensor, read_header, read_picture
 from genprior.settings import size_text
-from genprior.value_range import Extent, check_range
+from genprior.value_range import NOTHING, Extent, check_range
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 KEPT_SIZES = range(8, 129)  # one shape that all images share is kept if its sides are within these
@@ -42,12 +42,15 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """Images uint8 (N, C, H, W), their indices in the input, the names left out, and what must be said of them."""
+    """Images uint8 (N, C, H, W), their indices in the input, the names left out, what must be said of them, and what
+    numbers the files hold by the one that is white.
+    """
 
     images: Tensor
     kept: list[int]
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
+    numbers: tuple[tuple[float, Extent], ...]
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,26 @@ def load_zip(request: Request) -> Dataset:
     except (OSError, zipfile.BadZipFile) as error:
         raise file_fault(path, f"the file is damaged ({error})") from error
     with archive:
-        names = sorted(name for name in archive.namelist() if _is_image_name(name))
+        files = zip_images(archive)
+        names = list(files)
         if not names:
             raise file_fault(path, f"expected images ({' '.join(SUFFIXES)}) in it, found none")
         tops = {name.partition("/")[0] for name in names if "/" in name}
         inside = [name.partition("/")[2] or name for name in names] if len(tops) == 1 else names
-        return _decoded_files(
-            names, [partial(_member, archive, name) for name in names], folder_labels(inside), request
-        )
+        return _decoded_files(names, list(files.values()), folder_labels(inside), request)
+
+
+def zip_images(archive: zipfile.ZipFile) -> dict[str, Callable[[], Path | BytesIO]]:
+    """Returns how to read each image file in an archive, by its name, sorted; hidden ones are left out."""
+    return {name: partial(_member, archive, name) for name in sorted(archive.namelist()) if _is_image_name(name)}
+
+
+def file_headers(files: Sequence[Callable[[], Path | BytesIO]]) -> list[PictureHeader]:
+    """Returns what the headers of image files say, of those that can be read."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = list(pool.map(_header, [EncodedImage("", file) for file in files]))
+    return [header for header in found if isinstance(header, PictureHeader)]
 
 
 def _decoded_files(
@@ -110,6 +125,7 @@ def _decoded_files(
         labels=labels if labels is None else labels[chosen.start : chosen.stop][decoded.kept],
         skipped=decoded.skipped,
         notes=decoded.notes,
+        numbers=decoded.numbers,
     )
 
 
@@ -162,7 +178,7 @@ def decode_all(encoded: Sequence[EncodedImage], request: Request) -> DecodedImag
             plan = _plan(found, request)
             if _refuse_small(encoded, found, plan):
                 continue
-            images, doubts = _decode(pool, encoded, found, plan)
+            images, numbers = _decode(pool, encoded, found, plan)
             _refuse_broken(encoded, found, request.strict)
             # a file that was good in its header alone may have decided the plan: then plan again
             if plan == _plan(found, request):
@@ -170,7 +186,8 @@ def decode_all(encoded: Sequence[EncodedImage], request: Request) -> DecodedImag
     kept = _readable(found)
     names = tuple(item.name for item, header in zip(encoded, found, strict=True) if isinstance(header, OSError))
     whole = images[kept] if names else images
-    return DecodedImages(whole, [places[i] for i in kept], names, (*notes, *doubts))
+    doubts = [doubt for white, extent in numbers if (doubt := check_range(extent, white)) is not None]
+    return DecodedImages(whole, [places[i] for i in kept], names, (*notes, *doubts), numbers)
 
 
 def usual_shape(shapes: set[Shape]) -> Shape:
@@ -310,8 +327,11 @@ def _too_small(name: str, header: PictureHeader, found: Found, plan: Plan) -> Ge
 
 def _decode(
     pool: ThreadPoolExecutor, encoded: Sequence[EncodedImage], found: Found, plan: Plan
-) -> tuple[Tensor, list[str]]:
-    """Images uint8 (N, C, H, W), one per entry, and what looks wrong with them; puts what went wrong into `found`."""
+) -> tuple[Tensor, tuple[tuple[float, Extent], ...]]:
+    """Images uint8 (N, C, H, W), one per entry, and what numbers the files hold by the one that is white.
+
+    Puts what went wrong into `found`.
+    """
     images = torch.zeros(len(encoded), plan.channels, *plan.shape, dtype=torch.uint8)
     numbers: dict[int, tuple[float, Extent]] = {}
 
@@ -324,12 +344,7 @@ def _decode(
             found[i] = decoded
 
     list(pool.map(place, _readable(found)))  # the list raises what a thread raised
-    return images, _doubts(list(numbers.values()))
-
-
-def _doubts(numbers: list[tuple[float, Extent]]) -> list[str]:
-    """What looks wrong with the numbers of all files in which the same number is white."""
     whole: dict[float, Extent] = {}
-    for white, extent in numbers:
-        whole[white] = whole.get(white, extent) | extent
-    return [doubt for white, extent in sorted(whole.items()) if (doubt := check_range(extent, white)) is not None]
+    for white, extent in numbers.values():
+        whole[white] = whole.get(white, NOTHING) | extent
+    return images, tuple(sorted(whole.items(), key=lambda each: each[0]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError, suggestion
-from genprior.settings import Channels, Fit, Setting, Settings, Size, Strict, White
+from genprior.settings import Channels, Fit, Setting, Settings, Size, Strict, White, is_path
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class RunConfig(Settings, ABC):
         if not isinstance(preset, str) or preset not in cls.PRESETS:
             raise GenpriorError(f"unknown preset '{preset}', {suggestion(str(preset), cls.PRESETS)}", argument="preset")
         values = {**cls.PRESETS[preset], **given}
+        if "size" not in given and is_path(str(given.get("data", ""))):
+            values["size"] = None  # images of one's own keep their size, or get the one that suits them
         if any(given.get(name) is not None for name in BUDGETS):  # one budget takes the place of another
             values |= {name: given.get(name) for name in BUDGETS}
         return values
