@@ -9,9 +9,24 @@ from pydantic import Field
 
 from genprior.cli.console import Given, parsed, print_table, refuse_existing
 from genprior.errors import GenpriorError
-from genprior.settings import Channels, DataRoot, Fit, Flag, RunFolder, RunFolders, Settings, Size, Strict, White
+from genprior.settings import (
+    Channels,
+    DataRoot,
+    Fit,
+    Flag,
+    RunFolder,
+    RunFolders,
+    Settings,
+    Size,
+    Strict,
+    White,
+    is_path,
+    size_text,
+)
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from genprior.data import Dataset
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
@@ -69,6 +84,7 @@ def data(given: Given) -> None:
     picture = settings.out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
     refuse_existing(picture, settings.overwrite, PICTURES)
     from genprior.data import load_data
+    from genprior.data.near_duplicates import duplicate_groups
     from genprior.plotting.sample_figures import write_samples
 
     loaded = load_data(
@@ -81,33 +97,42 @@ def data(given: Given) -> None:
         white=settings.white,
     )
     write_samples(loaded.some(POINTS_SHOWN if loaded.is_points else IMAGES_SHOWN), picture)
-    print_table({**loaded.summary(), "picture": str(picture)})
-    if not loaded.is_points:
-        _print_own(settings, loaded)
+    groups = duplicate_groups(loaded.images) if is_path(settings.name) else None
+    print_table({**loaded.summary(), **_own_rows(settings.name, loaded, groups), "picture": str(picture)})
+    if groups is not None:
+        typer.echo("")
+        print_table(_training_rows(settings, loaded, groups))
 
 
-def _print_own(settings: DataSettings, data: "Dataset") -> None:
-    """Prints what is in a folder or file of somebody's own, and how to train on it."""
-    from genprior.data.held_out import set_apart
-    from genprior.data.near_duplicates import duplicate_groups
-    from genprior.data.spec import parse_spec
+def _own_rows(name: str, data: "Dataset", groups: "Tensor | None") -> dict[str, str]:
+    """What is in a folder or file of somebody's own; nothing for named data."""
     from genprior.data.survey import content_rows, survey_files
+
+    if groups is None:
+        return {}
+    files = survey_files(name)
+    return {**({} if files is None else files.rows()), **content_rows(data, groups.bincount().tolist())}
+
+
+def _training_rows(settings: DataSettings, data: "Dataset", groups: "Tensor") -> dict[str, str]:
+    """How to train on these images, and how long that takes here."""
+    from genprior.data.held_out import set_apart
     from genprior.runs.suggestion import suggested
 
-    if parse_spec(settings.name).source is not None:
-        return
-    files = survey_files(settings.name)
-    groups = duplicate_groups(data.images)
-    sizes = groups.bincount().tolist()
-    print_table({**({} if files is None else files.rows()), **content_rows(data, sizes)})
     split = set_apart(data, HELD_OUT, groups)
     kept = split.load_held_out()
     given = settings.model_dump(exclude={"name", "out", "overwrite"}, exclude_defaults=True)
+    if settings.size is not None:
+        given["size"] = size_text(settings.size)
+    size = "x".join(map(str, data.image_shape[1:]))
+    rows = {
+        "size": f"{size} ({'as asked for' if settings.size else '--size auto, the default for files'})",
+        "held out": f"{0 if kept is None else len(kept):,} images (--held-out {HELD_OUT:g}, the default)",
+    }
     try:
-        rows = suggested({"data": settings.name, **given}, split).rows()
+        return rows | suggested({"data": settings.name, **given}, split).rows()
     except GenpriorError as error:
-        rows = {"train with": f"nothing: {error.message}"}
-    print_table({"held out": f"{0 if kept is None else len(kept):,} (--held-out {HELD_OUT:g})", **rows})
+        return rows | {"train with": f"nothing: {error.message}"}
 
 
 def info(given: Given) -> None:
