@@ -2,9 +2,10 @@
 
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genprior.data import Dataset
+from genprior.data.geometry import FITS, reshape_images
 from genprior.data.held_out import Split
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
@@ -44,6 +45,8 @@ class Suggestion:
 def suggested(flags: dict[str, object], split: Split) -> Suggestion:
     """Returns how to train a GAN on images, after a few of its steps.
 
+    Networks that make squares alone get the largest square in the middle of oblong images.
+
     Arguments:
         flags: What was said of the images, by the names of the flags; `data` among them.
         split: The images.
@@ -51,7 +54,18 @@ def suggested(flags: dict[str, object], split: Split) -> Suggestion:
     Raises:
         GenpriorError: No preset can be trained on images of this shape, or on so few.
     """
-    learned = split.learned
+    try:
+        return _measured(flags, split.learned)
+    except GenpriorError as error:
+        side = min(split.learned.image_shape[1:])
+        if error.argument != "size" or split.learned.image_shape[1:] == (side, side):
+            raise
+    crop = FITS["crop"]
+    squares = reshape_images(split.learned.images, crop, (side, side))
+    return _measured({**flags, "size": side}, replace(split.learned, images=squares))
+
+
+def _measured(flags: dict[str, object], learned: Dataset) -> Suggestion:
     preset = PRESETS[max((side for side in PRESETS if side <= max(learned.image_shape[1:])), default=min(PRESETS))]
     own: dict[str, object] = {**flags, "preset": preset}
     if len(learned) < GANConfig(preset=preset).batch_size:
@@ -63,7 +77,8 @@ def suggested(flags: dict[str, object], split: Split) -> Suggestion:
     is_usual = USUAL_MINUTES / 2 <= minutes <= LONGEST
     if not is_usual:
         own["minutes"] = f"{USUAL_MINUTES:g}"
-    words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in own.items()]
+    told = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in own.items()}
+    words = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in told.items()]
     command = f"genprior train gan {' '.join(words)} --out runs/own"
     return Suggestion(command, minutes if is_usual else USUAL_MINUTES, seconds, count, minutes)
 
