@@ -64,12 +64,12 @@ def _near_pairs(thumbnails: Tensor) -> tuple[Tensor, Tensor]:
     along = thumbnails @ _widest(thumbnails)
     along, order = along.sort()
     ordered, reach = thumbnails[order], RADIUS * LENGTH + 1
-    least = (1 - RADIUS**2 / 2) * LENGTH**2  # |u - v|^2 = 2 - 2 uv for lengths of 1
+    squares = ordered.square().sum(1) - (RADIUS * LENGTH) ** 2 / 2  # |u - v|^2 = |u|^2 + |v|^2 - 2 uv
     found, start = [], 0
     while start < len(ordered):
         stop = min(len(ordered), start + max(1, PAIRS_AT_ONCE // len(ordered)))
         last = int(torch.searchsorted(along, along[stop - 1] + reach, right=True))
-        near = ordered[start:stop] @ ordered[start:last].T >= least
+        near = 2 * ordered[start:stop] @ ordered[start:last].T >= squares[start:stop, None] + squares[start:last]
         found.append(near.triu(1).nonzero() + start)
         start = stop
     first, second = torch.cat(found).T
