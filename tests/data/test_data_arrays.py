@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from genprior.data import load_data
+from genprior.data.array_files import ARRAY_FILES, open_arrays
 from genprior.data.load import PATHS
 from genprior.errors import GenpriorError
 
@@ -49,6 +50,15 @@ SAVE: dict[str, Callable[[Path, dict[str, Any]], None]] = {
     ".hdf5": save_hdf5,
     ".zip": save_zip,
 }
+
+
+@pytest.mark.parametrize("suffix", ARRAY_FILES)
+def test_every_kind_of_file_tells_the_names_of_its_arrays(suffix: str, tmp_path: Path, draw: Draw) -> None:
+    values = draw(5, 3, 12, 12)
+    SAVE[suffix](tmp_path / f"a{suffix}", {"images": values})
+    file = open_arrays(tmp_path / f"a{suffix}")
+    assert list(file.read) == ["images"]
+    assert np.array_equal(file.array("images"), values)
 
 
 @pytest.mark.parametrize("suffix", PATHS)

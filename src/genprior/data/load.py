@@ -35,7 +35,8 @@ def load_data(
     Python: `mnist:test[:100]`, `emnist:letters,split=all`, `ring:count=5000`, `hub:owner/name:split=train`. A string
     that names an existing file or folder is that path as it stands: a folder or .zip file is searched for images (PNG,
     JPEG, WebP, BMP, TIFF with all its pages), a .npy, .npz, .mat or .h5 file is read; `file.npz:name` is one of its
-    arrays. The split is `train` unless the spec says otherwise.
+    arrays. The split is `train` unless the spec says otherwise. What looks wrong but can be read is a warning, and is in
+    `notes` of the data set.
 
     Arguments:
         spec: What to load; a mistyped name is answered with the nearest one.
@@ -50,9 +51,6 @@ def load_data(
             how many there were.
         white: The number that is white in files; default: 255, of 16 bits 65535, of floating point 1.
 
-    What looks wrong but can be read (numbers that use a sliver of their range, labels that are not understood) is in
-    `notes` of the data set, and each is a warning.
-
     Raises:
         GenpriorError: An unknown name or option, images that cannot be had, or a size or shape out of range.
 
@@ -62,10 +60,8 @@ def load_data(
     """
     request = make_request(spec, root, size, channels, fit, strict, white)
     dataset = _loader(request.spec)(request)
-    if dataset.skipped:
-        warnings.warn(_skipped_line(dataset), stacklevel=2)
-    for note in dataset.notes:
-        warnings.warn(note, stacklevel=2)
+    for line in [*([_skipped_line(dataset)] if dataset.skipped else []), *dataset.notes]:
+        warnings.warn(line, stacklevel=2)
     return dataset
 
 

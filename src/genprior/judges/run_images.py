@@ -40,7 +40,7 @@ def unseen_images(split: Split, seed: int) -> Dataset | None:
     return _new_points(split.learned, seed) if split.learned.is_points else split.load_held_out()
 
 
-def held_out_images(config: RunConfig, shape: Shape, given: str | None, split: Split) -> Dataset:
+def held_out_images(config: RunConfig, shape: Shape, given: str | None, split: Split | None) -> Dataset:
     """Returns the images that a run is judged on, in the shape of its own.
 
     They are those that it holds out. A run that has learned from the test images of its data set too is judged on
@@ -50,12 +50,12 @@ def held_out_images(config: RunConfig, shape: Shape, given: str | None, split: S
         config: Of the run.
         shape: Of its images (C, H, W).
         given: Spec of other images; None: its own.
-        split: Of the run's data.
+        split: Of the run's data; not needed where others are given.
 
     Raises:
         GenpriorError: About `held_out`: the run has held none out, or images cannot be had in this shape.
     """
-    own = split.load_held_out() if given is None else None
+    own = split.load_held_out() if given is None and split is not None else None
     if own is not None:
         return own
     specs = split_specs(config.data)

@@ -59,9 +59,7 @@ def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
     with locked(run):
         folder = _unfinished(run, settings, made_for)
         row, seconds = yield from _trained(algorithm, learned, settings, folder)
-        error = reconstruction_error(algorithm, unseen)
-        if not math.isfinite(error):  # a step's record comes from before its update
-            raise _not_finite(row)
+        error = _finite_error(algorithm, unseen, row)
         encoder = algorithm.encoder
         table = EncoderTable(
             settings=settings,
@@ -83,6 +81,13 @@ def train_encoder(settings: EncoderSettings) -> Task[EncoderTable]:
         save_encoder(run, encoder, table)
         shutil.rmtree(folder.parent, ignore_errors=True)
     return table
+
+
+def _finite_error(algorithm: Distillation, unseen: Dataset, row: Row) -> float:
+    error = reconstruction_error(algorithm, unseen)
+    if not math.isfinite(error):  # a step's record comes from before its update
+        raise _not_finite(row)
+    return error
 
 
 def encoder_images(split: Split) -> tuple[Dataset, Dataset]:

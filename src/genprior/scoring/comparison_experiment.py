@@ -143,7 +143,8 @@ def _held_out(settings: ComparisonSettings, run: Run, shape: tuple[int, int, int
     if settings.count < 2:
         raise GenpriorError(f"expected at least 2 images, got {settings.count}", argument="count")
     config = with_data_root(run.config, settings.data_root)
-    data = held_out_images(config, shape, settings.held_out, config.load_split())
+    split = None if settings.held_out is not None else config.load_split()
+    data = held_out_images(config, shape, settings.held_out, split)
     if len(data) < 2:
         raise GenpriorError(f"expected at least 2 images, {data.name} has {len(data)}", argument="held_out")
     return data.part(torch.arange(min(settings.count, len(data))))
