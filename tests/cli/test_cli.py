@@ -177,7 +177,6 @@ def test_data_of_ones_own_are_surveyed_and_a_command_that_trains_is_told(
     genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("genprior.runs.suggestion._seconds_per_step", lambda *_: 0.5)
-    numpy.random.default_rng(0)
     Path("own").mkdir()
     for i in range(30):
         values = numpy.random.default_rng(i).integers(0, 256, (28, 28), dtype=numpy.uint8)
