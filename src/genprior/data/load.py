@@ -35,8 +35,8 @@ def load_data(
     Python: `mnist:test[:100]`, `emnist:letters,split=all`, `ring:count=5000`, `hub:owner/name:split=train`. A string
     that names an existing file or folder is that path as it stands: a folder or .zip file is searched for images (PNG,
     JPEG, WebP, BMP, TIFF with all its pages), a .npy, .npz, .mat or .h5 file is read; `file.npz:name` is one of its
-    arrays. The split is `train` unless the spec says otherwise. What looks wrong but can be read is a warning, and one of
-    the `notes` of the data set.
+    arrays. The split is `train` unless the spec says otherwise. What looks wrong but can be read is a warning, and one
+    of the `notes` of the data set.
 
     Arguments:
         spec: What to load; a mistyped name is answered with the nearest one.
