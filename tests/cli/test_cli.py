@@ -197,6 +197,13 @@ def test_data_of_ones_own_are_surveyed_and_a_command_that_trains_is_told(
     assert (settings["data"], settings["size"], settings["held_out"], settings["batch_size"]) == ("own", None, 0.1, 16)
 
 
+def test_training_says_how_many_images_are_held_out(genprior: Callable[..., str]) -> None:
+    small = "train vae --size 8 --model dense:width=8 --batch-size 10 --images-seen 20 --threads 1".split()
+    text = genprior(*small, "--data", "digits[:100]", "--out", "run")
+    assert "90 images of 1x8x8 from digits[:100] (10 more are held out), " in text
+    assert "held out" not in genprior(*small, "--data", "digits[:90]", "--held-out", 0, "--out", "all")
+
+
 def test_a_size_may_be_oblong_or_automatic(genprior: Callable[..., str]) -> None:
     def size(text: str) -> object:
         return json.loads(genprior("train", "gan", "--size", text, "--dry-run"))["size"]

@@ -110,6 +110,7 @@ def test_every_image_is_learned_or_held_out(shape: tuple[int, int, int]) -> None
     learned, kept = both(data)
     assert (len(learned), len(kept)) == (90, 10)
     assert kept.name == "some, held out"
+    assert set_apart(data, 0.1).set_apart == 10
     labels = torch.cat([learned.labels, kept.labels])  # type: ignore[list-item]
     assert labels.sort().values.tolist() == list(range(100))
     assert torch.equal(data.images[kept.labels], kept.images)  # type: ignore[index]

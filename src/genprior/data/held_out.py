@@ -25,10 +25,12 @@ class Split:
     Attributes:
         learned: All images that training sees.
         load_held_out: Returns images of the same kind that it never sees; None where there are none.
+        set_apart: How many of the images were held out for want of test images.
     """
 
     learned: Dataset
     load_held_out: Callable[[], Dataset | None]
+    set_apart: int = 0
 
 
 def split_data(text: str, share: float, load: Load) -> Split:
@@ -69,7 +71,7 @@ def set_apart(data: Dataset, share: float, groups: Tensor | None = None) -> Spli
     if not bool(is_held_out.any()):
         return Split(data, _nothing)
     kept = replace(data.part(is_held_out), name=f"{data.name}, held out")
-    return Split(data.part(~is_held_out), lambda: kept)
+    return Split(data.part(~is_held_out), lambda: kept, len(kept))
 
 
 def count_learned(learned: Dataset, images: Dataset) -> int:
