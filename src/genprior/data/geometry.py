@@ -44,7 +44,7 @@ class Fit:
 
         Example:
             >>> FITS["crop"].largest((20, 30), (28, 28)), FITS["pad"].largest((20, 30), (64, 48))
-            ('20', '26x20')
+            ('20', '40x30')
         """
         room = self.room(image, shape)
         height, width = (max(1, int(side * room + 1e-9)) for side in shape)
