@@ -109,7 +109,7 @@ DESCRIBED = {  # each name of a table stands in its page
     "genprior.training.reconstruction_losses.RECONSTRUCTION_LOSSES": "docs/families.md",
     "genprior.training.latent_optimisation.STARTS": "docs/families.md",
     "genprior.priors.densities.DENSITIES": "docs/families.md",
-    "genprior.data.geometry.FITS": "docs/training.md",
+    "genprior.data.geometry.FITS": "docs/data.md",
     "genprior.engines.ENGINES": "docs/engines.md",
     "genprior.diagnosis.health_verdict.VERDICTS": "docs/diagnosis.md",
 }

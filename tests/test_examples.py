@@ -11,9 +11,9 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = {
     "watch_training.py": {"images": 384, "every": 1},
     "figure_gan.py": {"images": 1536, "count": 50},
-    "figure_glo.py": {"data": "digits[:130]", "images": 256, "width": 2, "columns": 3},
+    "figure_glo.py": {"data": "digits[:150]", "images": 256, "width": 2, "columns": 3},
     "figure_glow.py": {"updates": 2, "width": 4},
-    "figure_vae.py": {"data": "digits[:130]", "images": 256, "width": 8, "side": 3},
+    "figure_vae.py": {"data": "digits[:150]", "images": 256, "width": 8, "side": 3},
     "own_loss.py": {"images": 384},
     "own_operator.py": {"count": 2},
     "own_prior.py": {"data": "digits[:50]", "components": 4},

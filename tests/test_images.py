@@ -9,7 +9,6 @@ from PIL import Image
 
 from genprior.errors import GenpriorError
 from genprior.images import (
-    from_16_bit,
     image_grid,
     read_header,
     read_image,
@@ -31,11 +30,6 @@ def test_to_uint8_clips() -> None:
 def test_points_pass_through_to_float() -> None:
     points = torch.tensor([[-4.0, 2.0]])
     assert to_float(points) is points
-
-
-def test_16_bit_is_rounded_to_the_nearest_of_8() -> None:
-    every = torch.arange(65536)
-    assert torch.equal(from_16_bit(every), torch.round(every.double() / 257).byte())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -69,8 +63,8 @@ def test_unreadable_images_are_told_in_one_line(content: bytes | None, tmp_path:
 
 
 def test_other_channels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(GenpriorError, match=r"^channels: expected 1 \(grey\) or 3 \(RGB\), got 4"):
-        read_image(tmp_path / "a.png", channels=4)
+    with pytest.raises(GenpriorError, match=r"^channels: expected 1 \(grey\), 3 \(RGB\) .* got 2"):
+        read_image(tmp_path / "a.png", channels=2)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -14,6 +14,7 @@ def make_tiny_run(path: Path, seed: int = 0, **changes: object) -> Path:
     """Trains the run, at `path`."""
     settings = {
         "data": "digits[:64]",
+        "held_out": 0,
         "size": 8,
         "latent_size": 4,
         "model": "dcgan:generator_width=4,discriminator_width=4,norm=none",

@@ -45,12 +45,14 @@ class Flag:
     Attributes:
         metavar: The field is an argument, not an option, and help calls it so.
         letter: A short form, such as "-n".
+        kind: What is typed, where the field holds something else.
         is_outcome: Whether the field decides what comes out. Threads and folders of data do not: two settings that
             differ in them alone are the same experiment.
     """
 
     metavar: str | None = None
     letter: str | None = None
+    kind: type | None = None
     is_outcome: bool = True
 
 
@@ -124,6 +126,55 @@ class Result(Model):
     settings: Settings
 
 
+def read_size(value: Any) -> int | tuple[int, int] | None:  # noqa: ANN401 - whatever somebody writes
+    """Returns a size: pixels a side, (height, width), or None for "auto" and None.
+
+    Raises:
+        GenpriorError: Anything but whole numbers from 1 to 1024.
+
+    Example:
+        >>> read_size("64"), read_size("48x32"), read_size("auto")
+        (64, (48, 32), None)
+    """
+    if value is None or value == "auto":
+        return None
+    parts = (
+        value.lower().split("x") if isinstance(value, str) else value if isinstance(value, tuple | list) else [value]
+    )
+    sides: list[Any] = [int(part) if isinstance(part, str) and part.isdecimal() else part for part in parts]
+    if len(sides) not in (1, 2) or any(type(side) is not int or not 1 <= side <= LARGEST for side in sides):
+        raise GenpriorError(
+            f"expected whole numbers of pixels above 0, at most {LARGEST}: 64, 48x32 (height x width), or auto, got "
+            f"{value!r}",
+            argument="size",
+        )
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def size_text(size: int | tuple[int, int] | None) -> str:
+    """Returns a size as it is typed."""
+    return "auto" if size is None else "x".join(map(str, size)) if isinstance(size, tuple) else str(size)
+
+
+def is_path(text: str) -> bool:
+    """Returns whether a data spec begins with a file or folder that is there, a slice or the name of an array apart."""
+    body = text.partition("[")[0] if text.endswith("]") else text
+    return bool(text) and any(
+        Path(each).expanduser().exists() for each in (text, body, body.rpartition(":")[0]) if each
+    )
+
+
+LARGEST = 1024  # pixels a side; more is a slip, and would ask for all memory there is
+Size = Annotated[
+    int | tuple[int, int] | None,
+    BeforeValidator(read_size),
+    Field(description="Pixels: 64, or height x width 48x32; default auto: as the images are, folders at most 128."),
+    Flag(kind=str),
+]
+White = Annotated[
+    float | None,
+    Field(gt=0, allow_inf_nan=False, description="The number that is white; default 255, 65535 or 1, by type."),
+]
 Threads = Annotated[
     int | None,
     Field(ge=1, le=1024, description="CPU threads; default: as many as torch takes."),
@@ -134,8 +185,11 @@ DataRoot = Annotated[
     Field(description="Folder of named data sets; default $GENPRIOR_DATA, else a cache folder."),
     Flag(is_outcome=False),
 ]
-Channels = Annotated[Literal[1, 3] | None, Field(description="1 for grey, 3 for colour; default as the data.")]
-Fit = Annotated[str, Field(description="How images become square:"), Table("genprior.data.geometry", "FITS")]
+Channels = Annotated[
+    Literal[1, 3, 4] | None,
+    Field(description="1 for grey, 3 for colour, 4 to keep transparency; default as the data, on white."),
+]
+Fit = Annotated[str, Field(description="How images take another shape:"), Table("genprior.data.geometry", "FITS")]
 Strict = Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")]
 RunFolder = Annotated[Path, Field(description="Folder of a run."), Flag(metavar="RUN", is_outcome=False)]
 """What is found of a run lies in its folder, wherever that is."""
@@ -195,7 +249,7 @@ def _setting(name: str, field: FieldInfo) -> Setting:
     told = f"{description} {table.described()}." if table is not None else description
     kind, is_many = _plain(field.annotation)
     default = None if field.is_required() else field.default
-    return Setting(name, kind, is_many, told, default, field.is_required(), flag)
+    return Setting(name, flag.kind or kind, is_many, told, default, field.is_required(), flag)
 
 
 def _plain(annotation: Any) -> tuple[type, bool]:  # noqa: ANN401 - whatever a field is annotated with

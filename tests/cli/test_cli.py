@@ -145,8 +145,11 @@ BAD_DATA = {
     ),
     "wrong channel count": (lambda: save("a.npy", numpy.zeros((9, 28, 28, 5))), "--data: .*got .9, 28, 28, 5."),
     "not an array": (lambda: Path("a.npy").write_text("no") and ["a.npy"], "--data: a.npy: cannot read it"),
-    "NaN": (lambda: save("a.npy", numpy.full((9, 28, 28), numpy.nan)), "--data: .*7056 of 7056 that are not"),
-    "out of range": (lambda: save("a.npy", numpy.full((9, 28, 28), 7.0)), "--data: .*finite values from 7 to 7"),
+    "NaN": (lambda: save("a.npy", numpy.full((9, 28, 28), numpy.nan)), "--data: .*7,056 of 7,056 that are not"),
+    "out of range": (
+        lambda: save("a.npy", numpy.full((9, 28, 28), 7.0)),
+        "--data: .*from 0 to 1, got 7 to 7: .*--white 255",
+    ),
     "no network": (lambda: ["fashion-mnist", "--data-root", "empty"], "--data: no network and no local copy.* put "),
 }
 
@@ -167,7 +170,46 @@ def test_bad_data_are_one_line_and_exit_code_2(
 def test_broken_image_is_named_and_left_out(genprior: Callable[..., str]) -> None:
     text = genprior("data", *folder("data", 28, b"x", 28))
     assert "warning: 1 of 3 images cannot be read and are left out: 1.png" in text
-    assert "count          2" in text
+    assert re.search(r"^count +2$", text, re.MULTILINE)
+
+
+def test_data_of_ones_own_are_surveyed_and_a_command_that_trains_is_told(
+    genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genprior.runs.suggestion._seconds_per_step", lambda *_: 0.5)
+    Path("own").mkdir()
+    for i in range(30):
+        values = numpy.random.default_rng(i).integers(0, 256, (28, 28), dtype=numpy.uint8)
+        Image.fromarray(values).save(f"own/{i}.png")
+    Path("own/a.heic").write_bytes(b"")
+    text = genprior("data", "own")
+    for line in ("shapes +28x28: 30", r"left out +\.heic: 1;.*", "bits +8 bits used;.*", "near duplicates +none"):
+        assert re.search(f"^{line}$", text, re.MULTILINE), line
+    for line in (
+        r"size +28x28 \(--size auto.*",
+        r"held out +3 images \(--held-out 0\.1.*",
+        r"minutes +20 \(.*0\.50 s.*",
+    ):
+        assert re.search(f"^{line}$", text, re.MULTILINE), line
+    told = re.search(r"^train with +(genprior .*)$", text, re.MULTILINE)
+    assert told is not None
+    settings = json.loads(genprior(*told[1].split()[1:], "--dry-run"))
+    assert (settings["data"], settings["size"], settings["held_out"], settings["batch_size"]) == ("own", None, 0.1, 16)
+
+
+def test_training_says_how_many_images_are_held_out(genprior: Callable[..., str]) -> None:
+    small = "train vae --size 8 --model dense:width=8 --batch-size 10 --images-seen 20 --threads 1".split()
+    text = genprior(*small, "--data", "digits[:100]", "--out", "run")
+    assert "90 images of 1x8x8 from digits[:100] (10 more are held out), " in text
+    assert "held out" not in genprior(*small, "--data", "digits[:90]", "--held-out", 0, "--out", "all")
+
+
+def test_a_size_may_be_oblong_or_automatic(genprior: Callable[..., str]) -> None:
+    def size(text: str) -> object:
+        return json.loads(genprior("train", "gan", "--size", text, "--dry-run"))["size"]
+
+    assert (size("48x32"), size("64"), size("auto")) == ([48, 32], 64, None)
+    assert "--size: expected whole numbers of pixels" in genprior("train", "gan", "--size", "48by32", code=2)
 
 
 def test_config_file_and_preset_are_not_mixed(genprior: Callable[..., str]) -> None:
@@ -258,7 +300,7 @@ def test_train_encoder_leaves_an_encoder_and_tells_its_error(
     assert "encoder: run/encoder.safetensors" in text
     table = json.loads(Path("run/encoder.json").read_text())
     assert (table["images_seen"], table["settings"]["seed"]) == (1280, 3)
-    assert f"error on images held out: {table['held_out_error']:.4g}" in text
+    assert f"error on {table['held_out_images']} images ({table['held_out']}): {table['held_out_error']:.4g}" in text
     refused = genprior("train", "encoder", "run", "--images-seen", 64, code=2)
     assert refused == "genprior: RUN: run/encoder.json exists; replace it with --overwrite\n"
     genprior("train", "encoder", "run", "--images-seen", 64, "--overwrite")

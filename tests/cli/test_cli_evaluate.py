@@ -32,7 +32,7 @@ def test_evaluate_prints_a_table_and_writes_metrics(genprior: Command) -> None:
 BAD: dict[str, tuple[list[str], str]] = {
     "no run": (["nowhere"], "RUN: nowhere is not a run"),
     "no runs": ([], "Missing argument"),
-    "no held-out images": (["gan"], "--held-out: digits[:64] has no test images of its own"),
+    "no held-out images": (["gan"], "--held-out: the run has learned from all images of digits[:64]"),
     "few samples": (["gan", "--held-out", "digits[64:]", "--count", "2"], "--count: no score is defined for fewer"),
     "judge": (["gan", "--held-out", "digits[64:]", "--judge", "nist"], "--judge: unknown data set"),
     "second run": (["gan", "nowhere", "--held-out", "digits[64:]"], "RUN: nowhere is not a run"),

@@ -11,7 +11,9 @@ from PIL import Image
 from genprior.families import FAMILIES
 
 Command = Callable[..., str]
-COMMON = "--data digits[:64] --size 8 --batch-size 8 --images-seen 48 --threads 1 --precision float32".split()
+COMMON = (
+    "--data digits[:64] --held-out 0 --size 8 --batch-size 8 --images-seen 48 --threads 1 --precision float32".split()
+)
 OWN = {
     "gan": "--latent-size 4 --model dcgan:generator_width=4,discriminator_width=4,norm=none",
     "glo": "--latent-size 4 --model dcgan:generator_width=4 --density gaussian",

@@ -63,9 +63,9 @@ def test_every_format_gives_its_pixels(suffix: str, options: dict[str, Any], err
 def test_files_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
     names = ["b.png", "a/z.png", "a/deep/er/c.png", "a.png", "B.png"]
     for i, name in enumerate(names):
-        save(tmp_path / name, np.full((8, 8), i, np.uint8))
+        save(tmp_path / name, np.full((8, 8), 50 * i, np.uint8))
     assert image_files(tmp_path) == sorted(names)
-    expected = [names.index(name) for name in sorted(names)]
+    expected = [50 * names.index(name) for name in sorted(names)]
     assert load_data(tmp_path).images[:, 0, 0, 0].tolist() == expected
 
 
@@ -216,8 +216,8 @@ def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
         ([(129, 129)], 64),
         ([(200, 64), (300, 300)], 64),
         ([(63, 80), (300, 300)], 32),
-        ([(31, 90)], 28),
-        ([(28, 90)], 28),
+        ([(31, 90), (28, 90)], 28),
+        ([(28, 200), (40, 200)], 28),
     ],
 )
 def test_the_default_size_follows_the_files(
@@ -226,6 +226,37 @@ def test_the_default_size_follows_the_files(
     for i, shape in enumerate(shapes):
         save(tmp_path / f"{i}.png", draw(*shape))
     assert load_data(tmp_path).image_shape == (1, size, size)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((32, 48), (32, 48)), ((64, 40), (64, 40)), ((31, 90), (31, 90)), ((480, 640), (48, 64)), ((300, 200), (64, 40))],
+)
+def test_images_of_one_oblong_shape_stay_oblong(
+    shape: tuple[int, int], expected: tuple[int, int], tmp_path: Path, draw: Draw
+) -> None:
+    save(tmp_path / "a.png", draw(*shape))
+    save(tmp_path / "b.png", draw(*shape))
+    assert load_data(tmp_path).image_shape == (1, *expected)
+    assert load_data(tmp_path, size="auto").image_shape == (1, *expected)
+
+
+@pytest.mark.parametrize(("size", "expected"), [("24x16", (24, 16)), ((16, 24), (16, 24)), ("16", (16, 16))])
+def test_a_size_may_be_oblong(
+    size: str | tuple[int, int], expected: tuple[int, int], tmp_path: Path, draw: Draw
+) -> None:
+    save(tmp_path / "a.png", draw(40, 30))
+    save(tmp_path / "b.png", draw(30, 40))
+    for fit in ("crop", "pad"):
+        assert load_data(tmp_path, size=size, fit=fit).image_shape == (1, *expected)
+
+
+def test_the_ratio_of_the_sides_may_be_kept(tmp_path: Path, draw: Draw) -> None:
+    save(tmp_path / "a.png", draw(60, 40))
+    assert load_data(tmp_path, size=30, fit="keep").image_shape == (1, 30, 20)
+    save(tmp_path / "b.png", draw(40, 60))
+    with pytest.raises(GenpriorError, match=r"^size: to keep the ratio, .* size 30 makes 2 shapes"):
+        load_data(tmp_path, size=30, fit="keep")
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])

@@ -27,7 +27,7 @@ def parquet(folder: Path, columns: dict[str, list[Any]], features: dict[str, Any
 
 def test_a_folder_of_classes_is_read(hub_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     dataset = load_data(f"hub:{hub_folder}")
-    assert dataset.images.shape == (6, 3, 28, 28)  # 40 wide and 30 high, so 28
+    assert dataset.images.shape == (6, 3, 30, 40)
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert len(load_data(f"hub:{hub_folder}:test")) == 4

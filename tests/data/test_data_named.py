@@ -124,6 +124,24 @@ def test_archives_put_in_their_place_are_unpacked(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["mnist", "kmnist"])
+def test_files_that_were_compressed_anew_are_named_and_not_the_network(name: str, copies: Path) -> None:
+    import gzip
+
+    raw = copies / {"mnist": "MNIST", "kmnist": "KMNIST"}[name] / "raw"
+    for path in list(raw.iterdir()):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    message = r"^data: train-images-idx3-ubyte\.gz, .* are not as published \(another checksum: compressed anew"
+    with pytest.raises(GenpriorError, match=message) as caught:
+        load_data(name, root=copies)
+    assert "network" not in str(caught.value)
+    assert "with gunzip" in str(caught.value)
+    for path in list(raw.iterdir()):  # what the message says helps
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    assert len(load_data(name, root=copies)) == 12
+
+
 def test_a_download_is_silent_and_restores_the_timeout(
     copies: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

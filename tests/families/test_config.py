@@ -24,6 +24,8 @@ NOT_A_NUMBER = float("nan")
 INFINITE = float("inf")
 # Values out of range for every field.
 REFUSED: dict[str, list[Any]] = {
+    "held_out": [-0.1, 1.0, "x"],
+    "white": [0, -1, "x"],
     "family": ["gam", None],
     "preset": ["dcgan-27", 5, None, ["dcgan-28"]],
     "data": [None, 3],

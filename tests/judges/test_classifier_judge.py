@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from genprior.data.held_out import split_specs
 from genprior.errors import GenpriorError
 from genprior.judges import classifier_judge as judging
 from genprior.judges.classifier_judge import ClassifierRecord, Judge, judge_data
-from genprior.judges.run_images import split_specs
 from genprior.runs.files import write_json
 from tiny_judge import load_tiny, make_tiny_judge
 

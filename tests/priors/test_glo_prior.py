@@ -30,7 +30,7 @@ State = dict[str, Tensor]
 
 
 def _config(**changes: object) -> GLOConfig:
-    settings = {"data": "digits[:64]", "size": 8, "latent_size": 6, "model": "dcgan:generator_width=8"}
+    settings = {"data": "digits[:64]", "held_out": 0, "size": 8, "latent_size": 6, "model": "dcgan:generator_width=8"}
     fixed = {"batch_size": 16, "images_seen": 16 * 60, "threads": 1, "precision": "float32"}
     quick = {"generator_learning_rate": 0.02, "code_learning_rate": 0.03, "average_half_life": 100}
     density = {"density": "mixture:components=3"}

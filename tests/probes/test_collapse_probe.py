@@ -210,7 +210,7 @@ def test_groups_of_a_deviation_are_packs(tmp_path: Path) -> None:
 
 def test_too_few_images_for_two_packs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        GenpriorError, match=r"^run: every fifth of the 64 images of digits\[:64\] is kept back.*here 7"
+        GenpriorError, match=r"^run: every fifth of the 58 images of digits\[:64\] is kept back.*here 7"
     ):
         _opened(_packed_run(tmp_path, 7, "digits[:64]"))
 

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
-from genprior.judges.run_images import held_out_of
+from genprior.judges.run_images import unseen_images
 from genprior.probes.equilibrium_found import EquilibriumResult, EquilibriumSettings, lines, title
 from genprior.probes.equilibrium_probe import EquilibriumSetup, nothing_found, opened_for, stages
 from genprior.runs.checkpoint import ages, load_age, load_checkpoint, save_checkpoint
@@ -129,31 +128,12 @@ def test_points_are_probed_too_with_new_points_held_out(make_run: Callable[..., 
 
 
 def test_new_points_follow_the_distribution_of_the_old_ones_and_are_others() -> None:
-    data = load_data("ring:count=20000")
-    new = held_out_of(GANConfig(preset="points"), data, seed=3)
+    split = GANConfig(preset="points", data="ring:count=20000").load_split()
+    data, new = split.learned, unseen_images(split, seed=3)
     assert new is not None
     assert not {tuple(x.flatten().tolist()) for x in new.images} & {tuple(x.flatten().tolist()) for x in data.images}
     torch.testing.assert_close(new.images.std(0), data.images.std(0), rtol=0.02, atol=0)
     assert new.modes == data.modes
-
-
-@pytest.mark.parametrize("spec", ["mnist:all", "mnist:test", "mnist:split=all[:50]", "emnist:letters,split=test"])
-def test_test_images_that_were_trained_on_are_not_held_out(spec: str) -> None:
-    assert held_out_of(GANConfig(data=spec), load_data("digits[:5]"), 0) is None
-
-
-def test_a_source_without_a_test_split_holds_nothing_out(tmp_path: Path) -> None:
-    assert held_out_of(GANConfig(data="digits"), load_data("digits[:5]"), 0) is None
-    config = GANConfig(data="no-such-source", data_root=str(tmp_path))
-    assert held_out_of(config, load_data("digits[:5]"), 0) is None
-
-
-@pytest.mark.usefixtures("made_mnist")
-def test_the_test_split_is_held_out() -> None:
-    found = held_out_of(GANConfig(data="mnist[:50]", size=14), load_data("mnist[:50]"), 0)
-    assert found is not None
-    assert found.name == "mnist:test"
-    assert found.images.shape == (20, 1, 14, 14)
 
 
 def test_nothing_measured_is_nothing_said(run: Path) -> None:
@@ -177,7 +157,7 @@ def test_an_age_that_was_not_kept_before_the_end_is_refused(run: Path, age: int)
 
 
 def test_a_run_on_too_few_images_is_refused(tmp_path: Path) -> None:
-    run = make_tiny_run(tmp_path / "few", data="digits[:4]", batch_size=2, images_seen=4)
+    run = make_tiny_run(tmp_path / "few", data="digits[:4]", batch_size=2, images_seen=4, held_out=0)
     with pytest.raises(GenpriorError, match=r"^run: .*has 4 images; 5 or more are needed$"):
         _opened(run)
 

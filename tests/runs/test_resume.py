@@ -143,6 +143,6 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     settings = {"preset": "dcgan-28", "data": str(file), "batch_size": 8, "images_seen": 24, "threads": 1}
     prepared = new_run(tmp_path / "run", points_config().model_validate(settings))
     list(execute(prepared.run, prepared.learner, prepared.data))
-    numpy.save(file, numpy.ones((64, 28, 28), numpy.uint8))
+    numpy.save(file, numpy.full((64, 28, 28), 255, numpy.uint8))
     with pytest.raises(GenpriorError, match=r"is no longer what .* was trained on"):
         resumed_run(prepared.run.path, {"images_seen": 96})

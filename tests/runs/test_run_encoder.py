@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from genprior.data import load_data
+from genprior.data.held_out import Split
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import SAMPLES_AT_ONCE
 from genprior.priors.generator_prior import EncodedPrior
@@ -24,7 +25,7 @@ from genprior.runs import encoder_training as module
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.encoder_experiment import EXPERIMENTS
 from genprior.runs.encoder_settings import ENCODER, WEIGHTS, EncoderSettings, EncoderTable
-from genprior.runs.encoder_training import held_out
+from genprior.runs.encoder_training import encoder_images
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out
 from genprior.runs.files import save_tensors, weights_sha256
@@ -76,7 +77,7 @@ def test_a_run_gets_an_encoder(make_run: MakeRun, settings: dict[str, object]) -
     assert stages[-1].fraction == 1
     assert re.fullmatch(r"1,280 images  [\d,]+/s  error \d+\.\d{3}", stages[-1].what)
     assert EXPERIMENTS["train encoder"].lines(found) == [
-        f"error on images held out: {found.held_out_error:.4g}",
+        f"error on {found.held_out_images} images ({found.held_out}): {found.held_out_error:.4g}",
         f"encoder: {run.path / WEIGHTS}",
     ]
     prior = _encoded(run)
@@ -104,31 +105,34 @@ def test_the_table_tells_what_was_done(make_run: MakeRun) -> None:
     assert table["held_out_error"] == found.held_out_error
 
 
-def test_the_held_out_error_is_that_of_the_prior_on_the_last_images(make_run: MakeRun) -> None:
-    run = make_run(**DIGITS)
+@pytest.mark.parametrize("share", [0.1, 0.0])
+def test_the_held_out_error_is_that_of_the_prior_on_images_it_has_not_seen(make_run: MakeRun, share: float) -> None:
+    run = make_run(**DIGITS, held_out=share)
     error = _train(run).held_out_error
-    prior, data = _encoded(run), run.config.load_data()
-    x = data.take(torch.arange(108, 120))
+    prior, split = _encoded(run), run.config.load_split()
+    unseen = split.load_held_out()
+    x = split.learned.take(torch.arange(108, 120)) if unseen is None else unseen.some(12)
     assert error == pytest.approx(float((prior.decode(prior.encode(x)) - x).square().mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize(("images", "expected"), [(2, 1), (9, 1), (20, 2), (9_000, 900), (25_000, 1000)])
-def test_the_last_images_are_held_out(images: int, expected: int) -> None:
+def test_the_last_images_are_kept_back_where_none_are_held_out(images: int, expected: int) -> None:
     data = load_data(f"ring:count={images}")
-    learned, unseen = held_out(data)
+    learned, unseen = encoder_images(Split(data, lambda: None))
     assert len(unseen) == expected
     assert torch.equal(torch.cat([learned.images, unseen.images]), data.images)
+    assert "which the run itself has learned" in unseen.name
 
 
 def test_a_single_image_is_refused() -> None:
     with pytest.raises(GenpriorError, match=r"^data: at least 2 images are needed, ring:count=1 has 1$"):
-        held_out(load_data("ring:count=1"))
+        encoder_images(Split(load_data("ring:count=1"), lambda: None))
 
 
 def test_training_lowers_the_held_out_error(make_run: MakeRun) -> None:
     run = make_run(images_seen=50 * 150)
     error = _train(run, 64 * 100).held_out_error
-    prior, x = load_prior(run.path), held_out(run.config.load_data())[1].images
+    prior, x = load_prior(run.path), encoder_images(run.config.load_split())[1].images
     constant = float((prior.decode(torch.zeros(1, prior.latent_size)) - x).square().mean())
     assert error < 0.3 * constant
 

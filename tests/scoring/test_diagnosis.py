@@ -164,7 +164,7 @@ def test_what_scores_are_not_made_for_is_not_taken_from_them(
 
 def test_data_that_no_classifier_judges_are_told(tmp_path: Path, root: Path) -> None:
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8))
-    notes = _diagnosed(_trained(tmp_path / "run", data=str(tmp_path / "images.npy")), root).notes
+    notes = _diagnosed(_trained(tmp_path / "run", data=str(tmp_path / "images.npy"), held_out=0), root).notes
     assert "whether the samples are copies is not known" in notes[0]
     assert "no classifier looked at the samples" in notes[1]
     assert "--judge" in notes[1]

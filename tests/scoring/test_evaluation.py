@@ -29,7 +29,15 @@ from genprior.scoring.scoring_results import METRICS, ClassHistogram, Evaluation
 from genprior.settings import validated
 from tiny_judge import load_tiny, make_tiny_judge
 
-TINY = {"data": "digits[:400]", "size": 8, "batch_size": 8, "images_seen": 48, "threads": 1, "precision": "float32"}
+TINY = {
+    "data": "digits[:400]",
+    "held_out": 0,
+    "size": 8,
+    "batch_size": 8,
+    "images_seen": 48,
+    "threads": 1,
+    "precision": "float32",
+}
 SETTINGS = {
     "gan": {"latent_size": 4, "model": "dcgan:generator_width=4,discriminator_width=4,norm=none"},
     "glo": {"latent_size": 4, "model": "dcgan:generator_width=4", "density": "gaussian"},
@@ -198,7 +206,30 @@ def test_notes_tell_how_many_were_asked_for_and_what_may_have_been_seen(run: Pat
     notes = _inputs(run, root, held_out="digits[300:]").notes
     assert "400 samples; real against real: 400 images of digits[:400] against 400 of digits[300:]" in notes[0]
     assert notes[1].startswith("10,000 samples are not compared")
-    assert "which may hold the images of digits[300:]" in notes[2]
+    assert notes[2] == "the run has learned 100 of these 1,497 images: what is measured on them is not held-out"
+
+
+def test_a_run_is_judged_on_what_it_holds_out(tmp_path: Path, root: Path) -> None:
+    run = _train(tmp_path / "run", data="digits", held_out=0.1)
+    inputs = _inputs(run, root)
+    assert (len(inputs.training), len(inputs.held_out)) == (1617, 180)
+    assert inputs.held_out.name == "digits, held out"
+    assert inputs.held_out_learned == 0
+    assert not any("has learned" in note for note in inputs.notes)
+    given = {"held_out": None, "count": 10, "inversions": 0}
+    assert _evaluated(run, root, **given)["held_out_learned"] == 0
+    assert "10 against" not in _inputs(run, root, held_out="digits[:300]").notes[0]
+    assert any("has learned" in note for note in _inputs(run, root, held_out="digits[:300]").notes)
+
+
+def test_a_run_of_an_earlier_version_has_learned_all_images(tmp_path: Path, root: Path) -> None:
+    run = _train(tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    del config["held_out"], config["white"]
+    write_json(run / "config.json", config)
+    assert len(_inputs(run, root, held_out=HELD_OUT).training) == 400
+    with pytest.raises(GenpriorError, match="held_out: the run has learned from all images"):
+        _first_stage(run, root)
 
 
 def test_measuring_alone_finds_the_same_and_writes_nothing(run: Path, root: Path, tmp_path: Path) -> None:
@@ -259,7 +290,7 @@ def test_one_inversion_is_too_few(run: Path, root: Path) -> None:
 
 
 def test_held_out_images_must_be_named_where_the_data_have_none(run: Path, root: Path) -> None:
-    with pytest.raises(GenpriorError, match=r"held_out: digits\[:400\] has no test images of its own"):
+    with pytest.raises(GenpriorError, match=r"held_out: the run has learned from all images of digits\[:400\]"):
         _first_stage(run, root)
 
 

@@ -2,16 +2,36 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import Field
 
 from genprior.cli.console import Given, parsed, print_table, refuse_existing
-from genprior.settings import Channels, DataRoot, Fit, Flag, RunFolder, RunFolders, Settings, Strict
+from genprior.errors import GenpriorError
+from genprior.settings import (
+    Channels,
+    DataRoot,
+    Fit,
+    Flag,
+    RunFolder,
+    RunFolders,
+    Settings,
+    Size,
+    Strict,
+    White,
+    is_path,
+    size_text,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genprior.data import Dataset
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
+HELD_OUT = 0.1  # what training holds out by itself
 Overwrite = Annotated[bool, Field(description="Replace the file that is there.")]
 
 
@@ -20,9 +40,10 @@ class DataSettings(Settings):
 
     name: Annotated[str, Field(description="A name, a folder, an array file."), Flag(metavar="NAME")]
     data_root: DataRoot = None
-    size: Annotated[int | None, Field(ge=1, le=1024, description="Resize images to this many pixels a side.")] = None
+    size: Size = None
     channels: Channels = None
     fit: Fit = "crop"
+    white: White = None
     strict: Strict = False
     out: Annotated[Path | None, Field(description="Picture to write; default NAME.png here.")] = None
     overwrite: Overwrite = False
@@ -57,12 +78,13 @@ class ReportSettings(Settings):
 
 
 def data(given: Given) -> None:
-    """Print how many images there are, of what size and range, and write a picture of some."""
+    """Print what images there are, draw some of them, and say how to train on a folder or file of one's own."""
     settings: DataSettings = parsed(DataSettings, given)
     name = settings.name
     picture = settings.out or Path("".join(c if c.isalnum() else "-" for c in Path(name).name).strip("-") + ".png")
     refuse_existing(picture, settings.overwrite, PICTURES)
     from genprior.data import load_data
+    from genprior.data.near_duplicates import duplicate_groups
     from genprior.plotting.sample_figures import write_samples
 
     loaded = load_data(
@@ -72,9 +94,45 @@ def data(given: Given) -> None:
         channels=settings.channels,
         fit=settings.fit,
         strict=settings.strict,
+        white=settings.white,
     )
     write_samples(loaded.some(POINTS_SHOWN if loaded.is_points else IMAGES_SHOWN), picture)
-    print_table({**loaded.summary(), "picture": str(picture)})
+    groups = duplicate_groups(loaded.images) if is_path(settings.name) else None
+    print_table({**loaded.summary(), **_own_rows(settings.name, loaded, groups), "picture": str(picture)})
+    if groups is not None:
+        typer.echo("")
+        print_table(_training_rows(settings, loaded, groups))
+
+
+def _own_rows(name: str, data: "Dataset", groups: "Tensor | None") -> dict[str, str]:
+    """What is in a folder or file of somebody's own; nothing for named data."""
+    from genprior.data.survey import content_rows, survey_files
+
+    if groups is None:
+        return {}
+    files = survey_files(name)
+    return {**({} if files is None else files.rows()), **content_rows(data, groups.bincount().tolist())}
+
+
+def _training_rows(settings: DataSettings, data: "Dataset", groups: "Tensor") -> dict[str, str]:
+    """How to train on these images, and how long that takes here."""
+    from genprior.data.held_out import set_apart
+    from genprior.runs.suggestion import suggested
+
+    split = set_apart(data, HELD_OUT, groups)
+    kept = split.load_held_out()
+    given = settings.model_dump(exclude={"name", "out", "overwrite"}, exclude_defaults=True)
+    if settings.size is not None:
+        given["size"] = size_text(settings.size)
+    size = "x".join(map(str, data.image_shape[1:]))
+    rows = {
+        "size": f"{size} ({'as asked for' if settings.size else '--size auto, the default for files'})",
+        "held out": f"{0 if kept is None else len(kept):,} images (--held-out {HELD_OUT:g}, the default)",
+    }
+    try:
+        return rows | suggested({"data": settings.name, **given}, split).rows()
+    except GenpriorError as error:
+        return rows | {"train with": f"nothing: {error.message}"}
 
 
 def info(given: Given) -> None:

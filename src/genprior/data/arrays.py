@@ -1,157 +1,144 @@
-"""Images in a file of arrays: .npy and .npz."""
+"""Images and labels in a file of arrays."""
 
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from genprior.data.array_files import Array, NamedArrays, file_fault, open_arrays
 from genprior.data.dataset import Dataset
 from genprior.data.geometry import CHUNK, channels_first
 from genprior.data.spec import Request, shaped_dataset
 from genprior.errors import GenpriorError
-from genprior.images import from_16_bit, to_uint8
+from genprior.images import to_uint8
+from genprior.value_range import NOTHING, Extent, check_range, extent_of, scaled, white_of
 
-Array = NDArray[Any]
 IMAGE_KEYS = ("images", "x", "data")
-LABEL_KEYS = ("labels", "y")
+LABEL_KEYS = ("labels", "y", "label", "targets")
+COLOURS = (1, 3, 4)  # how many channels images have
 
 
 def load_arrays(request: Request) -> Dataset:
-    """Returns the images of a .npy or .npz file, and the labels of the latter.
+    """Returns the images of a file of arrays, and their labels.
 
-    Images: the array `images`, `x` or `data`, or the only one; shape (N, H, W), (N, C, H, W) or
-    (N, H, W, C) with C 1 or 3 (channels first where both fit); uint8, bool, uint16, or floating
-    point in [0, 1]. Labels: whole numbers (N,), the array `labels` or `y`.
+    Images: the array that a spec FILE:NAME names; else `images`, `x` or `data`, or the only one that may hold images.
+    Shape (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1, 3 or 4, channels first where both fit; in .mat files also
+    (H, W, N) and (H, W, C, N). uint8, bool, uint16, or floating point in [0, 1]; with `white` any real type.
+    Labels: `labels`, `y`, `label` or `targets`: whole numbers, words or one-hot rows. Others are left out, with a note.
     """
-    path = Path(request.spec.rest)
-    arrays = _read(path)
-    images = _images(path, arrays)
-    labels = _labels(path, arrays, len(images))
+    file = open_arrays(Path(request.spec.rest))
+    name = _image_key(file, request.spec.array)
+    key = next((each for each in file.read if each.lower().rpartition("/")[2] in LABEL_KEYS and each != name), None)
+    labels, label_notes = (None, []) if key is None else _labels(file, key)
+    images, notes = _images(file, name, None if labels is None else len(labels))
+    if labels is not None and len(labels) != len(images):
+        label_notes.append(f"{key} is left out: it holds {len(labels)} labels for {len(images)} images")
+        labels = None
     chosen = request.spec.chosen(len(images))
     window = slice(chosen.start, chosen.stop)
-    return shaped_dataset(request, _as_uint8(path, images[window]), labels if labels is None else labels[window])
+    pixels, numbers, doubts = _as_uint8(file.path, images[window], request.white)
+    found = shaped_dataset(request, pixels, labels if labels is None else labels[window])
+    return replace(found, notes=(*label_notes, *notes, *doubts), numbers=(numbers,))
 
 
-def _read(path: Path) -> dict[str, Array]:
-    """Returns the arrays of a file by name; an array without a name is called `images`."""
+def _image_key(file: NamedArrays, asked: str | None) -> str:
+    """The name of the array that holds the images."""
+    told = ", ".join(sorted(file.read)) or "none"
+    if asked is not None:
+        if asked not in file.read:
+            raise file_fault(file.path, f"it has no array {asked!r}, only {told}")
+        return asked
+    short = {name: name.lower().rpartition("/")[2] for name in file.read}
+    named = [name for key in IMAGE_KEYS for name in short if short[name] == key]
+    others = [name for name in short if short[name] not in LABEL_KEYS]
+    if not named and len(others) > 1:
+        others = [name for name in others if file.array(name).ndim in (3, 4)]
+    if not named and len(others) != 1:
+        raise file_fault(
+            file.path,
+            f"expected an array named {' or '.join(IMAGE_KEYS)}, or one array alone, got {told}: name the one that "
+            f"holds images, as in {file.path.name}:NAME",
+        )
+    return (named or others)[0]
+
+
+def _images(file: NamedArrays, name: str, labels: int | None) -> tuple[Array, list[str]]:
+    """A view (N, C, H, W), not empty, and what must be said of it."""
+    stored = file.array(name)
+    ordered, notes = _images_first(stored, labels) if file.images_last else (stored, [])
     try:
-        return _read_npz(path) if path.suffix.lower() == ".npz" else _read_npy(path)
-    except (OSError, ValueError, EOFError, MemoryError, RuntimeError) as error:
-        raise _fault(path, f"cannot read it as arrays of numbers ({error})") from error
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise _fault(path, f"the file is damaged ({error})") from error
-
-
-def _read_npy(path: Path) -> dict[str, Array]:
-    # mapped, and read chunk by chunk: a file of float64 needs no memory for float64
-    return {IMAGE_KEYS[0]: np.lib.format.open_memmap(path, mode="r")}
-
-
-def _read_npz(path: Path) -> dict[str, Array]:
-    with path.open("rb") as file:
-        opened = np.load(file, allow_pickle=False)
-        return {IMAGE_KEYS[0]: opened} if isinstance(opened, np.ndarray) else dict(opened)
-
-
-def _images(path: Path, arrays: Mapping[str, Array]) -> Array:
-    """Returns a view (N, C, H, W), of one of the types that `_AS_UINT8` knows, not empty."""
-    images = _pick_images(path, arrays)
-    try:
-        ordered = channels_first(images)
+        images = channels_first(ordered)
     except ValueError as error:
-        raise _fault(path, str(error)) from error
-    if not ordered.size:
-        raise _fault(path, f"expected at least one image, got an array of shape {images.shape}")
-    if images.dtype.name not in _AS_UINT8:
-        raise _fault(path, f"expected images of type {', '.join(_AS_UINT8)}, got {images.dtype}: convert them")
-    return ordered
+        raise file_fault(file.path, str(error)) from error
+    if not images.size:
+        raise file_fault(file.path, f"expected at least one image, got an array of shape {stored.shape}")
+    return images, notes
 
 
-def _pick_images(path: Path, arrays: Mapping[str, Array]) -> Array:
-    for key in IMAGE_KEYS:
-        if key in arrays:
-            return arrays[key]
-    others = [key for key in arrays if key not in LABEL_KEYS]
-    if len(others) != 1:
-        raise _fault(
-            path,
-            f"expected an array named {' or '.join(IMAGE_KEYS)}, or one array alone, got "
-            f"{', '.join(sorted(arrays)) or 'none'}",
-        )
-    return arrays[others[0]]
+def _images_first(stored: Array, labels: int | None) -> tuple[Array, list[str]]:
+    """An array of a .mat file with the images along its first axis, and a note where their axis had to be guessed."""
+    shape, moved = stored.shape, np.moveaxis(stored, -1, 0) if stored.ndim > 2 else stored
+    if stored.ndim not in (3, 4):
+        return stored, []
+    if labels in (shape[0], shape[-1]) and shape[0] != shape[-1]:
+        return (moved, []) if shape[-1] == labels else (stored, [])
+    if stored.ndim == 4 and (shape[2] in COLOURS) != (shape[1] in COLOURS or shape[3] in COLOURS):
+        return (moved, []) if shape[2] in COLOURS else (stored, [])
+    if stored.ndim == 3 and (shape[0] == shape[1]) != (shape[1] == shape[2]):
+        return (moved, []) if shape[0] == shape[1] else (stored, [])
+    return moved, [f"an array of shape {shape} is read as {shape[-1]} images along its last axis, as MATLAB has them"]
 
 
-def _labels(path: Path, arrays: Mapping[str, Array], count: int) -> Tensor | None:
-    key = next((key for key in LABEL_KEYS if key in arrays), None)
-    if key is None:
-        return None
-    labels = arrays[key]
-    if labels.shape != (count,) or labels.dtype.kind not in "iub":
-        raise _fault(
-            path, f"expected {key} to be whole numbers of shape ({count},), got {labels.dtype} of shape {labels.shape}"
-        )
-    return torch.from_numpy(labels.astype(np.int64))
+def _labels(file: NamedArrays, key: str) -> tuple[Tensor | None, list[str]]:
+    """Labels int64 (N,), or None and why they are left out: that must not stop a training that needs none."""
+    try:
+        labels = file.array(key)
+    except GenpriorError as error:
+        return None, [f"{key} is left out: {error.message}"]
+    column = labels.reshape(-1) if labels.ndim == 2 and 1 in labels.shape else labels
+    if column.ndim == 1 and column.dtype.kind in "USO":
+        words = np.array([_word(each) for each in column])
+        return torch.from_numpy(np.unique(words, return_inverse=True)[1].astype(np.int64)), []
+    if labels.dtype.kind in "iubf":
+        is_one_hot = column.ndim == 2 and bool(np.isin(column, (0, 1)).all() and (column.sum(1) == 1).all())
+        numbers = column.argmax(1) if is_one_hot else column
+        if numbers.ndim == 1 and bool(np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()):
+            return torch.from_numpy(numbers.astype(np.int64)), []
+    return None, [
+        f"{key} is left out: expected whole numbers, words or one-hot rows, got {labels.dtype} of shape {labels.shape}"
+    ]
 
 
-def _as_uint8(path: Path, images: Array) -> Tensor:
-    """Returns images uint8 (N, C, H, W), never holding more than a chunk in any other type."""
-    if images.dtype.kind == "f":
-        _refuse_values(path, images)
-    convert = _AS_UINT8[images.dtype.name]
+def _word(label: object) -> str:
+    """A word, which MATLAB's cells wrap in an array, and HDF5 may have as bytes."""
+    while isinstance(label, np.ndarray) and label.size:
+        label = label.flat[0]
+    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
+
+
+def _as_uint8(path: Path, images: Array, white: float | None) -> tuple[Tensor, tuple[float, Extent], list[str]]:
+    """Images uint8 (N, C, H, W), never holding more than a chunk in any other type; the number that is white and what
+    numbers there are; and what looks wrong with them.
+    """
+    try:
+        if images.dtype.kind not in "iubf":
+            raise ValueError(f"expected images of real numbers, got {images.dtype}")
+        top = white_of(images.dtype.name, white)
+        found: Extent = reduce(lambda one, other: one | other, map(extent_of, _chunks(images)), NOTHING)
+        doubt = check_range(found, top)
+    except ValueError as error:
+        raise file_fault(path, str(error)) from error
     result = torch.empty(images.shape, dtype=torch.uint8)
     for place, chunk in zip(torch.split(result, CHUNK), _chunks(images), strict=True):
-        place.copy_(convert(chunk))
-    return result
-
-
-def _refuse_values(path: Path, images: Array) -> None:
-    """Raises GenpriorError unless all values are finite and in [0, 1]."""
-    wrong, low, high = 0, np.inf, -np.inf
-    for chunk in _chunks(images):
-        finite = chunk[np.isfinite(chunk)]
-        wrong += chunk.size - int(((finite >= 0) & (finite <= 1)).sum())
-        low, high = min(low, finite.min(initial=np.inf)), max(high, finite.max(initial=-np.inf))
-    if wrong:
-        found = f"finite values from {low:g} to {high:g}" if low <= high else "no finite value"
-        raise _fault(
-            path,
-            f"expected finite values in [0, 1], got {wrong} of {images.size} that are not "
-            f"({found}): rescale them, or save 0 to 255 as uint8",
-        )
+        is_exact = chunk.dtype == np.uint8 and top == 255
+        place.copy_(torch.from_numpy(np.array(chunk)) if is_exact else to_uint8(scaled(chunk, top)))
+    return result, (top, found), [] if doubt is None else [f"{path}: {doubt}"]
 
 
 def _chunks(images: Array) -> Iterator[Array]:
     for start in range(0, len(images), CHUNK):
         yield images[start : start + CHUNK]
-
-
-def _fault(path: Path, what: str) -> GenpriorError:
-    return GenpriorError(f"{path}: {' '.join(what.split())}", argument="data")
-
-
-def _float(values: Array) -> Tensor:
-    return to_uint8(torch.from_numpy(values.astype(np.float32)))
-
-
-def _int(values: Array) -> Tensor:
-    return from_16_bit(torch.from_numpy(values.astype(np.int32)))
-
-
-def _byte(values: Array) -> Tensor:
-    return torch.from_numpy(values.astype(np.uint8))  # a copy: a mapped file may not be written to
-
-
-_AS_UINT8: dict[str, Callable[[Array], Tensor]] = {
-    "uint8": _byte,
-    "bool": lambda values: _byte(values) * 255,
-    "uint16": _int,
-    "float16": _float,
-    "float32": _float,
-    "float64": _float,
-}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.images import to_float
+from genprior.value_range import Extent
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Dataset:
         labels: int64 (N,), or None.
         modes: True modes where the distribution is known, else None.
         skipped: Files that could not be read and were left out.
+        numbers: What numbers its files hold, by the one that is white; none for named data sets and points.
+        notes: What else must be said: what looks wrong, what was left out, pages of files.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Dataset:
     labels: Tensor | None = None
     modes: Modes | None = None
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    numbers: tuple[tuple[float, Extent], ...] = ()
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -73,7 +78,7 @@ class Dataset:
         """Returns what a user wants to know of it, in words."""
         channels, height, width = self.image_shape
         low, high = torch.aminmax(self.images)
-        kinds = {1: "1 (grey)", 3: "3 (RGB)"}
+        kinds = {1: "1 (grey)", 3: "3 (RGB)", 4: "4 (RGB and alpha)"}
         facts: dict[str, object] = {"data": self.name, "count": len(self)}
         if self.is_points:
             facts |= {"kind": "2-D points", "range": f"{low:.4g} to {high:.4g}"}
@@ -90,6 +95,11 @@ class Dataset:
         if self.skipped:
             facts["skipped files"] = ", ".join(self.skipped)
         return facts
+
+    def hashes(self) -> list[bytes]:
+        """Returns a SHA-256 over shape and values of each image."""
+        shape = repr(tuple(self.images.shape[1:])).encode()
+        return [hashlib.sha256(shape + image.numpy().tobytes()).digest() for image in self.images]
 
     def fingerprint(self) -> str:
         """Returns a SHA-256 over shape and values, so that a resumed run can tell that its data changed."""

@@ -18,19 +18,52 @@ if TYPE_CHECKING:
 CHUNK = 4096  # images converted at a time: bounds the memory for what is neither input nor result
 
 
+Shape = tuple[int, int]
+"""Height and width."""
+OPAQUE = 255
+
+
 @dataclass(frozen=True)
 class Fit:
-    """How an oblong image becomes a square one.
+    """How an image takes another shape.
 
     Attributes:
-        side: Of height and width, the side that is scaled to the size, so it must not be smaller.
-        picture: (picture, size) -> square picture of that size.
-        batch: (images (B, C, H, W) uint8, size) -> images (B, C, size, size) uint8.
+        shape: (size, (height, width) of an image) -> the shape that a size of one number means.
+        room: ((height, width) of an image, shape) -> by how much it may be made smaller; below 1 it is too small.
+        picture: (picture, shape) -> picture of that shape.
+        batch: (images (B, C, H, W) uint8, shape) -> images (B, C, *shape) uint8.
     """
 
-    side: Callable[[int, int], int]
-    picture: Callable[[Image.Image, int], Image.Image]
-    batch: Callable[[Tensor, int], Tensor]
+    shape: Callable[[int, Shape], Shape]
+    room: Callable[[Shape, Shape], float]
+    picture: Callable[[Image.Image, Shape], Image.Image]
+    batch: Callable[[Tensor, Shape], Tensor]
+
+    def largest(self, image: Shape, shape: Shape) -> str:
+        """Returns the largest size of the proportions of `shape` that an image has, as it is typed.
+
+        Example:
+            >>> FITS["crop"].largest((20, 30), (28, 28)), FITS["pad"].largest((20, 30), (64, 48))
+            ('20', '40x30')
+        """
+        room = self.room(image, shape)
+        height, width = (max(1, int(side * room + 1e-9)) for side in shape)
+        return str(height) if height == width else f"{height}x{width}"
+
+
+def centre_box(image: Shape, shape: Shape) -> tuple[int, int, int, int]:
+    """Returns (top, left, height, width) of the largest box in the middle of an image with the proportions of `shape`.
+
+    Example:
+        >>> centre_box((30, 21), (8, 8)), centre_box((30, 20), (24, 32))
+        ((4, 0, 21, 21), (7, 0, 15, 20))
+    """
+    (height, width), (high, wide) = image, shape
+    if height * wide > width * high:
+        high, wide = max(1, round(width * high / wide)), width
+    else:
+        high, wide = height, max(1, round(height * wide / high))
+    return (height - high) // 2, (width - wide) // 2, high, wide
 
 
 def centre_square(height: int, width: int) -> tuple[int, int, int]:
@@ -55,16 +88,17 @@ def scaled_sides(height: int, width: int, longer: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def reshape_images(images: Tensor, fit: Fit, size: int | None = None, channels: int | None = None) -> Tensor:
-    """Returns images uint8 (N, channels, size, size) of (N, C, H, W); None keeps what is."""
-    kept, height, width = images.shape[1:]
-    if size in (None, height) and size in (None, width) and channels in (None, kept):
+def reshape_images(images: Tensor, fit: Fit, shape: Shape | None = None, channels: int | None = None) -> Tensor:
+    """Returns images uint8 (N, channels, *shape) of (N, C, H, W); None keeps what is."""
+    if shape in (None, tuple(images.shape[2:])) and channels in (None, images.shape[1]):
         return images
-    return torch.cat([_reshape(chunk, fit, size, channels) for chunk in torch.split(images, CHUNK)])
+    return torch.cat([_reshape(chunk, fit, shape, channels) for chunk in torch.split(images, CHUNK)])
 
 
 def to_channels(images: Tensor, channels: int | None) -> Tensor:
     """Returns images uint8 (N, channels, H, W): the ITU-R 601 luma of RGB, or grey three times.
+
+    A fourth channel is transparency. What gets none is opaque; what loses it is laid on white.
 
     Example:
         >>> to_channels(torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1), 1).item()
@@ -72,6 +106,11 @@ def to_channels(images: Tensor, channels: int | None) -> Tensor:
     """
     if channels is None or channels == images.shape[1]:
         return images
+    if channels == 4:
+        colours = to_channels(images, 3)
+        return torch.cat([colours, torch.full_like(colours[:, :1], OPAQUE)], 1)
+    if images.shape[1] == 4:
+        return to_channels(_on_white(images), channels)
     if channels == 3:
         return images.expand(-1, 3, -1, -1).contiguous()
     red, green, blue = images.int().unbind(1)
@@ -82,7 +121,7 @@ def to_channels(images: Tensor, channels: int | None) -> Tensor:
 
 
 def channels_first(array: NDArray[Any]) -> NDArray[Any]:
-    """Returns a view (N, C, H, W) of images (N, H, W), (N, C, H, W) or (N, H, W, C), C 1 or 3.
+    """Returns a view (N, C, H, W) of images (N, H, W), (N, C, H, W) or (N, H, W, C), C 1, 3 or 4.
 
     Where both of the last two would fit, channels come first. Raises ValueError for other shapes.
 
@@ -92,57 +131,92 @@ def channels_first(array: NDArray[Any]) -> NDArray[Any]:
     """
     if array.ndim == 3:
         return array[:, None]
-    if array.ndim == 4 and array.shape[1] in (1, 3):
+    if array.ndim == 4 and array.shape[1] in (1, 3, 4):
         return array
-    if array.ndim == 4 and array.shape[3] in (1, 3):
+    if array.ndim == 4 and array.shape[3] in (1, 3, 4):
         return np.moveaxis(array, 3, 1)
-    raise ValueError(f"expected shape (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3, got {array.shape}")
+    raise ValueError(f"expected shape (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1, 3 or 4, got {array.shape}")
 
 
-def _reshape(images: Tensor, fit: Fit, size: int | None, channels: int | None) -> Tensor:
+def _reshape(images: Tensor, fit: Fit, shape: Shape | None, channels: int | None) -> Tensor:
     converted = to_channels(images, channels)
-    return converted if size is None else fit.batch(converted, size)
+    return converted if shape in (None, tuple(images.shape[2:])) else fit.batch(converted, shape)
 
 
-def _resize(images: Tensor, height: int, width: int) -> Tensor:
+def _on_white(images: Tensor) -> Tensor:
+    """RGB of images (N, 4, H, W), rounded to the nearest."""
+    alpha = images[:, 3:].int()
+    return ((images[:, :3].int() * alpha + 255 * (255 - alpha) + 127) // 255).to(torch.uint8)
+
+
+def _resize(images: Tensor, shape: Shape) -> Tensor:
     # What torchvision's resize does, value for value, without the seconds that its import takes.
     # Bilinear overshoots nowhere: black and white stay black and white without clipping.
-    return interpolate(images, (height, width), mode="bilinear", antialias=True)
+    if images.shape[1] != 4:
+        return interpolate(images, shape, mode="bilinear", antialias=True)
+    # The colour of what is transparent must not bleed into what is not: colours are weighted by opacity.
+    alpha = images[:, 3:].float() / 255
+    weighted = interpolate(torch.cat([images[:, :3] * alpha, alpha], 1), shape, mode="bilinear", antialias=True)
+    opacity = weighted[:, 3:]
+    colours = weighted[:, :3] / opacity.clamp_min(1e-6)
+    return torch.cat([colours, 255 * opacity], 1).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _crop_batch(images: Tensor, size: int) -> Tensor:
-    top, left, side = centre_square(images.shape[2], images.shape[3])
-    return _resize(images[:, :, top : top + side, left : left + side], size, size)
+def _square(size: int, image: Shape) -> Shape:
+    return size, size
 
 
-def _pad_batch(images: Tensor, size: int) -> Tensor:
-    height, width = scaled_sides(images.shape[2], images.shape[3], size)
-    top, left = (size - height) // 2, (size - width) // 2
-    padded = images.new_zeros(*images.shape[:2], size, size)
-    padded[:, :, top : top + height, left : left + width] = _resize(images, height, width)
+def _keep_ratio(size: int, image: Shape) -> Shape:
+    return scaled_sides(*image, size)
+
+
+def _crop_room(image: Shape, shape: Shape) -> float:
+    return min(image[0] / shape[0], image[1] / shape[1])
+
+
+def _pad_room(image: Shape, shape: Shape) -> float:
+    return max(image[0] / shape[0], image[1] / shape[1])
+
+
+def _crop_batch(images: Tensor, shape: Shape) -> Tensor:
+    top, left, height, width = centre_box((images.shape[2], images.shape[3]), shape)
+    return _resize(images[:, :, top : top + height, left : left + width], shape)
+
+
+def _padded_box(image: Shape, shape: Shape) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a whole image within `shape`."""
+    scale = min(shape[0] / image[0], shape[1] / image[1])
+    height, width = (max(1, round(side * scale)) for side in image)
+    return (shape[0] - height) // 2, (shape[1] - width) // 2, height, width
+
+
+def _pad_batch(images: Tensor, shape: Shape) -> Tensor:
+    top, left, height, width = _padded_box((images.shape[2], images.shape[3]), shape)
+    padded = images.new_zeros(*images.shape[:2], *shape)
+    padded[:, :, top : top + height, left : left + width] = _resize(images, (height, width))
     return padded
 
 
-def _crop_picture(picture: Image.Image, size: int) -> Image.Image:
+def _crop_picture(picture: Image.Image, shape: Shape) -> Image.Image:
     from PIL import Image
 
-    top, left, side = centre_square(picture.height, picture.width)
-    # the box= of Pillow's own resize would let pixels outside the square into its border
-    square = picture.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.BILINEAR)
+    top, left, height, width = centre_box((picture.height, picture.width), shape)
+    # the box= of Pillow's own resize would let pixels outside the box into its border
+    inside = picture.crop((left, top, left + width, top + height))
+    return inside.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
 
 
-def _pad_picture(picture: Image.Image, size: int) -> Image.Image:
+def _pad_picture(picture: Image.Image, shape: Shape) -> Image.Image:
     from PIL import Image
 
-    height, width = scaled_sides(picture.height, picture.width, size)
-    ground = Image.new(picture.mode, (size, size))
-    scaled = picture.resize((width, height), Image.Resampling.BILINEAR)
-    ground.paste(scaled, ((size - width) // 2, (size - height) // 2))
+    top, left, height, width = _padded_box((picture.height, picture.width), shape)
+    ground = Image.new(picture.mode, (shape[1], shape[0]))
+    ground.paste(picture.resize((width, height), Image.Resampling.BILINEAR), (left, top))
     return ground
 
 
 FITS: dict[str, Fit] = {
-    "crop": Fit(side=min, picture=_crop_picture, batch=_crop_batch),
-    "pad": Fit(side=max, picture=_pad_picture, batch=_pad_batch),
+    "crop": Fit(_square, _crop_room, _crop_picture, _crop_batch),
+    "pad": Fit(_square, _pad_room, _pad_picture, _pad_batch),
+    "keep": Fit(_keep_ratio, _crop_room, _crop_picture, _crop_batch),
 }

@@ -36,6 +36,8 @@ def load_hub(request: Request) -> Dataset:
         images=decoded.images,
         labels=None if label is None else _labels(table, label, kept),
         skipped=decoded.skipped,
+        notes=decoded.notes,
+        numbers=decoded.numbers,
     )
 
 

@@ -6,10 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from genprior.data import named
+from genprior.data.array_files import ARRAY_FILES
 from genprior.data.arrays import load_arrays
 from genprior.data.dataset import Dataset
+from genprior.data.geometry import Shape
 from genprior.data.hub import load_hub
-from genprior.data.image_files import load_folder
+from genprior.data.image_files import load_folder, load_zip
 from genprior.data.spec import DataSpec, Loader, Request, make_request
 from genprior.data.toy import grid_centres, load_points, load_stacked_mnist, ring_centres
 from genprior.errors import GenpriorError, suggestion
@@ -21,28 +23,33 @@ def load_data(
     spec: str | os.PathLike[str],
     *,
     root: str | os.PathLike[str] | None = None,
-    size: int | None = None,
+    size: int | Shape | str | None = None,
     channels: int | None = None,
     fit: str = "crop",
     strict: bool = False,
+    white: float | None = None,
 ) -> Dataset:
     """Returns the images that a spec names, all in memory, in their order.
 
     A spec is SOURCE[:option[,option...]][[start:stop]], with options `key=value` or bare words, and a slice as in
     Python: `mnist:test[:100]`, `emnist:letters,split=all`, `ring:count=5000`, `hub:owner/name:split=train`. A string
-    that names an existing file or folder is that path as it stands: a folder is searched for images (PNG, JPEG, WebP,
-    BMP, TIFF), a .npy or .npz file is read. The split is `train` unless the spec says otherwise.
+    that names an existing file or folder is that path as it stands: a folder or .zip file is searched for images (PNG,
+    JPEG, WebP, BMP, TIFF with all its pages), a .npy, .npz, .mat or .h5 file is read; `file.npz:name` is one of its
+    arrays. The split is `train` unless the spec says otherwise. What looks wrong but can be read is a warning, and one
+    of the `notes` of the data set.
 
     Arguments:
         spec: What to load; a mistyped name is answered with the nearest one.
         root: Folder of local copies, where downloads go too; default: $GENPRIOR_DATA, else ~/.cache/genprior.
-        size: Height and width in pixels; images are made smaller, never larger (`digits` alone may be). Default: the
-            images' own; 28 for digits; for folders and the hub the one square shape they share if its side is 8 to
-            128, else 64, 32 or 28, the first that the smallest side of all images reaches.
-        channels: 1 or 3; default: the images' own (folders: RGB unless all files store grey).
-        fit: What becomes of oblong images: `crop` cuts the middle out, `pad` adds black.
+        size: Pixels a side, or (height, width), or as text 64, 48x32, auto; images are made smaller, never larger
+            (`digits` alone may be). Default: the images' own; 28 for digits; for folders and the hub `usual_shape`.
+        channels: 1, 3, or 4 to keep transparency; default: the images' own, laid on white (folders: RGB unless all
+            files store grey).
+        fit: How images take another shape: `crop` cuts the middle out, `pad` adds black, `keep` keeps the ratio of
+            the sides and makes the longer one the size.
         strict: True: an unreadable file is an error. False: it is left out, named in `skipped`, and one warning tells
             how many there were.
+        white: The number that is white in files; default: 255, of 16 bits 65535, of floating point 1.
 
     Raises:
         GenpriorError: An unknown name or option, images that cannot be had, or a size or shape out of range.
@@ -51,10 +58,10 @@ def load_data(
         >>> load_data("digits[:10]").image_shape
         (1, 28, 28)
     """
-    request = make_request(spec, root, size, channels, fit, strict)
+    request = make_request(spec, root, size, channels, fit, strict, white)
     dataset = _loader(request.spec)(request)
-    if dataset.skipped:
-        warnings.warn(_skipped_line(dataset), stacklevel=2)
+    for line in [*([_skipped_line(dataset)] if dataset.skipped else []), *dataset.notes]:
+        warnings.warn(line, stacklevel=2)
     return dataset
 
 
@@ -75,7 +82,9 @@ def _load_path(request: Request) -> Dataset:
     path = Path(request.spec.rest)
     loader = load_folder if path.is_dir() else PATHS.get(path.suffix.lower())
     if loader is None:
-        raise GenpriorError(f"expected a folder of images or a {' or '.join(PATHS)} file, got {path}", argument="data")
+        raise GenpriorError(
+            f"expected a folder of images or a file that ends in {', '.join(PATHS)}, got {path}", argument="data"
+        )
     return loader(request)
 
 
@@ -86,7 +95,7 @@ def _skipped_line(dataset: Dataset) -> str:
     return f"{len(dataset.skipped)} of {total} images cannot be read and are left out: {names}{more}"
 
 
-PATHS: dict[str, Loader] = {".npy": load_arrays, ".npz": load_arrays}
+PATHS: dict[str, Loader] = {**dict.fromkeys(ARRAY_FILES, load_arrays), ".zip": load_zip}
 
 SOURCES: dict[str, Loader] = {
     "digits": named.load_digits,

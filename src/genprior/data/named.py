@@ -144,6 +144,9 @@ def _download(collection: Collection, make: Callable[..., Any], root: Path) -> A
         with quiet(), socket_timeout(STALL_SECONDS):
             return make(download=True)
     except Exception as error:  # no route, a wrong checksum, a folder that may not be written ...
+        altered = _altered(collection, root)
+        if altered:
+            raise _not_the_files(collection, root, altered) from error
         raise _missing(collection, root, f"no download ({_one_line(error)})") from error
 
 
@@ -152,6 +155,30 @@ def _missing(collection: Collection, root: Path, why: str) -> GenpriorError:
         f"{why} and no local copy of {collection.class_name} in {root}: put "
         f"{', '.join(collection.files)} from {collection.url} into {root / collection.folder}, "
         "or name the folder that holds a copy with --data-root or $GENPRIOR_DATA",
+        argument="data",
+    )
+
+
+def _altered(collection: Collection, root: Path) -> list[str]:
+    """Names of the files that are there, but are not those that torchvision knows by their checksums."""
+    from torchvision import datasets
+    from torchvision.datasets.utils import calculate_md5
+
+    known = dict(getattr(getattr(datasets, collection.class_name), "resources", ()))
+    folder = root / collection.folder
+    return [
+        name
+        for name in collection.files
+        if name in known and (folder / name).is_file() and calculate_md5(str(folder / name)) != known[name]
+    ]
+
+
+def _not_the_files(collection: Collection, root: Path, names: list[str]) -> GenpriorError:
+    folder = root / collection.folder
+    return GenpriorError(
+        f"{', '.join(names)} in {folder} {'is' if len(names) == 1 else 'are'} not as published (another checksum: "
+        f"compressed anew, or damaged). If the contents are right, unpack what ends in .gz there with gunzip; else put "
+        f"the files of {collection.url} in their place",
         argument="data",
     )
 

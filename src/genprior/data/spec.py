@@ -9,12 +9,13 @@ from pathlib import Path
 from torch import Tensor
 
 from genprior.data.dataset import Dataset, Modes
-from genprior.data.geometry import FITS, Fit, reshape_images
+from genprior.data.geometry import FITS, Fit, Shape, reshape_images
 from genprior.errors import GenpriorError, suggestion
+from genprior.settings import read_size, size_text
 
 SLICE = re.compile(r"(?P<body>.*)\[(?P<window>[^\[\]]*)\]", re.DOTALL)
 WINDOW = re.compile(r"\s*([+-]?\d+)?\s*:\s*([+-]?\d+)?\s*")
-LARGEST = 1024  # pixels a side; more is a slip, and would ask for all memory there is
+HOLD_SEVERAL = (".npz", ".mat", ".h5", ".hdf5")  # suffixes of files whose arrays have names
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class DataSpec:
         source: Name before the first colon; None for a path.
         rest: What follows that colon; for a path, the path.
         window: The images asked for, of those that source and options name.
+        array: Of a path FILE:NAME, the name of an array in the file.
     """
 
     text: str
     source: str | None
     rest: str
     window: slice
+    array: str | None = None
 
     def chosen(self, count: int) -> range:
         """Returns the indices that the window keeps of `count` images, at least one.
@@ -56,18 +59,24 @@ class Request:
     Attributes:
         spec: Which images.
         root: Folder of local copies; it need not exist.
-        size: Height and width of the result, or None for the images' own.
-        channels: 1, 3, or None for the images' own.
-        fit: How an oblong image becomes a square one.
+        size: Height and width of the result; one number, which the fit makes a shape; None for the images' own.
+        channels: 1, 3, 4, or None for the images' own, laid on white.
+        fit: How an image takes another shape.
         strict: Whether an unreadable file is an error.
+        white: The number that is white; None: as the type of the numbers has it.
     """
 
     spec: DataSpec
     root: Path
-    size: int | None
+    size: int | Shape | None
     channels: int | None
     fit: Fit
     strict: bool
+    white: float | None = None
+
+    def shape_of(self, image: Shape) -> Shape | None:
+        """Returns the shape (height, width) that an image of another becomes; None where no size is asked for."""
+        return self.fit.shape(self.size, image) if isinstance(self.size, int) else self.size
 
 
 Loader = Callable[[Request], Dataset]
@@ -88,6 +97,9 @@ def parse_spec(spec: str | os.PathLike[str]) -> DataSpec:
     body, window = _split_window(text)
     if _exists(body):
         return DataSpec(text, None, os.path.expanduser(body), window)
+    file, _, array = body.rpartition(":")
+    if array and Path(file).suffix.lower() in HOLD_SEVERAL and _exists(file):
+        return DataSpec(text, None, os.path.expanduser(file), window, array)
     source, _, rest = body.partition(":")
     return DataSpec(text, source, rest, window)
 
@@ -124,21 +136,20 @@ def read_count(spec: DataSpec, options: Mapping[str, str], default: int) -> int:
 def make_request(
     spec: str | os.PathLike[str],
     root: str | os.PathLike[str] | None,
-    size: int | None,
+    size: int | Shape | str | None,
     channels: int | None,
     fit: str,
     strict: bool,
+    white: float | None = None,
 ) -> Request:
     """Returns the request that checked arguments make."""
-    if size is not None and (type(size) is not int or not 1 <= size <= LARGEST):
-        raise GenpriorError(
-            f"expected a whole number of pixels above 0, at most {LARGEST}, got {size!r}", argument="size"
-        )
-    if channels not in (None, 1, 3):
-        raise GenpriorError(f"expected 1 (grey) or 3 (RGB), got {channels!r}", argument="channels")
+    if channels not in (None, 1, 3, 4):
+        raise GenpriorError(f"expected 1 (grey), 3 (RGB) or 4 (RGB and alpha), got {channels!r}", argument="channels")
     if fit not in FITS:
         raise GenpriorError(f"unknown fit {fit!r}; {suggestion(str(fit), FITS)}", argument="fit")
-    return Request(parse_spec(spec), data_root(root), size, channels, FITS[fit], strict)
+    if white is not None and not 0 < white < float("inf"):
+        raise GenpriorError(f"expected a number above 0, got {white!r}", argument="white")
+    return Request(parse_spec(spec), data_root(root), read_size(size), channels, FITS[fit], strict, white)
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -155,28 +166,25 @@ def shaped_dataset(
     may_enlarge: bool = False,
 ) -> Dataset:
     """Returns the data set of images uint8 (N, C, H, W), in the size and channels of the request."""
-    size = request.size or default_size
+    image = (images.shape[2], images.shape[3])
+    shape = request.shape_of(image) or (default_size and (default_size, default_size)) or None
     if not may_enlarge:
-        refuse_shape(request, images.shape[2], images.shape[3])
-    shaped = reshape_images(images, request.fit, size, request.channels)
+        refuse_shape(request, image)
+    # Transparency is laid on white unless it is asked for.
+    channels = request.channels or (3 if images.shape[1] == 4 else None)
+    shaped = reshape_images(images, request.fit, shape, channels)
     if shaped.untyped_storage().nbytes() > shaped.nbytes:
         shaped = shaped.clone()  # a slice would keep alive the whole of what it was cut from
     return Dataset(request.spec.text, shaped.contiguous(), labels, modes)
 
 
-def refuse_shape(request: Request, height: int, width: int) -> None:
-    """Raises GenpriorError for oblong images without a size, and for a size that would enlarge."""
-    shape = f"the images of {request.spec.text!r} are {height} high and {width} wide"
-    if request.size is None and height != width:
+def refuse_shape(request: Request, image: Shape) -> None:
+    """Raises GenpriorError for a size that would enlarge images of this height and width."""
+    shape = request.shape_of(image)
+    if shape is not None and request.fit.room(image, shape) < 1:
         raise GenpriorError(
-            f"expected square images, or a size for the others, but {shape}: give a size of at "
-            f"most {request.fit.side(height, width)}",
-            argument="size",
-        )
-    if request.size is not None and request.size > request.fit.side(height, width):
-        raise GenpriorError(
-            f"got {request.size}, but {shape} and are never enlarged: give a size of at most "
-            f"{request.fit.side(height, width)}",
+            f"got {size_text(request.size)}, but the images of {request.spec.text!r} are {image[0]} high and "
+            f"{image[1]} wide and are never enlarged: give a size of at most {request.fit.largest(image, shape)}",
             argument="size",
         )
 

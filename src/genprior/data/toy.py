@@ -10,6 +10,7 @@ from genprior.data.named import MNIST, SPLITS, read_collection
 from genprior.data.spec import Request, read_count, read_options, shaped_dataset
 from genprior.errors import GenpriorError
 from genprior.seeding import derived_generator
+from genprior.settings import size_text
 
 POINTS = 100_000
 STACKS = 128_000
@@ -79,7 +80,8 @@ def load_stacked_mnist(request: Request) -> Dataset:
 
 
 def _refuse_image_arguments(request: Request) -> None:
-    for argument, value in (("size", request.size), ("channels", request.channels)):
+    size = None if request.size is None else size_text(request.size)
+    for argument, value in (("size", size), ("channels", request.channels)):
         if value is not None:
             raise GenpriorError(
                 f"expected none for points in the plane, got {value}: leave it out, choose images instead of "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError, suggestion
-from genprior.settings import Channels, Fit, Setting, Settings, Strict
+from genprior.settings import Channels, Fit, Setting, Settings, Size, Strict, White, is_path
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from genprior.data import Dataset
+    from genprior.data.held_out import Split
     from genprior.diagnosis.signs import Game
     from genprior.priors.contracts import LatentPrior
     from genprior.specs import Spec
@@ -28,7 +29,6 @@ Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Size = Annotated[int, Field(ge=1, le=1024)]  # more is a slip, and would ask for all memory there is
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,14 @@ class RunConfig(Settings, ABC):
     data_root: Annotated[
         str | None, Field(description="Folder of named data sets; default $GENPRIOR_DATA, else a cache folder.")
     ] = None
-    size: Annotated[Size | None, Field(description="Resize images to this many pixels a side.")] = None
+    size: Size = None
     channels: Channels = None
     fit: Fit = "crop"
+    white: White = None
     strict: Strict = False
+    held_out: Annotated[
+        Fraction, Field(description="Share of images never learned where the data have no test images; 0 for none.")
+    ] = 0.1
     average_half_life: Annotated[
         Positive, Field(description="Half-life of the moving average of the weights, in images.")
     ] = 10_000
@@ -101,7 +105,9 @@ class RunConfig(Settings, ABC):
         Literal["auto", "bf16", "float32", "float64"], Field(description="auto, bf16, float32 or float64.")
     ] = "auto"
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1 ...")] = "auto"
-    threads: Annotated[Size | None, Field(description="CPU threads of each process; default: chosen by trial.")] = None
+    threads: Annotated[
+        int | None, Field(ge=1, le=1024, description="CPU threads of each process; default: chosen by trial.")
+    ] = None
     checkpoint_seconds: Annotated[Positive, Field(description="Time between checkpoints.")] = 60
     tensorboard: Annotated[bool, Field(description="Write TensorBoard files into the run.")] = False
 
@@ -114,6 +120,8 @@ class RunConfig(Settings, ABC):
         if not isinstance(preset, str) or preset not in cls.PRESETS:
             raise GenpriorError(f"unknown preset '{preset}', {suggestion(str(preset), cls.PRESETS)}", argument="preset")
         values = {**cls.PRESETS[preset], **given}
+        if "size" not in given and is_path(str(given.get("data", ""))):
+            values["size"] = None  # images of one's own keep their size, or get the one that suits them
         if any(given.get(name) is not None for name in BUDGETS):  # one budget takes the place of another
             values |= {name: given.get(name) for name in BUDGETS}
         return values
@@ -227,14 +235,23 @@ class RunConfig(Settings, ABC):
         return Placement(dtypes[resolve_precision(self.precision, device)], device, Processes(fabric))
 
     def load_data(self) -> "Dataset":
-        """Returns the data set that this config names."""
-        from genprior.data import load_data
+        """Returns all images that training sees: those of `data`, but for the ones held out."""
+        return self.load_split().learned
 
-        return load_data(
-            self.data,
-            root=self.data_root,
-            size=self.size,
-            channels=self.channels,
-            fit=self.fit,
-            strict=self.strict,
-        )
+    def load_split(self) -> "Split":
+        """Returns what training sees, and what it never does."""
+        from genprior.data import load_data
+        from genprior.data.held_out import split_data
+
+        def load(spec: str) -> "Dataset":
+            return load_data(
+                spec,
+                root=self.data_root,
+                size=self.size,
+                channels=self.channels,
+                fit=self.fit,
+                strict=self.strict,
+                white=self.white,
+            )
+
+        return split_data(self.data, self.held_out, load)

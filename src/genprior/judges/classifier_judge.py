@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from genprior.data import Dataset
+from genprior.data.held_out import split_specs
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import RECIPE, Classifier, checked_labels, classifier_training, seen
-from genprior.judges.run_images import split_specs
 from genprior.progress import Stage, Task
 from genprior.runs.files import save_tensors, weights_sha256, write_text
 from genprior.settings import Model

@@ -136,10 +136,10 @@ def mode_finder(
             "as mnist, or name labelled images of the same shape with --judge",
             argument="data",
         )
-    channels, height, _ = data.image_shape
+    channels, *size = data.image_shape
 
     def load(spec: str) -> Dataset:
-        return load_data(spec, root=data_root, size=height, channels=1 if is_stacked else channels, fit=fit)
+        return load_data(spec, root=data_root, size=(size[0], size[1]), channels=1 if is_stacked else channels, fit=fit)
 
     train, test = judge_data(DIGITS if is_stacked else judge or data.name, load)
     found = yield from judge_of(train, test, root_of(data_root) / FOLDER)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.data.spec import parse_spec
 from genprior.diagnosis.minmax_problems import (
     LATENTS,
     SAMPLES,
@@ -23,7 +22,6 @@ from genprior.diagnosis.one_player import Descended, Opposed
 from genprior.errors import GenpriorError
 from genprior.judges.classifier_judge import ONE_IN
 from genprior.judges.mode_finder import mode_counter
-from genprior.judges.run_images import load_images, may_share, split_specs
 from genprior.models.players import MODELS
 from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, InnerProblem
 from genprior.probes.opened_gan import Probed, collected, listed, open_probed, resumed, spread
@@ -207,11 +205,10 @@ def _opposed(opened: MinMaxSetup, found: CollapseResult, age: int) -> Task[Oppos
 
 
 def _split(probed: Probed, together: int) -> tuple[Dataset, Dataset]:
-    """Images that discriminators learn from, and others: the test images, else every fifth."""
-    config, data = probed.config, probed.data
-    specs = None if data.is_points else split_specs(config.data)
-    if specs is not None and not may_share(parse_spec(config.data), parse_spec(specs[1])):
-        return data, load_images(config, data.image_shape, specs[1])
+    """Images that discriminators learn from, and others: those that the run holds out, if enough, else every fifth."""
+    data, unseen = probed.data, probed.split.load_held_out()
+    if unseen is not None and len(unseen) >= 2 * together:
+        return data, unseen
     is_held_out = torch.arange(len(data)) % ONE_IN == ONE_IN - 1
     if is_held_out.sum() < 2 * together:
         raise GenpriorError(

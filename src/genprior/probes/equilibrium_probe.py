@@ -28,7 +28,7 @@ from genprior.diagnosis.gan_game import (
     seen_at_once,
 )
 from genprior.errors import GenpriorError
-from genprior.judges.run_images import held_out_of
+from genprior.judges.run_images import unseen_images
 from genprior.models.discriminator_parts import pack_of
 from genprior.probes.equilibrium_found import (
     EquilibriumResult,
@@ -103,7 +103,7 @@ def opened_for(settings: EquilibriumSettings) -> EquilibriumSetup:
     algorithm = probed.config.build(probed.data)  # for its loss and its penalties
     penalties = [penalty.after(_used_share(probed)) for penalty in algorithm.settings.penalties]
     discriminator, generator = probed.discriminator(probed.last), probed.generator(probed.last)
-    held_out = held_out_of(probed.config, probed.data, settings.seed)
+    held_out = unseen_images(probed.split, settings.seed)
     game = _game_of(probed.data, held_out, (discriminator, generator), settings.seed)
     loss, offset = algorithm.loss, -algorithm.loss.equilibrium_logit
     if loss.is_relative:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from genprior.data import Dataset
+from genprior.data.held_out import Split
 from genprior.diagnosis.equilibrium_measures import GameMoment
 from genprior.diagnosis.one_player import InnerMoment, OuterMoment, RetrainingMoment
 from genprior.diagnosis.retraining import LoneTraining
@@ -34,7 +35,7 @@ class Probed:
     Attributes:
         run: The run.
         config: Its settings, for float32 on the CPU.
-        data: What it was trained on.
+        split: What it was trained on, and what it has not seen.
         seconds: Time that training had taken at the last checkpoint.
         states: The tensors of its players by images seen, as "<player>/<name>": those of the ages that it has kept,
             and of its last checkpoint, which has the averaged generator ("average/...") as well.
@@ -42,9 +43,14 @@ class Probed:
 
     run: Run
     config: GANConfig
-    data: Dataset
+    split: Split
     seconds: float
     states: dict[int, dict[str, Tensor]]
+
+    @property
+    def data(self) -> Dataset:
+        """What it was trained on."""
+        return self.split.learned
 
     @property
     def last(self) -> int:
@@ -119,9 +125,9 @@ def open_probed(path: Path, data_root: Path | None) -> Probed:
     config = _gan_config(run, data_root)
     last = trained_checkpoint(run.checkpoints)
     kept = {age: load_age(file) for age, file in kept_ages(run).items() if age < last.images_seen}
-    data = config.load_data()
-    differences(run, config.build(data), data)
-    probed = Probed(run, config, data, last.seconds, kept | {last.images_seen: last.tensors})
+    split = config.load_split()
+    differences(run, config.build(split.learned), split.learned)
+    probed = Probed(run, config, split, last.seconds, kept | {last.images_seen: last.tensors})
     for age in reversed(probed.ages):  # the checkpoint first: where that fits, an age that does not is damaged
         probed.generator(age)
         if probed.has_discriminator(age):

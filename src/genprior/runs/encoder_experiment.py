@@ -16,7 +16,8 @@ def _encoder_stages(settings: EncoderSettings, kept: EncoderTable | None) -> Tas
 
 def _encoder_lines(found: EncoderTable) -> list[str]:
     weights: Path = found.settings.run / WEIGHTS
-    return [f"error on images held out: {found.held_out_error:.4g}", f"encoder: {weights}"]
+    unseen = f"{found.held_out_images:,} images ({found.held_out})"
+    return [f"error on {unseen}: {found.held_out_error:.4g}", f"encoder: {weights}"]
 
 
 EXPERIMENTS: dict[str, Experiment[Any, Any]] = {

@@ -45,7 +45,8 @@ class EncoderTable(Result):
         precision: Arithmetic of the networks.
         images_seen: Images that training saw.
         seconds: Time that it took.
-        held_out_images: Images that it never saw.
+        held_out: Name of the images that it never saw.
+        held_out_images: How many these are.
         held_out_error: Mean squared error of G(E(x)) on them, undamaged; NaN before training has ended.
     """
 
@@ -61,5 +62,6 @@ class EncoderTable(Result):
     precision: str
     images_seen: int
     seconds: float
+    held_out: str = ""
     held_out_images: int
     held_out_error: Number

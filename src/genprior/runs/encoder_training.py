@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from genprior.data import Dataset
+from genprior.data.held_out import Split
 from genprior.errors import GenpriorError, NotFiniteError
 from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
 from genprior.models.derived_generators import folded
@@ -28,7 +29,7 @@ from genprior.training.distillation import Distillation
 from genprior.training.loop import Budget, Step, train
 from genprior.training.processes import Placement
 
-HELD_OUT = 1000  # images, or a tenth of the data where that is fewer
+HELD_OUT = 1000  # images at most
 STEPS_A_LOOK = 10  # between two looks at the record, and so between two stages
 AT_ONCE = 256
 UNFINISHED, SAVE_SECONDS = "encoder-unfinished", 10.0
@@ -37,9 +38,9 @@ UNFINISHED, SAVE_SECONDS = "encoder-unfinished", 10.0
 def train_encoder(settings: EncoderSettings, kept: EncoderTable | None = None) -> Task[EncoderTable]:
     """Trains an encoder for the averaged generator of a run, saves its weights into the run's folder, and returns how.
 
-    The last images of the run's data, a thousand of them or a tenth, are held out: `held_out_error` is the mean squared
-    error of G(E(x)) on them, undamaged. Whatever ends training before its budget does, an encoder that was there before
-    stays as it was.
+    `held_out_error` is the mean squared error of G(E(x)), undamaged, on at most a thousand images that the run holds
+    out. Where it holds none out, the last images of its data, a tenth, are kept from the encoder alone. Whatever ends
+    training before its budget does, an encoder that was there before stays as it was.
 
     Arguments:
         settings: What is trained, and how long.
@@ -50,14 +51,14 @@ def train_encoder(settings: EncoderSettings, kept: EncoderTable | None = None) -
         NotFiniteError: Values that are not finite; nothing is saved.
     """
     run = open_run(settings.run)
-    generator, data = load_generator(run), _run_data(run)
-    learned, unseen = held_out(data)
+    generator = load_generator(run)
+    learned, unseen = encoder_images(_run_split(run))
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     keep_freed_memory()
     made_for = weights_sha256(generator.state_dict())
     algorithm = _distillation(run, generator, settings.seed)
-    table = _table(settings, algorithm, made_for, len(unseen))
+    table = _table(settings, algorithm, made_for, unseen)
     with locked(run):
         if kept is None or kept.generator_sha256 != made_for:
             shutil.rmtree(run.path / UNFINISHED, ignore_errors=True)
@@ -72,7 +73,7 @@ def train_encoder(settings: EncoderSettings, kept: EncoderTable | None = None) -
     return table
 
 
-def _table(settings: EncoderSettings, algorithm: Distillation, made_for: str, held_out_images: int) -> EncoderTable:
+def _table(settings: EncoderSettings, algorithm: Distillation, made_for: str, unseen: Dataset) -> EncoderTable:
     """The table of an encoder before its training."""
     encoder = algorithm.encoder
     return EncoderTable(
@@ -89,30 +90,36 @@ def _table(settings: EncoderSettings, algorithm: Distillation, made_for: str, he
         precision=str(algorithm.dtype).removeprefix("torch."),
         images_seen=0,
         seconds=0.0,
-        held_out_images=held_out_images,
+        held_out=unseen.name,
+        held_out_images=len(unseen),
         held_out_error=math.nan,
     )
 
 
-def held_out(data: Dataset) -> tuple[Dataset, Dataset]:
-    """Returns what an encoder learns from, and the images at the end that it never sees.
+def encoder_images(split: Split) -> tuple[Dataset, Dataset]:
+    """Returns what an encoder learns from, and images that it never sees: at most a thousand that the run holds out.
+
+    Where the run holds none out, the last tenth of what it has learned from is kept from the encoder.
 
     Raises:
         GenpriorError: Fewer than two images.
     """
+    data, unseen = split.learned, split.load_held_out()
+    if unseen is not None:
+        return data, unseen.part(torch.arange(min(HELD_OUT, len(unseen))))
     count = max(1, min(HELD_OUT, len(data) // 10))
     if len(data) <= count:
         raise GenpriorError(f"at least 2 images are needed, {data.name} has {len(data)}", argument="data")
     first = len(data) - count
-    return replace(data, images=data.images[:first], labels=None), replace(
-        data, images=data.images[first:], labels=None
-    )
+    parts = (data.part(torch.arange(*ends)) for ends in ((0, first), (first, len(data))))
+    learned, last = (replace(part, labels=None) for part in parts)
+    return learned, replace(last, name=f"{data.name}, the last, which the run itself has learned")
 
 
-def _run_data(run: Run) -> Dataset:
-    data = run.config.load_data()
-    refuse_other_data(run, data, "data")
-    return data
+def _run_split(run: Run) -> Split:
+    split = run.config.load_split()
+    refuse_other_data(run, split.learned, "data")
+    return split
 
 
 def _distillation(run: Run, generator: nn.Module, seed: int) -> Distillation:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from genprior.data import Dataset
+from genprior.data.held_out import Split
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, RunConfig, parse_config
@@ -62,7 +63,8 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     if config.tensorboard:
         tensorboard_writer()
     fabric = launch(config)
-    data = _load_data(config, fabric)
+    split = _load_split(config, fabric)
+    data = split.learned
     config = _resolved(config, fabric)
     learner = config.build(data, fabric)
     learner.check(data)
@@ -72,7 +74,7 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
         run = create_run(path, config, overwrite=overwrite)
         write_json(run.environment, facts.model_dump(mode="json"))
     fabric.barrier()
-    return PreparedRun(run, learner, data, [_headline(run, learner, data)])
+    return PreparedRun(run, learner, data, [_headline(run, learner, split)])
 
 
 def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> PreparedRun:
@@ -96,14 +98,15 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
     if begun is None and read_rows(run.steps):
         raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
     fabric = launch(run.config)
-    data = _load_data(run.config, fabric)
+    split = _load_split(run.config, fabric)
+    data = split.learned
     learner = run.config.build(data, fabric)
     learner.check(data)
     if fabric.is_global_zero and not run.environment.exists() and begun is None:
         facts = environment(learner, data)  # killed between the first two files of the run
         write_json(run.environment, facts.model_dump(mode="json"))
     fabric.barrier()
-    notes = [_headline(run, learner, data), *differences(run, learner, data)]
+    notes = [_headline(run, learner, split), *differences(run, learner, data)]
     _refuse_finished(run, begun, data)
     if fabric.is_global_zero and given:
         with locked(run):
@@ -144,9 +147,9 @@ def launch(config: "RunConfig") -> "Fabric":
     return fabric
 
 
-def _load_data(config: RunConfig, fabric: "Fabric") -> Dataset:
+def _load_split(config: RunConfig, fabric: "Fabric") -> Split:
     with fabric.rank_zero_first():  # one process downloads, the others find it there
-        return config.load_data()
+        return config.load_split()
 
 
 def _resolved(config: RunConfig, fabric: "Fabric") -> RunConfig:
@@ -174,11 +177,14 @@ def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
         )
 
 
-def _headline(run: Run, learner: Learner, data: Dataset) -> str:
+def _headline(run: Run, learner: Learner, split: Split) -> str:
+    data = split.learned
     counts = " and ".join(f"{part} {count:,}" for part, count in learner.parameter_counts().items())
     shape = "x".join(map(str, data.image_shape))
+    held = f" ({split.set_apart:,} more are held out)" if split.set_apart else ""
     beside = "".join(f"; {name}: {fact}" for name, fact in run.config.facts(data.image_shape).items())
     return (
         f"{run.path}: {run.config.title}, parameters: {counts}; {len(data):,} images of {shape} from "
-        f"{run.config.data}, {run.config.budget().text(len(data))}, {run.config.precision} on {learner.device}{beside}"
+        f"{run.config.data}{held}, {run.config.budget().text(len(data))}, {run.config.precision} on "
+        f"{learner.device}{beside}"
     )

@@ -214,7 +214,8 @@ def open_run(path: Path) -> Run:
     file = path / CONFIG
     if not file.is_file():
         raise GenpriorError(f"{path} is not a run: it has no {CONFIG}", argument="run")
-    values = read_table(file, "run")
+    # a run of a version that held nothing out has learned from all images
+    values = {"held_out": 0.0, **read_table(file, "run")}
     try:
         return Run(path, parse_config(values))
     except GenpriorError as error:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from genprior.data import Dataset
-from genprior.data.spec import parse_spec
+from genprior.data.held_out import count_learned
 from genprior.errors import GenpriorError
 from genprior.evaluation.comparison import TASKS, Reconstructions, inverted, restored
 from genprior.families.run_config import Likelihood
-from genprior.judges.run_images import held_out_images, may_share, with_data_root
+from genprior.judges.run_images import held_out_images, learned_note, run_split, with_data_root
 from genprior.models.image_flow import bits_per_dim
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
@@ -59,9 +59,10 @@ def compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Compa
     # What is wrong with the last run is found before an hour is spent on the others.
     compared = [_opened(path) for path in settings.runs]
     data = _held_out(settings, compared[0].run, _common_shape(compared))
+    notes = _notes(settings, compared, data)
     x = data.take(torch.arange(len(data)))
     found, images = _resumed(settings, kept, compared, x)
-    yield Stage(0.0, "images", _notes(compared, data), found=_saved(settings, found, images))
+    yield Stage(0.0, "images", notes, found=_saved(settings, found, images))
     total = len(compared)
     for i in range(len(found), total):
         run, made = yield from within(_measured(compared[i], x, settings.seed), i / total, (i + 1) / total)
@@ -139,24 +140,31 @@ def _common_shape(compared: list[Compared]) -> tuple[int, int, int]:
 
 
 def _held_out(settings: ComparisonSettings, run: Run, shape: tuple[int, int, int]) -> Dataset:
-    """Images that no run has seen, as many as the settings say."""
+    """Images that the first run has not seen, as many as the settings say."""
     if settings.count < 2:
         raise GenpriorError(f"expected at least 2 images, got {settings.count}", argument="count")
-    data = held_out_images(with_data_root(run.config, settings.data_root), shape, settings.held_out)
+    config = with_data_root(run.config, settings.data_root)
+    split = None if settings.held_out is not None else config.load_split()
+    data = held_out_images(config, shape, settings.held_out, split)
     if len(data) < 2:
         raise GenpriorError(f"expected at least 2 images, {data.name} has {len(data)}", argument="held_out")
     return data.part(torch.arange(min(settings.count, len(data))))
 
 
-def _notes(compared: list[Compared], held_out: Dataset) -> tuple[str, ...]:
+def _notes(settings: ComparisonSettings, compared: list[Compared], held_out: Dataset) -> tuple[str, ...]:
     data = {each.run.config.data for each in compared}
     different = [f"trained on different data: {', '.join(sorted(data))}"] if len(data) > 1 else []
-    seen = [
-        f"{run.path} was trained on {run.config.data}, which may hold these images: its errors are not held-out"
-        for run in (each.run for each in compared)
-        if may_share(parse_spec(run.config.data), parse_spec(held_out.name))
-    ]
+    seen = [line for each in compared for line in _seen(settings, each.run, held_out)]
     return (f"{len(held_out)} images of {held_out.name}", *different, *seen)
+
+
+def _seen(settings: ComparisonSettings, run: Run, held_out: Dataset) -> list[str]:
+    """What must be said of a run that has learned images that it is judged on."""
+    try:
+        learned = run_split(run, settings.data_root).learned
+    except GenpriorError as error:
+        return [f"whether {run.path} has learned these images is not known: {error.message}"]
+    return learned_note(str(run.path), count_learned(learned, held_out), held_out)
 
 
 def _resumed(

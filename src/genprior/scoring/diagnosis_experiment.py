@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from genprior.data import Dataset
+from genprior.data.held_out import split_specs
 from genprior.diagnosis.health_verdict import STRETCH, Diagnosis, Sampled, decide, diversity, episodes
 from genprior.errors import GenpriorError
 from genprior.judges.mode_finder import finder_or_note, held_modes
-from genprior.judges.run_images import split_specs, training_images, with_data_root
+from genprior.judges.run_images import run_split, with_data_root
 from genprior.progress import Stage, Task, within
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import read_result
@@ -95,7 +96,7 @@ def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -
 
 def _sampled(examined: Examined) -> Task[tuple[Sampled, Evaluation | None]]:
     """What samples show, and the scores that were used."""
-    data = training_images(examined.run, examined.settings.data_root)
+    data = run_split(examined.run, examined.settings.data_root).learned
     if data.modes is not None:
         return (yield from _counted(examined, data)), None
     real = data.some(SAMPLES)
@@ -160,9 +161,12 @@ def _kept_scores(examined: Examined) -> Evaluation | None:
 
 
 def _has_held_out(examined: Examined, scores: Evaluation) -> bool:
-    """Whether copies were looked for beside new images of the very distribution: those of a test split."""
+    """Whether copies were looked for beside new images of the very distribution: those that the run holds out."""
     specs = split_specs(examined.run.config.data)
-    return specs is not None and scores.held_out == specs[1]
+    is_test = specs is not None and scores.held_out == specs[1]
+    is_own = is_test or scores.settings.held_out is None
+    # of scores of an earlier version it is not known whether test images were learned
+    return is_own and (is_test if scores.held_out_learned is None else scores.held_out_learned == 0)
 
 
 def with_scores(sampled: Sampled, found: Evaluation, has_held_out: bool) -> Sampled:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from genprior.data import Dataset
+from genprior.data.held_out import count_learned
 from genprior.data.spec import data_root as root_of
-from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.evaluation.distances import closeness
 from genprior.evaluation.features import Classifier, features_and_classes, seen
@@ -16,7 +17,7 @@ from genprior.evaluation.histogram import class_counts, expected_counts, homogen
 from genprior.evaluation.scores import SCORES, Evidence, Score
 from genprior.families import RunConfig
 from genprior.judges.classifier_judge import FOLDER, Judge, judge_data, judge_of
-from genprior.judges.run_images import held_out_images, load_images, may_share, training_images, with_data_root
+from genprior.judges.run_images import held_out_images, learned_note, load_images, run_split, with_data_root
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.restore import DEFAULT, invert
@@ -65,6 +66,11 @@ class EvaluationInputs:
     size: int
     inversions: int
 
+    @cached_property
+    def held_out_learned(self) -> int:
+        """How many of the held-out images the run has learned."""
+        return count_learned(self.training, self.held_out)
+
     @property
     def notes(self) -> list[str]:
         """Lines that must stand beside the scores."""
@@ -75,8 +81,7 @@ class EvaluationInputs:
         ]
         if size < self.settings.count:
             notes.append(f"{self.settings.count:,} samples are not compared: there are not as many real images")
-        if may_share(parse_spec(data), parse_spec(held_out)):
-            notes.append(f"the run was trained on {data}, which may hold the images of {held_out}")
+        notes += learned_note("the run", self.held_out_learned, self.held_out)
         return notes + [self._too_few(score) for score in SCORES.values() if self.images_for(score) < score.minimum]
 
     def images_for(self, score: Score) -> int:
@@ -124,8 +129,8 @@ def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
         raise GenpriorError(
             f"{settings.run} models points, which no classifier sees; runs of images are evaluated", argument="run"
         )
-    prior, training = load_prior(settings.run), training_images(run, settings.data_root)
-    held_out = held_out_images(config, shape, settings.held_out)
+    prior, split = load_prior(settings.run), run_split(run, settings.data_root)
+    training, held_out = split.learned, held_out_images(config, shape, settings.held_out, split)
     judged_by = judge_data(settings.judge or config.data, lambda spec: load_images(config, shape, spec))
     size = _checked_size(settings.count, held_out, training)
     if settings.inversions != 0 and settings.inversions < 2:
@@ -274,6 +279,7 @@ def _result(inputs: EvaluationInputs, judge: Judge, scores: Scores, counts: Sequ
         samples=inputs.size,
         real=inputs.size,
         held_out=inputs.held_out.name,
+        held_out_learned=inputs.held_out_learned,
         judge=JudgeRecord(data=record.data, accuracy=record.accuracy, hash=record.sha256),
         scores=scores,
         classes=ClassHistogram(

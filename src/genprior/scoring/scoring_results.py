@@ -11,7 +11,7 @@ METRICS, DIAGNOSIS, COMPARISON = "metrics.json", "diagnosis.json", "comparison.j
 
 
 HeldOut = Annotated[
-    str | None, Field(description="Images not trained on; default the test images of the (first) run's data.")
+    str | None, Field(description="Images to judge on; default those that the (first) run has not learned.")
 ]
 JudgedBy = Annotated[
     str | None, Field(description="Labelled images whose classifier judges samples; default the run's data.")
@@ -98,7 +98,8 @@ class Evaluation(Result):
     Attributes:
         images_seen: Of the checkpoint.
         samples, real: How many samples, and how many held-out images.
-        held_out: Spec of the held-out images.
+        held_out: Name of the held-out images.
+        held_out_learned: How many of all these the run has learned, pixel by pixel; None: not known.
         judge: What judged.
         scores: By the names in `genprior.evaluation.scores.SCORES`; those that need more images are left out.
         classes: Of the samples.
@@ -112,6 +113,7 @@ class Evaluation(Result):
     samples: int
     real: int
     held_out: str
+    held_out_learned: int | None = None
     judge: JudgeRecord
     scores: dict[str, ScoreBesideFloor]
     classes: ClassHistogram
