@@ -17,6 +17,7 @@ from genprior.restoring.job_settings import DegradeSettings
 from genprior.restoring.ledger import MASKS, Output, Prepared
 from genprior.restoring.measurements import Item, Reading, ReadItem, Refused, kernel_facts, measured_shape, read_all
 from genprior.restoring.records import (
+    IMAGES,
     MEASUREMENTS,
     RECORD,
     Degradation,
@@ -119,6 +120,10 @@ class Degrading(Reading):
         """Writes the measurements of a part, and pictures of them; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
         good = [item for item in items if isinstance(item, Item)]
+        for item in items:
+            if isinstance(item, Refused):  # nothing stays of an image that could be read before
+                for folder in (IMAGES, MASKS):
+                    output.picture(self.source.names[item.place], folder).unlink(missing_ok=True)
         if good:
             save_tensors({"y": torch.stack([item.y for item in good]).contiguous()}, output.tensors(part))
         else:

@@ -3,29 +3,24 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from genprior.data.image_files import image_files
 from genprior.errors import GenpriorError
-from genprior.images import read_image, to_float
 from genprior.restoration.noise import measure
 from genprior.restoration.operators import OPERATORS, Operator, masked
 from genprior.restoring.job_settings import RestoreSettings
+from genprior.restoring.masks import Masks, open_masks
 from genprior.restoring.records import MEASUREMENTS, Degradation, Facts, read_degradation
-from genprior.restoring.sources import Shape, Source, check_values, contents, fitted, is_picture, refuse_inside, stems
+from genprior.restoring.sources import Shape, Source, check_values, file_sha256, fitted, is_picture, refuse_inside
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
-
-
-Masks = Callable[[int], Tensor]
-FULLY = 0.99  # of a resized pixel must be known; half known is not known
 
 
 @dataclass(frozen=True)
@@ -80,11 +75,23 @@ class Reading:
         source: Names, numbers and pixels.
         read: Gives an item.
         batch_size: Items in a part.
+        masks: Those that the user gave.
     """
 
     source: Source
     read: ReadItem
     batch_size: int
+    masks: Masks | None = field(default=None, kw_only=True)
+
+    def content(self, place: int) -> str:
+        """Returns what changes when an item is another one: its number, name, pixels or mask."""
+        try:
+            mask = self.masks.digest(place) if self.masks is not None else ""
+            digests = f"{self.source.digest(place)} {mask}"
+        except OSError:
+            digests = "unreadable"
+        text = f"{self.source.numbers[place]} {self.source.names[place]}\n{digests}"
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def is_readable(self, place: int) -> bool:
         """Returns whether an item can be worked on."""
@@ -158,7 +165,7 @@ def damaged_before(source: Source, shape: Shape, resize: bool, operator: Operato
         y = fitted(source.read(place), label, expected, resize=resize)
         parameters = operator.parameters(number)
         if masks is not None:
-            mask = masks(place)
+            mask = masks.read(place)
             y = torch.where(mask > 0, y, 0.0)
             parameters = {"mask": mask[None]}
         check_values(y, label, is_image=False)
@@ -221,7 +228,7 @@ def operator_and_masks(
 def kernel_facts(operator: Spec) -> Facts:
     """Returns what must be the same of the file that a kernel is read from, where a job is resumed; {} without one."""
     file = operator.options.get("file")
-    found: Facts = {} if file is None else {"file": os.path.abspath(str(file)), **contents(Path(str(file)))}
+    found = {} if file is None else {"file": os.path.abspath(str(file)), "sha256": file_sha256(Path(str(file)))}
     return {f"kernel {key}": value for key, value in found.items()}
 
 
@@ -233,66 +240,3 @@ def _image_reader(source: Source, shape: Shape, resize: bool) -> Callable[[int],
         return x.clamp(0, 1) if is_picture(shape) else x
 
     return read
-
-
-def open_masks(path: Path, names: Sequence[str], image_shape: tuple[int, int, int], *, resize: bool) -> Masks:
-    """Returns a function: place -> mask (1, H, W) float32, 1 where a pixel is known and 0 where it is missing.
-
-    Arguments:
-        path: A picture for all images, or a folder with one for each, called like the image but for the suffix; white
-            is known, black is missing.
-        names: Of the images.
-        image_shape: (C, H, W).
-        resize: Convert masks of another size.
-
-    Raises:
-        GenpriorError: No such file, or an image without mask. The function: a mask that cannot be read, is of another
-            size, or has no missing or no known pixels.
-    """
-    if not path.is_dir():
-        only = _mask(path, image_shape, resize)
-        return lambda _: only
-    files = _by_name(path)
-    missing = [name for name in names if name not in files]
-    if missing:
-        raise _fault(f"{path} has no mask for {missing[0]} ({len(missing)} of {len(names)} images have none)")
-    return lambda place: _mask(path / files[names[place]], image_shape, resize)
-
-
-def mask_facts(mask: Path | None, source: Source) -> Facts:
-    """Returns what must be the same of the masks where a job is resumed; {} without masks."""
-    if mask is None:
-        return {}
-    path = mask.expanduser()
-    if not path.is_dir():
-        return {f"mask {key}": value for key, value in contents(path).items()}
-    files = _by_name(path)
-    digest = hashlib.sha256()
-    for name in source.names:
-        digest.update(f"{files[name]} {contents(path / files[name])}\n".encode("utf-8", "surrogateescape"))
-    return {"masks sha256": digest.hexdigest()}
-
-
-def _by_name(folder: Path) -> dict[str, str]:
-    files = image_files(folder)
-    return dict(zip(stems(files), files, strict=True)) | {file: file for file in files}
-
-
-def _mask(path: Path, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
-    if not path.is_file():
-        raise _fault(f"no such file or folder: {path}")
-    try:
-        picture = to_float(read_image(path, channels=1))
-    except GenpriorError as error:
-        raise _fault(error.message) from error
-    shape = (1, *image_shape[1:])
-    scaled = fitted(picture, f"the mask {path}", shape, resize=resize, argument="mask")
-    known = scaled >= (0.5 if picture.shape == shape else FULLY)
-    for wrong, what in ((known, "missing (black)"), (~known, "known (white)")):
-        if bool(wrong.all()):
-            raise _fault(f"the mask {path} has no {what} pixels")
-    return known.float()
-
-
-def _fault(what: str) -> GenpriorError:
-    return GenpriorError(what, argument="mask")

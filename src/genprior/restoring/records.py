@@ -58,11 +58,12 @@ class ImageRow(Model):
 
 
 class PartRecord(Model):
-    """The rows of a finished part, and the seconds of work in it."""
+    """The rows of a finished part, the seconds of work in it, and what tells the contents of each item's inputs."""
 
     version: Literal[1] = 1
     seconds: float
     rows: tuple[ImageRow, ...]
+    contents: tuple[str, ...] = ()
 
 
 class JobRecord(Model):

@@ -19,7 +19,7 @@ from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoring import measurements as reading
 from genprior.restoring.job_settings import InvertSettings, RestoreSettings
 from genprior.restoring.ledger import Prepared
-from genprior.restoring.measurements import Item, joined_parameters, kernel_facts, mask_facts
+from genprior.restoring.measurements import Item, joined_parameters, kernel_facts
 from genprior.restoring.records import Facts, JobRecord, RestoreSummary
 from genprior.restoring.restored_parts import Restoring
 from genprior.restoring.sources import Source, open_source
@@ -121,8 +121,8 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
         y: Tensor = operator.physics.A(x, **parameters)
         return y
 
-    work = Restoring(source, read, settings.batch_size, "restore", settings, solve, measure)
-    return loaded.prepared(work, settings, kernel_facts(settings.operator) | mask_facts(settings.mask, source))
+    work = Restoring(source, read, settings.batch_size, "restore", settings, solve, measure, masks=masks)
+    return loaded.prepared(work, settings, kernel_facts(settings.operator))
 
 
 def search_settings(settings: InvertSettings | RestoreSettings) -> SearchSettings:

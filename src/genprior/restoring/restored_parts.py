@@ -50,6 +50,9 @@ class Restoring(Reading):
         """Writes what is found for a part; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
         good = [item for item in items if not isinstance(item, Refused)]
+        for item in items:
+            if isinstance(item, Refused):  # nothing stays of an image that could be read before
+                output.picture(self.source.names[item.place]).unlink(missing_ok=True)
         if not good:
             output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
             return [self._row(item, {}) for item in items]

@@ -43,6 +43,7 @@ class Source:
             derives from its number.
         read: Place -> item float32, (C, H, W) or (H, W) or whatever an array file holds. Raises GenpriorError where
             that fails.
+        digest: Place -> SHA-256 of what the item is read from. Raises OSError where it cannot be read.
         identity: What must be the same where a job is resumed.
         path: The file or folder that it is.
     """
@@ -51,6 +52,7 @@ class Source:
     labels: Sequence[str]
     numbers: Sequence[int]
     read: Callable[[int], Tensor]
+    digest: Callable[[int], str]
     identity: Facts
     path: Path | None = None
 
@@ -103,7 +105,8 @@ def _data_set(spec: DataSpec, root: Path | None) -> Source:
 
     names = [f"{number:06d}" for number in chosen]
     labels = [f"image {number} of {whole}" for number in chosen]
-    return Source(names, labels, chosen, read, {"images": spec.text, "count": len(chosen)})
+    identity: Facts = {"images": spec.text, "count": len(chosen)}
+    return Source(names, labels, chosen, read, lambda place: _sha256_of_numbers(read(place).numpy()), identity)
 
 
 def _folder(spec: DataSpec, folder: Path) -> Source:
@@ -118,13 +121,18 @@ def _folder(spec: DataSpec, folder: Path) -> Source:
 
     digest = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
     identity: Facts = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": digest}
-    return Source(stems(kept), kept, chosen, read, identity, folder)
+    return Source(stems(kept), kept, chosen, read, lambda place: file_sha256(folder / kept[place]), identity, folder)
 
 
-def contents(path: Path) -> Facts:
-    """Returns what changes, but for forgery, when a file does."""
-    found = path.stat()
-    return {"bytes": found.st_size, "modified": found.st_mtime_ns}
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes: neither name, date nor size tell what is in it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of_numbers(values: NDArray[Any]) -> str:
+    head = f"{values.dtype} {values.shape}\n".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def refuse_inside(out: Path, source: Source) -> None:
@@ -147,8 +155,12 @@ def stems(files: Sequence[str]) -> list[str]:
 
 def _picture(spec: DataSpec, path: Path) -> Source:
     chosen = spec.chosen(1)
-    identity: Facts = {"images": os.path.abspath(path), "count": 1, **contents(path)}
-    return Source([path.stem], [path.name], chosen, lambda _: to_float(read_image(path)), identity, path)
+    identity: Facts = {"images": os.path.abspath(path), "count": 1}
+
+    def read(_: int) -> Tensor:
+        return to_float(read_image(path))
+
+    return Source([path.stem], [path.name], chosen, read, lambda _: file_sha256(path), identity, path)
 
 
 def _array(spec: DataSpec, path: Path) -> Source:
@@ -169,10 +181,9 @@ def _array(spec: DataSpec, path: Path) -> Source:
         "count": len(chosen),
         "first": chosen.start,
         "shape": list(array.shape),
-        **contents(path),
     }
     labels = [f"item {i} of {path.name}" for i in chosen]
-    return Source(names, labels, numbers, read, identity, path)
+    return Source(names, labels, numbers, read, lambda i: _sha256_of_numbers(array[chosen[i]]), identity, path)
 
 
 def _recorded(path: Path, chosen: range, count: int) -> tuple[list[str], Sequence[int]]:
