@@ -194,7 +194,7 @@ def test_images_of_another_size_are_converted_on_request(genprior: Command, run:
     write_image(torch.zeros(3, 20, 12, dtype=torch.uint8), Path("large/a.png"))
     write_image(torch.cat([torch.zeros(1, 8, 16), torch.full((1, 8, 16), 255)], 1).byte(), Path("large-mask.png"))
     text = genprior("invert", run, "large", "--out", "out", code=2)
-    assert "IMAGES: a.png is 3x20x12, expected 1x8x8; --resize converts it" in text
+    assert "IMAGES: a.png is 3x20x12, expected 1x8x8 or smaller; --resize converts it" in text
     genprior("invert", run, "large", "--out", "out", *QUICK, "--resize")
     mask = ["--operator", "inpaint", "--mask", "large-mask.png"]
     genprior("restore", run, "large", *mask, "--out", "restored", *QUICK, "--resize")
@@ -222,8 +222,8 @@ def picture(name: str, *shape: int, value: int = 255) -> str:
 
 
 BAD_IMAGES = {
-    "another size": (lambda: array(2, 9, 9), "IMAGES: item 0 of a.npy is 9x9, expected 1x8x8; --resize"),
-    "colour": (lambda: array(2, 3, 8, 8), "IMAGES: item 0 of a.npy is 3x8x8, expected 1x8x8; --resize"),
+    "another size": (lambda: array(2, 9, 9), "IMAGES: item 0 of a.npy is 1x9x9, expected 1x8x8 or smaller; --resize"),
+    "colour": (lambda: array(2, 3, 8, 8), "IMAGES: item 0 of a.npy is 3x8x8, expected 1x8x8 or smaller; --resize"),
     "no images": (lambda: array(2, 64), "IMAGES: item 0 of a.npy is 64 numbers, expected 1x8x8$"),
     "not finite": (lambda: array(2, 8, 8, value=np.nan), "IMAGES: item 0 of a.npy has 64 of 64 values that are not"),
     "0 to 255": (lambda: array(2, 8, 8, value=255.0), r"IMAGES: .* values from 255 to 255, expected \[0, 1\]"),
@@ -234,7 +234,10 @@ BAD_IMAGES = {
     "unreadable": (lambda: text_file("a.png"), "IMAGES: none of 1 images can be read; cannot read the image a.png"),
     "all unreadable": (lambda: Path(text_file("bad/a.png")).parent, "IMAGES: none of 1 images can be read"),
     "empty slice": (lambda: "photos[9:]", "IMAGES: expected a slice that holds images"),
-    "data of another size": (lambda: "digits[:2]", "IMAGES: image 0 of digits is 1x28x28, expected 1x8x8; --resize"),
+    "data of another size": (
+        lambda: "digits[:2]",
+        "IMAGES: image 0 of digits is 1x28x28, expected 1x8x8 or smaller; --resize",
+    ),
 }
 
 

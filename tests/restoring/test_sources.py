@@ -34,8 +34,8 @@ def test_pictures_are_read_when_they_are_asked_for(
     image_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    original = sources.read_image
-    monkeypatch.setattr(sources, "read_image", lambda path: read.append(path.name) or original(path))
+    original = sources.read_given
+    monkeypatch.setattr(sources, "read_given", lambda path, _: read.append(path.name) or original(path))
     source = open_source(str(image_folder(3)))
     assert read == []
     source.read(1)

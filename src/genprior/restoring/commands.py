@@ -191,6 +191,8 @@ def _alarms(summary: JobSummary) -> Iterator[str]:
     """Lines about what failed."""
     for each in summary.failures[:FAILURES_SHOWN]:
         yield f"{each.name}: {each.problem}"
+    for note, count in summary.notes.items():
+        yield f"{count} of {summary.images} images: {note}"
     if summary.failed:
         yield f"{summary.failed} of {summary.images} images failed: mend them, and give the same command again"
 

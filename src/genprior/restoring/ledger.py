@@ -27,8 +27,10 @@ S = TypeVar("S", bound=JobSummary, covariant=True)
 
 SETTINGS, SUMMARY, PARTS, LOCK = "settings.json", "summary.json", "parts", "lock"
 MASKS, TABLE, LATENTS = "masks", "table.csv", "latents.safetensors"
-PAIRS, CANDIDATES = "pairs.png", "candidates.png"
+PAIRS, CANDIDATES, PAGE = "pairs.png", "candidates.png", "index.html"
+BEFORE, AFTER = "before", "after"  # folders of pictures that the page shows
 FILES = {  # what a user may look for
+    "page": PAGE,
     "pictures": PAIRS,
     "solutions": CANDIDATES,
     "images in": IMAGES,
@@ -73,9 +75,9 @@ class Output:
         """Returns the file of a part's tensors; where all its items failed there is none."""
         return self.path / PARTS / f"{part:06d}.safetensors"
 
-    def picture(self, name: str, folder: str = IMAGES) -> Path:
+    def picture(self, name: str, folder: str = IMAGES, suffix: str = ".png") -> Path:
         """Returns the picture of the item of this name."""
-        return self.path / folder / f"{name}.png"
+        return self.path / folder / f"{name}{suffix}"
 
     def lock(self, part: int) -> FileLock:
         """Returns the lock of a part; the system lifts it when the process that holds it ends, however it ends."""
@@ -253,9 +255,9 @@ def _remove(output: Output) -> None:
             raise _in_use(path)
     shutil.rmtree(path / PARTS)
     (path / PARTS).mkdir()
-    for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES):
+    for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
-    for name in (IMAGES, MASKS):
+    for name in (IMAGES, MASKS, BEFORE, AFTER):
         shutil.rmtree(path / name, ignore_errors=True)
     (path / SETTINGS).unlink(missing_ok=True)
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,33 +13,18 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.restoration.noise import measure
 from genprior.restoration.operators import OPERATORS, Operator, masked
+from genprior.restoring.fitting_items import Fitting, Item, joined_notes, opened_item
 from genprior.restoring.job_settings import RestoreSettings
-from genprior.restoring.masks import Masks, open_masks
+from genprior.restoring.masks import Masks, looks_inverted, open_masks
 from genprior.restoring.records import MEASUREMENTS, Degradation, Facts, read_degradation
-from genprior.restoring.sources import Shape, Source, check_values, file_sha256, fitted, is_picture, refuse_inside
+from genprior.restoring.sources import Shape, Source, check_values, file_sha256, is_picture, refuse_inside
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
 
-@dataclass(frozen=True)
-class Item:
-    """An image to be restored.
-
-    Attributes:
-        place: Among the items of the job.
-        number: All that is random about it derives from this.
-        y: Its measurement, without leading dimension.
-        parameters: Of the operator for it, (1, ...) each.
-        truth: The image (C, H, W) itself, where it is known.
-    """
-
-    place: int
-    number: int
-    y: Tensor
-    parameters: dict[str, Tensor]
-    truth: Tensor | None = None
+INVERTED = "all known pixels are black, and missing ones are not: the mask looks inverted (white is known)"
 
 
 @dataclass(frozen=True)
@@ -131,47 +116,76 @@ def consecutive(items: Iterable[Item]) -> list[list[Item]]:
     return groups
 
 
-def whole_images(source: Source, shape: Shape, resize: bool) -> ReadItem:
+def whole_images(source: Source, fit: Fitting) -> ReadItem:
     """Returns a reader of images to be inverted: the image is its own measurement."""
-    image = _image_reader(source, shape, resize)
 
     def read(place: int) -> Item:
-        x = image(place)
-        return Item(place, source.numbers[place], x, {}, x)
+        item = fit.item(opened_item(source, place))
+        check_values(item.y, source.labels[place], is_image=is_picture(fit.shape))  # points have units of their own
+        x = item.y.clamp(0, 1) if is_picture(fit.shape) else item.y
+        return replace(item, y=x, truth=x)
 
     return read
 
 
 def damaged_here(
-    source: Source, shape: Shape, resize: bool, operator: Operator, noise: "NoiseModel", seed: int
+    source: Source, fit: Fitting, operator: Operator, noise: "NoiseModel", seed: int, *, keep: bool
 ) -> ReadItem:
     """Returns a reader that damages images."""
-    image = _image_reader(source, shape, resize)
+    image = whole_images(source, fit)
 
     def read(place: int) -> Item:
-        x, number = image(place), source.numbers[place]
-        y = measure(x[None], operator, noise, seed=seed, first=number)[0]
-        return Item(place, number, y, operator.parameters(number), x)
+        item, own = image(place), operator.parameters(source.numbers[place])
+        y = measure(item.y[None], operator, noise, seed=seed, first=item.number)[0]
+        return replace(item, y=y, parameters=own, known=_known(operator, own), keeps=keep)
 
     return read
 
 
-def damaged_before(source: Source, shape: Shape, resize: bool, operator: Operator, masks: Masks | None) -> ReadItem:
+def damaged_before(source: Source, fit: Fitting, operator: Operator, masks: Masks | None, *, keep: bool) -> ReadItem:
     """Returns a reader of measurements; with masks, what the missing pixels hold does not matter."""
-    expected = measured_shape(operator, shape)
+    if masks is not None:
+        return _masked_before(source, fit, masks, keep=keep)
+    expected = measured_shape(operator, fit.shape)
+    fit = replace(fit, shape=expected, enlarge=expected == fit.shape and not operator.has_masks)
 
     def read(place: int) -> Item:
-        number, label = source.numbers[place], source.labels[place]
-        y = fitted(source.read(place), label, expected, resize=resize)
-        parameters = operator.parameters(number)
-        if masks is not None:
-            mask = masks.read(place)
-            y = torch.where(mask > 0, y, 0.0)
-            parameters = {"mask": mask[None]}
-        check_values(y, label, is_image=False)
-        return Item(place, number, y, parameters)
+        item, own = fit.item(opened_item(source, place)), operator.parameters(source.numbers[place])
+        check_values(item.y, source.labels[place], is_image=False)
+        return replace(item, parameters=own, known=_known(operator, own), keeps=keep)
 
     return read
+
+
+def _masked_before(source: Source, fit: Fitting, masks: Masks, *, keep: bool) -> ReadItem:
+    def read(place: int) -> Item:
+        mask, stored = masks.read(place), opened_item(source, place)
+        if stored.given is None:
+            return fit.item(stored)  # raises: what has no pixels has no missing ones
+        known = mask.of_size(stored.raw.shape[-2:], resize=fit.resize)
+        item = fit.item(replace(stored, raw=torch.where(known > 0, stored.raw, 0.0)))
+        check_values(item.y, stored.label, is_image=False)
+        inverted = INVERTED if looks_inverted(stored.raw, known) else None
+        note = joined_notes(inverted, mask.note, item.note)
+        own = fit.mask(known, item)
+        return replace(
+            item,
+            y=torch.where(own > 0, item.y, 0.0),
+            parameters={"mask": own[None]},
+            known=(own if item.is_converted else known)[0] > 0,
+            keeps=keep and not item.is_converted,
+            note=note,
+        )
+
+    return read
+
+
+def _known(operator: Operator, own: dict[str, Tensor]) -> Tensor | None:
+    """Pixels (h, w) that the operator leaves as they are; None where it mixes them."""
+    if not operator.has_masks:
+        return None
+    mask: Tensor = own.get("mask", operator.physics.mask)
+    return mask[0].amin(0) > 0
 
 
 @torch.no_grad()
@@ -211,7 +225,7 @@ def operator_and_masks(
     if record is not None:
         record.check_operator(settings.operator, settings.seed, has_mask=settings.mask is not None)
     if settings.mask is not None:
-        masks = open_masks(settings.mask.expanduser(), source.names, shape, resize=settings.resize)
+        masks = open_masks(settings.mask.expanduser(), source.names)
         anything = torch.ones(1, 1, *shape[1:], dtype=torch.bool)
         anything[..., 0, 0] = False
         return masked(anything, shape), masks
@@ -230,13 +244,3 @@ def kernel_facts(operator: Spec) -> Facts:
     file = operator.options.get("file")
     found = {} if file is None else {"file": os.path.abspath(str(file)), "sha256": file_sha256(Path(str(file)))}
     return {f"kernel {key}": value for key, value in found.items()}
-
-
-def _image_reader(source: Source, shape: Shape, resize: bool) -> Callable[[int], Tensor]:
-    def read(place: int) -> Tensor:
-        label = source.labels[place]
-        x = fitted(source.read(place), label, shape, resize=resize)
-        check_values(x, label, is_image=is_picture(shape))  # points have units of their own
-        return x.clamp(0, 1) if is_picture(shape) else x
-
-    return read

@@ -22,7 +22,7 @@ from genprior.data.geometry import centre_square
 from genprior.data.image_files import SUFFIXES, image_files
 from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
-from genprior.images import read_image, to_float
+from genprior.restoring.given_pictures import GivenPicture, given_values, read_given
 from genprior.restoring.records import Facts, read_degradation
 
 Shape = tuple[int, ...]
@@ -43,6 +43,7 @@ class Source:
             derives from its number.
         read: Place -> item float32, (C, H, W) or (H, W) or whatever an array file holds. Raises GenpriorError where
             that fails.
+        given: Place -> the picture as it was given; None where the item cannot be looked at. Raises as `read` does.
         digest: Place -> SHA-256 of what the item is read from. Raises OSError where it cannot be read.
         identity: What must be the same where a job is resumed.
         path: The file or folder that it is.
@@ -52,6 +53,7 @@ class Source:
     labels: Sequence[str]
     numbers: Sequence[int]
     read: Callable[[int], Tensor]
+    given: Callable[[int], GivenPicture | None]
     digest: Callable[[int], str]
     identity: Facts
     path: Path | None = None
@@ -60,7 +62,7 @@ class Source:
         return len(self.names)
 
 
-def open_source(text: str, *, data_root: Path | None = None) -> Source:
+def open_source(text: str, *, data_root: Path | None = None, white: float | None = None) -> Source:
     """Returns the source that `text` names; pixels are read later, but for data specs, which are kept in memory.
 
     A slice works on all kinds: "photos[:100]", "y.npy[10:]", "mnist:test[-5:]".
@@ -69,6 +71,7 @@ def open_source(text: str, *, data_root: Path | None = None) -> Source:
         text: A picture, a folder searched for pictures, a .npy or .npz file with items along its first axis (uint8,
             uint16 and bool become [0, 1], floats are kept as they are), or a data spec.
         data_root: Of named data sets.
+        white: The value that stands for 1 in files and arrays; default: the largest of an integer type, 1 of floats.
 
     Raises:
         GenpriorError: Nothing of these kinds, or nothing in it.
@@ -79,11 +82,11 @@ def open_source(text: str, *, data_root: Path | None = None) -> Source:
             return _data_set(spec, data_root)
         path = Path(spec.rest)
         if path.is_dir():
-            return _folder(spec, path)
+            return _folder(spec, path, white)
         suffix = path.suffix.lower()
         if suffix not in FILES:
             raise _fault(f"expected a folder, a data set or a file that ends in {' '.join(FILES)}, got {path}")
-        return FILES[suffix](spec, path)
+        return FILES[suffix](spec, path, white)
     except GenpriorError as error:  # what the data layer calls "data" is "images" here
         raise GenpriorError(error.message, argument="images" if error.argument == "data" else error.argument) from error
 
@@ -106,22 +109,30 @@ def _data_set(spec: DataSpec, root: Path | None) -> Source:
     names = [f"{number:06d}" for number in chosen]
     labels = [f"image {number} of {whole}" for number in chosen]
     identity: Facts = {"images": spec.text, "count": len(chosen)}
-    return Source(names, labels, chosen, read, lambda place: _sha256_of_numbers(read(place).numpy()), identity)
+
+    def given(place: int) -> GivenPicture | None:
+        return _given_array(read(place).numpy(), 1.0)
+
+    return Source(names, labels, chosen, read, given, lambda place: _sha256_of_numbers(read(place).numpy()), identity)
 
 
-def _folder(spec: DataSpec, folder: Path) -> Source:
+def _folder(spec: DataSpec, folder: Path, white: float | None) -> Source:
     files = image_files(folder)
     if not files:
         raise _fault(f"expected images ({' '.join(SUFFIXES)}) in {folder} or below, found none")
     chosen = spec.chosen(len(files))
     kept = files[chosen.start : chosen.stop]
 
-    def read(place: int) -> Tensor:
-        return to_float(read_image(folder / kept[place]))
+    def given(place: int) -> GivenPicture:
+        return read_given(folder / kept[place], white)
 
-    digest = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
-    identity: Facts = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": digest}
-    return Source(stems(kept), kept, chosen, read, lambda place: file_sha256(folder / kept[place]), identity, folder)
+    all_names = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
+    identity: Facts = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": all_names}
+
+    def digest(place: int) -> str:
+        return file_sha256(folder / kept[place])
+
+    return Source(stems(kept), kept, chosen, lambda place: given(place).image(), given, digest, identity, folder)
 
 
 def file_sha256(path: Path) -> str:
@@ -153,27 +164,36 @@ def stems(files: Sequence[str]) -> list[str]:
     return [name if count[name] == 1 else file for name, file in zip(short, files, strict=True)]
 
 
-def _picture(spec: DataSpec, path: Path) -> Source:
+def _picture(spec: DataSpec, path: Path, white: float | None) -> Source:
     chosen = spec.chosen(1)
     identity: Facts = {"images": os.path.abspath(path), "count": 1}
 
-    def read(_: int) -> Tensor:
-        return to_float(read_image(path))
+    def given(_: int) -> GivenPicture:
+        return read_given(path, white)
 
-    return Source([path.stem], [path.name], chosen, read, lambda _: file_sha256(path), identity, path)
+    def digest(_: int) -> str:
+        return file_sha256(path)
+
+    return Source([path.stem], [path.name], chosen, lambda _: given(0).image(), given, digest, identity, path)
 
 
-def _array(spec: DataSpec, path: Path) -> Source:
+def _array(spec: DataSpec, path: Path, white: float | None) -> Source:
     array = _opened(path)
     if array.ndim < 2 or not array.size:
         raise _fault(f"{path}: expected items along the first axis, got an array of shape {array.shape}")
     if array.dtype.name not in SCALES:
         raise _fault(f"{path}: expected numbers of type {', '.join(SCALES)}, got {array.dtype}: convert them")
     chosen = spec.chosen(len(array))
-    scale = SCALES[array.dtype.name]
+    scale = white or SCALES[array.dtype.name]
 
     def read(place: int) -> Tensor:
         return torch.from_numpy(np.array(array[chosen[place]], dtype=np.float32)).div_(scale)
+
+    def given(place: int) -> GivenPicture | None:
+        return _given_array(np.array(array[chosen[place]]), white)
+
+    def digest(place: int) -> str:
+        return _sha256_of_numbers(array[chosen[place]])
 
     names, numbers = _recorded(path, chosen, len(array))
     identity: Facts = {
@@ -183,7 +203,14 @@ def _array(spec: DataSpec, path: Path) -> Source:
         "shape": list(array.shape),
     }
     labels = [f"item {i} of {path.name}" for i in chosen]
-    return Source(names, labels, numbers, read, lambda i: _sha256_of_numbers(array[chosen[i]]), identity, path)
+    return Source(names, labels, numbers, read, given, digest, identity, path)
+
+
+def _given_array(item: NDArray[Any], white: float | None) -> GivenPicture | None:
+    arranged = channels_first(torch.from_numpy(np.ascontiguousarray(item)))
+    if not is_picture(tuple(arranged.shape)):
+        return None
+    return given_values(arranged.movedim(0, -1).numpy(), white)
 
 
 def _recorded(path: Path, chosen: range, count: int) -> tuple[list[str], Sequence[int]]:
@@ -230,6 +257,7 @@ def fitted(
     resize: bool = False,
     argument: str = "images",
     hint: str = "--resize converts it",
+    or_smaller: bool = False,
 ) -> Tensor:
     """Returns an item in the shape (C, H, W) that is needed, or (m,) or another for measurements.
 
@@ -241,6 +269,7 @@ def fitted(
             is an error.
         argument: What the user calls what holds it.
         hint: How to have it converted.
+        or_smaller: Whether the caller would have taken a smaller image, for the message.
 
     Raises:
         GenpriorError: Another shape.
@@ -251,7 +280,8 @@ def fitted(
     can_convert = is_picture(tuple(arranged.shape)) and is_picture(shape)
     if not can_convert or not resize:
         way = f"; {hint}" if can_convert else ""
-        raise GenpriorError(f"{label} is {_words(item.shape)}, expected {_words(shape)}{way}", argument=argument)
+        expected = _words(shape) + (" or smaller" if or_smaller else "")
+        raise GenpriorError(f"{label} is {_words(item.shape)}, expected {expected}{way}", argument=argument)
     return _resized(_with_channels(arranged, shape[0]), shape[1], shape[2])
 
 
@@ -299,7 +329,7 @@ def _words(shape: Shape) -> str:
     return "x".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} numbers"
 
 
-FILES: dict[str, Callable[[DataSpec, Path], Source]] = {
+FILES: dict[str, Callable[[DataSpec, Path, float | None], Source]] = {
     **dict.fromkeys(SUFFIXES, _picture),
     **dict.fromkeys((".npy", ".npz"), _array),
 }
