@@ -256,6 +256,38 @@ def test_bad_images_are_one_line_and_exit_code_2(genprior: Command, run: Path, c
     one_line(genprior(command, run, make(), *simulate, "--out", "out", code=2), message)
 
 
+BAD_VALUES = {
+    "-1 to 1": ([], lambda x: 2 * x - 1, "IMAGES: item 0 of y.npy has values from -.* --white VALUE divides"),
+    "0 to 255": ([], lambda x: 255 * x, "IMAGES: item 0 of y.npy has values from .* rescale them"),
+    "projections": (
+        ["--operator", "compressed-sensing:m=64"],
+        lambda x: 255 * x.reshape(5, 64),
+        "on average, expected",
+    ),
+    "0 and 1": ([], lambda x: (x > 0.5).astype(np.uint8), "IMAGES: y.npy holds 0 and 1 alone as uint8.*--white 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_VALUES)
+def test_measurements_of_another_scale_are_one_line_and_exit_code_2(genprior: Command, run: Path, case: str) -> None:
+    flags, change, message = BAD_VALUES[case]
+    np.save("y.npy", change(np.load("y.npy")))
+    one_line(genprior("restore", run, "y.npy", *flags, "--noise-level", 0.01, "--out", "out", code=2), message)
+
+
+def test_white_is_a_value_of_the_user(genprior: Command, run: Path) -> None:
+    x = np.load("y.npy")
+    for name, values, white in (("a", x, 1), ("b", (4095 * x).astype(np.uint16), 4095), ("c", 255 * x, 255)):
+        np.save("y.npy", values)
+        text = genprior("invert", run, "y.npy", "--white", white, *QUICK, "--out", name)
+        assert "look nearly black" not in text
+    errors = [json.loads(Path(name, "summary.json").read_text())["mean"]["error"] for name in "abc"]
+    assert errors == pytest.approx([errors[0]] * 3, rel=1e-2)
+    np.save("y.npy", (4095 * x).astype(np.uint16))
+    text = genprior("invert", run, "y.npy", *QUICK, "--out", "d")
+    assert "5 of 5 images: values use 12 of 16 bits or fewer, and look nearly black: give --white 4095" in text
+
+
 INPAINT = ["--operator", "inpaint", "--mask"]
 BAD_SETTINGS = {
     "unknown operator": (["--operator", "inpant:box=3"], "--operator: unknown operator 'inpant', did you mean 'inpai"),

@@ -164,4 +164,4 @@ def sampled(prior: LatentPrior, draw: Callable[[torch.Generator], Tensor], count
     """Returns x (count, C, H, W) of a prior, image i decoded from z (1, k) that is drawn from (seed, i) alone."""
     z = [draw(derived_generator(seed, "sample", i)) for i in range(count)]
     parts = [prior.decode(part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
-    return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape)
+    return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape, dtype=torch.float32)

@@ -1,6 +1,6 @@
 """Items as they are stored, brought into the shape that a prior or an operator needs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -49,6 +49,7 @@ class OpenedItem:
         label: What messages call it.
         raw: Its numbers; (C, h, w) of an image.
         given: The picture that it is; None for measurements that are none.
+        note: What looks wrong with it, or None.
     """
 
     place: int
@@ -56,13 +57,15 @@ class OpenedItem:
     label: str
     raw: Tensor
     given: GivenPicture | None
+    note: str | None = None
 
 
 def opened_item(source: Source, place: int) -> OpenedItem:
     """Returns an item as it is stored; raises as `Source.read` does."""
     given = source.given(place)
     raw = source.read(place) if given is None else given.image()
-    return OpenedItem(place, source.numbers[place], source.labels[place], raw, given)
+    doubt = None if given is None else given.doubt()
+    return OpenedItem(place, source.numbers[place], source.labels[place], raw, given, doubt)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,10 @@ class Fitting:
 
     def item(self, stored: OpenedItem) -> Item:
         """Returns an item without parameters; raises `GenpriorError` for another shape."""
+        item = self._fitted(stored)
+        return replace(item, note=joined_notes(stored.note, item.note))
+
+    def _fitted(self, stored: OpenedItem) -> Item:
         raw, enlarges = stored.raw, self.enlarge and stored.given is not None and is_picture(self.shape)
         frame = frame_of(tuple(raw.shape), self.shape) if enlarges else None
         if frame is None or raw.shape == self.shape:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PNG_HEADER = b"\x89PNG\r\n\x1a\n"
 DEPTH_OF_PNG, COLOUR_OF_PNG = 24, 25  # places of the bytes that tell the bits of a channel, and whether it is grey
+SLIVER = 8  # values below this share of white, all of them, look as if white were another value
 SHORT = {"L": 8, "LA": 8, "RGB": 8, "RGBA": 8}
 
 
@@ -41,6 +42,16 @@ class GivenPicture:
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.values.shape[0], self.values.shape[1]
+
+    def doubt(self) -> str | None:
+        """Returns words on values that use a sliver of 16 bits, as those of cameras with 10 or 12 bits do; or None."""
+        top = int(self.values.max()) if self.values.dtype == np.uint16 else 0
+        if not 0 < top < self.white / SLIVER:
+            return None
+        bits = max(8, top.bit_length())
+        return (
+            f"values use {bits} of 16 bits or fewer, and look nearly black: give --white {2**bits - 1} if that is white"
+        )
 
     def image(self) -> Tensor:
         """Returns x (C, H, W) float32, in [0, 1] unless `white` is wrong, transparency laid on white."""

@@ -1,6 +1,7 @@
 """Items of a job: a measurement, what is known of how it came about (masks too), and the truth where it is known."""
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.restoration.noise import measure
 from genprior.restoration.operators import OPERATORS, Operator, masked
+from genprior.restoration.plausibility import SIGMAS, implausible
 from genprior.restoring.fitting_items import Fitting, Item, joined_notes, opened_item
 from genprior.restoring.job_settings import RestoreSettings
 from genprior.restoring.masks import Masks, looks_inverted, open_masks
@@ -22,6 +24,19 @@ from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
+
+
+@dataclass(frozen=True)
+class KnownNoise:
+    """What is known of the noise in measurements.
+
+    Attributes:
+        model: None: nothing.
+        level: Standard deviation; None: that of the model, or not known.
+    """
+
+    model: "NoiseModel | None" = None
+    level: float | None = None
 
 
 INVERTED = "all known pixels are black, and missing ones are not: the mask looks inverted (white is known)"
@@ -142,16 +157,42 @@ def damaged_here(
     return read
 
 
-def damaged_before(source: Source, fit: Fitting, operator: Operator, masks: Masks | None, *, keep: bool) -> ReadItem:
-    """Returns a reader of measurements; with masks, what the missing pixels hold does not matter."""
-    if masks is not None:
-        return _masked_before(source, fit, masks, keep=keep)
+def damaged_before(
+    source: Source, fit: Fitting, operator: Operator, masks: Masks | None, noise: KnownNoise, *, keep: bool
+) -> ReadItem:
+    """Returns a reader of measurements; with masks, what the missing pixels hold does not matter.
+
+    Values that images in [0, 1] cannot give through this operator and noise are refused: they have another scale.
+    """
+    read = (
+        _damaged(source, fit, operator, keep=keep) if masks is None else _masked_before(source, fit, masks, keep=keep)
+    )
+
+    def checked(place: int) -> Item:
+        item, label = read(place), source.labels[place]
+        check_values(item.y, label, is_image=False)
+        wrong = _wrong_values(item, operator, noise)
+        if wrong is not None:
+            raise GenpriorError(f"{label} has {wrong}; --white VALUE divides by the value of white", argument="images")
+        return item
+
+    return checked
+
+
+def _wrong_values(item: Item, operator: Operator, noise: KnownNoise) -> str | None:
+    if operator.largest is None:
+        known = None if item.known is None else item.parameters.get("mask", operator.physics.mask)[0].expand_as(item.y)
+        return implausible(item.y, noise.model, noise.level, known)
+    size, most = float(item.y.square().mean().sqrt()), math.hypot(operator.largest, SIGMAS * (noise.level or 0.0))
+    return None if size <= most else f"values of {size:.4g} on average, expected at most {most:.3g}"
+
+
+def _damaged(source: Source, fit: Fitting, operator: Operator, *, keep: bool) -> ReadItem:
     expected = measured_shape(operator, fit.shape)
     fit = replace(fit, shape=expected, enlarge=expected == fit.shape and not operator.has_masks)
 
     def read(place: int) -> Item:
         item, own = fit.item(opened_item(source, place)), operator.parameters(source.numbers[place])
-        check_values(item.y, source.labels[place], is_image=False)
         return replace(item, parameters=own, known=_known(operator, own), keeps=keep)
 
     return read
@@ -164,7 +205,6 @@ def _masked_before(source: Source, fit: Fitting, masks: Masks, *, keep: bool) ->
             return fit.item(stored)  # raises: what has no pixels has no missing ones
         known = mask.of_size(stored.raw.shape[-2:], resize=fit.resize)
         item = fit.item(replace(stored, raw=torch.where(known > 0, stored.raw, 0.0)))
-        check_values(item.y, stored.label, is_image=False)
         inverted = INVERTED if looks_inverted(stored.raw, known) else None
         note = joined_notes(inverted, mask.note, item.note)
         own = fit.mask(known, item)

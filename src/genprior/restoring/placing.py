@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 FULLY = 0.99  # of an enlarged or reduced pixel must be known; half known is not known
 
@@ -33,21 +34,32 @@ class Frame:
         return (self.rows - self.inner[0]) // 2, (self.columns - self.inner[1]) // 2
 
     def into(self, x: Tensor, *, smooth: bool) -> Tensor:
-        """Returns an image (C, height, width) on the canvas (C, rows, columns); its edges fill the margins.
+        """Returns an image (C, height, width) on the canvas (C, rows, columns).
+
+        The margins get the median of its edge in each channel, which is the background where there is one.
 
         Arguments:
             x: The image.
             smooth: Interpolate; else pixels are repeated, which keeps the standard deviation of noise.
         """
         mode = {"mode": "bilinear", "align_corners": False} if smooth else {"mode": "nearest-exact"}
-        large = interpolate(x[None], self.inner, **mode)
-        top, left = self._margins
-        sides = (left, self.columns - self.inner[1] - left, top, self.rows - self.inner[0] - top)
-        return pad(large, sides, mode="replicate")[0]
+        large = interpolate(x[None], self.inner, **mode)[0]
+        edge = torch.cat([x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]], 1)
+        return self._with_margins(large, edge.median(1).values)
+
+    def _with_margins(self, inner: Tensor, value: Tensor) -> Tensor:
+        canvas = value[:, None, None].expand(-1, self.rows, self.columns).clone()
+        (top, left), (rows, columns) = self._margins, self.inner
+        canvas[:, top : top + rows, left : left + columns] = inner
+        return canvas
 
     def mask_into(self, known: Tensor) -> Tensor:
-        """Returns a mask (1, height, width) of 0 and 1 on the canvas: 1 where only known pixels contribute."""
-        return (self.into(known, smooth=True) >= FULLY).float()
+        """Returns a mask (1, height, width) of 0 and 1 on the canvas: 1 where only known pixels contribute.
+
+        What fills the margins is not known.
+        """
+        large = interpolate(known[None], self.inner, mode="bilinear", align_corners=False)[0]
+        return (self._with_margins(large, large.new_zeros(1)) >= FULLY).float()
 
     def back(self, x: Tensor) -> Tensor:
         """Returns an image on the canvas (C, rows, columns) in its own size (C, height, width)."""

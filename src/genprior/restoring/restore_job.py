@@ -11,7 +11,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import FIDELITIES, Fidelity
-from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
+from genprior.restoration.noise import NOISES, fitting_fidelity, noise_level
 from genprior.restoration.operators import Operator
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.result import Restoration
@@ -106,8 +106,8 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
     if settings.simulate:
         read = reading.damaged_here(source, fit, operator, noise or NOISES["none"](), settings.seed, keep=keep)
     else:
-        read = reading.damaged_before(source, fit, operator, masks, keep=keep)
-    fidelity = chosen_fidelity(settings.fidelity, operator, noise)
+        read = reading.damaged_before(source, fit, operator, masks, reading.KnownNoise(noise, level), keep=keep)
+    fidelity = chosen_fidelity(settings.fidelity, operator, noise, level)
 
     def solve(items: Sequence[Item]) -> Restoration:
         return restore(
@@ -154,13 +154,15 @@ def prior_sha256(prior: LatentPrior) -> str:
     return " ".join(weights_sha256(network.state_dict()) for network in prior.networks)
 
 
-def chosen_fidelity(given: Spec | None, operator: Operator, noise: "NoiseModel | None") -> Fidelity:
+def chosen_fidelity(
+    given: Spec | None, operator: Operator, noise: "NoiseModel | None", level: float | None = None
+) -> Fidelity:
     """Returns the data term that is named, else the one that suits the noise, else the operator's.
 
     Raises:
         GenpriorError: No such data term, or photon counts of an unknown gain.
     """
-    suggested = (None if noise is None else suggested_fidelity(noise)) or Spec(operator.fidelity, {})
+    suggested = fitting_fidelity(noise, level, operator.fidelity)
     spec = given or suggested
     if spec.name == suggested.name:  # the noise tells options that the user left out
         spec = suggested.with_options(**spec.options)

@@ -147,7 +147,8 @@ def _quality(item: Item, result: Finished | None) -> dict[str, float | None]:
 
 def shown_before(item: Item) -> Tensor | None:
     """Returns what was to be restored (C, H, W) in [0, 1], missing pixels in colour; None where it is no image."""
-    is_own = item.truth is None and item.given is not None and not item.is_converted
+    is_as_given = item.truth is None or item.truth is item.y  # else it was damaged here
+    is_own = is_as_given and item.given is not None and not item.is_converted
     x = item.given.image() if is_own and item.given is not None else item.y
     if not is_picture(tuple(x.shape)):
         return None

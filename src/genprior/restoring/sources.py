@@ -27,6 +27,7 @@ from genprior.restoring.records import Facts, read_degradation
 
 Shape = tuple[int, ...]
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+LOOKED_AT = 256  # items of an array, to see what kind of numbers it holds
 ROUNDING = 1e-4  # by which a value may leave [0, 1] after somebody's arithmetic in single precision
 # By what the numbers of an array are divided; floats are kept as they are.
 SCALES = {"uint8": 255, "bool": 1, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
@@ -183,6 +184,11 @@ def _array(spec: DataSpec, path: Path, white: float | None) -> Source:
         raise _fault(f"{path}: expected items along the first axis, got an array of shape {array.shape}")
     if array.dtype.name not in SCALES:
         raise _fault(f"{path}: expected numbers of type {', '.join(SCALES)}, got {array.dtype}: convert them")
+    if white is None and array.dtype.kind == "u" and array[:LOOKED_AT].max() == 1:
+        raise _fault(
+            f"{path} holds 0 and 1 alone as {array.dtype}, where {SCALES[array.dtype.name]} is white: give --white 1, "
+            f"or --white {SCALES[array.dtype.name]} if they are that dark"
+        )
     chosen = spec.chosen(len(array))
     scale = white or SCALES[array.dtype.name]
 
