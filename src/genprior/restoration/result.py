@@ -84,7 +84,10 @@ class Restoration:
         }
         texts = json.dumps({name: getattr(self, name) for name in TEXTS})
         temporary = path.with_name(path.name + ".tmp")
+        temporary.touch()
+        mode = temporary.stat().st_mode  # of any new file; safetensors lets its owner alone read it
         save_file(tensors, temporary, metadata={KEY: texts})
+        temporary.chmod(mode)
         temporary.replace(path)
 
     @classmethod
