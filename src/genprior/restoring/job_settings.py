@@ -30,7 +30,7 @@ class JobSettings(Settings):
 
     seed: Seed = 0
     batch_size: Annotated[
-        int, Field(ge=1, le=4096, description="Images in a part, the unit of work; it does not change the results.")
+        int, Field(ge=1, le=4096, description="Images in a part, the unit of work; it changes nothing but rounding.")
     ] = 128
     threads: Threads = None
     data_root: DataRoot = None
