@@ -1,5 +1,6 @@
 """Latents to decode: those of samples, rows from one to the next, and files of them."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def rows_between(z: Tensor, count: int) -> Tensor:
     if len(z) < 2:
         raise GenpriorError(f"leads from one latent to the next and needs two, got {len(z)}", argument="interpolate")
     shares = torch.linspace(0, 1, count, dtype=z.dtype)[:, None]
-    return torch.cat([_between(a, b, shares) for a, b in zip(z[:-1], z[1:], strict=True)])
+    return torch.cat([_between(a, b, shares) for a, b in pairwise(z)])
 
 
 def _between(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
