@@ -101,8 +101,10 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
     if settings.simulate:
         noise = noise or NOISES["none"]()
     level = settings.noise_level if noise is None else noise_level(noise)
-    fit = Fitting(shape, settings.resize, smooth=not level)
     keep = keeps_known(settings)
+    if keep and operator.has_masks:  # what is to come back exactly has no noise, and a residual can be judged
+        level = 0.0
+    fit = Fitting(shape, settings.resize, smooth=not level)
     if settings.simulate:
         read = reading.damaged_here(source, fit, operator, noise or NOISES["none"](), settings.seed, keep=keep)
     else:
