@@ -110,7 +110,7 @@ def test_larger_pictures_come_back_smaller_on_request_and_it_is_said(restore: Re
     draw_mask(tmp_path / "mask.png", (20, 12))
     output = restore(resize=True)
     assert read_given(output.picture("a")).size == (8, 8)
-    assert rows(output)[0].note == "larger than the prior, or in colour: comes back as 3x8x8"
+    assert rows(output)[0].note == "converted to the size and colours of the prior: comes back as 3x8x8"
 
 
 def test_quality_is_that_of_the_picture_that_the_user_gets(restore: Restore, tmp_path: Path) -> None:

@@ -95,7 +95,11 @@ class Fitting:
         if frame is None or raw.shape == self.shape:
             y = fitted(raw, stored.label, self.shape, resize=self.resize, or_smaller=enlarges)
             is_other = stored.given is not None and y.shape != raw.shape
-            note = f"larger than the prior, or in colour: comes back as {words_of(y.shape)}" if is_other else None
+            note = (
+                f"converted to the size and colours of the prior: comes back as {words_of(y.shape)}"
+                if is_other
+                else None
+            )
             return Item(stored.place, stored.number, y, given=stored.given, is_converted=is_other, note=note)
         y = raw.expand(self.shape[0], -1, -1)
         if raw.shape[1:] == self.shape[1:]:  # grey in a prior of colour
