@@ -182,7 +182,7 @@ def test_clipped_noise_over_its_scale_is_the_log_probability_of_what_was_seen(si
 @pytest.mark.parametrize("truth", ["black", "white", "uniform", "shapes"])
 @pytest.mark.parametrize("hole", [False, True])
 def test_the_variance_that_clipping_leaves_is_known(sigma: float, truth: str, hole: bool) -> None:
-    draw = torch.rand(2, 40_000, dtype=torch.float64)
+    draw = torch.rand(2, 400_000, dtype=torch.float64)
     x = {"black": 0 * draw, "white": 1 + 0 * draw, "uniform": draw, "shapes": (draw > 0.7).double() * 0.9}[truth]
     seen = torch.ones_like(x)
     if hole:
@@ -190,7 +190,7 @@ def test_the_variance_that_clipping_leaves_is_known(sigma: float, truth: str, ho
     y = (x + sigma * torch.randn_like(x)).clamp(0, 1) * seen
     left = ((y - x).square() * seen).sum(1) / seen.sum(1)
     torch.testing.assert_close(level_around(x, y, seen, sigma).square(), left, rtol=0.02, atol=0)
-    if sigma <= 0.3:  # from the measurement alone
+    if sigma <= 0.2:  # from the measurement alone
         torch.testing.assert_close(level_after_clipping(y, seen, sigma).square(), left, rtol=0.1, atol=0)
 
 

@@ -164,7 +164,8 @@ def level_after_clipping(y: Tensor, seen: Tensor, noise_level: float) -> Tensor:
     """Returns the standard deviation (B,) of noise in measurements (B, M) that may have been clipped to [0, 1].
 
     Where an image is black or white, half of the values lie at the bound, and half of the variance is lost. In between
-    the share of values there is near the share of the variance that is lost: within a tenth up to a level of 0.3.
+    the share of values there is near the share of the variance that is lost: within a tenth up to a level of 0.2,
+    within an eighth up to 0.3.
 
     Arguments:
         y: The measurements.
@@ -231,8 +232,8 @@ def noise_scale(fidelity: Fidelity, noise_level: Tensor) -> Tensor:
 
 FIDELITIES: dict[str, Callable[..., Fidelity]] = {
     "l2": L2,
-    "clipped": Clipped,
     "l1": L1,
     "huber": Huber,
     "poisson": Poisson,
+    "clipped": Clipped,
 }

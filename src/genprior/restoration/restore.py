@@ -93,10 +93,7 @@ def restore(
     for module in (physics, *prior.networks):
         out_of_inference(module)
     count = _checked_measurement(y)
-    own = parameters_of(physics, count) if parameters is None else dict(parameters)
-    for name, value in own.items():
-        if len(value) != count:
-            raise GenpriorError(f"'{name}' is for {len(value)} images, y holds {count}", argument="parameters")
+    own = parameters_of(physics, count) if parameters is None else _checked_parameters(parameters, count)
     level = (level_of(physics.noise_model) or None) if noise_level is None else noise_level
     before = vars(physics) | dict(physics.named_buffers(recurse=False))
     held = {name: before[name] for name in own if isinstance(before.get(name), Tensor)}
@@ -152,6 +149,13 @@ def _checked_measurement(y: object) -> int:
     if not bool(torch.isfinite(flat).all()):
         raise GenpriorError(_not_finite(flat), argument="y")
     return len(flat)
+
+
+def _checked_parameters(parameters: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    for name, value in parameters.items():
+        if len(value) != count:
+            raise GenpriorError(f"'{name}' is for {len(value)} images, y holds {count}", argument="parameters")
+    return dict(parameters)
 
 
 def _check_plausible(y: object, physics: "Physics", parameters: dict[str, Tensor], level: float | None) -> None:
