@@ -28,5 +28,6 @@ def gone_through(task: Task[R]) -> tuple[list[Stage], R]:
 
 
 def data_term(name: str, **options: float) -> Fidelity:
-    """A data term with its defaults; photon counts have no gain by default."""
-    return FIDELITIES[name](**({"gain": 1.0} if name == "poisson" else {}) | options)
+    """A data term with its defaults; some have options that the noise tells, and no default."""
+    needed = {"poisson": {"gain": 1.0}, "clipped": {"sigma": 0.2}}
+    return FIDELITIES[name](**needed.get(name, {}) | options)

@@ -194,7 +194,7 @@ def test_images_of_another_size_are_converted_on_request(genprior: Command, run:
     write_image(torch.zeros(3, 20, 12, dtype=torch.uint8), Path("large/a.png"))
     write_image(torch.cat([torch.zeros(1, 8, 16), torch.full((1, 8, 16), 255)], 1).byte(), Path("large-mask.png"))
     text = genprior("invert", run, "large", "--out", "out", code=2)
-    assert "IMAGES: a.png is 3x20x12, expected 1x8x8; --resize converts it" in text
+    assert "IMAGES: a.png is 3x20x12, expected 1x8x8 or smaller; --resize converts it" in text
     genprior("invert", run, "large", "--out", "out", *QUICK, "--resize")
     mask = ["--operator", "inpaint", "--mask", "large-mask.png"]
     genprior("restore", run, "large", *mask, "--out", "restored", *QUICK, "--resize")
@@ -222,8 +222,8 @@ def picture(name: str, *shape: int, value: int = 255) -> str:
 
 
 BAD_IMAGES = {
-    "another size": (lambda: array(2, 9, 9), "IMAGES: item 0 of a.npy is 9x9, expected 1x8x8; --resize"),
-    "colour": (lambda: array(2, 3, 8, 8), "IMAGES: item 0 of a.npy is 3x8x8, expected 1x8x8; --resize"),
+    "another size": (lambda: array(2, 9, 9), "IMAGES: item 0 of a.npy is 1x9x9, expected 1x8x8 or smaller; --resize"),
+    "colour": (lambda: array(2, 3, 8, 8), "IMAGES: item 0 of a.npy is 3x8x8, expected 1x8x8 or smaller; --resize"),
     "no images": (lambda: array(2, 64), "IMAGES: item 0 of a.npy is 64 numbers, expected 1x8x8$"),
     "not finite": (lambda: array(2, 8, 8, value=np.nan), "IMAGES: item 0 of a.npy has 64 of 64 values that are not"),
     "0 to 255": (lambda: array(2, 8, 8, value=255.0), r"IMAGES: .* values from 255 to 255, expected \[0, 1\]"),
@@ -234,7 +234,10 @@ BAD_IMAGES = {
     "unreadable": (lambda: text_file("a.png"), "IMAGES: none of 1 images can be read; cannot read the image a.png"),
     "all unreadable": (lambda: Path(text_file("bad/a.png")).parent, "IMAGES: none of 1 images can be read"),
     "empty slice": (lambda: "photos[9:]", "IMAGES: expected a slice that holds images"),
-    "data of another size": (lambda: "digits[:2]", "IMAGES: image 0 of digits is 1x28x28, expected 1x8x8; --resize"),
+    "data of another size": (
+        lambda: "digits[:2]",
+        "IMAGES: image 0 of digits is 1x28x28, expected 1x8x8 or smaller; --resize",
+    ),
 }
 
 
@@ -251,6 +254,38 @@ def test_bad_images_are_one_line_and_exit_code_2(genprior: Command, run: Path, c
     make, message = BAD_IMAGES[case]
     simulate = ["--simulate"] if command == "restore" else []
     one_line(genprior(command, run, make(), *simulate, "--out", "out", code=2), message)
+
+
+BAD_VALUES = {
+    "-1 to 1": ([], lambda x: 2 * x - 1, "IMAGES: item 0 of y.npy has values from -.* --white VALUE divides"),
+    "0 to 255": ([], lambda x: 255 * x, "IMAGES: item 0 of y.npy has values from .* rescale them"),
+    "projections": (
+        ["--operator", "compressed-sensing:m=64"],
+        lambda x: 255 * x.reshape(5, 64),
+        "on average, expected",
+    ),
+    "0 and 1": ([], lambda x: (x > 0.5).astype(np.uint8), "IMAGES: y.npy holds 0 and 1 alone as uint8.*--white 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_VALUES)
+def test_measurements_of_another_scale_are_one_line_and_exit_code_2(genprior: Command, run: Path, case: str) -> None:
+    flags, change, message = BAD_VALUES[case]
+    np.save("y.npy", change(np.load("y.npy")))
+    one_line(genprior("restore", run, "y.npy", *flags, "--noise-level", 0.01, "--out", "out", code=2), message)
+
+
+def test_white_is_a_value_of_the_user(genprior: Command, run: Path) -> None:
+    x = np.load("y.npy")
+    for name, values, white in (("a", x, 1), ("b", (4095 * x).astype(np.uint16), 4095), ("c", 255 * x, 255)):
+        np.save("y.npy", values)
+        text = genprior("invert", run, "y.npy", "--white", white, *QUICK, "--out", name)
+        assert "look nearly black" not in text
+    errors = [json.loads(Path(name, "summary.json").read_text())["mean"]["error"] for name in "abc"]
+    assert errors == pytest.approx([errors[0]] * 3, rel=1e-2)
+    np.save("y.npy", (4095 * x).astype(np.uint16))
+    text = genprior("invert", run, "y.npy", *QUICK, "--out", "d")
+    assert "5 of 5 images: values use 12 of 16 bits or fewer, and look nearly black: give --white 4095" in text
 
 
 INPAINT = ["--operator", "inpaint", "--mask"]

@@ -4,10 +4,22 @@ import math
 
 import pytest
 import torch
+from scipy.stats import norm
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.restoration.fidelity import FIDELITIES, L1, L2, Fidelity, Huber, Poisson, noise_scale
+from genprior.restoration.fidelity import (
+    FIDELITIES,
+    L1,
+    L2,
+    Clipped,
+    Fidelity,
+    Huber,
+    Poisson,
+    level_after_clipping,
+    level_around,
+    noise_scale,
+)
 from small import data_term
 
 # Terms with options of their own besides the defaults of every entry.
@@ -26,6 +38,10 @@ def _values(seed: int, count: int = 400) -> Tensor:
     values = torch.rand(1, count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     values[0, :5] = torch.tensor([0.0, 1e-6, 1e-3, 1.0, 3.0])
     return values
+
+
+def scale_of(term: Fidelity, sigma: float) -> float:
+    return float(noise_scale(term, torch.tensor([sigma], dtype=torch.float64)))
 
 
 def _derivative(term: Fidelity, prediction: Tensor, y: Tensor) -> Tensor:
@@ -75,7 +91,7 @@ def test_poisson_is_the_log_probability_of_the_counts() -> None:
 def test_l2_over_its_scale_is_the_log_density_of_gaussian_noise(sigma: float) -> None:
     r = torch.linspace(-3, 3, 61, dtype=torch.float64)[None]
     density = torch.distributions.Normal(torch.zeros_like(r), sigma).log_prob(r)
-    nats = L2()(r, torch.zeros_like(r)) / noise_scale(L2(), sigma)
+    nats = L2()(r, torch.zeros_like(r)) / scale_of(L2(), sigma)
     torch.testing.assert_close(nats, density.amax() - density, rtol=1e-9, atol=1e-9)
 
 
@@ -105,7 +121,7 @@ def test_noise_shows_the_scale_that_it_has(name: str, sigma: float) -> None:
     term = TERMS[name]
     noise = sigma * torch.randn(1, 400_000, dtype=torch.float64)
     shown = float(term.scale(term(noise, torch.zeros_like(noise)).mean()))
-    assert shown / noise_scale(term, sigma) == pytest.approx(1, rel=0.02)
+    assert shown / scale_of(term, sigma) == pytest.approx(1, rel=0.02)
 
 
 def test_counts_show_the_scale_that_they_have() -> None:
@@ -113,7 +129,7 @@ def test_counts_show_the_scale_that_they_have() -> None:
     mean = 0.2 + 0.8 * torch.rand(1, 100_000, dtype=torch.float64)
     y = gain * torch.poisson(mean / gain)
     term = Poisson(gain)
-    assert float(term.scale(term(mean, y).mean())) == pytest.approx(noise_scale(term, 0.0), rel=0.1)
+    assert float(term.scale(term(mean, y).mean())) == pytest.approx(scale_of(term, 0.0), rel=0.1)
 
 
 @every_term
@@ -140,9 +156,48 @@ def test_measurements_never_influence_each_other(term: Fidelity) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("l1", "smooth"), ("huber", "delta"), ("poisson", "gain"), ("poisson", "floor")]
+    ("name", "option"),
+    [("clipped", "sigma"), ("l1", "smooth"), ("huber", "delta"), ("poisson", "gain"), ("poisson", "floor")],
 )
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
 def test_options_out_of_range_are_refused(name: str, option: str, value: float) -> None:
     with pytest.raises(GenpriorError, match=f"option '{option}' of '{name}' must be a finite number above 0, got"):
         data_term(name, **{option: value})
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3])
+def test_clipped_noise_over_its_scale_is_the_log_probability_of_what_was_seen(sigma: float) -> None:
+    """A density between the bounds, and at them the probability of all values beyond."""
+    p = torch.linspace(0, 1, 41, dtype=torch.float64)[None]
+    noise, term = torch.distributions.Normal(p, sigma), Clipped(sigma)
+    for bound, tail in ((0.0, norm.logcdf(0, p, sigma)), (1.0, norm.logsf(1, p, sigma))):
+        nats = term(p, torch.full_like(p, bound)) / scale_of(term, sigma)
+        torch.testing.assert_close(nats, math.log(0.5) - torch.from_numpy(tail), rtol=1e-6, atol=1e-6)
+    inside = torch.full_like(p, 0.4)
+    nats, density = term(p, inside) / scale_of(term, sigma), noise.log_prob(inside)
+    torch.testing.assert_close(nats.diff(), -density.diff(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.2, 0.3, 0.7])
+@pytest.mark.parametrize("truth", ["black", "white", "uniform", "shapes"])
+@pytest.mark.parametrize("hole", [False, True])
+def test_the_variance_that_clipping_leaves_is_known(sigma: float, truth: str, hole: bool) -> None:
+    draw = torch.rand(2, 400_000, dtype=torch.float64)
+    x = {"black": 0 * draw, "white": 1 + 0 * draw, "uniform": draw, "shapes": (draw > 0.7).double() * 0.9}[truth]
+    seen = torch.ones_like(x)
+    if hole:
+        seen[:, ::2] = 0
+    y = (x + sigma * torch.randn_like(x)).clamp(0, 1) * seen
+    left = ((y - x).square() * seen).sum(1) / seen.sum(1)
+    torch.testing.assert_close(level_around(x, y, seen, sigma).square(), left, rtol=0.02, atol=0)
+    if sigma <= 0.2:  # from the measurement alone
+        torch.testing.assert_close(level_after_clipping(y, seen, sigma).square(), left, rtol=0.1, atol=0)
+
+
+def test_noise_that_was_not_clipped_keeps_its_level() -> None:
+    y = torch.randn(2, 500)
+    y[0, :3] = 0  # blank
+    seen = torch.ones_like(y)
+    seen[0, :3] = 0
+    assert level_after_clipping(y, seen, 0.3).tolist() == pytest.approx([0.3, 0.3])
+    assert level_around(torch.zeros_like(y), y, seen, 0.3).tolist() == pytest.approx([0.3, 0.3])

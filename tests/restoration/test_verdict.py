@@ -25,7 +25,7 @@ ALLOWED = math.hypot(SIGMA, RANGE_TOLERANCE)
 
 def _one(error: float, ratio: float = ALONE, level: float | None = SIGMA, count: float = COUNT) -> str:
     rows = (torch.tensor([value], dtype=torch.float64) for value in (error, ratio, count))
-    return verdicts(*rows, LATENTS, level)[0]
+    return verdicts(*rows, LATENTS, None if level is None else torch.tensor([level], dtype=torch.float64))[0]
 
 
 CASES = {
@@ -68,7 +68,9 @@ def test_true_noise_is_hardly_ever_called_over_fitted() -> None:
     """Residuals of a least-squares fit: chi-square with as many degrees of freedom as are left."""
     chi = torch.distributions.Chi2(torch.tensor(COUNT - LATENTS, dtype=torch.float64))
     error = SIGMA * (chi.sample((2000,)) / COUNT).sqrt()
-    found = verdicts(error, torch.full_like(error, ALONE), torch.full_like(error, COUNT), LATENTS, SIGMA)
+    found = verdicts(
+        error, torch.full_like(error, ALONE), torch.full_like(error, COUNT), LATENTS, torch.full_like(error, SIGMA)
+    )
     assert found.count(OVERFITTED) < 20
     assert found.count(OVERFITTED) + found.count(GOOD) == 2000
 
@@ -76,5 +78,5 @@ def test_true_noise_is_hardly_ever_called_over_fitted() -> None:
 def test_images_are_judged_one_by_one() -> None:
     rows = [case for cases in CASES.values() for case in cases]
     error, ratio = (Tensor(column).double() for column in zip(*rows, strict=True))
-    together = verdicts(error, ratio, torch.full_like(error, COUNT), LATENTS, SIGMA)
+    together = verdicts(error, ratio, torch.full_like(error, COUNT), LATENTS, torch.full_like(error, SIGMA))
     assert list(together) == [verdict for verdict, cases in CASES.items() for _ in cases]

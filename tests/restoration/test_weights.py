@@ -11,18 +11,24 @@ SIGMA = 0.2
 every_fidelity = pytest.mark.parametrize("name", FIDELITIES)
 
 
+def levels(level: float | None) -> torch.Tensor | None:
+    return None if level is None else torch.full_like(COUNTS, level)
+
+
 def _settled(level: float | None, misfit: torch.Tensor, looks: int = 200) -> torch.Tensor:
     """The weight that a residual of this misfit ends with where it never changes."""
-    weight, weigh = weight_from_noise(L2(), COUNTS, level)
-    weights = torch.full_like(COUNTS, weight)
+    weight, weigh = weight_from_noise(L2(), COUNTS, levels(level))
+    weights = weight
     for _ in range(looks):
         weights = weigh(torch.arange(2), misfit, weights)
     return weights
 
 
 def test_the_first_weight_is_the_variance_of_known_noise() -> None:
-    assert weight_from_noise(L2(), COUNTS, SIGMA)[0] == pytest.approx(SIGMA**2)
-    assert weight_from_noise(L2(), COUNTS, None)[0] == pytest.approx(noise_scale(L2(), UNKNOWN))
+    assert weight_from_noise(L2(), COUNTS, levels(SIGMA))[0].tolist() == pytest.approx([SIGMA**2] * 2)
+    assert weight_from_noise(L2(), COUNTS, None)[0].tolist() == pytest.approx(
+        [float(noise_scale(L2(), torch.tensor([UNKNOWN])))] * 2
+    )
 
 
 @pytest.mark.parametrize("level", [None, 0.01, SIGMA])
@@ -39,8 +45,8 @@ def test_a_residual_of_the_noise_keeps_the_weight_of_the_noise() -> None:
 
 @every_fidelity
 def test_the_weight_grows_while_known_noise_is_fitted(name: str) -> None:
-    weight, weigh = weight_from_noise(data_term(name), COUNTS, SIGMA)
-    weights = torch.full_like(COUNTS, weight)
+    weight, weigh = weight_from_noise(data_term(name), COUNTS, levels(SIGMA))
+    weights = weight
     grown = weigh(torch.arange(2), COUNTS * 1e-6, weights)
     if name == "poisson":  # counts alone do not tell that they were fitted
         assert (grown >= weights).all()
@@ -54,8 +60,8 @@ def test_the_weight_grows_while_known_noise_is_fitted(name: str) -> None:
 def test_weights_are_positive_finite_and_change_by_no_more_than_they_may(
     name: str, level: float | None, mean: float
 ) -> None:
-    weight, weigh = weight_from_noise(data_term(name), COUNTS, level)
-    weights = torch.full_like(COUNTS, weight)
+    weight, weigh = weight_from_noise(data_term(name), COUNTS, levels(level))
+    weights = weight
     for _ in range(20):
         new = weigh(torch.arange(2), COUNTS * mean, weights)
         assert torch.isfinite(new).all()
@@ -77,8 +83,8 @@ def test_each_search_is_weighed_by_the_measurements_of_its_own_image() -> None:
 @pytest.mark.parametrize("factor", [2.0, 10.0, 300.0])
 def test_a_search_that_answers_the_weight_ends_at_the_noise(power: float, factor: float) -> None:
     """Discrepancy principle: the misfit grows with the weight, and is that of the noise at `factor` times its scale."""
-    weight, weigh = weight_from_noise(L2(), COUNTS, SIGMA)
-    weights = torch.full_like(COUNTS, weight)
+    weight, weigh = weight_from_noise(L2(), COUNTS, levels(SIGMA))
+    weights = weight
     balanced = factor * SIGMA**2
     for _ in range(100):
         misfit = COUNTS * SIGMA**2 / 2 * (weights / balanced) ** power

@@ -40,6 +40,10 @@ class Counting:
     def is_readable(self, place: int) -> bool:
         return place not in self.broken
 
+    def content(self, place: int) -> str:
+        changed = self.log.with_name(f"changed-{place}")
+        return changed.read_text() if changed.exists() else ""
+
     def do(self, output: Output, part: int) -> list[ImageRow]:
         with self.log.open("a") as file:
             file.write(f"{part}\n")
@@ -138,6 +142,40 @@ def test_parts_with_mended_items_are_done_again(tmp_path: Path) -> None:
     assert output(tmp_path).failed_items(1) == []
 
 
+def test_parts_whose_inputs_changed_are_done_again_and_told(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    stages(tmp_path, Counting(log))
+    (tmp_path / "changed-4").write_text("other")
+    seen = stages(tmp_path, Counting(log))
+    assert done(log)[5:] == ["1", "collected"]
+    assert seen[0].what == "7 of 10 images"
+    assert "the contents of 1 images or masks changed since" in seen[0].notes[1]
+    assert len(stages(tmp_path, Counting(log))[0].notes) == 1
+    assert len(done(log)) == 7
+
+
+def test_results_that_do_not_tell_their_contents_are_made_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    stages(tmp_path, Counting(log))
+    output(tmp_path).finish(2, list(output(tmp_path).part_rows(2)), 0.0, [])
+    stages(tmp_path, Counting(log))
+    assert done(log)[5:] == ["2", "collected"]
+
+
+def test_all_parts_are_done_again_where_the_tensors_of_others_are_gone(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    stages(tmp_path, Counting(log))
+    for part in range(4):
+        output(tmp_path).tensors(part).unlink()
+    stages(tmp_path, Counting(log))
+    assert len(done(log)) == 5
+    (tmp_path / "changed-4").write_text("other")
+    with pytest.raises(KeyboardInterrupt):
+        stages(tmp_path, Counting(log, killed_in=0))
+    stages(tmp_path, Counting(log))
+    assert done(log)[5:] == ["0", "0", "1", "2", "3", "collected"]
+
+
 # Several processes.
 
 
@@ -156,7 +194,7 @@ def test_a_part_that_a_left_over_worker_holds_is_waited_for_and_not_done_again(t
         with folder.lock(0):
             holds.set()
             time.sleep(0.3)
-            folder.finish(0, [ImageRow(number=i, name=str(i)) for i in range(3)], 0.0)
+            folder.finish(0, [ImageRow(number=i, name=str(i)) for i in range(3)], 0.0, ["", "", ""])
 
     left_over = threading.Thread(target=finish_late)
     left_over.start()
@@ -254,7 +292,7 @@ def test_overwriting_that_was_killed_is_done_again(tmp_path: Path) -> None:
 
 def test_file_names_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
     folder, name = begin(tmp_path / "out"), os.fsdecode(b"caf\xe9")
-    folder.finish(0, [ImageRow(number=0, name=name)], 0.0)
+    folder.finish(0, [ImageRow(number=0, name=name)], 0.0, [""])
     assert folder.part_rows(0)[0].name == name
 
 

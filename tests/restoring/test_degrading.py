@@ -135,6 +135,16 @@ def test_unreadable_images_are_left_out_until_they_are_mended(
     np.testing.assert_array_equal(np.load(damage(folder, **settings).path / "measurements.npy"), whole)
 
 
+def test_an_exchanged_picture_is_damaged_anew(
+    damage: Damage, image_folder: Callable[..., Path], some_images: Callable[..., Tensor]
+) -> None:
+    folder, settings = image_folder(4), {"operator": "denoise", "noise": "gaussian", "batch_size": 2}
+    damage(folder, **settings)
+    write_image(to_uint8(some_images(9)[8]), folder / "d.png")
+    again = np.load(damage(folder, **settings).path / "measurements.npy")
+    np.testing.assert_array_equal(again, np.load(damage(folder, "fresh", **settings).path / "measurements.npy"))
+
+
 def test_images_of_several_sizes_need_one(
     damage: Damage, image_folder: Callable[..., Path], some_images: Callable[..., Tensor]
 ) -> None:
@@ -213,7 +223,7 @@ def test_another_kernel_in_the_same_file_is_refused(damage: Damage, tmp_path: Pa
     damage(operator=operator)
     damage(operator=operator)
     np.save(tmp_path / "kernel.npy", np.ones((1, 3)))
-    with pytest.raises(GenpriorError, match=r"other settings .kernel bytes") as raised:
+    with pytest.raises(GenpriorError, match=r"other settings .kernel sha256") as raised:
         damage(operator=operator)
     assert raised.value.argument == "out"
 

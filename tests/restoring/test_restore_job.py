@@ -237,7 +237,9 @@ def test_pictures_show_the_first_images(
 def test_errors_in_pictures_leave_missing_pixels_out(
     finish: Finish, tmp_path: Path, some_images: Callable[..., Tensor], drawn: list[Shown]
 ) -> None:
-    path = save(tmp_path / "x.npy", some_images(2) + 3)  # pixels in the hole are there, and mean nothing
+    x = some_images(2)
+    x[:, :, 2:5, 2:5] = 3.0  # pixels in the hole are there, and mean nothing
+    path = save(tmp_path / "x.npy", x)
     output = finish(path, operator="inpaint:box=3")
     torch.testing.assert_close(drawn[0].errors[:, 0], restored(output).error, rtol=1e-3, atol=1e-4)
 
@@ -322,8 +324,27 @@ def test_photon_counts_need_a_gain(
     finish(path, operator=operator, fidelity="poisson:gain=0.05")
 
 
+def exchange(path: Path, image: Tensor) -> None:
+    """Puts another picture into a file, as old as the one that was there."""
+    before = path.stat()
+    write_image(image, path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_an_exchanged_picture_is_restored_anew_and_the_others_are_not(
+    finish: Finish, image_folder: Callable[..., Path], some_images: Callable[..., Tensor]
+) -> None:
+    folder = image_folder(4)
+    parts = [finish(folder, batch_size=2).tensors(part) for part in range(2)]
+    kept = parts[0].stat().st_mtime_ns
+    exchange(folder / "d.png", to_uint8(some_images(9)[8]))
+    again, fresh = restored(finish(folder, batch_size=2)), restored(finish(folder, "fresh", batch_size=2))
+    assert torch.equal(again.images, fresh.images)
+    assert parts[0].stat().st_mtime_ns == kept
+
+
 @pytest.mark.parametrize("kind", ["picture", "folder"])
-def test_another_mask_in_the_same_file_is_refused(
+def test_another_mask_in_the_same_file_is_used(
     finish: Finish, image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -331,13 +352,36 @@ def test_another_mask_in_the_same_file_is_refused(
     mask[:, 2] = 0
     write_image(mask, Path("masks", "a.png"))
     name = "masks" if kind == "folder" else "masks/a.png"
-    finish(folder, operator="inpaint", mask=name)
-    finish(folder, operator="inpaint", mask=str(tmp_path / name))  # the same one
+    first = restored(finish(folder, operator="inpaint", mask=name))
+    same = restored(finish(folder, operator="inpaint", mask=str(tmp_path / name)))  # the same one
+    assert torch.equal(first.images, same.images)
     mask[:, :, 5] = 0
-    write_image(mask, Path("masks", "a.png"))
-    with pytest.raises(GenpriorError, match=r"holds results of other settings .masks? ") as raised:
-        finish(folder, operator="inpaint", mask=name)
-    assert raised.value.argument == "out"
+    exchange(Path("masks", "a.png"), mask)
+    again = restored(finish(folder, operator="inpaint", mask=name))
+    assert torch.equal(again.images, restored(finish(folder, "fresh", operator="inpaint", mask=name)).images)
+    assert not torch.equal(again.images, first.images)
+
+
+def test_other_numbers_in_the_same_array_are_used(
+    finish: Finish, tmp_path: Path, some_images: Callable[..., Tensor]
+) -> None:
+    finish(save(tmp_path / "x.npy", some_images(2)))
+    before = (tmp_path / "x.npy").stat()
+    save(tmp_path / "x.npy", some_images(4)[2:])
+    os.utime(tmp_path / "x.npy", ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = restored(finish(tmp_path / "x.npy"))
+    assert torch.equal(again.images, restored(finish(tmp_path / "x.npy", "fresh")).images)
+
+
+def test_nothing_stays_of_a_picture_that_can_no_longer_be_read(
+    finish: Finish, image_folder: Callable[..., Path]
+) -> None:
+    folder = image_folder(2)
+    assert finish(folder).picture("b").exists()
+    (folder / "b.png").write_text("text")
+    output = finish(folder)
+    assert table(output)[1]["problem"]
+    assert not output.picture("b").exists()
 
 
 def test_a_run_is_the_same_prior_wherever_it_lies(

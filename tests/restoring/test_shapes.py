@@ -1,15 +1,11 @@
-"""Items and masks in the shape that is asked for."""
+"""Items in the shape that is asked for."""
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 
 from genprior.errors import GenpriorError
-from genprior.images import to_uint8, write_image
-from genprior.restoring.measurements import open_masks
 from genprior.restoring.sources import check_values, fitted, is_picture
 
 SHAPE = (1, 8, 8)
@@ -74,55 +70,3 @@ def test_points_and_measurements_are_no_pictures() -> None:
     assert is_picture((1, 8, 8))
     assert is_picture((3, 8, 9))
     assert not any(map(is_picture, [(2, 1, 1), (1, 1, 1), (100,), (2, 8, 8)]))
-
-
-# Masks.
-
-
-@pytest.fixture
-def hole(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a mask with one missing row."""
-
-    def make(name: str, side: int = 8, row: int = 2, dark: int = 1, channels: int = 1) -> Path:
-        mask = torch.ones(channels, side, side)
-        mask[:, row : row + dark] = 0
-        write_image(to_uint8(mask), tmp_path / name)
-        return tmp_path / name
-
-    return make
-
-
-def test_one_mask_is_for_all_images(hole: Callable[..., Path]) -> None:
-    masks = open_masks(hole("m.png"), ["a", "b"], SHAPE, resize=False)
-    assert torch.equal(masks(0), masks(1))
-    assert masks(0).shape == SHAPE
-    assert (masks(0) == 0).nonzero()[:, 1].unique().tolist() == [2]
-
-
-def test_masks_are_found_by_name(hole: Callable[..., Path]) -> None:
-    hole("masks/b.png", row=5)
-    folder = hole("masks/a.png", row=1, channels=3).parent
-    masks = open_masks(folder, ["b", "a"], SHAPE, resize=False)
-    assert [int((masks(i) == 0).nonzero()[0, 1]) for i in range(2)] == [5, 1]
-
-
-def test_a_pixel_that_is_half_known_after_resizing_is_missing(hole: Callable[..., Path]) -> None:
-    mask = open_masks(hole("m.png", side=16, row=4, dark=1), ["a"], SHAPE, resize=True)(0)
-    assert not mask[0, 2].any()
-    assert mask[0, 5:].all()
-
-
-def test_bad_masks_are_told(tmp_path: Path, hole: Callable[..., Path]) -> None:
-    (tmp_path / "text.png").write_text("text")
-    cases: list[tuple[Path, str]] = [
-        (hole("none.png", dark=0), "has no missing .black. pixels"),
-        (hole("all.png", row=0, dark=8), "has no known .white. pixels"),
-        (hole("large.png", side=9), "large.png is 1x9x9, expected 1x8x8; --resize"),
-        (tmp_path / "text.png", "cannot read the image .*text.png"),
-        (tmp_path / "nowhere.png", "no such file or folder"),
-        (hole("masks/b.png").parent, "has no mask for a .1 of 2 images have none."),
-    ]
-    for path, message in cases:
-        with pytest.raises(GenpriorError, match=message) as raised:
-            open_masks(path, ["a", "b"], SHAPE, resize=False)(0)
-        assert raised.value.argument == "mask"

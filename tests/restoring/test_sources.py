@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genprior.data import load_data
 from genprior.errors import GenpriorError
-from genprior.images import to_float, to_uint8
+from genprior.images import to_float, to_uint8, write_image
 from genprior.restoring import sources
 from genprior.restoring.records import MEASUREMENTS, RECORD
 from genprior.restoring.sources import open_source
@@ -34,8 +34,8 @@ def test_pictures_are_read_when_they_are_asked_for(
     image_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    original = sources.read_image
-    monkeypatch.setattr(sources, "read_image", lambda path: read.append(path.name) or original(path))
+    original = sources.read_given
+    monkeypatch.setattr(sources, "read_given", lambda path, _: read.append(path.name) or original(path))
     source = open_source(str(image_folder(3)))
     assert read == []
     source.read(1)
@@ -161,16 +161,23 @@ def test_what_is_no_source_is_told(tmp_path: Path, case: str) -> None:
     assert "\n" not in raised.value.message
 
 
-@pytest.mark.parametrize("name", ["a.png", "y.npy"])
-def test_changed_contents_of_a_file_are_another_source(
+@pytest.mark.parametrize("name", ["a.png", "y.npy", "photos"])
+def test_contents_tell_items_apart_and_dates_do_not(
     image_folder: Callable[..., Path], name: str, some_images: Callable[..., Tensor]
 ) -> None:
-    path = image_folder(1) / name
-    _save(path.with_name("y.npy"), some_images(1).numpy())
-    before, data = open_source(str(path)).identity, path.read_bytes()
-    assert open_source(str(path)).identity == before
-    os.utime(path, ns=(0, 0))
-    assert open_source(str(path)).identity != before
-    path.write_bytes(data + b"more")
-    os.utime(path, ns=(before["modified"], before["modified"]))
-    assert open_source(str(path)).identity != before
+    folder = image_folder(2)
+    path = {"a.png": folder / "a.png", "y.npy": folder / "y.npy", "photos": folder}[name]
+    file = path / "a.png" if path.is_dir() else path
+    _save(folder / "y.npy", some_images(2).numpy())
+    before, dates = open_source(str(path)).digest(0), file.stat().st_mtime_ns
+    os.utime(file, ns=(0, 0))
+    assert open_source(str(path)).digest(0) == before
+    other = some_images(4)[2:]
+    _save(file, other.numpy()) if file.suffix == ".npy" else write_image(to_uint8(other[0]), file)
+    os.utime(file, ns=(dates, dates))
+    assert open_source(str(path)).digest(0) != before
+
+
+def test_items_of_a_data_set_are_told_apart_by_their_pixels() -> None:
+    source = open_source("digits[:3]")
+    assert source.digest(0) == open_source("digits[:1]").digest(0) != source.digest(1)

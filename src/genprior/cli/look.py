@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
 HELD_OUT = 0.1  # what training holds out by itself
+IN_A_ROW = 8  # pictures from one latent to the next, both among them
+DIGITS = 6  # in the name of a single sample
 Overwrite = Annotated[bool, Field(description="Replace the file that is there.")]
 
 
@@ -60,7 +62,25 @@ class SampleSettings(Settings):
 
     run: RunFolder
     count: Annotated[int, Field(ge=1, description="Number of samples."), Flag(letter="-n")] = 64
-    out: Annotated[Path, Field(description="Picture to write, or .npy for the numbers.")] = Path("samples.png")
+    out: Annotated[
+        Path | None,
+        Field(
+            description="Picture to write, or .npy for numbers; default samples.png, with --each the folder samples."
+        ),
+    ] = None
+    each: Annotated[bool, Field(description="Write a PNG for each sample, into the folder of --out.")] = False
+    latents: Annotated[
+        Path | None,
+        Field(
+            description="File of latents z (N, k) to decode in place of new ones: .npy, or .safetensors as of invert."
+        ),
+    ] = None
+    interpolate: Annotated[
+        bool, Field(description="A row of eight pictures from each latent to the next, on the sphere.")
+    ] = False
+    truncation: Annotated[
+        float, Field(gt=0, le=1, description="Factor of the latents: below 1 more typical and less varied samples.")
+    ] = 1.0
     seed: Annotated[int, Field(description="Any integer.")] = 0
     no_average: Annotated[bool, Field(description="Use the last weights, not their moving average.")] = False
     overwrite: Overwrite = False
@@ -145,14 +165,62 @@ def info(given: Given) -> None:
 def sample(given: Given) -> None:
     """Write samples of a trained run."""
     settings: SampleSettings = parsed(SampleSettings, given)
-    refuse_existing(settings.out, settings.overwrite, (*PICTURES, ".npy"))
-    from genprior.images import write_array
-    from genprior.plotting.sample_figures import write_samples
+    if settings.latents is not None and "count" in given:
+        raise GenpriorError("goes without --latents, whose file tells how many there are", argument="count")
+    out = settings.out or Path("samples" if settings.each else "samples.png")
+    if settings.each:
+        _refuse_folder(out, settings.overwrite)
+    else:
+        refuse_existing(out, settings.overwrite, (*PICTURES, ".npy"))
+    x = _samples(settings)
+    if settings.each:
+        _write_each(x, out)
+    else:
+        from genprior.images import write_array
+        from genprior.plotting.sample_figures import write_samples
+
+        if out.suffix == ".npy":
+            write_array(x, out)
+        else:
+            write_samples(x, out, IN_A_ROW if settings.interpolate else None)
+    typer.echo(f"{len(x)} samples: {out}")
+
+
+def _samples(settings: SampleSettings) -> "Tensor":
+    import torch
+
+    from genprior.priors.contracts import latents_of
+    from genprior.priors.latent_walks import decoded, read_latents, rows_between
     from genprior.runs.trained_prior import load_prior
 
-    x = load_prior(settings.run, average=not settings.no_average).sample(settings.count, settings.seed)
-    (write_array if settings.out.suffix == ".npy" else write_samples)(x, settings.out)
-    typer.echo(f"{settings.count} samples: {settings.out}")
+    prior = load_prior(settings.run, average=not settings.no_average)
+    if settings.latents is not None:
+        z = read_latents(settings.latents, prior.latent_size)
+    else:
+        count = settings.count + settings.interpolate  # of rows, each from one latent to the next
+        z = torch.cat(latents_of(prior.draw, count, settings.seed))
+    z = rows_between(z, IN_A_ROW) if settings.interpolate else z
+    return decoded(prior, settings.truncation * z)
+
+
+def _refuse_folder(path: Path, overwrite: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise GenpriorError(f"{path} is a file; name a folder", argument="out")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise GenpriorError(f"{path} exists and is not empty; write into it with --overwrite", argument="out")
+
+
+def _write_each(x: "Tensor", folder: Path) -> None:
+    """Writes 000000.png and so on; those that an earlier call left there, and nothing else, are removed first."""
+    from genprior.images import to_uint8, write_image
+
+    if x.shape[2:] == (1, 1):
+        raise GenpriorError("goes with images; these are points of the plane", argument="each")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("[0-9]" * DIGITS + ".png"):
+        path.unlink()
+    for i, image in enumerate(to_uint8(x)):
+        write_image(image, folder / f"{i:0{DIGITS}d}.png")
 
 
 def report(given: Given) -> None:

@@ -50,7 +50,7 @@ def write_pairs(
                 if c == 0:
                     axis.set_ylabel(label, rotation=0, ha="right", va="center")
                 if r == 0:
-                    axis.set_title(_short(names[c]), fontsize=SMALL, color=GREY, pad=3)
+                    axis.set_title(_short(names[c]), fontsize=SMALL, color=GREY, pad=3, parse_math=False)
             if label == DIFFERENCE:
                 grid.scale(r, count, shown)
         save(grid.figure, path)

@@ -6,7 +6,6 @@ else has a default, which is None where it stands for something that the prior c
 
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -66,7 +65,11 @@ class LatentPrior(Prior, Protocol):
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
         """Returns decoded starts x (count, C, H, W); for a prior whose starts are draws of its density."""
-        return sampled(self, partial(self.start, 1), count, seed)
+        return sampled(self, self.draw, count, seed)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Returns z (1, k) of one sample; of a prior whose starts are draws of its density, a start."""
+        return self.start(1, generator)
 
     @property
     def usual_starts(self) -> int:
@@ -162,6 +165,11 @@ def dtype_of(prior: LatentPrior) -> torch.dtype:
 @torch.no_grad()
 def sampled(prior: LatentPrior, draw: Callable[[torch.Generator], Tensor], count: int, seed: int) -> Tensor:
     """Returns x (count, C, H, W) of a prior, image i decoded from z (1, k) that is drawn from (seed, i) alone."""
-    z = [draw(derived_generator(seed, "sample", i)) for i in range(count)]
+    z = latents_of(draw, count, seed)
     parts = [prior.decode(part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
-    return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape)
+    return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape, dtype=torch.float32)
+
+
+def latents_of(draw: Callable[[torch.Generator], Tensor], count: int, seed: int) -> list[Tensor]:
+    """Returns the latents (1, k) of `count` samples; those of image i depend on (seed, i) alone."""
+    return [draw(derived_generator(seed, "sample", i)) for i in range(count)]

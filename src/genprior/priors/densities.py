@@ -44,7 +44,7 @@ class StandardNormal:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, k)."""
-        return torch.randn(count, self.size, generator=generator)
+        return torch.randn(count, self.size, generator=generator, dtype=torch.float32)
 
 
 class Mixture:
@@ -73,7 +73,7 @@ class Mixture:
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, k)."""
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        noise = torch.randn(count, self.means.shape[1], generator=generator)
+        noise = torch.randn(count, self.means.shape[1], generator=generator, dtype=torch.float32)
         return self.means[which] + torch.einsum("bkl,bl->bk", self.factors[which], noise)
 
 

@@ -85,4 +85,8 @@ class FlowPrior(LatentPrior, LikelihoodPrior):
             seed: Any integer.
             temperature: Standard deviation of z, at least 0; at 0 every image is decode(0).
         """
-        return sampled(self, lambda generator: temperature * self._normal.draw(1, generator), count, seed).clamp(0, 1)
+        return sampled(self, lambda generator: temperature * self.draw(generator), count, seed).clamp(0, 1)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Returns z (1, D) of one sample, standard normal: the first start is none."""
+        return self._normal.draw(1, generator)

@@ -158,7 +158,7 @@ class EncodedPrior(GeneratorPrior):
             self.encoder.encode(shown[first : first + SAMPLES_AT_ONCE], _part(known, first))
             for first in range(0, len(x), SAMPLES_AT_ONCE)
         ]
-        return torch.cat(parts) if parts else torch.empty(0, self.latent_size)
+        return torch.cat(parts) if parts else torch.empty(0, self.latent_size, dtype=torch.float32)
 
     def encode_damaged(self, x: Tensor, known: Tensor | None) -> Tensor:
         """Returns z (B, k) float32, as `encode` does."""
@@ -195,6 +195,6 @@ def _random_slope(decode: Callable[[Tensor], Tensor], z: Tensor, generator: torc
     """J^T v (B, k)."""
     z = z.detach().requires_grad_()
     x = decode(z)
-    v = torch.randn(x.shape, generator=generator).to(x)
+    v = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
     slope: Tensor = torch.autograd.grad(x, z, v)[0]
     return slope

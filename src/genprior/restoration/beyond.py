@@ -65,7 +65,7 @@ class BeyondPrior(LatentPrior):
 
 
 def beyond_range(
-    problem: Problem, who: Tensor, z: Tensor, noise_level: float | None, energy_weight: float | None = None
+    problem: Problem, who: Tensor, z: Tensor, noise_level: Tensor | None, energy_weight: float | None = None
 ) -> Tensor:
     """Returns x (R, C, H, W), images in [0, 1], that start at G(z) and deviate from it as far as the noise tells.
 
@@ -73,20 +73,20 @@ def beyond_range(
         problem: What is to be explained.
         who: Image of each row (R,).
         z: Latents within the range (R, k).
-        noise_level: Standard deviation of the noise; None or less than `LEAST_NOISE`: that.
+        noise_level: Standard deviation of the noise (B,), or None where it is not known.
         energy_weight: At least 0; None: from the noise.
     """
     prior = BeyondPrior(problem.prior)
-    level = max(noise_level or 0.0, LEAST_NOISE)
-    weight, weigh = (
-        weight_from_noise(problem.fidelity, problem.counts, level) if energy_weight is None else (energy_weight, None)
-    )
+    level = (torch.zeros_like(problem.counts) if noise_level is None else noise_level).clamp_min(LEAST_NOISE)
+    weight, follow = weight_from_noise(problem.fidelity, problem.counts, level)
+    weigh = follow if energy_weight is None else None
+    weight = weight if energy_weight is None else torch.full_like(weight, energy_weight)
     wide = replace(problem, prior=prior)
     settings = SearchSettings(iterations=ITERATIONS, tolerance=1e-4, candidates=len(z))
     at_once = max(1, MEGABYTES * 2**20 // (2 * MEMORY * prior.latent_size * z.element_size()))
     parts = []
     for some, rows in zip(torch.split(prior.widened(z), at_once), torch.split(who, at_once), strict=True):
-        found = minimise(wide, some, rows, torch.full_like(some[:, 0], weight), weigh, settings)
+        found = minimise(wide, some, rows, weight[rows], weigh, settings)
         with torch.no_grad():
             parts.append(prior.decode(found.z))
     x = torch.cat(parts)

@@ -92,6 +92,28 @@ def _only_value(level: Tensor) -> float | None:
     return level.item() if level.numel() == 1 else None
 
 
+def fitting_fidelity(noise: "NoiseModel | None", level: float | None, otherwise: str) -> Spec:
+    """Returns the data term for a noise of which something is known.
+
+    Gaussian noise, and noise of which only the level is known, may have been clipped where pictures were written. Where
+    it was not, the term for clipped noise is L2.
+
+    Arguments:
+        noise: Its model; None: not known.
+        level: Standard deviation; None: that of the model, or not known.
+        otherwise: Name of the data term where neither tells one.
+
+    Raises:
+        GenpriorError: Photon counts of several gains.
+    """
+    from deepinv.physics import GaussianNoise
+
+    suggested = None if noise is None else suggested_fidelity(noise)
+    sigma = noise_level(noise) if level is None and isinstance(noise, GaussianNoise) else level
+    is_gaussian = noise is None or isinstance(noise, GaussianNoise)
+    return suggested or Spec(*(("clipped", {"sigma": sigma}) if sigma and is_gaussian else (otherwise, {})))
+
+
 def suggested_fidelity(noise: "NoiseModel") -> Spec | None:
     """Returns the data term that suits the noise, or None where the operator's own suggestion holds.
 

@@ -35,12 +35,15 @@ class Operator:
             operator is the same for all images.
         fidelity: Name of the data term that it suggests, unless the noise suggests another.
         has_masks: Whether it sets pixels to 0; a parameter `mask`, or `physics.mask`, is 1 where they are known.
+        largest: Root mean square that a measurement of an image in [0, 1] has at most; None: its numbers are weighted
+            means of pixels, or blank.
     """
 
     physics: "LinearPhysics"
     parameters: Callable[[int], dict[str, Tensor]] = no_parameters
     fidelity: str = "l2"
     has_masks: bool = False
+    largest: float | None = None
 
 
 def _the_one(options: Mapping[str, object], name: str) -> str:
@@ -223,7 +226,9 @@ def compressed_sensing(image_shape: Shape, seed: int = 0, m: float = 100) -> Ope
 
     count = whole_number(m, 1, math.prod(image_shape), "option 'm' of 'compressed-sensing'")
     generator = derived_generator(seed, "compressed-sensing")
-    return Operator(CompressedSensing(m=count, img_size=image_shape, channelwise=False, rng=generator))
+    physics = CompressedSensing(m=count, img_size=image_shape, channelwise=False, rng=generator)
+    # |A x|^2 is about |x|^2 <= CHW; twice that root is out of reach of anything that looks like an image
+    return Operator(physics, largest=2 * math.sqrt(math.prod(image_shape) / count))
 
 
 # Blur.

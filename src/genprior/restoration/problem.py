@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior, dtype_of
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics, Physics
 
 ROWS_AT_ONCE = 512  # more are no faster on a CPU, and take more memory
+
+
+def out_of_inference(module: nn.Module) -> None:
+    """Replaces weights and buffers that were made under `torch.inference_mode` by equal ones that autograd can use."""
+    for each in module.modules():
+        for name, value in each.named_parameters(recurse=False):
+            if value.is_inference():
+                setattr(each, name, nn.Parameter(value.clone(), requires_grad=value.requires_grad))
+        for name, value in [*each.named_buffers(recurse=False), *vars(each).items()]:
+            if isinstance(value, Tensor) and value.is_inference():
+                setattr(each, name, value.clone())
 
 
 def flat_measurement(y: object) -> Tensor:
@@ -131,7 +142,7 @@ def make_problem(
     Raises:
         GenpriorError: The operator makes other measurements than y of the prior's images.
     """
-    each = dict(parameters or {})
+    each = {name: value.clone() if value.is_inference() else value for name, value in (parameters or {}).items()}
 
     def measure(x: Tensor, who: Tensor) -> Tensor:
         own = {name: value[who] for name, value in each.items()}
@@ -139,10 +150,25 @@ def make_problem(
 
     # The precision is the prior's: what is loaded elsewhere often comes in float64.
     flat = flat_measurement(y).to(dtype_of(prior))
+    flat = flat.clone() if flat.is_inference() else flat
     if physics is None:
         return Problem(prior, measure, flat, torch.ones_like(flat), fidelity)
-    seen = _seen(prior, measure, flat)
+    try:
+        seen = _seen(prior, measure, flat)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise GenpriorError(
+            f"cannot measure {len(flat)} images {tuple(prior.image_shape)}{_held(physics, len(flat))}: {reason}",
+            argument="physics",
+        ) from error
     return Problem(prior, measure, torch.where(seen > 0, flat, 0.0), seen, fidelity)
+
+
+def _held(physics: "Physics", count: int) -> str:
+    """Words on parameters that an operator holds for another number of images."""
+    buffers = dict(physics.named_buffers(recurse=False))
+    other = {name: len(value) for name, value in buffers.items() if value.ndim >= 4 and len(value) not in (1, count)}
+    return "".join(f", and its '{name}' is for {many}" for name, many in other.items())
 
 
 @torch.no_grad()

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
+from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
-from genprior.restoration.noise import suggested_fidelity
-from genprior.restoration.problem import flat_measurement, make_problem, warm_start
+from genprior.restoration.plausibility import implausible, is_average
+from genprior.restoration.problem import flat_measurement, make_problem, out_of_inference, warm_start
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoration.solve import solve
-from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from deepinv.physics import Physics
@@ -50,6 +50,8 @@ def invert(
         GenpriorError: Another size or number of channels than the prior's, or values that are not finite.
     """
     _check_images(prior, x)
+    for network in prior.networks:
+        out_of_inference(network)
     if settings.energy_weight is None and noise_level == 0.0:
         settings = replace(settings, energy_weight=0.0)  # the closest image there is, however unlikely its latents
     problem = make_problem(prior, x, None, fidelity or L2())
@@ -78,41 +80,51 @@ def restore(
         settings: How to search.
         parameters: Parameters of the operator that differ from image to image, (B, ...) each; default: those that
             `physics` holds for a batch of B.
-        fidelity: The data term; default: what the noise model suggests, L1 for inpainting, else L2.
+        fidelity: The data term; default: what is known of the noise suggests, else L1 for inpainting, else L2.
         noise_level: Standard deviation of the noise; default: that of the physics' noise model, and where it has none
             the noise is unknown and found from the residual.
         seed: Any integer; image i's starts are drawn from (seed, settings.first + i) alone.
 
     Raises:
-        GenpriorError: Measurements that the operator cannot have made of the prior's images, or not finite.
+        GenpriorError: Measurements that the operator cannot have made of the prior's images, not finite, or of another
+            scale than images in [0, 1].
     """
     _check_operator(physics)
+    for module in (physics, *prior.networks):
+        out_of_inference(module)
     count = _checked_measurement(y)
-    own = parameters_of(physics, count) if parameters is None else dict(parameters)
-    for name, value in own.items():
-        if len(value) != count:
-            raise GenpriorError(f"'{name}' is for {len(value)} images, y holds {count}", argument="parameters")
+    own = parameters_of(physics, count) if parameters is None else _checked_parameters(parameters, count)
     level = (level_of(physics.noise_model) or None) if noise_level is None else noise_level
     before = vars(physics) | dict(physics.named_buffers(recurse=False))
     held = {name: before[name] for name in own if isinstance(before.get(name), Tensor)}
     try:
-        problem = make_problem(prior, y, physics, fidelity or suggested(physics), own)
+        problem = make_problem(prior, y, physics, fidelity or suggested(physics, noise_level), own)
+        _check_plausible(y, physics, own, _checked_level(level))
         start = warm_start(prior, y, physics, own) if settings.encoder else None
         return solve(problem, start, settings, _checked_level(level), seed)
     finally:
         physics.update(**held)  # deepinv's operators remember the parameters of the last call
 
 
-def suggested(physics: "Physics") -> Fidelity:
+def suggested(physics: "Physics", noise_level: float | None = None) -> Fidelity:
     """Returns the data term that fits the noise of an operator; without such a hint L1 for inpainting, else L2."""
-    from deepinv.physics import Inpainting
+    from deepinv.physics import Inpainting, ZeroNoise
 
-    spec = suggested_fidelity(physics.noise_model) or Spec("l1" if isinstance(physics, Inpainting) else "l2", {})
+    noise = None if isinstance(physics.noise_model, ZeroNoise) else physics.noise_model  # the default, often unsaid
+    spec = fitting_fidelity(noise, noise_level, "l1" if isinstance(physics, Inpainting) else "l2")
     return spec.build(FIDELITIES, "fidelity")
 
 
 def parameters_of(physics: "Physics", count: int) -> dict[str, Tensor]:
-    """Returns what an operator holds for each of `count` images: its buffers (count, ., ., .), such as masks."""
+    """Returns what an operator holds for each of `count` images: its buffers (count, ., ., .), such as masks.
+
+    Raises:
+        GenpriorError: Masks for another number of images.
+    """
+    from deepinv.physics import Inpainting
+
+    if isinstance(physics, Inpainting) and len(physics.mask) not in (1, count):
+        raise GenpriorError(f"its masks are for {len(physics.mask)} images, y holds {count}", argument="physics")
     if count == 1:
         return {}
     buffers = dict(physics.named_buffers(recurse=False))
@@ -137,6 +149,28 @@ def _checked_measurement(y: object) -> int:
     if not bool(torch.isfinite(flat).all()):
         raise GenpriorError(_not_finite(flat), argument="y")
     return len(flat)
+
+
+def _checked_parameters(parameters: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    for name, value in parameters.items():
+        if len(value) != count:
+            raise GenpriorError(f"'{name}' is for {len(value)} images, y holds {count}", argument="parameters")
+    return dict(parameters)
+
+
+def _check_plausible(y: object, physics: "Physics", parameters: dict[str, Tensor], level: float | None) -> None:
+    """Raises `GenpriorError` for values that images in [0, 1] cannot have given."""
+    from deepinv.physics import ZeroNoise
+
+    if not isinstance(y, Tensor) or not is_average(physics, parameters):
+        return
+    noise = None if isinstance(physics.noise_model, ZeroNoise) else physics.noise_model  # the default, often unsaid
+    mask = parameters.get("mask", getattr(physics, "mask", None))
+    known = None if mask is None else mask.expand_as(y)
+    for i, each in enumerate(y):
+        wrong = implausible(each, noise, level, None if known is None else known[i])
+        if wrong is not None:
+            raise GenpriorError(f"measurement {i} has {wrong}", argument="y")
 
 
 def _check_images(prior: LatentPrior, x: Tensor) -> None:

@@ -84,7 +84,10 @@ class Restoration:
         }
         texts = json.dumps({name: getattr(self, name) for name in TEXTS})
         temporary = path.with_name(path.name + ".tmp")
+        temporary.touch()
+        mode = temporary.stat().st_mode  # of any new file; safetensors lets its owner alone read it
         save_file(tensors, temporary, metadata={KEY: texts})
+        temporary.chmod(mode)
         temporary.replace(path)
 
     @classmethod
@@ -118,15 +121,15 @@ def _joined(values: list[Any]) -> Any:  # noqa: ANN401 - tensors or texts, as th
     return tuple(text for value in values for text in value)
 
 
-def is_poor(error: Tensor, noise_level: float | None) -> Tensor:
+def is_poor(error: Tensor, noise_level: Tensor | None) -> Tensor:
     """Returns whether residuals (B,), root mean square, are larger than noise and a good prior explain."""
-    allowed = (noise_level or 0.0) ** 2 + RANGE_TOLERANCE**2
-    # Where the noise is not known, a residual alone cannot tell noise from what the prior lacks.
-    return ~(error.square() <= allowed) if noise_level is not None else ~torch.isfinite(error)
+    if noise_level is None:  # a residual alone cannot tell noise from what the prior lacks
+        return ~torch.isfinite(error)
+    return ~(error.square() <= noise_level**2 + RANGE_TOLERANCE**2)
 
 
 def verdicts(
-    error: Tensor, ratio: Tensor, counts: Tensor, latent_size: int, noise_level: float | None
+    error: Tensor, ratio: Tensor, counts: Tensor, latent_size: int, noise_level: Tensor | None
 ) -> tuple[str, ...]:
     """Returns one of `VERDICTS` for each image.
 
@@ -135,12 +138,12 @@ def verdicts(
         ratio: Larger over smaller (B,) of the residuals that two independent tries ended with; NaN after one try.
         counts: Number of measurements (B,).
         latent_size: k; k parameters explain up to k measurements of mere noise.
-        noise_level: Standard deviation of the noise, or None where it is not known.
+        noise_level: Standard deviation of the noise (B,), or None where it is not known.
     """
     poor = is_poor(error, noise_level)
     disagree = poor & ~(ratio <= DISAGREEMENT)
     fitted = torch.zeros_like(poor)
-    if noise_level:
+    if noise_level is not None:
         free = (counts - latent_size).clamp_min(0)
         # Chi-square with `free` degrees of freedom, three standard deviations below its mean.
         least = (free - 3 * (2 * free).sqrt()).clamp_min(0)

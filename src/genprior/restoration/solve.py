@@ -7,7 +7,7 @@ from torch import Tensor
 
 from genprior.priors.contracts import USUAL_STARTS, LatentPrior
 from genprior.restoration.beyond import LEAST_NOISE, beyond_range
-from genprior.restoration.fidelity import Weigh, noise_scale, weight_from_noise
+from genprior.restoration.fidelity import Weigh, level_after_clipping, level_around, noise_scale, weight_from_noise
 from genprior.restoration.minimise import REASONS, Searches, distinct, minimise
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.result import Restoration, is_poor, verdicts
@@ -68,16 +68,17 @@ def _solve(
     seed: int,
 ) -> Restoration:
     who = torch.arange(some.start, some.stop, device=problem.y.device)
-    weights = _weight(problem, settings, noise_level)
+    levels = None if noise_level is None else level_after_clipping(problem.y, problem.seen, noise_level)
+    weights = _weight(problem, settings, levels)
     count = _starts(problem.prior, settings, start)
     z = _random_starts(problem, who, count, settings.first, seed, "start")
     if start is not None:
         z[:, 0] = start[who]
     pool = _search(problem, who, z, weights, settings)
-    error = _residual(problem, problem.prior.decode(pool.z[:, 0]), who)
+    error, level = _judged(problem, problem.prior.decode(pool.z[:, 0]), who, noise_level)
     ratio = torch.full_like(error, torch.nan)
     tried = torch.full_like(who, count)
-    again = torch.nonzero(is_poor(error, noise_level))[:, 0] if settings.second_try else who[:0]
+    again = torch.nonzero(is_poor(error, level))[:, 0] if settings.second_try else who[:0]
     if len(again):
         z = _random_starts(problem, who[again], SECOND_STARTS, settings.first, seed, "second start")
         other = _search(problem, who[again], z, weights, settings)
@@ -94,14 +95,15 @@ def _random_starts(problem: Problem, who: Tensor, count: int, first: int, seed: 
     return torch.stack(draws).to(problem.y.device)
 
 
-def _weight(problem: Problem, settings: SearchSettings, noise_level: float | None) -> tuple[float, Weigh | None]:
+def _weight(problem: Problem, settings: SearchSettings, level: Tensor | None) -> tuple[Tensor, Weigh | None]:
+    """Weights (B,) of all images, and how they follow a search."""
     if settings.energy_weight is not None:
-        return settings.energy_weight, None
-    return weight_from_noise(problem.fidelity, problem.counts, noise_level)
+        return torch.full_like(problem.counts, settings.energy_weight), None
+    return weight_from_noise(problem.fidelity, problem.counts, level)
 
 
 def _search(
-    problem: Problem, who: Tensor, z: Tensor, weights: tuple[float, Weigh | None], settings: SearchSettings
+    problem: Problem, who: Tensor, z: Tensor, weights: tuple[Tensor, Weigh | None], settings: SearchSettings
 ) -> Searches:
     """Searches from z (B, S, k); more starts than go at once are searched for in groups, whose best are compared."""
     weight, weigh = weights
@@ -113,7 +115,7 @@ def _search(
     for group in torch.split(z, max(keep, SEARCHES_AT_ONCE // len(who)), 1):
         rows = who.repeat_interleave(group.shape[1])
         flat = group.flatten(0, 1)
-        found = minimise(problem, flat, rows, torch.full_like(flat[:, 0], weight), weigh, settings)
+        found = minimise(problem, flat, rows, weight[rows], weigh, settings)
         best = found.by_image(len(who), keep)
         pool = best if pool is None else pool.joined(best, torch.arange(len(who))).best(keep)
     assert pool is not None
@@ -128,18 +130,20 @@ def _result(
     settings: SearchSettings,
     noise_level: float | None,
 ) -> Restoration:
+    level = None if noise_level is None else level_after_clipping(problem.y, problem.seen, noise_level)[who]
     counts, (tried, ratio) = problem.counts[who], tries
     # Three standard deviations of the misfit at the true image; with next to no noise all good fits are equally good.
-    slack = 3 * torch.sqrt(counts / 2) * noise_scale(problem.fidelity, max(noise_level or 0.0, LEAST_NOISE))
+    least = torch.zeros_like(counts) if level is None else level
+    slack = 3 * torch.sqrt(counts / 2) * noise_scale(problem.fidelity, least.clamp_min(LEAST_NOISE))
     chosen, numbers = distinct(pool, problem.prior, slack, settings.candidates)
     row = torch.arange(len(who), device=who.device)[:, None]
     z = pool.z[row, chosen]
-    images = _images(problem, who, z, settings, noise_level)
+    images = _images(problem, who, z, settings, level)
     misfit = _misfit(problem, images, who)
     best = _order(misfit, numbers)
     winner = pool.taken(chosen[row, best][:, :1])
     images, z = images[row, best], z[row, best]
-    error = _residual(problem, images[:, 0], who)
+    error, level = _judged(problem, images[:, 0], who, noise_level)
     return Restoration(
         images=images[:, 0],
         latents=z[:, 0],
@@ -150,7 +154,7 @@ def _result(
         starts=tried,
         iterations=winner.iterations[:, 0],
         stopped=tuple(REASONS[place] for place in winner.reason[:, 0].tolist()),
-        verdicts=verdicts(error, ratio, counts, problem.prior.latent_size, noise_level),
+        verdicts=verdicts(error, ratio, counts, problem.prior.latent_size, level),
         candidates=images,
         candidate_latents=z,
         candidate_counts=numbers,
@@ -164,11 +168,12 @@ def _order(misfit: Tensor, numbers: Tensor) -> Tensor:
     return torch.where(there, best, best[:, :1])
 
 
-def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, noise_level: float | None) -> Tensor:
+def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, level: Tensor | None) -> Tensor:
     """x (B, K, C, H, W) of latents (B, K, k), or images beyond the range that start there."""
     if settings.beyond:
         rows = who.repeat_interleave(z.shape[1])
-        x = beyond_range(problem, rows, z.flatten(0, 1), noise_level, settings.energy_weight or None)
+        everyone = None if level is None else torch.zeros_like(problem.counts).index_put((who,), level)
+        x = beyond_range(problem, rows, z.flatten(0, 1), everyone, settings.energy_weight or None)
     else:
         x = torch.cat([problem.prior.decode(part) for part in torch.split(z.flatten(0, 1), ROWS_AT_ONCE)])
     return x.view(*z.shape[:2], *x.shape[1:])
@@ -184,3 +189,11 @@ def _residual(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
     """Root of the mean squared residual (B,) of images (B, C, H, W), over what the measurements see."""
     off = (problem.measure(x, who) - problem.y[who]).square() * problem.seen[who]
     return (off.sum(1) / problem.counts[who]).sqrt()
+
+
+def _judged(problem: Problem, x: Tensor, who: Tensor, noise_level: float | None) -> tuple[Tensor, Tensor | None]:
+    """The residual (B,) of images, and the level of the noise (B,) that it is to be compared with."""
+    error = _residual(problem, x, who)
+    if noise_level is None:
+        return error, None
+    return error, level_around(problem.measure(x, who), problem.y[who], problem.seen[who], noise_level)

@@ -40,8 +40,8 @@ def work_through(
 ) -> Task[JobResult[S]]:
     """Does all parts that are not done, collects, and returns what came of the job.
 
-    Finished parts in which an item failed that can be read now are done again. Whatever ends it leaves the finished
-    parts as they are, and a part at hand to be done again.
+    Finished parts are done again where the contents of an input changed, or where an item failed that can be read now.
+    Whatever ends it leaves the finished parts as they are, and a part at hand to be done again.
 
     Arguments:
         prepare: Makes the job; must be picklable where workers are other processes, which call it once each.
@@ -55,9 +55,9 @@ def work_through(
     work = prepared.work
     work.check(flags.out)
     with opened(flags, prepared.record, prepared.count, prepared.settings.batch_size) as output:
-        _reopen_mended(output, work)
+        notes = [f"{output.path}: {prepared.note}", *_reopened(output, work)]
         stage_of = _Clock(output).stage
-        yield stage_of(f"{output.path}: {prepared.note}")
+        yield stage_of(*notes)
         worker = _Worker(uuid.uuid4().hex, prepare, output)
         left = [part for part in range(output.parts) if not output.is_finished(part)]
         with _kept(worker.job, prepared), closing(worked_off(worker, left, engine)) as done:
@@ -134,8 +134,10 @@ class _Worker:
         with self.output.lock(part):  # held by nobody, but for a worker that outlives a process that was killed
             if not self.output.is_finished(part):
                 start = time.perf_counter()
+                # before they are read: what is exchanged meanwhile is found out when the command is given again
+                contents = list(map(prepared.work.content, self.output.items(part)))
                 rows = prepared.work.do(self.output, part)
-                self.output.finish(part, rows, time.perf_counter() - start)
+                self.output.finish(part, rows, time.perf_counter() - start, contents)
         return part
 
     def _prepared(self) -> Prepared[Any]:
@@ -168,16 +170,29 @@ def _set_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def _reopen_mended(output: Output, work: Work[Any]) -> None:
+def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
+    """Has parts done again that no longer hold what their inputs say; yields a line that says so."""
+    changed = 0
     for part in filter(output.is_finished, range(output.parts)):
-        if any(map(work.is_readable, output.failed_items(part))):
+        differ = sum(map(str.__ne__, output.contents(part), map(work.content, output.items(part))))
+        differ = differ if output.contents(part) else len(output.items(part))  # older results do not tell
+        changed += differ
+        if differ or any(map(work.is_readable, output.failed_items(part))):
             output.reopen(part)
+    if not output.summary.exists():  # what is collected needs the tensors of all parts, and some jobs remove them
+        for part in filter(output.is_finished, range(output.parts)):
+            if not output.is_whole(part):
+                output.reopen(part)
+    if changed:
+        yield f"the contents of {changed} images or masks changed since: their parts are made anew"
 
 
 def _alarms(summary: JobSummary) -> Iterator[str]:
     """Lines about what failed."""
     for each in summary.failures[:FAILURES_SHOWN]:
         yield f"{each.name}: {each.problem}"
+    for note, count in summary.notes.items():
+        yield f"{count} of {summary.images} images: {note}"
     if summary.failed:
         yield f"{summary.failed} of {summary.images} images failed: mend them, and give the same command again"
 

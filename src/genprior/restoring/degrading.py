@@ -13,10 +13,12 @@ from genprior.errors import GenpriorError
 from genprior.images import to_uint8, write_image
 from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS, Operator
+from genprior.restoring.fitting_items import Item
 from genprior.restoring.job_settings import DegradeSettings
 from genprior.restoring.ledger import MASKS, Output, Prepared
-from genprior.restoring.measurements import Item, Reading, ReadItem, Refused, kernel_facts, measured_shape, read_all
+from genprior.restoring.measurements import Reading, ReadItem, Refused, kernel_facts, measured_shape, read_all
 from genprior.restoring.records import (
+    IMAGES,
     MEASUREMENTS,
     RECORD,
     Degradation,
@@ -40,7 +42,7 @@ def prepare_degrading(settings: DegradeSettings) -> Prepared[DegradeSummary]:
         GenpriorError: Bad input.
     """
     noise: NoiseModel = settings.noise.build(NOISES, "noise")
-    source = open_source(settings.images, data_root=settings.data_root)
+    source = open_source(settings.images, data_root=settings.data_root, white=settings.white)
     shape = image_shape(source, settings)
     operator: Operator = settings.operator.build(OPERATORS, "operator", image_shape=shape, seed=settings.seed)
     read = _reader(source, shape, operator, noise, settings)
@@ -119,6 +121,10 @@ class Degrading(Reading):
         """Writes the measurements of a part, and pictures of them; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
         good = [item for item in items if isinstance(item, Item)]
+        for item in items:
+            if isinstance(item, Refused):  # nothing stays of an image that could be read before
+                for folder in (IMAGES, MASKS):
+                    output.picture(self.source.names[item.place], folder).unlink(missing_ok=True)
         if good:
             save_tensors({"y": torch.stack([item.y for item in good]).contiguous()}, output.tensors(part))
         else:

@@ -12,6 +12,7 @@ from genprior.specs import Spec, Table
 OPERATORS = Table("genprior.restoration.operators", "OPERATORS")
 NOISES = Table("genprior.restoration.noise", "NOISES")
 FIDELITIES = Table("genprior.restoration.fidelity", "FIDELITIES")
+FORMATS = Table("genprior.restoring.picture_formats", "FORMATS")
 SEARCHES = Table("genprior.restoration.search_settings", "SEARCHES")
 
 Images = Annotated[
@@ -29,10 +30,18 @@ class JobSettings(Settings):
 
     seed: Seed = 0
     batch_size: Annotated[
-        int, Field(ge=1, le=4096, description="Images in a part, the unit of work; it does not change the results.")
+        int, Field(ge=1, le=4096, description="Images in a part, the unit of work; it changes nothing but rounding.")
     ] = 128
     threads: Threads = None
     data_root: DataRoot = None
+    white: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="Value that stands for white; default: the largest of an integer type, 1 of floats.",
+        ),
+    ] = None
 
 
 class _Search(Settings):
@@ -58,7 +67,10 @@ class _Search(Settings):
     beyond: Annotated[
         bool, Field(description="Leave the prior's range at the end, as far as the noise level allows.")
     ] = False
-    resize: Annotated[bool, Field(description="Convert images and masks of another size or colour.")] = False
+    resize: Annotated[
+        bool, Field(description="Make images and masks smaller, or grey, that are more than the prior's.")
+    ] = False
+    format: Annotated[str, FORMATS, Field(description="Of restored pictures:")] = "png"
     no_average: Annotated[bool, Field(description="Use the last weights of the prior, not their moving average.")] = (
         False
     )
@@ -76,8 +88,14 @@ class _Damage(Settings):
     )
     mask: Annotated[
         Path | None,
-        Field(description="With inpaint: a picture, or a folder with one for each image; white known, black missing."),
+        Field(
+            description="With inpaint: a picture, or a folder with one for each image; white known, black or "
+            "transparent missing."
+        ),
     ] = None
+    no_keep: Annotated[
+        bool, Field(description="Let the prior draw known pixels too; default: without noise they stay as given.")
+    ] = False
 
 
 class _Inputs(Settings):

@@ -1,7 +1,7 @@
 """The folder of a job's results, cut into parts: the parts on disk say what is done; and what a job is made of."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,10 @@ S = TypeVar("S", bound=JobSummary, covariant=True)
 
 SETTINGS, SUMMARY, PARTS, LOCK = "settings.json", "summary.json", "parts", "lock"
 MASKS, TABLE, LATENTS = "masks", "table.csv", "latents.safetensors"
-PAIRS, CANDIDATES = "pairs.png", "candidates.png"
+PAIRS, CANDIDATES, PAGE = "pairs.png", "candidates.png", "index.html"
+BEFORE, AFTER = "before", "after"  # folders of pictures that the page shows
 FILES = {  # what a user may look for
+    "page": PAGE,
     "pictures": PAIRS,
     "solutions": CANDIDATES,
     "images in": IMAGES,
@@ -73,9 +75,9 @@ class Output:
         """Returns the file of a part's tensors; where all its items failed there is none."""
         return self.path / PARTS / f"{part:06d}.safetensors"
 
-    def picture(self, name: str, folder: str = IMAGES) -> Path:
+    def picture(self, name: str, folder: str = IMAGES, suffix: str = ".png") -> Path:
         """Returns the picture of the item of this name."""
-        return self.path / folder / f"{name}.png"
+        return self.path / folder / f"{name}{suffix}"
 
     def lock(self, part: int) -> FileLock:
         """Returns the lock of a part; the system lifts it when the process that holds it ends, however it ends."""
@@ -89,9 +91,9 @@ class Output:
         """Returns how many items lie in finished parts."""
         return sum(len(self.items(int(path.stem))) for path in (self.path / PARTS).glob("*.json"))
 
-    def finish(self, part: int, rows: list[ImageRow], seconds: float) -> None:
-        """Writes the rows of a part, whose other files are there already."""
-        record = PartRecord(version=1, seconds=seconds, rows=tuple(rows))
+    def finish(self, part: int, rows: list[ImageRow], seconds: float, contents: Sequence[str]) -> None:
+        """Writes the rows of a part, whose other files are there already, and of which contents they were made."""
+        record = PartRecord(version=1, seconds=seconds, rows=tuple(rows), contents=tuple(contents))
         write_model(record, self._rows(part), compact=True)
 
     def seconds(self) -> float:
@@ -106,6 +108,14 @@ class Output:
     def part_rows(self, part: int) -> tuple[ImageRow, ...]:
         """Returns the rows of a finished part."""
         return self._read(part).rows
+
+    def contents(self, part: int) -> tuple[str, ...]:
+        """Returns what tells the contents of the inputs that a finished part was made of; () in older results."""
+        return self._read(part).contents
+
+    def is_whole(self, part: int) -> bool:
+        """Returns whether the tensors of a finished part are there, or it has none because all its items failed."""
+        return self.tensors(part).exists() or all(row.problem is not None for row in self.part_rows(part))
 
     def failed_items(self, part: int) -> list[int]:
         """Returns the places of the items of a finished part that could not be worked on."""
@@ -151,6 +161,9 @@ class Work(Protocol[S]):
 
     def is_readable(self, place: int) -> bool:
         """Returns whether an item can be worked on."""
+
+    def content(self, place: int) -> str:
+        """Returns what changes when the contents of an item's inputs do; it never fails."""
 
     def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes the files of a part, each whole or not at all; returns a row for each of its items."""
@@ -242,9 +255,9 @@ def _remove(output: Output) -> None:
             raise _in_use(path)
     shutil.rmtree(path / PARTS)
     (path / PARTS).mkdir()
-    for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES):
+    for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
-    for name in (IMAGES, MASKS):
+    for name in (IMAGES, MASKS, BEFORE, AFTER):
         shutil.rmtree(path / name, ignore_errors=True)
     (path / SETTINGS).unlink(missing_ok=True)
 

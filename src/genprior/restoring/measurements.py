@@ -1,50 +1,45 @@
 """Items of a job: a measurement, what is known of how it came about (masks too), and the truth where it is known."""
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from genprior.data.image_files import image_files
 from genprior.errors import GenpriorError
-from genprior.images import read_image, to_float
 from genprior.restoration.noise import measure
 from genprior.restoration.operators import OPERATORS, Operator, masked
+from genprior.restoration.plausibility import SIGMAS, implausible
+from genprior.restoring.fitting_items import Fitting, Item, joined_notes, opened_item
 from genprior.restoring.job_settings import RestoreSettings
+from genprior.restoring.masks import Masks, looks_inverted, open_masks
 from genprior.restoring.records import MEASUREMENTS, Degradation, Facts, read_degradation
-from genprior.restoring.sources import Shape, Source, check_values, contents, fitted, is_picture, refuse_inside, stems
+from genprior.restoring.sources import Shape, Source, check_values, file_sha256, is_picture, refuse_inside
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
 
-Masks = Callable[[int], Tensor]
-FULLY = 0.99  # of a resized pixel must be known; half known is not known
-
-
 @dataclass(frozen=True)
-class Item:
-    """An image to be restored.
+class KnownNoise:
+    """What is known of the noise in measurements.
 
     Attributes:
-        place: Among the items of the job.
-        number: All that is random about it derives from this.
-        y: Its measurement, without leading dimension.
-        parameters: Of the operator for it, (1, ...) each.
-        truth: The image (C, H, W) itself, where it is known.
+        model: None: nothing.
+        level: Standard deviation; None: that of the model, or not known.
     """
 
-    place: int
-    number: int
-    y: Tensor
-    parameters: dict[str, Tensor]
-    truth: Tensor | None = None
+    model: "NoiseModel | None" = None
+    level: float | None = None
+
+
+INVERTED = "all known pixels are black, and missing ones are not: the mask looks inverted (white is known)"
 
 
 @dataclass(frozen=True)
@@ -80,11 +75,23 @@ class Reading:
         source: Names, numbers and pixels.
         read: Gives an item.
         batch_size: Items in a part.
+        masks: Those that the user gave.
     """
 
     source: Source
     read: ReadItem
     batch_size: int
+    masks: Masks | None = field(default=None, kw_only=True)
+
+    def content(self, place: int) -> str:
+        """Returns what changes when an item is another one: its number, name, pixels or mask."""
+        try:
+            mask = self.masks.digest(place) if self.masks is not None else ""
+            digests = f"{self.source.digest(place)} {mask}"
+        except OSError:
+            digests = "unreadable"
+        text = f"{self.source.numbers[place]} {self.source.names[place]}\n{digests}"
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def is_readable(self, place: int) -> bool:
         """Returns whether an item can be worked on."""
@@ -124,47 +131,101 @@ def consecutive(items: Iterable[Item]) -> list[list[Item]]:
     return groups
 
 
-def whole_images(source: Source, shape: Shape, resize: bool) -> ReadItem:
+def whole_images(source: Source, fit: Fitting) -> ReadItem:
     """Returns a reader of images to be inverted: the image is its own measurement."""
-    image = _image_reader(source, shape, resize)
 
     def read(place: int) -> Item:
-        x = image(place)
-        return Item(place, source.numbers[place], x, {}, x)
+        item = fit.item(opened_item(source, place))
+        check_values(item.y, source.labels[place], is_image=is_picture(fit.shape))  # points have units of their own
+        x = item.y.clamp(0, 1) if is_picture(fit.shape) else item.y
+        return replace(item, y=x, truth=x)
 
     return read
 
 
 def damaged_here(
-    source: Source, shape: Shape, resize: bool, operator: Operator, noise: "NoiseModel", seed: int
+    source: Source, fit: Fitting, operator: Operator, noise: "NoiseModel", seed: int, *, keep: bool
 ) -> ReadItem:
     """Returns a reader that damages images."""
-    image = _image_reader(source, shape, resize)
+    image = whole_images(source, fit)
 
     def read(place: int) -> Item:
-        x, number = image(place), source.numbers[place]
-        y = measure(x[None], operator, noise, seed=seed, first=number)[0]
-        return Item(place, number, y, operator.parameters(number), x)
+        item, own = image(place), operator.parameters(source.numbers[place])
+        y = measure(item.y[None], operator, noise, seed=seed, first=item.number)[0]
+        return replace(item, y=y, parameters=own, known=_known(operator, own), keeps=keep)
 
     return read
 
 
-def damaged_before(source: Source, shape: Shape, resize: bool, operator: Operator, masks: Masks | None) -> ReadItem:
-    """Returns a reader of measurements; with masks, what the missing pixels hold does not matter."""
-    expected = measured_shape(operator, shape)
+def damaged_before(
+    source: Source, fit: Fitting, operator: Operator, masks: Masks | None, noise: KnownNoise, *, keep: bool
+) -> ReadItem:
+    """Returns a reader of measurements; with masks, what the missing pixels hold does not matter.
+
+    Values that images in [0, 1] cannot give through this operator and noise are refused: they have another scale.
+    """
+    read = (
+        _damaged(source, fit, operator, keep=keep) if masks is None else _masked_before(source, fit, masks, keep=keep)
+    )
+
+    def checked(place: int) -> Item:
+        item, label = read(place), source.labels[place]
+        check_values(item.y, label, is_image=False)
+        wrong = _wrong_values(item, operator, noise)
+        if wrong is not None:
+            raise GenpriorError(f"{label} has {wrong}; --white VALUE divides by the value of white", argument="images")
+        return item
+
+    return checked
+
+
+def _wrong_values(item: Item, operator: Operator, noise: KnownNoise) -> str | None:
+    if operator.largest is None:
+        known = None if item.known is None else item.parameters.get("mask", operator.physics.mask)[0].expand_as(item.y)
+        return implausible(item.y, noise.model, noise.level, known)
+    size, most = float(item.y.square().mean().sqrt()), math.hypot(operator.largest, SIGMAS * (noise.level or 0.0))
+    return None if size <= most else f"values of {size:.4g} on average, expected at most {most:.3g}"
+
+
+def _damaged(source: Source, fit: Fitting, operator: Operator, *, keep: bool) -> ReadItem:
+    expected = measured_shape(operator, fit.shape)
+    fit = replace(fit, shape=expected, enlarge=expected == fit.shape and not operator.has_masks)
 
     def read(place: int) -> Item:
-        number, label = source.numbers[place], source.labels[place]
-        y = fitted(source.read(place), label, expected, resize=resize)
-        parameters = operator.parameters(number)
-        if masks is not None:
-            mask = masks(place)
-            y = torch.where(mask > 0, y, 0.0)
-            parameters = {"mask": mask[None]}
-        check_values(y, label, is_image=False)
-        return Item(place, number, y, parameters)
+        item, own = fit.item(opened_item(source, place)), operator.parameters(source.numbers[place])
+        return replace(item, parameters=own, known=_known(operator, own), keeps=keep)
 
     return read
+
+
+def _masked_before(source: Source, fit: Fitting, masks: Masks, *, keep: bool) -> ReadItem:
+    def read(place: int) -> Item:
+        mask, stored = masks.read(place), opened_item(source, place)
+        if stored.given is None:
+            return fit.item(stored)  # raises: what has no pixels has no missing ones
+        known = mask.of_size(stored.raw.shape[-2:], resize=fit.resize)
+        item = fit.item(replace(stored, raw=torch.where(known > 0, stored.raw, 0.0)))
+        inverted = INVERTED if looks_inverted(stored.raw, known) else None
+        note = joined_notes(inverted, mask.note, item.note)
+        own = fit.mask(known, item)
+        return replace(
+            item,
+            y=torch.where(own > 0, item.y, 0.0),
+            parameters={"mask": own[None]},
+            known=(own if item.is_converted else known)[0] > 0,
+            keeps=keep and not item.is_converted,
+            note=note,
+        )
+
+    return read
+
+
+def _known(operator: Operator, own: dict[str, Tensor]) -> Tensor | None:
+    """Pixels (h, w) that the operator leaves as they are; None where it mixes them."""
+    if not operator.has_masks:
+        return None
+    mask: Tensor = own.get("mask", operator.physics.mask)
+    return mask[0].amin(0) > 0
 
 
 @torch.no_grad()
@@ -204,7 +265,7 @@ def operator_and_masks(
     if record is not None:
         record.check_operator(settings.operator, settings.seed, has_mask=settings.mask is not None)
     if settings.mask is not None:
-        masks = open_masks(settings.mask.expanduser(), source.names, shape, resize=settings.resize)
+        masks = open_masks(settings.mask.expanduser(), source.names)
         anything = torch.ones(1, 1, *shape[1:], dtype=torch.bool)
         anything[..., 0, 0] = False
         return masked(anything, shape), masks
@@ -221,78 +282,5 @@ def operator_and_masks(
 def kernel_facts(operator: Spec) -> Facts:
     """Returns what must be the same of the file that a kernel is read from, where a job is resumed; {} without one."""
     file = operator.options.get("file")
-    found: Facts = {} if file is None else {"file": os.path.abspath(str(file)), **contents(Path(str(file)))}
+    found = {} if file is None else {"file": os.path.abspath(str(file)), "sha256": file_sha256(Path(str(file)))}
     return {f"kernel {key}": value for key, value in found.items()}
-
-
-def _image_reader(source: Source, shape: Shape, resize: bool) -> Callable[[int], Tensor]:
-    def read(place: int) -> Tensor:
-        label = source.labels[place]
-        x = fitted(source.read(place), label, shape, resize=resize)
-        check_values(x, label, is_image=is_picture(shape))  # points have units of their own
-        return x.clamp(0, 1) if is_picture(shape) else x
-
-    return read
-
-
-def open_masks(path: Path, names: Sequence[str], image_shape: tuple[int, int, int], *, resize: bool) -> Masks:
-    """Returns a function: place -> mask (1, H, W) float32, 1 where a pixel is known and 0 where it is missing.
-
-    Arguments:
-        path: A picture for all images, or a folder with one for each, called like the image but for the suffix; white
-            is known, black is missing.
-        names: Of the images.
-        image_shape: (C, H, W).
-        resize: Convert masks of another size.
-
-    Raises:
-        GenpriorError: No such file, or an image without mask. The function: a mask that cannot be read, is of another
-            size, or has no missing or no known pixels.
-    """
-    if not path.is_dir():
-        only = _mask(path, image_shape, resize)
-        return lambda _: only
-    files = _by_name(path)
-    missing = [name for name in names if name not in files]
-    if missing:
-        raise _fault(f"{path} has no mask for {missing[0]} ({len(missing)} of {len(names)} images have none)")
-    return lambda place: _mask(path / files[names[place]], image_shape, resize)
-
-
-def mask_facts(mask: Path | None, source: Source) -> Facts:
-    """Returns what must be the same of the masks where a job is resumed; {} without masks."""
-    if mask is None:
-        return {}
-    path = mask.expanduser()
-    if not path.is_dir():
-        return {f"mask {key}": value for key, value in contents(path).items()}
-    files = _by_name(path)
-    digest = hashlib.sha256()
-    for name in source.names:
-        digest.update(f"{files[name]} {contents(path / files[name])}\n".encode("utf-8", "surrogateescape"))
-    return {"masks sha256": digest.hexdigest()}
-
-
-def _by_name(folder: Path) -> dict[str, str]:
-    files = image_files(folder)
-    return dict(zip(stems(files), files, strict=True)) | {file: file for file in files}
-
-
-def _mask(path: Path, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
-    if not path.is_file():
-        raise _fault(f"no such file or folder: {path}")
-    try:
-        picture = to_float(read_image(path, channels=1))
-    except GenpriorError as error:
-        raise _fault(error.message) from error
-    shape = (1, *image_shape[1:])
-    scaled = fitted(picture, f"the mask {path}", shape, resize=resize, argument="mask")
-    known = scaled >= (0.5 if picture.shape == shape else FULLY)
-    for wrong, what in ((known, "missing (black)"), (~known, "known (white)")):
-        if bool(wrong.all()):
-            raise _fault(f"the mask {path} has no {what} pixels")
-    return known.float()
-
-
-def _fault(what: str) -> GenpriorError:
-    return GenpriorError(what, argument="mask")

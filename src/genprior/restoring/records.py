@@ -38,6 +38,7 @@ class ImageRow(Model):
         misfit, energy, weight: Of the data term and the prior, in nats, and of the latter's weight.
         starts, iterations, candidates: How many there were.
         stopped, verdict: Why the search ended, and how well the result fits.
+        note: What a user should know of it: another size, a mask that looks wrong.
         problem: Why there is no result.
     """
 
@@ -54,15 +55,17 @@ class ImageRow(Model):
     candidates: int | None = None
     stopped: str | None = None
     verdict: str | None = None
+    note: str | None = None
     problem: str | None = None
 
 
 class PartRecord(Model):
-    """The rows of a finished part, and the seconds of work in it."""
+    """The rows of a finished part, the seconds of work in it, and what tells the contents of each item's inputs."""
 
     version: Literal[1] = 1
     seconds: float
     rows: tuple[ImageRow, ...]
+    contents: tuple[str, ...] = ()
 
 
 class JobRecord(Model):
@@ -103,6 +106,7 @@ class JobSummary(Result):
         command: Whose.
         images, failed: How many there were.
         failures: The first of those that failed.
+        notes: What a user should know of images that did not fail, and of how many.
         seconds: Of work, summed over processes.
         images_per_second: Of one process; None where no time was measured.
     """
@@ -112,6 +116,7 @@ class JobSummary(Result):
     images: int
     failed: int
     failures: tuple[Failure, ...]
+    notes: dict[str, int] = Field(default_factory=dict)
     seconds: float
     images_per_second: float | None
 
@@ -221,23 +226,31 @@ def write_table(rows: Iterable[ImageRow], path: Path) -> None:
     temporary.replace(path)
 
 
+def readable(text: str) -> str:
+    """Returns a text without characters that are no Unicode, as names of files may have them."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class Tally:
     """Rows as they pass by: counts them, and keeps the failures.
 
     Attributes:
         images: How many passed.
         failures: Those of them without result.
+        notes: How many of the others have a note.
     """
 
     def __init__(self, rows: Iterable[ImageRow]) -> None:
         self.rows, self.images = rows, 0
         self.failures: list[Failure] = []
+        self.notes = Counter[str]()
 
     def good(self) -> Iterator[ImageRow]:
         """Yields the rows of images that did not fail."""
         for row in self.rows:
             self.images += 1
             if row.problem is None:
+                self.notes.update([] if row.note is None else [row.note])
                 yield row
             else:
                 self.failures.append(Failure(name=row.name, problem=row.problem))
@@ -253,7 +266,8 @@ class Tally:
         """
         rate = self.images / seconds if seconds > 0 else None
         failures, many = tuple(self.failures[:NAMED]), len(self.failures)
-        told = {"settings": settings, "images": self.images, "failed": many, "failures": failures}
+        told: dict[str, object] = {"settings": settings, "images": self.images, "failed": many, "failures": failures}
+        told["notes"] = dict(self.notes.most_common(NAMED))
         return model.model_validate({**told, "seconds": seconds, "images_per_second": rate, **more})
 
 

@@ -11,15 +11,16 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import FIDELITIES, Fidelity
-from genprior.restoration.noise import NOISES, noise_level, suggested_fidelity
+from genprior.restoration.noise import NOISES, fitting_fidelity, noise_level
 from genprior.restoration.operators import Operator
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoring import measurements as reading
+from genprior.restoring.fitting_items import Fitting, Item
 from genprior.restoring.job_settings import InvertSettings, RestoreSettings
 from genprior.restoring.ledger import Prepared
-from genprior.restoring.measurements import Item, joined_parameters, kernel_facts, mask_facts
+from genprior.restoring.measurements import joined_parameters, kernel_facts
 from genprior.restoring.records import Facts, JobRecord, RestoreSummary
 from genprior.restoring.restored_parts import Restoring
 from genprior.restoring.sources import Source, open_source
@@ -59,7 +60,7 @@ def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:
     search = search_settings(settings)
     refuse_untrained(settings.run)
     prior = load_prior(settings.run, average=not settings.no_average)
-    return _Loaded(search, prior, open_source(settings.images, data_root=settings.data_root))
+    return _Loaded(search, prior, open_source(settings.images, data_root=settings.data_root, white=settings.white))
 
 
 def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
@@ -81,7 +82,7 @@ def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
             seed=settings.seed,
         )
 
-    read = reading.whole_images(loaded.source, loaded.prior.image_shape, settings.resize)
+    read = reading.whole_images(loaded.source, Fitting(loaded.prior.image_shape, settings.resize))
     work = Restoring(loaded.source, read, settings.batch_size, "invert", settings, solve, None)
     return loaded.prepared(work, settings, {})
 
@@ -99,11 +100,16 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
     operator, masks = reading.operator_and_masks(settings, source, shape)
     if settings.simulate:
         noise = noise or NOISES["none"]()
-        read = reading.damaged_here(source, shape, settings.resize, operator, noise, settings.seed)
-    else:
-        read = reading.damaged_before(source, shape, settings.resize, operator, masks)
     level = settings.noise_level if noise is None else noise_level(noise)
-    fidelity = chosen_fidelity(settings.fidelity, operator, noise)
+    keep = keeps_known(settings)
+    if keep and operator.has_masks:  # what is to come back exactly has no noise, and a residual can be judged
+        level = 0.0
+    fit = Fitting(shape, settings.resize, smooth=not level)
+    if settings.simulate:
+        read = reading.damaged_here(source, fit, operator, noise or NOISES["none"](), settings.seed, keep=keep)
+    else:
+        read = reading.damaged_before(source, fit, operator, masks, reading.KnownNoise(noise, level), keep=keep)
+    fidelity = chosen_fidelity(settings.fidelity, operator, noise, level)
 
     def solve(items: Sequence[Item]) -> Restoration:
         return restore(
@@ -121,8 +127,13 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
         y: Tensor = operator.physics.A(x, **parameters)
         return y
 
-    work = Restoring(source, read, settings.batch_size, "restore", settings, solve, measure)
-    return loaded.prepared(work, settings, kernel_facts(settings.operator) | mask_facts(settings.mask, source))
+    work = Restoring(source, read, settings.batch_size, "restore", settings, solve, measure, masks=masks)
+    return loaded.prepared(work, settings, kernel_facts(settings.operator))
+
+
+def keeps_known(settings: RestoreSettings) -> bool:
+    """Returns whether known pixels are to come back as they were given: no noise is named, and nobody objects."""
+    return not settings.no_keep and settings.noise in (None, "none") and not settings.noise_level
 
 
 def search_settings(settings: InvertSettings | RestoreSettings) -> SearchSettings:
@@ -145,13 +156,15 @@ def prior_sha256(prior: LatentPrior) -> str:
     return " ".join(weights_sha256(network.state_dict()) for network in prior.networks)
 
 
-def chosen_fidelity(given: Spec | None, operator: Operator, noise: "NoiseModel | None") -> Fidelity:
+def chosen_fidelity(
+    given: Spec | None, operator: Operator, noise: "NoiseModel | None", level: float | None = None
+) -> Fidelity:
     """Returns the data term that is named, else the one that suits the noise, else the operator's.
 
     Raises:
         GenpriorError: No such data term, or photon counts of an unknown gain.
     """
-    suggested = (None if noise is None else suggested_fidelity(noise)) or Spec(operator.fidelity, {})
+    suggested = fitting_fidelity(noise, level, operator.fidelity)
     spec = given or suggested
     if spec.name == suggested.name:  # the noise tells options that the user left out
         spec = suggested.with_options(**spec.options)

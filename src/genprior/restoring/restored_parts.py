@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +12,14 @@ from torch import Tensor
 from genprior.evaluation.image_quality import SMALLEST_SIDE, psnr, ssim
 from genprior.images import to_uint8, write_image
 from genprior.restoration.result import Restoration
+from genprior.restoring.finishing import Finished, finished
+from genprior.restoring.fitting_items import Item
+from genprior.restoring.index_page import write_page
 from genprior.restoring.job_settings import InvertSettings, RestoreSettings
-from genprior.restoring.ledger import CANDIDATES, LATENTS, PAIRS, TABLE, Output
-from genprior.restoring.measurements import Item, Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
-from genprior.restoring.records import ImageRow, RestoreSummary, restore_summary, write_model, write_table
+from genprior.restoring.ledger import AFTER, BEFORE, CANDIDATES, LATENTS, PAIRS, TABLE, Output
+from genprior.restoring.measurements import Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
+from genprior.restoring.picture_formats import FORMATS, PictureFormat
+from genprior.restoring.records import ImageRow, RestoreSummary, readable, restore_summary, write_model, write_table
 from genprior.restoring.sources import is_picture
 from genprior.runs.files import raised_as_os_errors, save_tensors
 
@@ -50,17 +55,18 @@ class Restoring(Reading):
         """Writes what is found for a part; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
         good = [item for item in items if not isinstance(item, Refused)]
+        for item in items:
+            if isinstance(item, Refused):  # nothing stays of an image that could be read before
+                for path in self._pictures(output, item.place):
+                    path.unlink(missing_ok=True)
         if not good:
             output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
             return [self._row(item, {}) for item in items]
         found = Restoration.joined([self.solve(group) for group in consecutive(good)])
         with raised_as_os_errors(output.tensors(part)):
             found.save(output.tensors(part))
-        if is_picture(tuple(found.images.shape[1:])):
-            for item, image in zip(good, to_uint8(found.images), strict=True):
-                write_image(image, output.picture(self.source.names[item.place]))
-        quality = _quality(good, found.images)
-        values = iter([_facts(found, quality, i) for i in range(len(good))])
+        results = self._written(output, good, found)
+        values = iter([_facts(found, i) | _quality(item, results.get(item.place)) for i, item in enumerate(good)])
         return [self._row(item, {} if isinstance(item, Refused) else next(values)) for item in items]
 
     def collect(self, output: Output) -> None:
@@ -71,20 +77,50 @@ class Restoring(Reading):
         if shown is not None:
             draw(shown, output)
         summary = restore_summary(self.command, self.settings, output.rows(), output.seconds())
+        write_page(output, output.rows(), summary, self.format.suffix)
         write_model(summary, output.summary)
 
     def _row(self, item: Item | Refused, values: dict[str, Any]) -> ImageRow:
         name = self.source.names[item.place]
         if isinstance(item, Refused):
             return ImageRow(number=item.number, name=name, problem=item.problem)
-        return ImageRow(number=item.number, name=name, **values)
+        return ImageRow(number=item.number, name=name, note=item.note, **values)
+
+    def _written(self, output: Output, items: Sequence[Item], found: Restoration) -> dict[int, Finished]:
+        """Writes what is to be looked at of items; returns what became of them, by place."""
+        if not is_picture(tuple(found.images.shape[1:])):
+            return {}
+        results = {item.place: finished(item, image) for item, image in zip(items, found.images, strict=True)}
+        for item in items:
+            picture, before, after = self._pictures(output, item.place)
+            for path in (picture, before, after):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self.format.write(results[item.place].picture, picture)
+            damaged = shown_before(item)
+            if damaged is not None:
+                write_image(to_uint8(damaged), before)
+            if after != picture:  # what browsers cannot show
+                write_image(to_uint8(results[item.place].picture.image()), after)
+        return results
+
+    def _pictures(self, output: Output, place: int) -> tuple[Path, Path, Path]:
+        """The restored picture of an item, and what the page shows of it: before and after."""
+        name = self.source.names[place]
+        picture = output.picture(name, suffix=self.format.suffix)
+        after = picture if self.format.suffix == ".png" else output.picture(name, AFTER)
+        return picture, output.picture(name, BEFORE), after
+
+    @property
+    def format(self) -> PictureFormat:
+        """Of the restored pictures."""
+        return FORMATS[self.settings.format]
 
 
-def _facts(found: Restoration, quality: dict[str, Tensor], i: int) -> dict[str, Any]:
+def _facts(found: Restoration, i: int) -> dict[str, Any]:
     """What a row says of image i."""
     numbers = {"error": found.error, "misfit": found.misfit, "energy": found.energy, "weight": found.weight}
     return {
-        **{name: _number(values[i]) for name, values in (numbers | quality).items()},
+        **{name: _number(values[i]) for name, values in numbers.items()},
         "starts": int(found.starts[i]),
         "iterations": int(found.iterations[i]),
         "candidates": int(found.candidate_counts[i]),
@@ -97,13 +133,29 @@ def _number(value: Tensor) -> float | None:
     return float(value) if math.isfinite(float(value)) else None
 
 
-def _quality(items: Sequence[Item], images: Tensor) -> dict[str, Tensor]:
-    truths = [item.truth for item in items if item.truth is not None]
-    if not truths or not is_picture(tuple(images.shape[1:])):
+def _quality(item: Item, result: Finished | None) -> dict[str, float | None]:
+    """How near the user's picture comes to the truth, in its own size and colours."""
+    if item.truth is None or result is None:
         return {}
-    truth = torch.stack(truths)
-    is_large = min(images.shape[2:]) >= SMALLEST_SIDE
-    return {"psnr": psnr(images, truth)} | ({"ssim": ssim(images, truth)} if is_large else {})
+    x = result.x[None]
+    is_own = item.given is not None and not item.is_converted
+    truth = (item.given.image() if is_own and item.given is not None else item.truth)[None]
+    is_large = min(x.shape[2:]) >= SMALLEST_SIDE
+    found = {"psnr": psnr(x, truth)} | ({"ssim": ssim(x, truth)} if is_large else {})
+    return {name: _number(values[0]) for name, values in found.items()}
+
+
+def shown_before(item: Item) -> Tensor | None:
+    """Returns what was to be restored (C, H, W) in [0, 1], missing pixels in colour; None where it is no image."""
+    is_as_given = item.truth is None or item.truth is item.y  # else it was damaged here
+    is_own = is_as_given and item.given is not None and not item.is_converted
+    x = item.given.image() if is_own and item.given is not None else item.y
+    if not is_picture(tuple(x.shape)):
+        return None
+    has_holes = item.known is not None and item.known.shape == x.shape[1:]
+    return (
+        _with_holes(x.clamp(0, 1), item.known.expand_as(x)) if has_holes and item.known is not None else x.clamp(0, 1)
+    )
 
 
 def write_latents(output: Output) -> None:
@@ -198,17 +250,23 @@ def first_shown(output: Output, names: Sequence[str], read: ReadItem, measure: M
     seen = torch.ones_like(y) if measure is None else _seen(found.images, each, measure)
     looks = measure is not None and is_picture(tuple(y.shape[1:]))
     return Shown(
-        [names[place] for place in places],
+        [readable(names[place]) for place in places],
         measure is not None,
         y if looks else None,
         torch.stack(truths) if truths else None,
         _with_holes(y, seen) if looks else None,
-        found.images,
+        torch.stack(list(map(_on_canvas, items, found.images))),
         found.candidates,
         found.candidate_counts,
         _errors([x if measure is None else measure(x, each) for x in found.candidates.unbind(1)], y, seen),
         found.spread(),
     )
+
+
+def _on_canvas(item: Item, image: Tensor) -> Tensor:
+    """What the user gets of an item, where it has the size of the prior; else the prior's image of it."""
+    x = finished(item, image).x
+    return x.expand_as(image) if x.shape[1:] == image.shape[1:] else image
 
 
 def _first_restored(output: Output) -> tuple[list[int], Restoration | None]:

@@ -22,11 +22,12 @@ from genprior.data.geometry import centre_square
 from genprior.data.image_files import SUFFIXES, image_files
 from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
-from genprior.images import read_image, to_float
+from genprior.restoring.given_pictures import GivenPicture, given_values, read_given
 from genprior.restoring.records import Facts, read_degradation
 
 Shape = tuple[int, ...]
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+LOOKED_AT = 256  # items of an array, to see what kind of numbers it holds
 ROUNDING = 1e-4  # by which a value may leave [0, 1] after somebody's arithmetic in single precision
 # By what the numbers of an array are divided; floats are kept as they are.
 SCALES = {"uint8": 255, "bool": 1, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
@@ -43,6 +44,8 @@ class Source:
             derives from its number.
         read: Place -> item float32, (C, H, W) or (H, W) or whatever an array file holds. Raises GenpriorError where
             that fails.
+        given: Place -> the picture as it was given; None where the item cannot be looked at. Raises as `read` does.
+        digest: Place -> SHA-256 of what the item is read from. Raises OSError where it cannot be read.
         identity: What must be the same where a job is resumed.
         path: The file or folder that it is.
     """
@@ -51,6 +54,8 @@ class Source:
     labels: Sequence[str]
     numbers: Sequence[int]
     read: Callable[[int], Tensor]
+    given: Callable[[int], GivenPicture | None]
+    digest: Callable[[int], str]
     identity: Facts
     path: Path | None = None
 
@@ -58,7 +63,7 @@ class Source:
         return len(self.names)
 
 
-def open_source(text: str, *, data_root: Path | None = None) -> Source:
+def open_source(text: str, *, data_root: Path | None = None, white: float | None = None) -> Source:
     """Returns the source that `text` names; pixels are read later, but for data specs, which are kept in memory.
 
     A slice works on all kinds: "photos[:100]", "y.npy[10:]", "mnist:test[-5:]".
@@ -67,6 +72,7 @@ def open_source(text: str, *, data_root: Path | None = None) -> Source:
         text: A picture, a folder searched for pictures, a .npy or .npz file with items along its first axis (uint8,
             uint16 and bool become [0, 1], floats are kept as they are), or a data spec.
         data_root: Of named data sets.
+        white: The value that stands for 1 in files and arrays; default: the largest of an integer type, 1 of floats.
 
     Raises:
         GenpriorError: Nothing of these kinds, or nothing in it.
@@ -77,11 +83,11 @@ def open_source(text: str, *, data_root: Path | None = None) -> Source:
             return _data_set(spec, data_root)
         path = Path(spec.rest)
         if path.is_dir():
-            return _folder(spec, path)
+            return _folder(spec, path, white)
         suffix = path.suffix.lower()
         if suffix not in FILES:
             raise _fault(f"expected a folder, a data set or a file that ends in {' '.join(FILES)}, got {path}")
-        return FILES[suffix](spec, path)
+        return FILES[suffix](spec, path, white)
     except GenpriorError as error:  # what the data layer calls "data" is "images" here
         raise GenpriorError(error.message, argument="images" if error.argument == "data" else error.argument) from error
 
@@ -103,28 +109,42 @@ def _data_set(spec: DataSpec, root: Path | None) -> Source:
 
     names = [f"{number:06d}" for number in chosen]
     labels = [f"image {number} of {whole}" for number in chosen]
-    return Source(names, labels, chosen, read, {"images": spec.text, "count": len(chosen)})
+    identity: Facts = {"images": spec.text, "count": len(chosen)}
+
+    def given(place: int) -> GivenPicture | None:
+        return _given_array(read(place).numpy(), 1.0)
+
+    return Source(names, labels, chosen, read, given, lambda place: _sha256_of_numbers(read(place).numpy()), identity)
 
 
-def _folder(spec: DataSpec, folder: Path) -> Source:
+def _folder(spec: DataSpec, folder: Path, white: float | None) -> Source:
     files = image_files(folder)
     if not files:
         raise _fault(f"expected images ({' '.join(SUFFIXES)}) in {folder} or below, found none")
     chosen = spec.chosen(len(files))
     kept = files[chosen.start : chosen.stop]
 
-    def read(place: int) -> Tensor:
-        return to_float(read_image(folder / kept[place]))
+    def given(place: int) -> GivenPicture:
+        return read_given(folder / kept[place], white)
 
-    digest = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
-    identity: Facts = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": digest}
-    return Source(stems(kept), kept, chosen, read, identity, folder)
+    all_names = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
+    identity: Facts = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": all_names}
+
+    def digest(place: int) -> str:
+        return file_sha256(folder / kept[place])
+
+    return Source(stems(kept), kept, chosen, lambda place: given(place).image(), given, digest, identity, folder)
 
 
-def contents(path: Path) -> Facts:
-    """Returns what changes, but for forgery, when a file does."""
-    found = path.stat()
-    return {"bytes": found.st_size, "modified": found.st_mtime_ns}
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes: neither name, date nor size tell what is in it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of_numbers(values: NDArray[Any]) -> str:
+    head = f"{values.dtype} {values.shape}\n".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def refuse_inside(out: Path, source: Source) -> None:
@@ -145,23 +165,41 @@ def stems(files: Sequence[str]) -> list[str]:
     return [name if count[name] == 1 else file for name, file in zip(short, files, strict=True)]
 
 
-def _picture(spec: DataSpec, path: Path) -> Source:
+def _picture(spec: DataSpec, path: Path, white: float | None) -> Source:
     chosen = spec.chosen(1)
-    identity: Facts = {"images": os.path.abspath(path), "count": 1, **contents(path)}
-    return Source([path.stem], [path.name], chosen, lambda _: to_float(read_image(path)), identity, path)
+    identity: Facts = {"images": os.path.abspath(path), "count": 1}
+
+    def given(_: int) -> GivenPicture:
+        return read_given(path, white)
+
+    def digest(_: int) -> str:
+        return file_sha256(path)
+
+    return Source([path.stem], [path.name], chosen, lambda _: given(0).image(), given, digest, identity, path)
 
 
-def _array(spec: DataSpec, path: Path) -> Source:
+def _array(spec: DataSpec, path: Path, white: float | None) -> Source:
     array = _opened(path)
     if array.ndim < 2 or not array.size:
         raise _fault(f"{path}: expected items along the first axis, got an array of shape {array.shape}")
     if array.dtype.name not in SCALES:
         raise _fault(f"{path}: expected numbers of type {', '.join(SCALES)}, got {array.dtype}: convert them")
+    if white is None and array.dtype.kind == "u" and array[:LOOKED_AT].max() == 1:
+        raise _fault(
+            f"{path} holds 0 and 1 alone as {array.dtype}, where {SCALES[array.dtype.name]} is white: give --white 1, "
+            f"or --white {SCALES[array.dtype.name]} if they are that dark"
+        )
     chosen = spec.chosen(len(array))
-    scale = SCALES[array.dtype.name]
+    scale = white or SCALES[array.dtype.name]
 
     def read(place: int) -> Tensor:
         return torch.from_numpy(np.array(array[chosen[place]], dtype=np.float32)).div_(scale)
+
+    def given(place: int) -> GivenPicture | None:
+        return _given_array(np.array(array[chosen[place]]), white)
+
+    def digest(place: int) -> str:
+        return _sha256_of_numbers(array[chosen[place]])
 
     names, numbers = _recorded(path, chosen, len(array))
     identity: Facts = {
@@ -169,10 +207,16 @@ def _array(spec: DataSpec, path: Path) -> Source:
         "count": len(chosen),
         "first": chosen.start,
         "shape": list(array.shape),
-        **contents(path),
     }
     labels = [f"item {i} of {path.name}" for i in chosen]
-    return Source(names, labels, numbers, read, identity, path)
+    return Source(names, labels, numbers, read, given, digest, identity, path)
+
+
+def _given_array(item: NDArray[Any], white: float | None) -> GivenPicture | None:
+    arranged = channels_first(torch.from_numpy(np.ascontiguousarray(item)))
+    if not is_picture(tuple(arranged.shape)):
+        return None
+    return given_values(arranged.movedim(0, -1).numpy(), white)
 
 
 def _recorded(path: Path, chosen: range, count: int) -> tuple[list[str], Sequence[int]]:
@@ -219,6 +263,7 @@ def fitted(
     resize: bool = False,
     argument: str = "images",
     hint: str = "--resize converts it",
+    or_smaller: bool = False,
 ) -> Tensor:
     """Returns an item in the shape (C, H, W) that is needed, or (m,) or another for measurements.
 
@@ -230,6 +275,7 @@ def fitted(
             is an error.
         argument: What the user calls what holds it.
         hint: How to have it converted.
+        or_smaller: Whether the caller would have taken a smaller image, for the message.
 
     Raises:
         GenpriorError: Another shape.
@@ -240,7 +286,8 @@ def fitted(
     can_convert = is_picture(tuple(arranged.shape)) and is_picture(shape)
     if not can_convert or not resize:
         way = f"; {hint}" if can_convert else ""
-        raise GenpriorError(f"{label} is {_words(item.shape)}, expected {_words(shape)}{way}", argument=argument)
+        expected = _words(shape) + (" or smaller" if or_smaller else "")
+        raise GenpriorError(f"{label} is {_words(item.shape)}, expected {expected}{way}", argument=argument)
     return _resized(_with_channels(arranged, shape[0]), shape[1], shape[2])
 
 
@@ -288,7 +335,7 @@ def _words(shape: Shape) -> str:
     return "x".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} numbers"
 
 
-FILES: dict[str, Callable[[DataSpec, Path], Source]] = {
+FILES: dict[str, Callable[[DataSpec, Path, float | None], Source]] = {
     **dict.fromkeys(SUFFIXES, _picture),
     **dict.fromkeys((".npy", ".npz"), _array),
 }

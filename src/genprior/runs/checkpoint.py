@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.runs.files import save_tensors, sync
+from genprior.runs.files import save_tensors, sync, usual_mode
 from genprior.runs.run_folder import Run
 from genprior.settings import Model
 from genprior.training.loop import Learner
@@ -216,7 +216,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
 
     folder.mkdir()
     tensors = folder / TENSORS
-    save_file({name: value.contiguous() for name, value in checkpoint.tensors.items()}, tensors)
+    with usual_mode(tensors):
+        save_file({name: value.contiguous() for name, value in checkpoint.tensors.items()}, tensors)
     counters = CountersFile(
         step=checkpoint.step,
         images_seen=checkpoint.images_seen,

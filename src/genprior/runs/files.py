@@ -53,7 +53,7 @@ def save_tensors(tensors: "Mapping[str, Tensor]", path: Path, metadata: dict[str
     from safetensors.torch import save_file
 
     temporary = path.with_name(path.name + ".tmp")
-    with raised_as_os_errors(path):
+    with raised_as_os_errors(path), usual_mode(temporary):
         try:
             save_file(dict(tensors), temporary, metadata=metadata)
             with temporary.open("rb+") as file:
@@ -62,6 +62,15 @@ def save_tensors(tensors: "Mapping[str, Tensor]", path: Path, metadata: dict[str
             temporary.unlink(missing_ok=True)  # on a full disk it would be in the way of everything else
             raise
     temporary.replace(path)
+
+
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Gives a file that is written meanwhile the mode of any new file: safetensors lets its owner alone read it."""
+    path.touch()
+    mode = path.stat().st_mode
+    yield
+    path.chmod(mode)
 
 
 @contextmanager

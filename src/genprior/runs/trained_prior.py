@@ -2,6 +2,8 @@
 
 import hashlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from genprior.runs.files import save_tensors, weights_sha256
 from genprior.runs.run_folder import Run, misfit, open_run, read_environment
 
 
+@torch.inference_mode(False)
 def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
     """Returns the model of a run as a prior, in float32 on the CPU; with the run's encoder where it has one.
 
@@ -31,7 +34,19 @@ def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
         GenpriorError: No run, no whole checkpoint in it, or a damaged encoder.
     """
     opened = open_run(Path(run))
-    return prior_of(opened, load_state(opened.checkpoints), average=average)
+    with in_float32():
+        return prior_of(opened, load_state(opened.checkpoints), average=average)
+
+
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """Makes networks in float32, whatever torch's default type is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True) -> LatentPrior:
