@@ -5,9 +5,10 @@ Knows tensors and pictures; of ours it imports errors and the range of numbers a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,38 @@ def read_image(path: Path, channels: int | None = None, white: float | None = No
         raise GenpriorError(f"cannot read the image {path}: {error}") from error
 
 
+def read_numbers(path: Path) -> NDArray[Any]:
+    """Returns the numbers (H, W, C) that a picture stores, upright: grey, grey and alpha, RGB, or RGB and alpha.
+
+    They are uint8, uint16 or float32, in full depth. Palettes become grey or RGB, bilevel pictures 8-bit grey, CMYK
+    becomes RGB, and a transparent colour alpha. Raises OSError with a one-line reason for what cannot be decoded.
+    """
+    with _opened(path, 0) as stored:
+        raw, deep, is_grey = raw_mode(stored), is_deep(stored), _is_grey(stored)
+        stored.load()
+        if deep:
+            values = _with_alpha(stored, deep_numbers(stored, path, 0, raw))
+        else:
+            has_alpha = stored.has_transparency_data
+            picture = stored.convert(("LA" if is_grey else "RGBA") if has_alpha else ("L" if is_grey else "RGB"))
+            values = np.array(picture).reshape(*picture.size[::-1], -1)
+        turn = _TURNS.get(_orientation(stored))
+        return np.ascontiguousarray(values if turn is None else turn(values))
+
+
+def _with_alpha(stored: Image.Image, values: NDArray[Any]) -> NDArray[Any]:
+    """Deep numbers as float32 or uint16; one colour of theirs may be transparent."""
+    if stored.mode == "F":
+        return values.astype(np.float32)
+    if values.min() < 0 or values.max() > 65535:
+        raise OSError("integer values outside [0, 65535]")
+    values, key = values.astype(np.uint16), stored.info.get("transparency")
+    if key is None:
+        return values
+    opaque = (values != np.asarray(key)).any(-1, keepdims=True)
+    return np.concatenate([values, np.where(opaque, np.uint16(65535), np.uint16(0))], -1)
+
+
 def picture_to_tensor(picture: Image.Image) -> Tensor:
     """Returns (1, H, W) uint8 of a picture in mode L, (3, H, W) of one in RGB, (4, H, W) of one in RGBA."""
     array = torch.from_numpy(np.array(picture))
@@ -192,6 +225,18 @@ def _opened(file: Path | BytesIO, page: int) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # SyntaxError, struct.error, KeyError ...: decoders fail as they like
         raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+# How an array (H, W, ...) of each orientation of Exif is set upright.
+_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: np.fliplr,
+    3: partial(np.rot90, k=2),
+    4: np.flipud,
+    5: partial(np.swapaxes, axis1=0, axis2=1),
+    6: partial(np.rot90, k=-1),
+    7: lambda values: np.swapaxes(np.rot90(values, 2), 0, 1),
+    8: np.rot90,
+}
 
 
 def _orientation(stored: Image.Image) -> int:

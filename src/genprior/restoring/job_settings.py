@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError
-from genprior.settings import DataRoot, Flag, Seed, Settings, Threads
+from genprior.settings import DataRoot, Flag, Seed, Settings, Threads, White
 from genprior.specs import Spec, Table
 
 OPERATORS = Table("genprior.restoration.operators", "OPERATORS")
@@ -34,14 +34,7 @@ class JobSettings(Settings):
     ] = 128
     threads: Threads = None
     data_root: DataRoot = None
-    white: Annotated[
-        float | None,
-        Field(
-            gt=0,
-            allow_inf_nan=False,
-            description="Value that stands for white; default: the largest of an integer type, 1 of floats.",
-        ),
-    ] = None
+    white: White = None
 
 
 class _Search(Settings):
