@@ -15,7 +15,7 @@ from PIL import Image
 
 from genprior.data import load_data
 from genprior.errors import GenpriorError
-from genprior.images import read_header, read_image
+from genprior.images import read_header, read_image, read_numbers
 
 Array = NDArray[Any]
 ORIENTATION = 0x0112
@@ -49,6 +49,13 @@ def upright_tensor(values: Array, orientation: int) -> torch.Tensor:
     return torch.from_numpy(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0).copy())
 
 
+def assert_numbers(path: Path, expected: Array) -> None:
+    """`read_numbers` gives what is stored, bit for bit; expected (H, W) or (H, W, C)."""
+    found = read_numbers(path)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, np.atleast_3d(expected))
+
+
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
 @pytest.mark.parametrize("kind", STORED)
@@ -57,6 +64,7 @@ def test_every_tiff_is_upright(kind: str, compression: str, orientation: int, tm
     Image.fromarray(STORED[kind]).save(path, compression=compression, tiffinfo={ORIENTATION: orientation})
     expected = upright_tensor(STORED[kind], orientation)
     assert torch.equal(read_image(path), expected)
+    assert_numbers(path, UPRIGHT[orientation](STORED[kind]))
     header = read_header(path)
     assert (header.height, header.width) == expected.shape[1:]
 
@@ -69,6 +77,7 @@ def test_every_png_is_upright(kind: str, orientation: int, tmp_path: Path) -> No
     Image.fromarray(STORED[kind]).save(tmp_path / "a.png", exif=exif)
     expected = upright_tensor(STORED[kind], orientation)
     assert torch.equal(read_image(tmp_path / "a.png"), expected)
+    assert_numbers(tmp_path / "a.png", UPRIGHT[orientation](STORED[kind]))
     header = read_header(tmp_path / "a.png")
     assert (header.height, header.width) == expected.shape[1:]
     assert torch.equal(load_data(tmp_path, size=tuple(expected.shape[1:])).images[0], expected)
@@ -107,6 +116,7 @@ def test_a_png_of_any_depth_is_laid_on_white(channels: int, bits: int, tmp_path:
     write_png(tmp_path / "a.png", values, bits)
     image = read_image(tmp_path / "a.png")
     assert np.array_equal(np.moveaxis(image.numpy(), 0, 2), expected)
+    assert_numbers(tmp_path / "a.png", values.astype(f"uint{bits}"))
 
 
 @pytest.mark.parametrize(("channels", "bits"), list(product((1, 3), (8, 16))))
@@ -116,6 +126,8 @@ def test_one_transparent_colour_is_white(channels: int, bits: int, tmp_path: Pat
     write_png(tmp_path / "a.png", values, bits, key)
     assert read_image(tmp_path / "a.png")[:, 0].tolist() == [[0, 255, 255, 200]] * channels
     assert read_image(tmp_path / "a.png", channels=4)[3, 0].tolist() == [255, 0, 0, 255]
+    alpha = np.repeat(np.array([[1, 0, 0, 1]]), 8, 0)[..., None] * (2**bits - 1)
+    assert_numbers(tmp_path / "a.png", np.concatenate([values, alpha], -1).astype(f"uint{bits}"))
 
 
 def test_a_neighbour_of_the_transparent_colour_stays(tmp_path: Path) -> None:
@@ -142,6 +154,7 @@ def test_16_bit_colour_of_a_tiff_is_read_in_full(compression: int, orientation: 
     write_tiff(tmp_path / "a.tif", values, orientation, compression)
     expected = torch.from_numpy(np.moveaxis(UPRIGHT[orientation](eight_bit(values)), 2, 0).copy())
     assert torch.equal(read_image(tmp_path / "a.tif"), expected)
+    assert_numbers(tmp_path / "a.tif", UPRIGHT[orientation](values))
 
 
 def write_tiff(path: Path, values: Array, orientation: int, compression: int) -> None:
