@@ -14,8 +14,6 @@ from genprior.errors import GenpriorError
 from genprior.evaluation.features import seen
 from genprior.evaluation.scores import SCORES, Evidence
 from genprior.families import parse_config
-from genprior.images import write_image
-from genprior.judges.classifier_judge import FOLDER
 from genprior.progress import result_of
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
@@ -161,11 +159,11 @@ def test_scores_of_other_images_are_not_kept(run: Path, root: Path, tmp_path: Pa
 
 
 def test_numbers_are_those_that_each_part_gives_alone(metrics: dict, run: Path, root: Path) -> None:
-    judge, prior = make_tiny_judge(root / FOLDER), genprior.load_prior(run)
+    judge, prior = make_tiny_judge(root), genprior.load_prior(run)
     training = load_tiny("digits[:400]")
-    counts = torch.bincount(judge.classifier(prior.sample(150)).argmax(1), minlength=10)
+    counts = torch.bincount(judge.network(prior.sample(150)).argmax(1), minlength=10)
     assert metrics["classes"]["counts"] == counts.tolist()
-    real = torch.bincount(seen(judge.classifier, training)[1], minlength=10)
+    real = torch.bincount(seen(judge.network, training)[1], minlength=10)
     assert metrics["classes"]["expected"] == pytest.approx((150 / 400 * real).tolist())
 
 
@@ -230,18 +228,6 @@ def test_a_histogram_without_a_name_for_each_class_is_damaged(metrics: dict) -> 
 # Bad input.
 
 
-def test_an_unlabelled_folder_needs_a_judge(tmp_path: Path, root: Path) -> None:
-    images = genprior.load_data("digits[:40]", size=8).images
-    for i, image in enumerate(images):
-        write_image(image, tmp_path / "photos" / f"{i}.png")
-    run = _train(tmp_path / "run", data=str(tmp_path / "photos"))
-    with pytest.raises(GenpriorError, match=r"judge: .*photos has no labels .* with --judge, such as --judge mnist"):
-        _first_stage(run, root, held_out=HELD_OUT)
-    metrics = _evaluated(run, root)
-    assert metrics["judge"]["data"] == "digits"
-    assert metrics["samples"] == 40
-
-
 @pytest.mark.parametrize(("count", "expected"), [(3, 3), (0, 0), (-5, -5)])
 def test_a_handful_of_samples_is_too_few_for_any_score(run: Path, root: Path, count: int, expected: int) -> None:
     with pytest.raises(GenpriorError, match=rf"count: no score is defined for fewer samples than 4, got {expected}"):
@@ -269,7 +255,7 @@ def test_held_out_images_that_cannot_be_used_are_named(run: Path, root: Path) ->
 
 
 def test_points_are_refused(make_run: Callable[..., Run], root: Path) -> None:
-    with pytest.raises(GenpriorError, match="models points, which no classifier sees; runs of images are evaluated"):
+    with pytest.raises(GenpriorError, match="models points, which no judge sees; runs of images are evaluated"):
         _first_stage(make_run().path, root)
 
 

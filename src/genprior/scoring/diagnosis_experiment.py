@@ -171,7 +171,7 @@ def with_scores(sampled: Sampled, found: Evaluation, has_held_out: bool) -> Samp
     return replace(
         sampled,
         # Of fewer samples a class may be missing by chance.
-        modes=(modes.found, modes.of) if found.samples >= LEAST_PER_CLASS * modes.of else None,
+        modes=(modes.found, modes.of) if modes is not None and found.samples >= LEAST_PER_CLASS * modes.of else None,
         precision=None if precision is None else precision.value / max(precision.floor.value, 1e-9),
         copies=copies.value if copies is not None and has_held_out else None,
     )

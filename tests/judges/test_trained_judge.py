@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from genprior.errors import GenpriorError
-from genprior.judges import classifier_judge as judging
-from genprior.judges.classifier_judge import ClassifierRecord, Judge, judge_data
+from genprior.judges import trained_judge as judging
 from genprior.judges.run_images import split_specs
+from genprior.judges.trained_judge import CLASSIFIER, Judge, TrainedRecord, judge_data
 from genprior.runs.files import write_json
 from tiny_judge import load_tiny, make_tiny_judge
 
@@ -23,7 +23,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_kept_judge_is_not_trained_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "classifier_training", None)
+    monkeypatch.setattr(judging, "_trained", None)
     first, second = make_tiny_judge(cache), make_tiny_judge(cache)
     assert first.record == second.record
     assert first.record.accuracy > 0.9
@@ -33,7 +33,7 @@ def test_a_kept_judge_is_not_trained_again(cache: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("damage", ["cut", "gone", "other"])
 def test_a_damaged_judge_is_trained_again(cache: Path, tmp_path: Path, suffix: str, damage: str) -> None:
     folder = shutil.copytree(cache, tmp_path / "copy")
-    (file,) = folder.glob(f"*{suffix}")
+    (file,) = folder.glob(f"*/*{suffix}")
     content = file.read_bytes()
     if damage == "gone":
         file.unlink()
@@ -44,9 +44,8 @@ def test_a_damaged_judge_is_trained_again(cache: Path, tmp_path: Path, suffix: s
     else:
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     train, _ = judge_data("digits", load_tiny)
-    assert judging._kept(train, next(iter((cache).glob("*.safetensors")))) is not None
-    weights = (folder / file.name).with_suffix(".safetensors")
-    assert judging._kept(train, weights) is None
+    assert judging._kept(CLASSIFIER, train, next(iter(cache.glob("*/*.safetensors")))) is not None
+    assert judging._kept(CLASSIFIER, train, file.with_suffix(".safetensors")) is None
 
 
 def test_other_labels_make_another_judge() -> None:
@@ -54,9 +53,9 @@ def test_other_labels_make_another_judge() -> None:
     assert train.labels is not None
     assert len(train) == 1438
     assert len(test) == 359
-    before = judging._key(train, test)
+    before = judging._key(CLASSIFIER, train, test)
     train.labels[0] = (train.labels[0] + 1) % 10
-    assert judging._key(train, test) != before
+    assert judging._key(CLASSIFIER, train, test) != before
 
 
 @pytest.mark.parametrize(
@@ -80,10 +79,10 @@ def test_a_slice_does_not_narrow_the_judge() -> None:
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    record = ClassifierRecord(data="digits", images=1, accuracy=1.0, accuracy_on=1, sha256="0")
+    record = TrainedRecord(data="digits", recipe="", images=1, accuracy=1.0, accuracy_on=1, sha256="0")
     judge = Judge(judging.Classifier((1, 8, 8), 10), record)
     with pytest.warns(UserWarning, match="the classifier is not kept, .*file cannot be written"):
-        judging._keep(judge, tmp_path / "file" / "weights.safetensors")
+        judging._keep(CLASSIFIER, judge, tmp_path / "file" / "weights.safetensors")
 
 
 # Bad input.
@@ -91,7 +90,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pyt
 
 def test_a_classifier_that_errs_judges_nothing(cache: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(cache, tmp_path / "copy")
-    (file,) = folder.glob("*.json")
+    (file,) = folder.glob("*/*.json")
     write_json(file, {**json.loads(file.read_text()), "accuracy": 0.62})
     with pytest.raises(GenpriorError, match=r"judge: the classifier of digits is right on 62% .*90% are needed"):
         make_tiny_judge(folder)
