@@ -84,8 +84,8 @@ def measured(folder: Path, threads: str) -> dict[str, object]:
 def last_weights(folder: Path) -> float:
     """Returns the feature distance of samples of the last weights, as a run without averaging would have it."""
     inputs = load_evaluation_inputs(EvaluationSettings(run=folder, inversions=0))
-    given = inputs.judged_by
-    judge = result_of(judge_of(CLASSIFIER, given.train, given.test, data_root(inputs.config.data_root)))
+    judged_by = inputs.judged_by
+    judge = result_of(judge_of(CLASSIFIER, *judged_by.images, data_root(inputs.config.data_root)))
     classifier = judge.network
     x = genprior.load_prior(folder, average=False).sample(inputs.size)
     real, _ = seen(classifier, inputs.held_out)

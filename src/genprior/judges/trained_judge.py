@@ -17,19 +17,19 @@ from genprior.data import Dataset
 from genprior.data.spec import parse_spec
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import RECIPE, Classifier, FeatureNetwork, checked_labels, classifier_training, seen
-from genprior.evaluation.rotation_features import (
-    ROTATION_RECIPE,
-    RotationNetwork,
+from genprior.evaluation.jigsaw_features import (
+    JIGSAW_RECIPE,
+    JigsawNetwork,
     check_sides,
-    rotation_training,
-    turns_named,
+    jigsaw_training,
+    orders_named,
 )
 from genprior.judges.run_images import split_specs
 from genprior.progress import Stage, Task
 from genprior.runs.files import save_tensors, weights_sha256, write_text
 from genprior.settings import Model
 
-JudgeName = Literal["classifier", "rotations"]
+JudgeName = Literal["classifier", "jigsaw"]
 ONE_IN = 5  # images kept back where there are no test images
 N = TypeVar("N", bound="JudgingNetwork")
 
@@ -53,7 +53,7 @@ class TrainedRecord(Model):
         data: Spec of the images that it was trained on.
         recipe: By which it was trained.
         images: How many images it was trained on.
-        accuracy: On images that it was not trained on, in [0, 1]: of classes, or of turns.
+        accuracy: On images that it was not trained on, in [0, 1]: of classes, or of orders of quarters.
         accuracy_on: How many these are.
         sha256: Of its weights: scores by equal ones can be compared.
     """
@@ -115,6 +115,11 @@ class JudgedBy:
     test: Dataset
     reason: str = ""
 
+    @property
+    def images(self) -> tuple[Dataset, Dataset]:
+        """Those that it is trained on, and the others."""
+        return self.train, self.test
+
 
 def choose_judge(named: str | None, own: str, images: Dataset, load: Callable[[str], Dataset]) -> JudgedBy:
     """Returns a classifier where there are labels, else features that are learned from the images alone.
@@ -147,7 +152,7 @@ def without_labels(images: Dataset, reason: str) -> JudgedBy:
         train, test = _fifth_kept_back(images)
     except GenpriorError as error:
         raise GenpriorError(f"{reason}; and {error.message}", argument="judge") from error
-    return JudgedBy(ROTATIONS.name, train, test, reason)
+    return JudgedBy(JIGSAW.name, train, test, reason)
 
 
 def judge_data(text: str, load: Callable[[str], Dataset]) -> tuple[Dataset, Dataset]:
@@ -281,13 +286,13 @@ CLASSIFIER = JudgeKind[Classifier](
     needs_labels=True,
     least_accuracy=0.9,
 )
-ROTATIONS = JudgeKind[RotationNetwork](
-    name="rotations",
-    recipe=ROTATION_RECIPE,
+JIGSAW = JudgeKind[JigsawNetwork](
+    name="jigsaw",
+    recipe=JIGSAW_RECIPE,
     folder="features",
-    build=lambda data: RotationNetwork(data.image_shape[0]),
-    training=rotation_training,
-    accuracy=turns_named,
+    build=lambda data: JigsawNetwork(data.image_shape[0]),
+    training=jigsaw_training,
+    accuracy=orders_named,
     needs_labels=False,
 )
-JUDGES: dict[str, JudgeKind[Any]] = {each.name: each for each in (CLASSIFIER, ROTATIONS)}
+JUDGES: dict[str, JudgeKind[Any]] = {each.name: each for each in (CLASSIFIER, JIGSAW)}

@@ -177,15 +177,15 @@ def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> 
 
 
 def _judge(inputs: EvaluationInputs) -> Task[tuple[EvaluationInputs, Judge[Any]]]:
-    """The judge; where the classifier of the run's own labels errs too often, what took its place, as the inputs say."""
+    """The judge, and inputs that say which it is: another one where the run's own labels make no good one."""
     root, given = root_of(inputs.config.data_root), inputs.judged_by
     try:
-        return inputs, (yield from judge_of(JUDGES[given.kind], given.train, given.test, root))
+        return inputs, (yield from judge_of(JUDGES[given.kind], *given.images, root))
     except GenpriorError as error:
         if inputs.settings.judge is not None:
             raise
         given = without_labels(inputs.training, error.message)
-    return replace(inputs, judged_by=given), (yield from judge_of(JUDGES[given.kind], given.train, given.test, root))
+    return replace(inputs, judged_by=given), (yield from judge_of(JUDGES[given.kind], *given.images, root))
 
 
 def _evidence(inputs: EvaluationInputs, network: FeatureNetwork) -> Task[tuple[Evidence, Evidence, list[Counts]]]:

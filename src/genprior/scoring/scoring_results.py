@@ -90,7 +90,7 @@ class JudgeRecord(Model):
 
     Attributes:
         data: What it learned from.
-        accuracy: On other images, in [0, 1]: of classes, or of the turns by which features were learned.
+        accuracy: On other images, in [0, 1]: of classes, or of the orders of quarters by which features were learned.
         hash: The SHA-256 of its weights.
         kind: A name in `genprior.judges.trained_judge.JUDGES`.
     """
@@ -98,18 +98,18 @@ class JudgeRecord(Model):
     data: str
     accuracy: Number
     hash: str
-    kind: Literal["classifier", "rotations"] = "classifier"
+    kind: Literal["classifier", "jigsaw"] = "classifier"
 
     @property
     def title(self) -> str:
         """What it is and of which data, in words."""
-        what = {"classifier": "classifier of", "rotations": "features learned without labels from"}
+        what = {"classifier": "classifier of", "jigsaw": "features learned without labels from"}
         return f"{what[self.kind]} {self.data}"
 
     @property
     def right_in(self) -> str:
         """What its accuracy is one of, in words."""
-        return {"classifier": "accuracy", "rotations": "quarter turns told"}[self.kind]
+        return {"classifier": "accuracy", "jigsaw": "mixed quarters put right"}[self.kind]
 
 
 class Evaluation(Result):

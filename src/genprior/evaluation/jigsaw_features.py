@@ -1,11 +1,13 @@
-"""Features that are learned from the images alone: those with which a small network tells which way an image is turned.
+"""Features that are learned from the images alone: those with which a small network puts mixed quarters into order.
 
-Images are turned by 0, 90, 180 or 270 degrees, and the network names the turn (Gidaris et al. 2018,
-https://arxiv.org/abs/1803.07728). It needs no labels, and it was chosen by measurement: `benchmarks/judge_damage.py`
-shows it known damage beside other ways to learn features. Where images have no way up, such as cells, it learns little,
-and its features are those of random convolutions, which see damage less clearly.
+An image is cut into quarters, these are mixed, and the network, which sees each quarter alone, names their order
+(Noroozi & Favaro 2016, https://arxiv.org/abs/1603.09246, with all 24 orders of four parts). That needs no
+labels, and it was chosen by measurement: `benchmarks/judge_damage.py` shows known damage to it and to other features.
+Where all parts of all images look alike, such as textures, it learns little. Its features are then those of random
+convolutions, which see faint damage less clearly.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -20,18 +22,18 @@ from genprior.seeding import derived_generator, initialised
 
 WIDTHS = (16, 16, 32)
 GROUP = 8  # channels that are normalised together
-TURNS = 4
-LARGEST_CROP = 64  # pixels a side: bounds the time of a step
+ORDERS = torch.tensor(list(itertools.permutations(range(4))))
+LARGEST_PART = 64  # pixels a side: bounds the time of a step
 STEPS, BATCH = 400, 64
 STEPS_A_LOOK = 20  # between two words on how far training is
 SHOWN_TO_SCALE = 2000  # images that tell mean and deviation of the features
-AT_ONCE = 250
 LEAST_SPREAD = 1e-4  # of a feature that is the same for all images
-ROTATION_RECIPE = "convolutions of 16, 16 and 32, mean and deviation of each; quarter turns, Adam, 400 steps of 64"
+AT_ONCE = 250
+JIGSAW_RECIPE = "convolutions of 16, 16 and 32, mean and deviation of each; order of quarters, Adam, 400 steps of 64"
 
 
-class RotationNetwork(nn.Module):
-    """x (B, C, H, W) in [0, 1] -> logits of the four turns (B, 4); any height and width from 8 pixels on.
+class JigsawNetwork(nn.Module):
+    """x (B, C, H, W) in [0, 1] -> logits of the 24 orders of quarters (B, 24); any sides from 8 pixels on.
 
     Arguments:
         channels: Of the images.
@@ -44,10 +46,10 @@ class RotationNetwork(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        sizes = zip((channels, *WIDTHS), WIDTHS, strict=False)
-        self.convolutions = nn.ModuleList(nn.Conv2d(before, after, 4, 2, 1) for before, after in sizes)
+        sizes = itertools.pairwise((channels, *WIDTHS))
+        self.convolutions = nn.ModuleList(nn.Conv2d(before, after, 3, 2, 1) for before, after in sizes)
         self.norms = nn.ModuleList(nn.GroupNorm(width // GROUP, width) for width in WIDTHS)
-        self.out = nn.Linear(WIDTHS[-1], TURNS)
+        self.out = nn.Linear(4 * WIDTHS[-1], len(ORDERS))
         self.register_buffer("centre", torch.zeros(self.num_features))
         self.register_buffer("spread", torch.ones(self.num_features))
 
@@ -63,8 +65,16 @@ class RotationNetwork(nn.Module):
         """Returns None: what it learned are no classes of images."""
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.out(self._maps(x)[-1].mean((2, 3)))
+        seen = self.maps(_quarters(x).flatten(0, 1))[-1].mean((2, 3))
+        logits: Tensor = self.out(seen.view(len(x), -1))
         return logits
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Returns what each layer makes of x, at least 0, each (B, channels, H / 2^layer, W / 2^layer)."""
+        maps = [2 * x - 1]
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            maps.append(F.relu(norm(convolution(maps[-1]))))
+        return maps[1:]
 
     @torch.no_grad()
     def scale_to(self, x: Tensor) -> None:
@@ -72,21 +82,15 @@ class RotationNetwork(nn.Module):
         found = torch.cat([self._statistics(part) for part in torch.split(x, AT_ONCE)])
         self.centre, self.spread = found.mean(0), found.std(0).clamp_min(LEAST_SPREAD)
 
-    def _maps(self, x: Tensor) -> list[Tensor]:
-        maps = [2 * x - 1]
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            maps.append(F.relu(norm(convolution(maps[-1]))))
-        return maps[1:]
-
     def _statistics(self, x: Tensor) -> Tensor:
         found = []
-        for each in self._maps(x):
+        for each in self.maps(x):
             variance, mean = torch.var_mean(each, dim=(2, 3), correction=0)
             found += [mean, variance.sqrt()]
         return torch.cat(found, dim=1)
 
 
-def rotation_training(data: Dataset, *, seed: int = 0, steps: int = STEPS) -> Iterator[tuple[float, RotationNetwork]]:
+def jigsaw_training(data: Dataset, *, seed: int = 0, steps: int = STEPS) -> Iterator[tuple[float, JigsawNetwork]]:
     """Trains a network on images, and yields the share that is done with the network, which is ready at 1.
 
     A step costs the same for all images of 64 pixels a side or more: it sees a part of them.
@@ -100,36 +104,34 @@ def rotation_training(data: Dataset, *, seed: int = 0, steps: int = STEPS) -> It
         GenpriorError: Fewer images than 2, or images below 8 pixels.
     """
     check_sides(data)
-    network = initialised(lambda: RotationNetwork(data.image_shape[0]), seed, "rotation network")
+    network = initialised(lambda: JigsawNetwork(data.image_shape[0]), seed, "jigsaw network")
     network.to(memory_format=torch.channels_last)
     is_short = resolve_precision("auto", torch.device("cpu")) == "bf16"
     optimiser = torch.optim.Adam(network.parameters(), lr=0.002, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.002, total_steps=max(steps, 2))
     for step in range(steps):
-        x, turns = _turned(data, seed, step)
+        x, orders = _mixed_parts(data, seed, step)
         with torch.autocast("cpu", torch.bfloat16, enabled=is_short):
             logits = network(x)
         optimiser.zero_grad()
-        torch.autograd.backward(F.cross_entropy(logits.float(), turns))
+        torch.autograd.backward(F.cross_entropy(logits.float(), orders))
         optimiser.step()
         schedule.step()
         if step % STEPS_A_LOOK == STEPS_A_LOOK - 1 and step + 1 < steps:
             yield (step + 1) / steps, network
+    network.to(memory_format=torch.contiguous_format)  # as files want it
     network.scale_to(data.some(SHOWN_TO_SCALE))
     yield 1.0, network.eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def turns_named(network: RotationNetwork, data: Dataset) -> float:
-    """Returns the share of images whose turn the network names, each in all four turns; 1/4 is chance."""
-    side = _crop_side(data)
-    top, left = ((whole - side) // 2 for whole in data.image_shape[1:])
+def orders_named(network: JigsawNetwork, data: Dataset) -> float:
+    """Returns the share of images whose quarters, mixed in one of 24 orders, the network puts right; 1/24 is chance."""
     right = 0
     for part in torch.split(torch.arange(len(data)), AT_ONCE):
-        x = data.take(part)[:, :, top : top + side, left : left + side]
-        named = (network(x.rot90(turn, (2, 3))).argmax(1) == turn for turn in range(TURNS))
-        right += sum(int(each.sum()) for each in named)
-    return right / (TURNS * len(data))
+        orders = part % len(ORDERS)
+        right += int((network(_mixed(data.take(part), orders)).argmax(1) == orders).sum())
+    return right / len(data)
 
 
 def check_sides(data: Dataset) -> None:
@@ -143,18 +145,28 @@ def check_sides(data: Dataset) -> None:
         )
 
 
-def _turned(data: Dataset, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Square parts of random images, each turned: x (B, C, S, S) and the turns (B,)."""
-    draws, side = derived_generator(seed, "turned images", step), _crop_side(data)
+def _mixed_parts(data: Dataset, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """Parts of random images, of at most 64 pixels a side, each with mixed quarters, and the orders (B,)."""
+    draws = derived_generator(seed, "mixed quarters", step)
     indices = torch.randint(len(data), (BATCH,), generator=draws)
-    turns = torch.randint(TURNS, (BATCH,), generator=draws)
-    tops, lefts = (torch.randint(whole - side + 1, (BATCH,), generator=draws) for whole in data.image_shape[1:])
-    parts = (
-        x[:, top : top + side, left : left + side].rot90(turn, (1, 2))
-        for x, top, left, turn in zip(data.take(indices), tops.tolist(), lefts.tolist(), turns.tolist(), strict=True)
-    )
-    return torch.stack(list(parts)).contiguous(memory_format=torch.channels_last), turns
+    orders = torch.randint(len(ORDERS), (BATCH,), generator=draws)
+    x = data.take(indices)
+    for dimension in (2, 3):  # the same part of all images of a step
+        spare = max(0, x.shape[dimension] - LARGEST_PART)
+        first = int(torch.randint(spare + 1, (), generator=draws))
+        x = x.narrow(dimension, first, x.shape[dimension] - spare)
+    return _mixed(x, orders).contiguous(memory_format=torch.channels_last), orders
 
 
-def _crop_side(data: Dataset) -> int:
-    return min(*data.image_shape[1:], LARGEST_CROP)
+def _mixed(x: Tensor, orders: Tensor) -> Tensor:
+    """Images with their quarters in these orders (B,), numbers of `ORDERS`; of odd sides the middle goes."""
+    mixed = _quarters(x)[torch.arange(len(x))[:, None], ORDERS[orders]]
+    rows = [torch.cat([mixed[:, i], mixed[:, i + 1]], dim=3) for i in (0, 2)]
+    return torch.cat(rows, dim=2)
+
+
+def _quarters(x: Tensor) -> Tensor:
+    """The quarters of x, row by row (B, 4, C, H / 2, W / 2)."""
+    height, width = (side // 2 for side in x.shape[2:])
+    halves = x[:, :, :height], x[:, :, -height:]
+    return torch.stack([part for half in halves for part in (half[..., :width], half[..., -width:])], dim=1)
