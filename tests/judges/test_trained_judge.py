@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.data import Dataset
+from genprior.data import Dataset, load_data
 from genprior.errors import GenpriorError
 from genprior.judges import trained_judge as judging
 from genprior.judges.run_images import split_specs
@@ -33,8 +33,9 @@ from tiny_judge import load_tiny, make_tiny_judge
 
 def _images(kind: str) -> tuple[Dataset, Dataset]:
     """Images that a judge of a kind is trained on, and others."""
-    given = choose_judge(None, "digits", load_tiny("digits"), load_tiny)
-    return (given if kind == "classifier" else without_labels(load_tiny("digits"), "")).images
+    if kind == "classifier":
+        return judge_data("digits", load_tiny)
+    return without_labels(load_data("digits", size=16), "").images
 
 
 def _judge(kind: str, root: Path) -> Judge[Any]:
@@ -63,7 +64,7 @@ def test_a_kept_judge_is_not_trained_again(kind: str, cache: Path, monkeypatch: 
 def test_a_judge_sees_features_and_knows_how_good_it_is(kind: str, cache: Path) -> None:
     judge = _judge(kind, cache)
     assert judge.record.accuracy > {"classifier": 0.9, "jigsaw": 0.6}.get(kind, 0)
-    x = load_tiny("digits[:5]").take(torch.arange(5))
+    x = _images(kind)[1].take(torch.arange(5))
     features = judge.network.features(x)
     assert features.shape == (5, judge.network.num_features)
     assert not features.requires_grad
@@ -188,6 +189,6 @@ def test_a_classifier_that_errs_judges_nothing(cache: Path, tmp_path: Path) -> N
 
 
 def test_too_few_images_judge_nothing() -> None:
-    few = Dataset("photos", torch.zeros(4, 1, 8, 8, dtype=torch.uint8))
+    few = Dataset("photos", torch.zeros(4, 1, 16, 16, dtype=torch.uint8))
     with pytest.raises(GenpriorError, match=r"judge: no labels; and photos has 4 images, 5 or more are needed"):
         without_labels(few, "no labels")

@@ -120,7 +120,7 @@ def test_kept_scores_are_used_where_they_are_whole_and_fresh(
     checkpoint, _ = load_checkpoint(run / "checkpoint")
     assert checkpoint is not None
     (run / METRICS).write_text(json.dumps({**_metrics(checkpoint.images_seen), **change}))
-    is_measured = "no classifier looked at the samples: none" in _diagnosed(run, root).notes
+    is_measured = "no judge looked at the samples: none" in _diagnosed(run, root).notes
     assert is_measured == (not is_used)
 
 
@@ -166,7 +166,7 @@ def test_data_that_no_classifier_judges_are_told(tmp_path: Path, root: Path) -> 
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8))
     notes = _diagnosed(_trained(tmp_path / "run", data=str(tmp_path / "images.npy")), root).notes
     assert "whether the samples are copies is not known" in notes[0]
-    assert "no classifier looked at the samples" in notes[1]
+    assert "no judge looked at the samples" in notes[1]
     assert "--judge" in notes[1]
 
 

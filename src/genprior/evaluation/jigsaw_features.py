@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
-from genprior.evaluation.features import SMALLEST_SIDE
 from genprior.hardware import resolve_precision
 from genprior.seeding import derived_generator, initialised
 
 WIDTHS = (16, 16, 32)
+SMALLEST = 16  # pixels a side: of quarters of 4 pixels the last layer sees too little to learn anything
 GROUP = 8  # channels that are normalised together
 ORDERS = torch.tensor(list(itertools.permutations(range(4))))
 LARGEST_PART = 64  # pixels a side: bounds the time of a step
@@ -33,7 +33,7 @@ JIGSAW_RECIPE = "convolutions of 16, 16 and 32, mean and deviation of each; orde
 
 
 class JigsawNetwork(nn.Module):
-    """x (B, C, H, W) in [0, 1] -> logits of the 24 orders of quarters (B, 24); any sides from 8 pixels on.
+    """x (B, C, H, W) in [0, 1] -> logits of the 24 orders of quarters (B, 24); any sides from 16 pixels on.
 
     Arguments:
         channels: Of the images.
@@ -101,7 +101,7 @@ def jigsaw_training(data: Dataset, *, seed: int = 0, steps: int = STEPS) -> Iter
         steps: Of training, at least 1.
 
     Raises:
-        GenpriorError: Fewer images than 2, or images below 8 pixels.
+        GenpriorError: Fewer images than 2, or images below 16 pixels.
     """
     check_sides(data)
     network = initialised(lambda: JigsawNetwork(data.image_shape[0]), seed, "jigsaw network")
@@ -135,11 +135,11 @@ def orders_named(network: JigsawNetwork, data: Dataset) -> float:
 
 
 def check_sides(data: Dataset) -> None:
-    """Raises `GenpriorError` where the network cannot learn from images: fewer than 2, or below 8 pixels."""
+    """Raises `GenpriorError` where the network cannot learn from images: fewer than 2, or below 16 pixels."""
     _, height, width = data.image_shape
-    if len(data) < 2 or min(height, width) < SMALLEST_SIDE:
+    if len(data) < 2 or min(height, width) < SMALLEST:
         raise GenpriorError(
-            f"features are learned from 2 images or more of {SMALLEST_SIDE} pixels a side or more; {data.name} has "
+            f"features are learned from 2 images or more of {SMALLEST} pixels a side or more; {data.name} has "
             f"{len(data)} of {height} x {width}",
             argument="data",
         )
