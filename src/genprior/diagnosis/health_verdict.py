@@ -117,7 +117,7 @@ class Sampled:
         is_finite: Whether all of their values are finite.
         mode: What a mode is called.
         is_young: Whether training has only begun, so that poor samples are no illness.
-        is_finished: Whether training has used its budget, so that poor samples are one.
+        is_finished: Whether training has used its budget, an epoch or more, so that poor samples are one.
     """
 
     diversity: float
@@ -207,8 +207,11 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
     poor = ", poor ones counted with the nearest" if precision < GOOD else ""
     holds = f"the samples hold {held} of {of} {PLURAL[sampled.mode]}{poor}"
     are_missing = of - held > MAY_MISS * of
-    if sampled.is_young:
-        early = varies if sampled.diversity < LEAST_DIVERSITY else holds if are_missing else ""
+    # Precision is no sign here: a few odd real images have balls that hold much that is like no image.
+    is_bare = sampled.modes is None and sampled.covered is not None and sampled.covered < LEAST_COVERED
+    near = f"the samples lie near {100 * (sampled.covered or 0):.0f} % as many real images as other real ones do"
+    if sampled.is_young and not (is_bare and sampled.is_finished):
+        early = varies if sampled.diversity < LEAST_DIVERSITY else holds if are_missing else near if is_bare else ""
         return HEALTHY, early and f"{early}: too early to tell"
     if sampled.diversity < LEAST_DIVERSITY:
         return COLLAPSED, f"{varies}, and {holds}" if of else varies
@@ -217,9 +220,7 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
         return "memorising", f"{share} are nearer to a training image than 99 % of new real images"
     if held <= of // 2 < of or (are_missing and precision >= GOOD):
         return COLLAPSED, holds
-    if sampled.modes is None and sampled.covered is not None and sampled.covered < LEAST_COVERED:
-        # Precision is no sign here: a few odd real images have balls that hold much that is like no image.
-        near = f"the samples lie near {100 * sampled.covered:.0f} % as many real images as other real ones do"
+    if is_bare:
         return (POOR, near) if sampled.is_finished else (HEALTHY, f"{near}: not learned yet")
     good = f"{100 * precision:.0f} % as many of them as of real ones lie among real ones"
     if are_missing:

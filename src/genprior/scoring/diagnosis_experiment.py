@@ -109,7 +109,7 @@ def _sampled(examined: Examined) -> Task[tuple[Sampled, Evaluation | None]]:
         spread,
         is_finite=bool(torch.isfinite(x).all()),
         is_young=examined.is_young(data),
-        is_finished=examined.is_finished,
+        is_finished=examined.is_finished and examined.images_seen >= len(data),
     )
     yield Stage(0.1, "samples")
     scores = _kept_scores(examined)
