@@ -181,7 +181,7 @@ def test_poor_samples_are_seen_without_labels(
 ) -> None:
     images = load_data("digits", size=16).images[:, 0]
     np.save(tmp_path / "images.npy", images[:500].numpy())
-    run = _trained(tmp_path / "run", data=str(tmp_path / "images.npy"), size=16)
+    run = _trained(tmp_path / "run", data=str(tmp_path / "images.npy"), size=16, batch_size=16, images_seen=512)
     x = images[500:1000, None].float() / 255
     samples = Drawn((x + noise * torch.randn(x.shape)).clamp(0, 1))
     for each in (module, evaluation_experiment):
