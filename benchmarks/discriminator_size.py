@@ -24,7 +24,7 @@ from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
 from genprior.evaluation.histogram import class_counts, modes_found
 from genprior.families import GANConfig
-from genprior.judges.classifier_judge import FOLDER, judge_of
+from genprior.judges.trained_judge import CLASSIFIER, judge_of
 from genprior.progress import result_of
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
@@ -40,7 +40,7 @@ class Eyes:
 
     def __init__(self) -> None:
         train, test = genprior.load_data("mnist"), genprior.load_data("mnist:test")
-        self.classifier = result_of(judge_of(train, test, data_root() / FOLDER)).classifier
+        self.classifier = result_of(judge_of(CLASSIFIER, train, test, data_root())).network
         features, classes = seen(self.classifier, test)
         self.real, self.counts = features[:SAMPLES], class_counts(classes, CLASSES)
         # The two halves of the test set are by different writers; what runs learn is all of MNIST.

@@ -20,7 +20,7 @@ from genprior.data.spec import data_root
 from genprior.evaluation.distances import closeness, expected_coverage, neighbours
 from genprior.evaluation.features import seen
 from genprior.evaluation.scores import SCORES, Evidence
-from genprior.judges.classifier_judge import FOLDER, judge_data, judge_of
+from genprior.judges.trained_judge import CLASSIFIER, judge_data, judge_of
 from genprior.progress import result_of
 from genprior.seeding import derived_generator
 
@@ -45,9 +45,9 @@ def example(count: int) -> None:
 def cost(count: int, root: Path | None) -> None:
     """Prints scores, time and memory of training images in place of samples, beside test images."""
     train, test = judge_data("mnist", lambda spec: genprior.load_data(spec, root=root))
-    judge = result_of(judge_of(train, test, data_root(root) / FOLDER))
+    judge = result_of(judge_of(CLASSIFIER, train, test, data_root(root)))
     print(f"accuracy of the classifier: {judge.record.accuracy:.4f}", flush=True)
-    classifier = judge.classifier
+    classifier = judge.network
     features, held_out = seen(classifier, train)[0], seen(classifier, test)[0][:count]
     before, began = _peak(), time.perf_counter()
     near = closeness(held_out, features)

@@ -22,7 +22,7 @@ import genprior
 from genprior.data.spec import data_root
 from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
-from genprior.judges.classifier_judge import FOLDER, judge_of
+from genprior.judges.trained_judge import CLASSIFIER, judge_of
 from genprior.plotting.sample_figures import write_samples
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
@@ -84,8 +84,9 @@ def measured(folder: Path, threads: str) -> dict[str, object]:
 def last_weights(folder: Path) -> float:
     """Returns the feature distance of samples of the last weights, as a run without averaging would have it."""
     inputs = load_evaluation_inputs(EvaluationSettings(run=folder, inversions=0))
-    judge = result_of(judge_of(*inputs.judged_by, data_root(inputs.config.data_root) / FOLDER))
-    classifier = judge.classifier
+    judged_by = inputs.judged_by
+    judge = result_of(judge_of(CLASSIFIER, *judged_by.images, data_root(inputs.config.data_root)))
+    classifier = judge.network
     x = genprior.load_prior(folder, average=False).sample(inputs.size)
     real, _ = seen(classifier, inputs.held_out)
     return frechet_distance(real, features_and_classes(classifier, x)[0])

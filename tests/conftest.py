@@ -12,7 +12,6 @@ from torch import Tensor
 
 from genprior.cli import main
 from genprior.images import to_uint8, write_image
-from genprior.judges.classifier_judge import FOLDER
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
@@ -119,7 +118,7 @@ def image_folder(tmp_path: Path, some_images: Callable[..., Tensor]) -> Callable
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with the judge of 8 x 8 digits in its cache."""
     folder = tmp_path_factory.mktemp("root")
-    make_tiny_judge(folder / FOLDER)
+    make_tiny_judge(folder)
     return folder
 
 

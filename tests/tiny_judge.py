@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from genprior.data import Dataset, load_data
-from genprior.judges.classifier_judge import Judge, judge_data, judge_of
+from genprior.evaluation.features import Classifier
+from genprior.judges.trained_judge import CLASSIFIER, Judge, judge_data, judge_of
 from genprior.progress import result_of
 
 
@@ -12,6 +13,6 @@ def load_tiny(spec: str) -> Dataset:
     return load_data(spec, size=8)
 
 
-def make_tiny_judge(folder: Path) -> Judge:
-    """The judge, from the cache in a folder or trained into it."""
-    return result_of(judge_of(*judge_data("digits", load_tiny), folder))
+def make_tiny_judge(root: Path) -> Judge[Classifier]:
+    """The judge, from the cache in a data root or trained into it."""
+    return result_of(judge_of(CLASSIFIER, *judge_data("digits", load_tiny), root))

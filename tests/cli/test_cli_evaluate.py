@@ -52,4 +52,4 @@ def test_bad_input_is_one_line_and_exit_code_2(genprior: Command, case: str) -> 
 def test_a_run_of_points_is_refused_in_one_line(genprior: Command, make_run: Callable[..., object]) -> None:
     make_run("ring")
     text = genprior("evaluate", "ring", code=2)
-    assert text == "genprior: RUN: ring models points, which no classifier sees; runs of images are evaluated\n"
+    assert text == "genprior: RUN: ring models points, which no judge sees; runs of images are evaluated\n"

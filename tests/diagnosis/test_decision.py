@@ -6,12 +6,12 @@ import torch
 from genprior.diagnosis.health_verdict import HEALTHY, VERDICTS, Episode, Sampled, decide, diversity
 from genprior.diagnosis.signs import SIGNS
 
-WELL = Sampled(0.9, (10, 10), 1.0, 0.01)
+WELL = Sampled(0.9, (10, 10), 1.0, copies=0.01)
 OVER = Episode("saturated", "it was", 0, 500)
 
 
 def test_every_sign_has_its_remedy() -> None:
-    assert VERDICTS.keys() == SIGNS.keys() | {"collapsed", "memorising", HEALTHY}
+    assert VERDICTS.keys() == SIGNS.keys() | {"collapsed", "poor samples", "memorising", HEALTHY}
     assert all(VERDICTS.values())
 
 
@@ -40,11 +40,15 @@ def test_what_lasts_to_the_end_decides() -> None:
         (Sampled(0.001, is_young=True), HEALTHY, "vary 0.1 % as much as real images: too early to tell"),
         (Sampled(0.9, (3, 10), 1.0, is_young=True), HEALTHY, "3 of 10 classes: too early to tell"),
         (Sampled(0.9, is_young=True), HEALTHY, ""),
-        (Sampled(0.9, (9, 10), 0.8, 0.01), "collapsed", "9 of 10 classes"),
-        (Sampled(0.9, (8, 10), 0.3, 0.01), HEALTHY, "8 of 10 classes, poor ones counted with the nearest, and 30 %"),
-        (Sampled(0.9, (5, 10), 0.3, 0.01), "collapsed", "5 of 10 classes, poor ones counted with the nearest"),
-        (Sampled(0.9, (10, 10), 1.0, 0.6), "memorising", "60 % of the samples"),
-        (Sampled(0.001, (1, 10), 1.0, 1.0), "collapsed", "vary 0.1 %"),
+        (Sampled(0.9, (9, 10), 0.8, copies=0.01), "collapsed", "9 of 10 classes"),
+        (
+            Sampled(0.9, (8, 10), 0.3, copies=0.01),
+            HEALTHY,
+            "8 of 10 classes, poor ones counted with the nearest, and 30 %",
+        ),
+        (Sampled(0.9, (5, 10), 0.3, copies=0.01), "collapsed", "5 of 10 classes, poor ones counted with the nearest"),
+        (Sampled(0.9, (10, 10), 1.0, copies=0.6), "memorising", "60 % of the samples"),
+        (Sampled(0.001, (1, 10), 1.0, copies=1.0), "collapsed", "vary 0.1 %"),
         (
             Sampled(0.001, (1, 8), mode="mode"),
             "collapsed",
@@ -55,7 +59,15 @@ def test_what_lasts_to_the_end_decides() -> None:
         (Sampled(0.9, (990, 1000), mode="mode"), HEALTHY, ""),
         (Sampled(1.0, (25, 25), 0.02, mode="mode"), HEALTHY, "2 % as many of them as of real ones lie among real ones"),
         (Sampled(0.9), HEALTHY, ""),
-        (Sampled(0.9, (10, 10), 1.0, 0.15), HEALTHY, ""),
+        (Sampled(0.9, None, 0.9, 0.02, is_finished=True), "poor samples", "near 2 % as many real images as other real"),
+        (Sampled(0.9, None, 0.9, 0.02), HEALTHY, "near 2 % as many real images as other real ones do: not learned yet"),
+        (Sampled(0.9, None, 0.9, 0.02, is_young=True), HEALTHY, "other real ones do: too early to tell"),
+        (Sampled(0.9, None, 0.9, 0.02, is_young=True, is_finished=True), "poor samples", "near 2 % as many"),
+        (Sampled(0.1, None, 0.9, 0.02, is_young=True, is_finished=True), "collapsed", "vary 10.0 % as much"),
+        (Sampled(0.9, None, 0.9, 0.4, is_finished=True), HEALTHY, ""),
+        (Sampled(0.9, (10, 10), 0.9, 0.02, is_finished=True), HEALTHY, ""),
+        (Sampled(0.9, None, 1.0, 0.02, 0.6, is_finished=True), "memorising", "60 % of the samples"),
+        (Sampled(0.9, (10, 10), 1.0, copies=0.15), HEALTHY, ""),
     ],
 )
 def test_samples_decide_where_the_record_is_well(sampled: Sampled, verdict: str, told: str) -> None:

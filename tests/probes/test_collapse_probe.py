@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from genprior.errors import GenpriorError
 from genprior.families import parse_config
 from genprior.judges import mode_finder
 from genprior.judges.mode_finder import mode_counter
+from genprior.judges.trained_judge import CLASSIFIER
 from genprior.models import players
 from genprior.probes.collapse_probe import MinMaxSetup, nothing_found, opened_for, sized, stages
 from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, lines
@@ -135,7 +137,7 @@ def test_a_folder_of_pictures_has_no_labels(image_folder: Callable[..., Path], t
 def test_a_classifier_that_is_unsure_is_a_note_unless_it_was_asked_for(
     run: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genprior.judges.classifier_judge.LEAST_ACCURACY", 1.1)
+    monkeypatch.setattr("genprior.judges.mode_finder.CLASSIFIER", replace(CLASSIFIER, least_accuracy=1.1))
     found = _measured(run, ages=1, steps=1, data_root=root)
     assert "is right on" in found.notes[-1]
     with pytest.raises(GenpriorError, match=r"^judge: the classifier of digits is right on"):

@@ -204,6 +204,15 @@ def test_scores_found_differently_are_told(changes: dict[str, object], warning: 
     assert warning in _text(page_of([made_up(), made_up("other", metrics=METRICS.model_copy(update=changes))]))
 
 
+def test_scores_without_classes_are_shown_beside_others() -> None:
+    judge = METRICS.judge.model_copy(update={"kind": "jigsaw", "data": "photos"})
+    without = METRICS.model_copy(update={"classes": None, "modes": None, "judge": judge})
+    for runs in ([made_up(metrics=without)], [made_up(), made_up("other", metrics=without)]):
+        text = _text(page_of(runs))
+        assert "No classes are known: the judge is features learned without labels from photos." in text
+        assert "judge: features learned without labels from photos (mixed quarters put right" in text
+
+
 # The page.
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from genprior.data import load_data
@@ -22,6 +23,7 @@ from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import Setback, append_event
 from genprior.scoring import diagnosis_experiment as module
+from genprior.scoring import evaluation_experiment
 from genprior.scoring.diagnosis_experiment import with_scores
 from genprior.scoring.scoring_experiments import EXPERIMENTS
 from genprior.scoring.scoring_results import DIAGNOSIS, METRICS, DiagnosisResult, DiagnosisSettings, Evaluation
@@ -120,7 +122,7 @@ def test_kept_scores_are_used_where_they_are_whole_and_fresh(
     checkpoint, _ = load_checkpoint(run / "checkpoint")
     assert checkpoint is not None
     (run / METRICS).write_text(json.dumps({**_metrics(checkpoint.images_seen), **change}))
-    is_measured = "no classifier looked at the samples: none" in _diagnosed(run, root).notes
+    is_measured = "no judge looked at the samples: none" in _diagnosed(run, root).notes
     assert is_measured == (not is_used)
 
 
@@ -162,12 +164,33 @@ def test_what_scores_are_not_made_for_is_not_taken_from_them(
     assert with_scores(Sampled(1.0), Evaluation.model_validate(metrics), has_held_out).precision is None
 
 
-def test_data_that_no_classifier_judges_are_told(tmp_path: Path, root: Path) -> None:
+def test_data_that_nothing_judges_are_told(tmp_path: Path, root: Path) -> None:
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8))
     notes = _diagnosed(_trained(tmp_path / "run", data=str(tmp_path / "images.npy"), held_out=0), root).notes
     assert "whether the samples are copies is not known" in notes[0]
-    assert "no classifier looked at the samples" in notes[1]
-    assert "--judge" in notes[1]
+    assert "no judge looked at the samples" in notes[1]
+    assert "16 pixels a side or more" in notes[1]
+
+
+@pytest.mark.parametrize(
+    ("noise", "verdict", "told"),
+    [(0.0, "healthy", ""), (0.4, "poor samples", "% as many real images as other real ones do")],
+)
+def test_poor_samples_are_seen_without_labels(
+    noise: float, verdict: str, told: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = load_data("digits", size=16).images[:, 0]
+    np.save(tmp_path / "images.npy", images[:500].numpy())
+    run = _trained(tmp_path / "run", data=str(tmp_path / "images.npy"), size=16, batch_size=16, images_seen=512)
+    x = images[500:1000, None].float() / 255
+    samples = Drawn((x + noise * torch.randn(x.shape)).clamp(0, 1))
+    for each in (module, evaluation_experiment):
+        monkeypatch.setattr(each, "load_prior", lambda path: samples)
+    found = _diagnosed(run, root)
+    assert found.verdict == verdict
+    assert told in " ".join(found.evidence)
+    assert found.scores is not None
+    assert found.scores.judge.kind == "jigsaw"
 
 
 def test_points_are_judged_by_their_record_and_spread(

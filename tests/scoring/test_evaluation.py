@@ -3,19 +3,23 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 import genprior
+from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.evaluation.features import seen
 from genprior.evaluation.scores import SCORES, Evidence
 from genprior.families import parse_config
-from genprior.images import write_image
-from genprior.judges.classifier_judge import FOLDER
+from genprior.images import to_uint8
+from genprior.judges.trained_judge import without_labels
 from genprior.progress import result_of
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
@@ -169,11 +173,11 @@ def test_scores_of_other_images_are_not_kept(run: Path, root: Path, tmp_path: Pa
 
 
 def test_numbers_are_those_that_each_part_gives_alone(metrics: dict, run: Path, root: Path) -> None:
-    judge, prior = make_tiny_judge(root / FOLDER), genprior.load_prior(run)
+    judge, prior = make_tiny_judge(root), genprior.load_prior(run)
     training = load_tiny("digits[:400]")
-    counts = torch.bincount(judge.classifier(prior.sample(150)).argmax(1), minlength=10)
+    counts = torch.bincount(judge.network(prior.sample(150)).argmax(1), minlength=10)
     assert metrics["classes"]["counts"] == counts.tolist()
-    real = torch.bincount(seen(judge.classifier, training)[1], minlength=10)
+    real = torch.bincount(seen(judge.network, training)[1], minlength=10)
     assert metrics["classes"]["expected"] == pytest.approx((150 / 400 * real).tolist())
 
 
@@ -258,19 +262,106 @@ def test_a_histogram_without_a_name_for_each_class_is_damaged(metrics: dict) -> 
         validated(ClassHistogram, {**metrics["classes"], "names": ["0"]})
 
 
+# Without labels.
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A prior whose samples are images."""
+
+    data: Dataset
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        return self.data.take(torch.arange(count))
+
+
+def _unlabelled(folder: Path, shape: tuple[int, int, int]) -> tuple[Path, Path]:
+    """Files of digits without labels, in this shape: 300 to train on and 200 others."""
+    channels, height, width = shape
+    x = genprior.load_data("digits", size=min(height, width)).take(torch.arange(500))
+    x = F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2])).expand(-1, channels, -1, -1)
+    images = to_uint8(x).permute(0, 2, 3, 1).numpy()
+    paths = folder / "train.npy", folder / "held_out.npy"
+    for path, part in zip(paths, (images[:300], images[300:]), strict=True):
+        np.save(path, part)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run on images without labels, and others like these."""
+    folder = tmp_path_factory.mktemp("unlabelled")
+    train, held_out = _unlabelled(folder, (1, 16, 16))
+    return _train(folder / "run", data=str(train), size=16), held_out
+
+
+@pytest.fixture(scope="module")
+def unlabelled_metrics(unlabelled: tuple[Path, Path], root: Path) -> dict:
+    run, held_out = unlabelled
+    return _evaluated(run, root, held_out=str(held_out), judge=None, count=200)
+
+
+def test_images_without_labels_are_judged_by_what_is_learned_from_them(
+    unlabelled_metrics: dict, unlabelled: tuple[Path, Path]
+) -> None:
+    found = unlabelled_metrics
+    assert found["scores"].keys() == SCORES.keys()
+    assert found["scores"]["frechet"]["low"] > 2 * found["scores"]["frechet"]["floor"]["high"]
+    assert found["scores"]["precision"]["high"] < found["scores"]["precision"]["floor"]["low"]
+    assert (found["judge"]["kind"], found["judge"]["data"]) == ("jigsaw", str(unlabelled[0].parent / "train.npy"))
+    assert found["judge"]["accuracy"] > 0.5
+    assert (found["classes"], found["modes"]) == (None, None)
+    assert "judged by features learned from" in found["notes"][0]
+    assert "no classifier judges: " in found["notes"][1]
+    assert "has no labels" in found["notes"][1]
+
+
+def test_words_without_classes_say_so(unlabelled_metrics: dict) -> None:
+    lines = EXPERIMENTS["evaluate"].lines(Evaluation.model_validate(unlabelled_metrics))
+    assert "classes: not known, the judge learned without labels" in lines
+    assert lines[-1].startswith("judge: features learned without labels from ")
+    assert "mixed quarters put right" in lines[-1]
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 32, 48), (3, 64, 64)])
+def test_unlabelled_samples_of_every_shape_are_judged(
+    shape: tuple[int, int, int], tmp_path: Path, root: Path, unlabelled: tuple[Path, Path]
+) -> None:
+    train, held_out = _unlabelled(tmp_path, shape)
+    x = [Dataset(path.name, torch.from_numpy(np.load(path)).permute(0, 3, 1, 2)) for path in (train, held_out)]
+    inputs = _inputs(unlabelled[0], root, held_out=str(unlabelled[1]), count=100, inversions=0)
+    judged_by = without_labels(x[0].part(torch.arange(60)), "no labels")
+    samples = x[1].part(torch.arange(100, 200))
+    inputs = replace(inputs, training=x[0], held_out=x[1], judged_by=judged_by, prior=Shown(samples))
+    scores = result_of(measure_scores(inputs)).scores
+    assert scores["precision"].value > 0.8
+    assert scores["coverage"].value > 0.8
+
+
+def test_labels_that_make_no_good_classifier_give_way_to_features(
+    tmp_path: Path, root: Path, unlabelled: tuple[Path, Path]
+) -> None:
+    images = np.load(unlabelled[0].parent / "train.npy")
+    guessed = str(tmp_path / "guessed.npz")
+    np.savez(guessed, images=images, labels=np.random.default_rng(0).integers(0, 5, 300))
+    run = _train(tmp_path / "run", data=guessed, size=16)
+    given = {"held_out": str(unlabelled[1]), "count": 50, "inversions": 0}
+    metrics = _evaluated(run, root, judge=None, **given)
+    assert metrics["judge"]["kind"] == "jigsaw"
+    assert any("no classifier judges: the classifier of" in note and "is right on" in note for note in metrics["notes"])
+    with pytest.raises(GenpriorError, match=r"judge: the classifier of .* is right on"):
+        _evaluated(run, root, judge=guessed, **given)
+
+
 # Bad input.
 
 
-def test_an_unlabelled_folder_needs_a_judge(tmp_path: Path, root: Path) -> None:
-    images = genprior.load_data("digits[:40]", size=8).images
-    for i, image in enumerate(images):
-        write_image(image, tmp_path / "photos" / f"{i}.png")
-    run = _train(tmp_path / "run", data=str(tmp_path / "photos"))
-    with pytest.raises(GenpriorError, match=r"judge: .*photos has no labels .* with --judge, such as --judge mnist"):
-        _first_stage(run, root, held_out=HELD_OUT)
-    metrics = _evaluated(run, root)
-    assert metrics["judge"]["data"] == "digits"
-    assert metrics["samples"] == 40
+def test_a_named_judge_without_labels_is_refused(run: Path, root: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "photos.npy", np.zeros((20, 8, 8), dtype=np.uint8))
+    with pytest.raises(
+        GenpriorError, match=r"judge: .*photos.npy has no labels .* with --judge, such as --judge mnist"
+    ):
+        _first_stage(run, root, held_out=HELD_OUT, judge=str(tmp_path / "photos.npy"))
 
 
 @pytest.mark.parametrize(("count", "expected"), [(3, 3), (0, 0), (-5, -5)])
@@ -300,7 +391,7 @@ def test_held_out_images_that_cannot_be_used_are_named(run: Path, root: Path) ->
 
 
 def test_points_are_refused(make_run: Callable[..., Run], root: Path) -> None:
-    with pytest.raises(GenpriorError, match="models points, which no classifier sees; runs of images are evaluated"):
+    with pytest.raises(GenpriorError, match="models points, which no judge sees; runs of images are evaluated"):
         _first_stage(make_run().path, root)
 
 

@@ -15,11 +15,12 @@ from genprior.diagnosis.signs import SIGNS, Game, Row, Window
 if TYPE_CHECKING:
     from torch import Tensor
 
-HEALTHY, COLLAPSED = "healthy", "collapsed"
+HEALTHY, COLLAPSED, POOR = "healthy", "collapsed", "poor samples"
 MOST_COPIES = 0.2
 MAY_MISS = 0.01  # of many modes some are missed by chance
 PLURAL = {"class": "classes", "mode": "modes"}
 GOOD = 0.5  # a precision from which on a missing class is missing, rather than not learned yet
+LEAST_COVERED = 0.3  # a coverage below which samples of a finished training are poor
 STRETCH = 50  # steps: what lasts less is no sign of illness
 BEFORE = 6 * STRETCH  # steps before its end that a stretch is seen with: falls and swings need a past
 
@@ -111,18 +112,22 @@ class Sampled:
         diversity: See `diversity`.
         modes: How many modes they hold, and how many there are; None where nothing could count them.
         precision: Share of them that lies among real images, over the same share of real images; None: not known.
+        covered: Share of real images that samples lie near, over the share that real ones do; None: not known.
         copies: Share of samples that are near copies of training images, 0.01 where there are none; None: not known.
         is_finite: Whether all of their values are finite.
         mode: What a mode is called.
         is_young: Whether training has only begun, so that poor samples are no illness.
+        is_finished: Whether training has used its budget, an epoch or more, so that poor samples are one.
     """
 
     diversity: float
     modes: tuple[int, int] | None = None
     precision: float | None = None
+    covered: float | None = None
     copies: float | None = None
     is_finite: bool = True
     is_young: bool = False
+    is_finished: bool = False
     mode: Literal["class", "mode"] = "class"
 
 
@@ -202,8 +207,11 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
     poor = ", poor ones counted with the nearest" if precision < GOOD else ""
     holds = f"the samples hold {held} of {of} {PLURAL[sampled.mode]}{poor}"
     are_missing = of - held > MAY_MISS * of
-    if sampled.is_young:
-        early = varies if sampled.diversity < LEAST_DIVERSITY else holds if are_missing else ""
+    # Precision is no sign here: a few odd real images have balls that hold much that is like no image.
+    is_bare = sampled.modes is None and sampled.covered is not None and sampled.covered < LEAST_COVERED
+    near = f"the samples lie near {100 * (sampled.covered or 0):.0f} % as many real images as other real ones do"
+    if sampled.is_young and not (is_bare and sampled.is_finished):
+        early = varies if sampled.diversity < LEAST_DIVERSITY else holds if are_missing else near if is_bare else ""
         return HEALTHY, early and f"{early}: too early to tell"
     if sampled.diversity < LEAST_DIVERSITY:
         return COLLAPSED, f"{varies}, and {holds}" if of else varies
@@ -212,6 +220,8 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
         return "memorising", f"{share} are nearer to a training image than 99 % of new real images"
     if held <= of // 2 < of or (are_missing and precision >= GOOD):
         return COLLAPSED, holds
+    if is_bare:
+        return (POOR, near) if sampled.is_finished else (HEALTHY, f"{near}: not learned yet")
     good = f"{100 * precision:.0f} % as many of them as of real ones lie among real ones"
     if are_missing:
         return HEALTHY, f"{holds}, and {good}: not learned yet"
@@ -223,6 +233,10 @@ VERDICTS: dict[str, str] = {name: sign.remedy for name, sign in SIGNS.items()} |
         "take what reaches most modes in docs/benchmarks/mode-counts.md: --loss relativistic --penalty r1:gamma=0.2 "
         "--penalty r2:gamma=0.2 --pack 4 on a discriminator without batch normalisation (norm=none; points have a "
         "recipe of their own there); a higher --discriminator-learning-rate or a wider discriminator where it is weak"
+    ),
+    POOR: (
+        "look at the samples, and train for longer with `genprior resume`; where that changes little, take other "
+        "networks or another family, smaller images, or more of them"
     ),
     "memorising": "train on more images, or for fewer; a set this small has little to say beyond itself",
     HEALTHY: "none needed",

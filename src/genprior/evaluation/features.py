@@ -1,4 +1,4 @@
-"""A small classifier of a labelled data set, and its features: the eyes of scores that need no download.
+"""Networks that turn images into features, the eyes of scores that need no download; first of them a small classifier.
 
 Inception features know nothing of grey images of 28x28; a classifier of the data set itself does. Feature distances
 compare between models that are seen by the same classifier only, so always state which one it was.
@@ -6,6 +6,7 @@ compare between models that are seen by the same classifier only, so always stat
 
 import math
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,24 @@ STEPS_A_LOOK = 20  # between two words on how far training is
 RECIPE = "convolutions of 32 and 64, 128 features; Adam, one cycle, 4 epochs or 600 steps of 128"
 
 
+class FeatureNetwork(Protocol):
+    """Sees images as features, and may know classes.
+
+    Attributes:
+        num_features: F.
+        num_classes: 0 where it knows none.
+    """
+
+    num_features: int
+    num_classes: int
+
+    def features(self, x: Tensor) -> Tensor:
+        """Returns the features (N, F) of x (N, C, H, W) in [0, 1]."""
+
+    def classes(self, features: Tensor) -> Tensor | None:
+        """Returns the most likely class (N,) of each of features (N, F); None where it knows no classes."""
+
+
 class Classifier(nn.Module):
     """x (B, C, H, W) in [0, 1] -> class logits (B, classes); square images of 8 pixels or more.
 
@@ -36,6 +55,7 @@ class Classifier(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, size, _ = image_shape
+        self.num_classes = classes
         self.first, self.second = Conv2d(channels, 32, 4, 2, 1), Conv2d(32, 64, 4, 2, 1)
         self.hidden = nn.Linear(64 * (size // 4) ** 2, self.num_features)
         self.out = nn.Linear(self.num_features, classes)
@@ -44,6 +64,11 @@ class Classifier(nn.Module):
         """Returns the last hidden layer (B, 128), at least 0."""
         x = F.relu(self.second(F.relu(self.first(x))))
         return F.relu(self.hidden(x.flatten(1)))
+
+    def classes(self, features: Tensor) -> Tensor:
+        """Returns the most likely class (B,) of each of features (B, 128)."""
+        logits: Tensor = self.out(features)
+        return logits.argmax(1)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.out(self.features(x))
@@ -113,15 +138,25 @@ def checked_labels(data: Dataset) -> Tensor:
 
 
 @torch.no_grad()
+def features_of(network: FeatureNetwork, x: Tensor) -> Tensor:
+    """Returns the features (N, F) of x (N, C, H, W) in [0, 1], a part at a time."""
+    return torch.cat([network.features(part) for part in torch.split(x, IMAGES_AT_ONCE)])
+
+
+@torch.no_grad()
 def features_and_classes(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns features (B, 128) and the most likely class (B,) of x (B, C, H, W) in [0, 1]."""
-    parts = [classifier.features(part) for part in torch.split(x, IMAGES_AT_ONCE)]
-    features = torch.cat(parts)
-    return features, classifier.out(features).argmax(1)
+    features = features_of(classifier, x)
+    return features, classifier.classes(features)
 
 
 def seen(classifier: Classifier, data: Dataset) -> tuple[Tensor, Tensor]:
     """Returns features (N, 128) and the most likely class (N,) of a whole data set, a part at a time."""
+    features = features_of_data(classifier, data)
+    return features, classifier.classes(features)
+
+
+def features_of_data(network: FeatureNetwork, data: Dataset) -> Tensor:
+    """Returns the features (N, F) of a whole data set, a part at a time."""
     parts = torch.split(torch.arange(len(data)), IMAGES_AT_ONCE)
-    features, classes = zip(*(features_and_classes(classifier, data.take(part)) for part in parts), strict=True)
-    return torch.cat(features), torch.cat(classes)
+    return torch.cat([features_of(network, data.take(part)) for part in parts])

@@ -16,7 +16,7 @@ from genprior.evaluation.features import IMAGES_AT_ONCE, Classifier, seen
 from genprior.evaluation.histogram import SHARE_OF_A_MODE, class_counts, modes_found
 from genprior.evaluation.mode_counts import ModeCount, count_class_modes, count_gaussian_modes, modes_of, near_centres
 from genprior.families import RunConfig
-from genprior.judges.classifier_judge import FOLDER, WHAT, judge_data, judge_of
+from genprior.judges.trained_judge import CLASSIFIER, judge_data, judge_of
 from genprior.progress import Stage, Task
 from genprior.seeding import derived_generator
 
@@ -127,7 +127,7 @@ def mode_finder(
     """
     if data.modes is not None and data.modes.centres is not None:
         assert data.modes.sigma is not None
-        yield Stage(1.0, WHAT)
+        yield Stage(1.0, CLASSIFIER.name)
         return GaussianFinder(data.modes.centres, data.modes.sigma, data.some(REAL).flatten(1))
     is_stacked = judge is None and parse_spec(data.name).source == STACKED
     if judge is None and data.labels is None:
@@ -142,15 +142,15 @@ def mode_finder(
         return load_data(spec, root=data_root, size=(size[0], size[1]), channels=1 if is_stacked else channels, fit=fit)
 
     train, test = judge_data(DIGITS if is_stacked else judge or data.name, load)
-    found = yield from judge_of(train, test, root_of(data_root) / FOLDER)
-    classes = found.classifier.out.out_features
-    sure = sure_share(found.classifier, test)
-    _, real = judged(found.classifier, data.some(REAL), is_stacked)
+    found = yield from judge_of(CLASSIFIER, train, test, root_of(data_root))
+    classes = found.network.num_classes
+    sure = sure_share(found.network, test)
+    _, real = judged(found.network, data.some(REAL), is_stacked)
     if is_stacked:
         assert data.labels is not None
-        return ClassFinder(found.classifier, True, _of_triples(data.labels, classes), sure**channels, 0.0, real)
-    labels = seen(found.classifier, data)[1] if judge is not None or data.labels is None else data.labels
-    return ClassFinder(found.classifier, False, class_counts(labels, classes), sure, SHARE_OF_A_MODE, real)
+        return ClassFinder(found.network, True, _of_triples(data.labels, classes), sure**channels, 0.0, real)
+    labels = seen(found.network, data)[1] if judge is not None or data.labels is None else data.labels
+    return ClassFinder(found.network, False, class_counts(labels, classes), sure, SHARE_OF_A_MODE, real)
 
 
 def run_finder(config: RunConfig, data: Dataset, judge: str | None = None) -> Task[Finder]:

@@ -20,8 +20,8 @@ from genprior.diagnosis.minmax_problems import (
 )
 from genprior.diagnosis.one_player import Descended, Opposed
 from genprior.errors import GenpriorError
-from genprior.judges.classifier_judge import ONE_IN
 from genprior.judges.mode_finder import mode_counter
+from genprior.judges.trained_judge import ONE_IN
 from genprior.models.players import MODELS
 from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettings, InnerProblem
 from genprior.probes.opened_gan import Probed, collected, listed, open_probed, resumed, spread

@@ -102,7 +102,8 @@ def rows_of(runs: Sequence[Reported]) -> list[PageRow]:
     rows += _plotted(runs, names)
     if players and not any(records_saturation(each.rows) for each in players):
         rows.append(PageRow("Saturation", [_absent(each, SATURATION[0]) for each in runs]))
-    found = [each.metrics.classes for each in runs if each.metrics is not None]
+    scored = [each.metrics.classes for each in runs if each.metrics is not None]
+    found = [classes for classes in scored if classes is not None]
     most = 1.05 * max([0.0, *(value for own in found for value in (*own.counts, *own.expected))])
     rows.append(PageRow("Classes of the samples", [_classes(each, most, next(names)) for each in runs]))
     return rows
@@ -164,12 +165,16 @@ def _classes(reported: Reported, most: float, name: str) -> PageCell:
     if reported.metrics is None:
         return PageCell(reported.name, missing=reported.missing(METRICS))
     found = reported.metrics.classes
+    if found is None:
+        missing = f"No classes are known: the judge is {reported.metrics.judge.title}."
+        return PageCell(reported.name, missing=missing)
     alt = f"Samples of {reported.name} in each class: " + ", ".join(
         f"{label} {number}" for label, number in zip(found.names, found.counts, strict=True)
     )
+    caption = words.classes_caption(found, reported.metrics.modes)
     drawing = counts_svg(found.names, found.counts, found.expected, most, name)
     reading = "Which class the judge gives each sample, beside the count that as many real images would have."
-    return PageCell(reported.name, drawing, alt, reading=reading, caption=words.classes_caption(reported.metrics))
+    return PageCell(reported.name, drawing, alt, reading=reading, caption=caption)
 
 
 def _absent(reported: Reported, title: str) -> PageCell:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from genprior.report.collect import Reported
 from genprior.runs.step_log import Event, Setback
-from genprior.scoring.scoring_results import DiagnosisResult, Evaluation, ScoreBesideFloor, ScoreInterval
+from genprior.scoring.scoring_results import (
+    ClassHistogram,
+    DiagnosisResult,
+    Evaluation,
+    FoundModes,
+    ScoreBesideFloor,
+    ScoreInterval,
+)
 
 MOST_ALARMS = 8  # on the page
 UNKNOWN, MISSING = "not diagnosed", "not measured"
@@ -63,7 +70,7 @@ def summary_table(runs: Sequence[Reported]) -> PageTable:
 def scores_table(found: Evaluation) -> PageTable:
     """Returns each score of a run beside the same score of real data."""
     counts = f"{found.samples:,} samples against {found.real:,} real images"
-    judge = f"judged by a classifier of {found.judge.data} (accuracy {number(found.judge.accuracy)})"
+    judge = f"judge: {found.judge.title} ({found.judge.right_in} {number(found.judge.accuracy)})"
     caption = f"{counts}, {judge}; in brackets the interval that chance explains"
     rows = [
         [_with_unit(score), _interval(score), _interval(score.floor), BETTER[score.better]]
@@ -91,13 +98,12 @@ def alarm(event: Event) -> str:
     return f"step {event.step}, {event.images_seen:,} images: {event.verdict}. {event.message}"
 
 
-def classes_caption(found: Evaluation) -> str:
+def classes_caption(classes: ClassHistogram, modes: FoundModes | None) -> str:
     """Returns the test of a histogram of classes against real data."""
-    classes, modes = found.classes, found.modes
+    held = f" Modes found: {modes.found} of {modes.of}." if modes is not None else ""
     return (
         f"Chi-square {number(classes.chi_square)} with {classes.degrees} degrees of freedom, p = "
-        f"{number(classes.p_value)}; real data in place of samples give {number(classes.floor_chi_square)}. "
-        f"Modes found: {modes.found} of {modes.of}."
+        f"{number(classes.p_value)}; real data in place of samples give {number(classes.floor_chi_square)}.{held}"
     )
 
 

@@ -13,7 +13,7 @@ from genprior.judges.run_images import run_split, with_data_root
 from genprior.progress import Stage, Task, within
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import read_result
-from genprior.runs.run_folder import Run, open_run
+from genprior.runs.run_folder import Run, open_run, read_environment
 from genprior.runs.step_log import Setback, read_events, read_rows
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
@@ -40,6 +40,7 @@ class Examined:
     Attributes:
         settings, run: What was asked for.
         images_seen, steps: Of the checkpoint, and in the record.
+        is_finished: Whether the budget of training is used.
         notes: As they come.
         kept: Scores that an interrupted diagnosis has measured.
     """
@@ -48,6 +49,7 @@ class Examined:
     run: Run
     images_seen: int
     steps: int
+    is_finished: bool
     notes: list[str]
     kept: Evaluation | None
 
@@ -60,7 +62,7 @@ def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -
     """Looks at the record of a run and at its samples; an interrupted diagnosis is resumed with the scores it lacks.
 
     Scores in the run's folder are used where they belong to its last checkpoint. Else a few are measured, where there
-    is a classifier that can judge.
+    is a judge.
 
     Raises:
         GenpriorError: No run, or an untrained one: before the first stage. A named judge that cannot be had.
@@ -85,7 +87,9 @@ def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -
 
     sampled, scores = Sampled(1.0), None
     if stopped is None:
-        looked = _sampled(Examined(settings, run, images_seen, len(rows), notes, kept.scores if kept else None))
+        is_finished = run.config.budget().share(images_seen, counters.seconds, read_environment(run).images) >= 1
+        scored = kept.scores if kept else None
+        looked = _sampled(Examined(settings, run, images_seen, len(rows), is_finished, notes, scored))
         unfinished = {"is_complete": False}
         sampled, scores = yield from within(
             looked, 0.0, 1.0, found=lambda scores: result(Sampled(1.0), scores).model_copy(update=unfinished)
@@ -102,7 +106,12 @@ def _sampled(examined: Examined) -> Task[tuple[Sampled, Evaluation | None]]:
     real = data.some(SAMPLES)
     x = load_prior(examined.settings.run).sample(max(2, len(real)), 0)
     spread = diversity(x, real) if len(real) > 1 else 1.0
-    sampled = Sampled(spread, is_finite=bool(torch.isfinite(x).all()), is_young=examined.is_young(data))
+    sampled = Sampled(
+        spread,
+        is_finite=bool(torch.isfinite(x).all()),
+        is_young=examined.is_young(data),
+        is_finished=examined.is_finished and examined.images_seen >= len(data),
+    )
     yield Stage(0.1, "samples")
     scores = _kept_scores(examined)
     if scores is None and sampled.is_finite:
@@ -129,13 +138,13 @@ def _counted(examined: Examined, data: Dataset) -> Task[Sampled]:
 
 
 def _measured(examined: Examined) -> Task[Evaluation | None]:
-    """A few scores, or None where no classifier can judge."""
+    """A few scores, or None where nothing can judge."""
     try:
         return (yield from measure_scores(_evaluation_inputs(examined), examined.kept))
     except GenpriorError as error:
         if examined.settings.judge is not None or error.argument not in ("judge", "run", "held_out", "count"):
             raise
-        examined.notes.append(f"no classifier looked at the samples: {error.message}")
+        examined.notes.append(f"no judge looked at the samples: {error.message}")
         return None
 
 
@@ -171,14 +180,20 @@ def _has_held_out(examined: Examined, scores: Evaluation) -> bool:
 
 def with_scores(sampled: Sampled, found: Evaluation, has_held_out: bool) -> Sampled:
     """Returns what samples show with what scores say of them."""
-    precision, copies, modes = found.scores.get("precision"), found.scores.get("memorisation"), found.modes
+    copies, modes = found.scores.get("memorisation"), found.modes
     return replace(
         sampled,
         # Of fewer samples a class may be missing by chance.
-        modes=(modes.found, modes.of) if found.samples >= LEAST_PER_CLASS * modes.of else None,
-        precision=None if precision is None else precision.value / max(precision.floor.value, 1e-9),
+        modes=(modes.found, modes.of) if modes is not None and found.samples >= LEAST_PER_CLASS * modes.of else None,
+        precision=_beside_floor(found, "precision"),
+        covered=_beside_floor(found, "coverage"),
         copies=copies.value if copies is not None and has_held_out else None,
     )
+
+
+def _beside_floor(found: Evaluation, name: str) -> float | None:
+    score = found.scores.get(name)
+    return None if score is None else score.value / max(score.floor.value, 1e-9)
 
 
 def _stopped(run: Run, last_step: int) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +13,12 @@ from genprior.data.held_out import count_learned
 from genprior.data.spec import data_root as root_of
 from genprior.errors import GenpriorError
 from genprior.evaluation.distances import closeness
-from genprior.evaluation.features import Classifier, features_and_classes, seen
+from genprior.evaluation.features import FeatureNetwork, features_of, features_of_data
 from genprior.evaluation.histogram import class_counts, expected_counts, homogeneity, modes_found
 from genprior.evaluation.scores import SCORES, Evidence, Score
 from genprior.families import RunConfig
-from genprior.judges.classifier_judge import FOLDER, Judge, judge_data, judge_of
 from genprior.judges.run_images import held_out_images, learned_note, load_images, run_split, with_data_root
+from genprior.judges.trained_judge import JUDGES, Judge, JudgedBy, choose_judge, judge_of, without_labels
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.restore import DEFAULT, invert
@@ -38,6 +39,7 @@ from genprior.seeding import derived_generator
 
 INVERTED_AT_ONCE = 25
 Scores = dict[str, ScoreBesideFloor]
+Counts = Tensor | None  # of images of each class (classes,); None where classes are not known
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class EvaluationInputs:
         prior: Its model.
         training: All images that it was trained on.
         held_out: Images that it has not seen.
-        judged_by: Labelled images that the classifier is trained on, and others that tell its accuracy.
+        judged_by: Which judge, and the images that it is trained on.
         size: Number of samples, of held-out and of training images that are compared.
         inversions: Number of held-out and of training images that are inverted.
     """
@@ -62,7 +64,7 @@ class EvaluationInputs:
     prior: LatentPrior
     training: Dataset
     held_out: Dataset
-    judged_by: tuple[Dataset, Dataset]
+    judged_by: JudgedBy
     size: int
     inversions: int
 
@@ -74,11 +76,14 @@ class EvaluationInputs:
     @property
     def notes(self) -> list[str]:
         """Lines that must stand beside the scores."""
-        size, data, held_out = self.size, self.config.data, self.held_out.name
+        size, data, held_out, judged_by = self.size, self.config.data, self.held_out.name, self.judged_by
+        judge = f"{'features learned from' if judged_by.reason else 'a classifier of'} {judged_by.train.name}"
         notes = [
             f"{size:,} samples; real against real: {size:,} images of {data} against {size:,} of {held_out}; "
-            f"judged by a classifier of {self.judged_by[0].name}"
+            f"judged by {judge}"
         ]
+        if judged_by.reason:
+            notes.append(f"no classifier judges: {judged_by.reason}")
         if size < self.settings.count:
             notes.append(f"{self.settings.count:,} samples are not compared: there are not as many real images")
         notes += learned_note("the run", self.held_out_learned, self.held_out)
@@ -103,10 +108,10 @@ class EvaluationInputs:
 
 @dataclass(frozen=True)
 class JudgedImages:
-    """Images as the judge sees them: features (N, F), and how many are of each class (classes,)."""
+    """Images as the judge sees them: features (N, F), and how many are of each class (classes,); None: not known."""
 
     features: Tensor
-    counts: Tensor
+    counts: Tensor | None
 
 
 def evaluate(settings: EvaluationSettings, kept: Evaluation | None = None) -> Task[Evaluation]:
@@ -114,7 +119,7 @@ def evaluate(settings: EvaluationSettings, kept: Evaluation | None = None) -> Ta
 
     Raises:
         GenpriorError: No run, an untrained one, one of points, other data than it was trained on, no held-out images,
-            too few of them, or no labelled images: all of this before the first stage. Samples that are not finite.
+            too few of them, or no judge: all of this before the first stage. Samples that are not finite.
     """
     inputs = load_evaluation_inputs(settings)
     yield Stage(0.0, "images", notes=(str(settings.run), *inputs.notes))
@@ -127,11 +132,11 @@ def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
     config, shape = with_data_root(run.config, settings.data_root), read_environment(run).image_shape
     if shape[1:] == (1, 1):
         raise GenpriorError(
-            f"{settings.run} models points, which no classifier sees; runs of images are evaluated", argument="run"
+            f"{settings.run} models points, which no judge sees; runs of images are evaluated", argument="run"
         )
     prior, split = load_prior(settings.run), run_split(run, settings.data_root)
     training, held_out = split.learned, held_out_images(config, shape, settings.held_out, split)
-    judged_by = judge_data(settings.judge or config.data, lambda spec: load_images(config, shape, spec))
+    judged_by = choose_judge(settings.judge, config.data, training, lambda spec: load_images(config, shape, spec))
     size = _checked_size(settings.count, held_out, training)
     if settings.inversions != 0 and settings.inversions < 2:
         raise GenpriorError(f"expected 0 for none, or at least 2, got {settings.inversions}", argument="inversions")
@@ -151,9 +156,8 @@ def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> 
         kept: What an interrupted evaluation of the same settings has found; scores of the same features are not
             measured again.
     """
-    folder = root_of(inputs.config.data_root) / FOLDER
-    judge = yield from within(judge_of(*inputs.judged_by, folder), 0.0, 0.3)
-    value, floor, counts = yield from within(_evidence(inputs, judge.classifier), 0.3, 0.6)
+    inputs, judge = yield from within(_judge(inputs), 0.0, 0.3)
+    value, floor, counts = yield from within(_evidence(inputs, judge.network), 0.3, 0.6)
     sha256 = weights_sha256(
         {"real": value.reference, "made": value.judged, "near": value.judged_closeness, "floor": floor.judged}
     )
@@ -177,15 +181,27 @@ def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> 
     return result.model_copy(update={"evidence_sha256": sha256})
 
 
-def _evidence(inputs: EvaluationInputs, classifier: Classifier) -> Task[tuple[Evidence, Evidence, list[Tensor]]]:
+def _judge(inputs: EvaluationInputs) -> Task[tuple[EvaluationInputs, Judge[Any]]]:
+    """The judge, and inputs that say which it is: another one where the run's own labels make no good one."""
+    root, given = root_of(inputs.config.data_root), inputs.judged_by
+    try:
+        return inputs, (yield from judge_of(JUDGES[given.kind], *given.images, root))
+    except GenpriorError as error:
+        if inputs.settings.judge is not None:
+            raise
+        given = without_labels(inputs.training, error.message)
+    return replace(inputs, judged_by=given), (yield from judge_of(JUDGES[given.kind], *given.images, root))
+
+
+def _evidence(inputs: EvaluationInputs, network: FeatureNetwork) -> Task[tuple[Evidence, Evidence, list[Counts]]]:
     """What scores are measured on, but for inversions: of samples, and of real images in their place; and the counts
     (classes,) of samples, of as many held-out images and of all training images.
     """
-    samples = _judged_samples(inputs, classifier)
+    samples = _judged_samples(inputs, network)
     yield Stage(0.3, "samples")
-    training = _judged_images(classifier, inputs.training)
+    training = _judged_images(network, inputs.training)
     yield Stage(0.6, "features of training images")
-    held_out = _judged_images(classifier, inputs.some(inputs.held_out, "held-out images", inputs.size))
+    held_out = _judged_images(network, inputs.some(inputs.held_out, "held-out images", inputs.size))
     held_out_closeness = closeness(held_out.features, training.features)
     yield Stage(0.8, "nearest training images")
     value = Evidence(
@@ -215,19 +231,23 @@ def _checked_size(count: int, held_out: Dataset, training: Dataset) -> int:
     return sizes[short]
 
 
-def _judged_samples(inputs: EvaluationInputs, classifier: Classifier) -> JudgedImages:
+def _judged_samples(inputs: EvaluationInputs, network: FeatureNetwork) -> JudgedImages:
     x = inputs.prior.sample(inputs.size, inputs.settings.seed)
     if not bool(torch.isfinite(x).all()):
         raise GenpriorError(
             f"samples of {inputs.settings.run} are not finite: its training has diverged", argument="run"
         )
-    features, classes = features_and_classes(classifier, x.float().clamp(0, 1))
-    return JudgedImages(features, class_counts(classes, classifier.out.out_features))
+    return _with_counts(network, features_of(network, x.float().clamp(0, 1)))
 
 
-def _judged_images(classifier: Classifier, data: Dataset) -> JudgedImages:
-    features, classes = seen(classifier, data)
-    return JudgedImages(features, class_counts(classes, classifier.out.out_features))
+def _judged_images(network: FeatureNetwork, data: Dataset) -> JudgedImages:
+    return _with_counts(network, features_of_data(network, data))
+
+
+@torch.no_grad()
+def _with_counts(network: FeatureNetwork, features: Tensor) -> JudgedImages:
+    classes = network.classes(features)
+    return JudgedImages(features, None if classes is None else class_counts(classes, network.num_classes))
 
 
 def _inversion_errors(inputs: EvaluationInputs) -> Task[tuple[Tensor, Tensor]]:
@@ -267,12 +287,13 @@ def _beside_floor(inputs: EvaluationInputs, name: str, value: Evidence, floor: E
     )
 
 
-def _result(inputs: EvaluationInputs, judge: Judge, scores: Scores, counts: Sequence[Tensor]) -> Evaluation:
+def _result(inputs: EvaluationInputs, judge: Judge[Any], scores: Scores, counts: Sequence[Counts]) -> Evaluation:
     """The result, from counts (classes,) of samples, of as many held-out images and of all training images."""
     samples, held_out, training = counts
-    test = homogeneity(samples, training)
-    found, of = modes_found(samples, training)
-    record = judge.record
+    record, kind = judge.record, inputs.judged_by.kind
+    classes, modes = None, None
+    if samples is not None and held_out is not None and training is not None:
+        classes, modes = _histogram(samples, held_out, training), _modes(samples, training)
     return Evaluation(
         settings=inputs.settings,
         images_seen=inputs.images_seen,
@@ -280,17 +301,27 @@ def _result(inputs: EvaluationInputs, judge: Judge, scores: Scores, counts: Sequ
         real=inputs.size,
         held_out=inputs.held_out.name,
         held_out_learned=inputs.held_out_learned,
-        judge=JudgeRecord(data=record.data, accuracy=record.accuracy, hash=record.sha256),
+        judge=JudgeRecord(data=record.data, accuracy=record.accuracy, hash=record.sha256, kind=kind),
         scores=scores,
-        classes=ClassHistogram(
-            names=[str(i) for i in range(len(samples))],
-            counts=samples.tolist(),
-            expected=expected_counts(samples, training).tolist(),
-            chi_square=test.statistic,
-            degrees=test.degrees,
-            p_value=test.p_value,
-            floor_chi_square=homogeneity(held_out, training).statistic,
-        ),
-        modes=FoundModes(found=found, of=of),
+        classes=classes,
+        modes=modes,
         notes=inputs.notes,
     )
+
+
+def _histogram(samples: Tensor, held_out: Tensor, training: Tensor) -> ClassHistogram:
+    test = homogeneity(samples, training)
+    return ClassHistogram(
+        names=[str(i) for i in range(len(samples))],
+        counts=samples.tolist(),
+        expected=expected_counts(samples, training).tolist(),
+        chi_square=test.statistic,
+        degrees=test.degrees,
+        p_value=test.p_value,
+        floor_chi_square=homogeneity(held_out, training).statistic,
+    )
+
+
+def _modes(samples: Tensor, training: Tensor) -> FoundModes:
+    found, of = modes_found(samples, training)
+    return FoundModes(found=found, of=of)

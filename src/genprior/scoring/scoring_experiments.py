@@ -13,26 +13,36 @@ from genprior.scoring.scoring_results import (
     COMPARISON,
     DIAGNOSIS,
     METRICS,
+    ClassHistogram,
     Comparison,
     ComparisonSettings,
     DiagnosisResult,
     DiagnosisSettings,
     Evaluation,
     EvaluationSettings,
+    FoundModes,
 )
 
 
 def evaluation_lines(found: Evaluation) -> list[str]:
-    """Returns the scores beside those of real images, the classes, and what judged."""
+    """Returns the scores beside those of real images, the classes where they are known, and what judged."""
     rows = [["", "samples", "real against real", "better"]]
     rows += [[each.title, str(each), str(each.floor), each.better] for each in found.scores.values()]
-    classes, judge = found.classes, found.judge
+    judge = found.judge
     return [
         *aligned(rows),
-        f"classes found: {found.modes.found} of {found.modes.of}",
+        *_class_lines(found.classes, found.modes),
+        f"judge: {judge.title}, {judge.right_in} {judge.accuracy:.2%}, hash {judge.hash[:12]}",
+    ]
+
+
+def _class_lines(classes: ClassHistogram | None, modes: FoundModes | None) -> list[str]:
+    if classes is None or modes is None:
+        return ["classes: not known, the judge learned without labels"]
+    return [
+        f"classes found: {modes.found} of {modes.of}",
         f"class histogram: chi-square {classes.chi_square:.4g} with {classes.degrees} degrees of freedom, "
         f"p {classes.p_value:.2g}; real against real {classes.floor_chi_square:.4g}",
-        f"judge: classifier of {judge.data}, accuracy {judge.accuracy:.2%}, hash {judge.hash[:12]}",
     ]
 
 

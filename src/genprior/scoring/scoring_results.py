@@ -14,7 +14,8 @@ HeldOut = Annotated[
     str | None, Field(description="Images to judge on; default those that the (first) run has not learned.")
 ]
 JudgedBy = Annotated[
-    str | None, Field(description="Labelled images whose classifier judges samples; default the run's data.")
+    str | None,
+    Field(description="Labelled images whose classifier judges; default the run's data, labelled or not."),
 ]
 
 
@@ -85,11 +86,30 @@ class FoundModes(Model):
 
 
 class JudgeRecord(Model):
-    """The classifier that judged: the data it learned, its accuracy in [0, 1] on others, the SHA-256 of its weights."""
+    """What judged.
+
+    Attributes:
+        data: What it learned from.
+        accuracy: On other images, in [0, 1]: of classes, or of the orders of quarters by which features were learned.
+        hash: The SHA-256 of its weights.
+        kind: A name in `genprior.judges.trained_judge.JUDGES`.
+    """
 
     data: str
     accuracy: Number
     hash: str
+    kind: Literal["classifier", "jigsaw"] = "classifier"
+
+    @property
+    def title(self) -> str:
+        """What it is and of which data, in words."""
+        what = {"classifier": "classifier of", "jigsaw": "features learned without labels from"}
+        return f"{what[self.kind]} {self.data}"
+
+    @property
+    def right_in(self) -> str:
+        """What its accuracy is one of, in words."""
+        return {"classifier": "accuracy", "jigsaw": "mixed quarters put right"}[self.kind]
 
 
 class Evaluation(Result):
@@ -102,8 +122,8 @@ class Evaluation(Result):
         held_out_learned: How many of all these the run has learned, pixel by pixel; None: not known.
         judge: What judged.
         scores: By the names in `genprior.evaluation.scores.SCORES`; those that need more images are left out.
-        classes: Of the samples.
-        modes: Classes that the samples hold.
+        classes: Of the samples; None where the judge knows no classes.
+        modes: Classes that the samples hold; None likewise.
         notes: Lines that must stand beside the scores.
         evidence_sha256: Of the features that were compared.
     """
@@ -116,8 +136,8 @@ class Evaluation(Result):
     held_out_learned: int | None = None
     judge: JudgeRecord
     scores: dict[str, ScoreBesideFloor]
-    classes: ClassHistogram
-    modes: FoundModes
+    classes: ClassHistogram | None
+    modes: FoundModes | None
     notes: list[str]
     evidence_sha256: str = ""
 
