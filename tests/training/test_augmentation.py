@@ -246,6 +246,20 @@ def test_the_record_says_how_strongly_images_are_changed(digits: tuple[Dataset, 
     assert "memorised_share" in _records(_gan(data, held_out, augment=["none"]), data, 16 * EVERY)[-1]
 
 
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+def test_looking_at_held_out_images_leaves_training_as_it_is(digits: tuple[Dataset, Dataset], norm: str) -> None:
+    data, held_out = digits
+    model = f"dcgan:generator_width=2,discriminator_width=4,norm={norm}"
+    changes = {"augment": ["none"], "model": model, "penalty": ["wgan-gp"] if norm == "spectral" else []}
+    blind, looking = (_gan(data, images, **changes) for images in (None, held_out))
+    for gan in (blind, looking):
+        _records(gan, data, 16 * EVERY)
+    assert math.isfinite(looking.sight.gap)
+    state = looking.state_dict()
+    for name, value in blind.state_dict().items():
+        torch.testing.assert_close(state[name], value, rtol=0, atol=0, msg=name)
+
+
 def test_a_strength_of_0_trains_as_without_changes(digits: tuple[Dataset, Dataset]) -> None:
     """Latents are drawn before all changes of a step, so that both see the same fakes."""
     data, _ = digits

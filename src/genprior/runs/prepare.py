@@ -66,7 +66,7 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     split = _load_split(config, fabric)
     data = split.learned
     config = _resolved(config, fabric)
-    learner = config.build(data, fabric)
+    learner = config.build(data, fabric, split.load_held_out())
     learner.check(data)
     run = Run(path, config)
     if fabric.is_global_zero:
@@ -100,7 +100,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
     fabric = launch(run.config)
     split = _load_split(run.config, fabric)
     data = split.learned
-    learner = run.config.build(data, fabric)
+    learner = run.config.build(data, fabric, split.load_held_out())
     learner.check(data)
     if fabric.is_global_zero and not run.environment.exists() and begun is None:
         facts = environment(learner, data)  # killed between the first two files of the run

@@ -2,10 +2,9 @@
 
 import shlex
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from genprior.data import Dataset
-from genprior.data.geometry import FITS, reshape_images
 from genprior.data.held_out import Split
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
@@ -14,7 +13,8 @@ from genprior.training.loop import Budget, train
 
 WARM_UP, STEPS, SECONDS = 2, 8, 10.0  # steps that are not timed; then as many as that, or as fit into the time
 USUAL_MINUTES, LONGEST = 20.0, 40.0
-PRESETS = {28: "r1-28", 32: "r1-32", 64: "r1-64"}  # by the side of the images
+PRESETS = {(1, 28, 28): "r1-28", (1, 32, 32): "r1-32", (1, 64, 64): "r1-64"}  # by the shape of the images
+OTHERS = "pyramid"  # better in colour (docs/benchmarks/own-gans.md), and for any shape
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ class Suggestion:
 def suggested(flags: dict[str, object], split: Split) -> Suggestion:
     """Returns how to train a GAN on images, after a few of its steps.
 
-    Networks that make squares alone get the largest square in the middle of oblong images.
-
     Arguments:
         flags: What was said of the images, by the names of the flags; `data` among them.
         split: The images.
@@ -54,26 +52,15 @@ def suggested(flags: dict[str, object], split: Split) -> Suggestion:
     Raises:
         GenpriorError: No preset can be trained on images of this shape, or on so few.
     """
-    try:
-        return _measured(flags, split.learned)
-    except GenpriorError as error:
-        side = min(split.learned.image_shape[1:])
-        if error.argument != "size" or split.learned.image_shape[1:] == (side, side):
-            raise
-    crop = FITS["crop"]
-    squares = reshape_images(split.learned.images, crop, (side, side))
-    return _measured({**flags, "size": side}, replace(split.learned, images=squares))
-
-
-def _measured(flags: dict[str, object], learned: Dataset) -> Suggestion:
-    preset = PRESETS[max((side for side in PRESETS if side <= max(learned.image_shape[1:])), default=min(PRESETS))]
+    learned = split.learned
+    preset = PRESETS.get(learned.image_shape, OTHERS)
     own: dict[str, object] = {**flags, "preset": preset}
     if len(learned) < GANConfig(preset=preset).batch_size:
         own["batch_size"] = 2 ** (len(learned).bit_length() - 1)
     config = GANConfig.model_validate(own)
     seconds = _seconds_per_step(config, learned)
     count = config.batch_size * config.discriminator_updates
-    minutes = seconds / 60 * (config.epochs or 1) * len(learned) / count
+    minutes = config.minutes or seconds / 60 * (config.epochs or 1) * len(learned) / count
     is_usual = USUAL_MINUTES / 2 <= minutes <= LONGEST
     if not is_usual:
         own["minutes"] = f"{USUAL_MINUTES:g}"

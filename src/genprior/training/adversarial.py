@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
@@ -180,12 +181,19 @@ class GAN:
 
     @torch.no_grad()
     def _look(self, real: Tensor, fake: Tensor, generator: torch.Generator) -> None:
-        """Measures how far the discriminator tells learned from held-out images, by logits (B,) of all processes."""
+        """Measures how far the discriminator tells learned from held-out images, by logits (B,) of all processes.
+
+        But for a steered strength it leaves training as it would be without: neither random numbers nor running
+        statistics of the discriminator know of it.
+        """
         if self.held_out is None or self.turns % EVERY:
             return
         count = self.settings.batch_size
-        chosen = self.held_out.take(torch.randint(len(self.held_out), (count,), generator=generator))
-        unseen = self.discriminator(self._seen(self._local(chosen), generator)).to(self.placement.wide)
+        own = torch.Generator().set_state(generator.get_state())
+        chosen = self.held_out.take(torch.randint(len(self.held_out), (count,), generator=own))
+        buffers = {name: value.clone() for name, value in self.discriminator.named_buffers()}
+        logits: Tensor = functional_call(self.discriminator, buffers, (self._seen(self._local(chosen), own),))
+        unseen = logits.to(self.placement.wide)
         self.sight.look(float(memorised_share(real, self.processes.gather(unseen), fake)), EVERY * count)
 
     def _logits(self, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:

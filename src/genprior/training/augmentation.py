@@ -18,7 +18,7 @@ from genprior.errors import GenpriorError
 
 GREY = 0.5
 TARGET = 0.5  # of the gap, where strength stands still: r_v of Karras et al. 2020, figure 5
-EVERY = 4  # turns of the discriminator between two looks at held-out images
+EVERY = 16  # turns of the discriminator between two looks at held-out images
 MEMORY = 16  # looks over which the gap is averaged
 
 
