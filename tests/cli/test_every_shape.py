@@ -1,0 +1,102 @@
+"""Every command over every family, with images as users have them: grey or colour, square or oblong, without labels."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from genprior.families import FAMILIES
+from genprior.images import read_image, to_uint8, write_image
+from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
+from genprior.restoration.noise import NOISES
+from genprior.restoration.operators import OPERATORS
+from genprior.seeding import derived_generator
+
+Command = Callable[..., str]
+SHAPES = ((1, 28, 28), (3, 32, 32), (1, 32, 48), (3, 64, 64))
+COUNT = 120
+SMALL = {
+    "gan": "--preset pyramid --model pyramid:generator_width=2,discriminator_width=2 --latent-size 4",
+    "glo": "--model pyramid:generator_width=2 --latent-size 4",
+    "glow": "--levels 1 --steps 1 --width 4",
+    "vae": "--model dense:width=8,depth=1 --latent-size 4",
+}
+OPTIONS = {"inpaint": "inpaint:box=8", "blur": "blur:sigma=1", "compressed-sensing": "compressed-sensing:m=20"}
+QUICK = ("--iterations", 2, "--starts", 1, "--threads", 1)
+
+
+def _pictures(shape: tuple[int, int, int]) -> Tensor:
+    """Discs of random places, sizes and colours on white (N, C, H, W)."""
+    channels, height, width = shape
+    generator = derived_generator(0, "discs")
+    place = torch.rand(COUNT, 2, 1, 1, generator=generator) * torch.tensor([height, width]).view(1, 2, 1, 1)
+    radius = (0.15 + 0.25 * torch.rand(COUNT, 1, 1, generator=generator)) * min(height, width)
+    rows, columns = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
+    inside = (rows - place[:, 0]) ** 2 + (columns - place[:, 1]) ** 2 < radius**2
+    colour = torch.rand(COUNT, channels, 1, 1, generator=generator)
+    return torch.where(inside[:, None], colour, 1.0)
+
+
+@pytest.fixture(params=SHAPES, ids=["x".join(map(str, shape)) for shape in SHAPES])
+def shape(request: pytest.FixtureRequest) -> tuple[int, int, int]:
+    chosen: tuple[int, int, int] = request.param
+    return chosen
+
+
+@pytest.fixture
+def folder(tmp_path: Path, shape: tuple[int, int, int]) -> Path:
+    """A folder of pictures, as a user has them."""
+    path = tmp_path / "pictures"
+    path.mkdir()
+    for number, x in enumerate(_pictures(shape)):
+        write_image(to_uint8(x), path / f"{number:03}.png")
+    return path
+
+
+def _written(out: str) -> list[tuple[int, ...]]:
+    return [tuple(read_image(path).shape) for path in sorted(Path(out, "images").iterdir())]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_folder_of_pictures_goes_all_the_way(
+    genprior: Command, folder: Path, family: str, shape: tuple[int, int, int]
+) -> None:
+    height, width = shape[1:]
+    assert f"{height}x{width}" in genprior("data", folder, "--out", "data.png")
+    settings = f"--batch-size 12 --images-seen 24 --threads 1 {SMALL[family]}".split()
+    genprior("train", family, "--data", folder, *settings, "--out", "run")
+    genprior("resume", "run", "--images-seen", 48)
+    assert "x".join(map(str, shape)) in genprior("info", "run")
+    genprior("sample", "run", "-n", 4, "--out", "samples.npy")
+    samples = np.load("samples.npy")
+    assert samples.shape == (4, *shape)
+    assert np.isfinite(samples).all()
+    for words in (("evaluate", "run", "--count", 40, "--inversions", 2), ("diagnose", "run"), ("report", "run")):
+        genprior(*words)
+    genprior("compare", "run", "--count", 2, "--threads", 1)
+    if family == "gan":
+        for probe in PROBES:
+            genprior(*probe.split(), "run", "--steps", 2, "--threads", 1)
+    if family in ("gan", "glo"):
+        genprior("train", "encoder", "run", "--images-seen", 64, "--threads", 1)
+    genprior("invert", "run", f"{folder}[:2]", *QUICK, "--out", "inverted")
+    assert _written("inverted") == [shape, shape]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_damage_of_every_shape_is_undone(
+    genprior: Command, folder: Path, family: str, shape: tuple[int, int, int]
+) -> None:
+    settings = f"--batch-size 12 --images-seen 24 --threads 1 {SMALL[family]}".split()
+    genprior("train", family, "--data", folder, *settings, "--out", "run")
+    damages = [(OPTIONS.get(name, name), "gaussian:sigma=0.1") for name in OPERATORS]
+    damages += [("denoise", name) for name in NOISES]
+    for number, (operator, noise) in enumerate(damages):
+        damage = ("--operator", operator, "--noise", noise)
+        text = genprior("degrade", f"{folder}[:2]", *damage, "--out", f"damaged{number}")
+        words = text.split("genprior restore RUN ")[1].split()
+        assert "2 of 2 images" in genprior("restore", "run", *words, *QUICK)
+        assert _written(f"damaged{number}-restored") == [shape, shape]
