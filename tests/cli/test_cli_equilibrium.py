@@ -60,7 +60,7 @@ def test_an_interrupted_command_is_resumed(genprior: Command, monkeypatch: pytes
         patched.setitem(equilibrium_probe._PARTS, "best_generator", stopped)
         text = genprior(*words, "--overwrite", code=130)
     assert text.endswith("; finish with: genprior probe equilibrium run --steps 3 --threads 1\n")
-    saved = json.loads(Path("run/probe-equilibrium.json").read_text())
+    saved = json.loads(Path("run/probe-equilibrium.part.json").read_text())
     assert saved["is_complete"] is False
     assert saved["verdict"] is None
     assert not Path("run/figures/probe-equilibrium.png").exists()

@@ -76,8 +76,8 @@ def test_rows_lead_from_one_latent_to_the_next(genprior: Command, run: Path) -> 
     torch.testing.assert_close(rows[:, -1], ends[1:], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(samples(genprior, run, "--interpolate", "-n", 2)[::8], samples(genprior, run, "-n", 2))
     genprior("sample", run, "--interpolate", "-n", 2, "--out", "rows.png")
-    picture = Image.open("rows.png")
-    assert picture.width > 3 * picture.height
+    with Image.open("rows.png") as picture:
+        assert picture.width > 3 * picture.height
 
 
 def test_truncation_scales_the_latents(genprior: Command, run: Path) -> None:

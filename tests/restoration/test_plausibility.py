@@ -8,6 +8,8 @@ from deepinv.physics import Denoising, GaussianNoise, Inpainting, LinearPhysics,
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.models.mlp import MLPGenerator
+from genprior.priors.generator_prior import GeneratorPrior
 from genprior.restoration.noise import NOISES, measure, noise_level, stacked
 from genprior.restoration.operators import OPERATORS
 from genprior.restoration.plausibility import estimated_level, implausible, is_average
@@ -76,8 +78,7 @@ def test_operators_that_average_are_known(name: str) -> None:
     assert not is_average(LinearPhysics(A=lambda x: 3 * x, A_adjoint=lambda y: 3 * y), {})
 
 
-class Uniform:
-    """Stands in for a prior that is never asked."""
+PRIOR = GeneratorPrior(MLPGenerator((1, 28, 28), 4, 8, 1), 4, (1, 28, 28))
 
 
 @pytest.mark.parametrize("physics", [Denoising(noise_model=ZeroNoise()), Denoising(noise_model=GaussianNoise(0.1))])
@@ -85,11 +86,11 @@ class Uniform:
 def test_restoring_refuses_another_scale(physics: Denoising, scale: str) -> None:
     y = SCALES[scale](image((1, 28, 28)))
     with pytest.raises(GenpriorError, match="measurement 0 has values from") as raised:
-        restore(Uniform(), y, physics, SearchSettings())
+        restore(PRIOR, y, physics, SearchSettings())
     assert raised.value.argument == "y"
 
 
 def test_restoring_refuses_another_scale_beside_holes() -> None:
     physics = Inpainting((1, 28, 28), mask=0.5)
     with pytest.raises(GenpriorError, match="has values from -1"):
-        restore(Uniform(), physics(2 * image((1, 28, 28)) - 1), physics, SearchSettings())
+        restore(PRIOR, physics(2 * image((1, 28, 28)) - 1), physics, SearchSettings())

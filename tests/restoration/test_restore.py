@@ -14,7 +14,7 @@ from genprior.models.dcgan import DCGANGenerator
 from genprior.priors.contracts import LatentPrior
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.restoration import solve as solve_module
-from genprior.restoration.fidelity import L1, L2, Poisson
+from genprior.restoration.fidelity import L1, L2, Clipped, Poisson
 from genprior.restoration.restore import invert, parameters_of, restore, suggested
 from genprior.restoration.result import GOOD, OVERFITTED, RANGE, STUCK, Restoration
 from genprior.restoration.search_methods import Adam
@@ -411,7 +411,7 @@ def test_the_data_term_follows_noise_and_operator() -> None:
     mask = _masks(1)
     assert isinstance(suggested(_inpainting(mask)), L1)
     assert isinstance(suggested(LinearPhysics(A=torch.sin)), L2)
-    assert isinstance(suggested(LinearPhysics(A=torch.sin, noise_model=GaussianNoise(0.1))), L2)
+    assert isinstance(suggested(LinearPhysics(A=torch.sin, noise_model=GaussianNoise(0.1))), Clipped)
     assert isinstance(suggested(LinearPhysics(A=torch.sin, noise_model=SaltPepperNoise())), L1)
     for physics in (_inpainting(mask), LinearPhysics(A=torch.sin)):
         physics.set_noise_model(PoissonNoise(gain=0.25))

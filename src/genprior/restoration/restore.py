@@ -94,14 +94,14 @@ def restore(
         out_of_inference(module)
     count = _checked_measurement(y)
     own = parameters_of(physics, count) if parameters is None else _checked_parameters(parameters, count)
-    level = (level_of(physics.noise_model) or None) if noise_level is None else noise_level
+    level = _checked_level((level_of(physics.noise_model) or None) if noise_level is None else noise_level)
     before = vars(physics) | dict(physics.named_buffers(recurse=False))
     held = {name: before[name] for name in own if isinstance(before.get(name), Tensor)}
     try:
         problem = make_problem(prior, y, physics, fidelity or suggested(physics, noise_level), own)
-        _check_plausible(y, physics, own, _checked_level(level))
+        _check_plausible(y, physics, own, level)
         start = warm_start(prior, y, physics, own) if settings.encoder else None
-        return solve(problem, start, settings, _checked_level(level), seed)
+        return solve(problem, start, settings, level, seed)
     finally:
         physics.update(**held)  # deepinv's operators remember the parameters of the last call
 

@@ -40,7 +40,7 @@ class GivenPicture:
         top = int(self.values.max()) if self.values.dtype == np.uint16 else 0
         if not 0 < top < self.white / SLIVER:
             return None
-        return f"values up to {top} of 65535 look nearly black: give --white {likely_white(top):g} if that is white"
+        return f"values use a sliver of 16 bits, nearly black: give --white {likely_white(top):g} if that is white"
 
     def image(self) -> Tensor:
         """Returns x (C, H, W) float32, in [0, 1] unless `white` is wrong, transparency laid on white."""
