@@ -86,8 +86,8 @@ def total_variation(case: Case, weight: float, iterations: int = 60) -> Tensor:
 def exact_total_variation(case: Case, weight: float, iterations: int = 1000) -> Tensor:
     """Returns the same where A leaves pixels as they are or sets them to 0, without loops in loops.
 
-    The algorithm of Condat 2013, which deepinv has for A = 1, takes masks as easily. With its step of 0.5 and 1,000
-    iterations a hole of 20 pixels is filled: twice as many change no error by 0.01 dB. FISTA leaves it half filled.
+    The algorithm of Condat 2013, which deepinv has for A = 1, takes masks as easily. With a step of 0.5 and 1,000
+    iterations a hole of 20 pixels is filled: 2,000 change the PSNR by 0.01 dB. The 60 of FISTA leave it half empty.
     """
     from deepinv.models import TVDenoiser
 
@@ -95,7 +95,8 @@ def exact_total_variation(case: Case, weight: float, iterations: int = 1000) -> 
 
     class Masked(TVDenoiser):  # type: ignore[misc]  # deepinv has no types
         def prox_tau_fx(self, x: Tensor, y: Tensor) -> Tensor:
-            return (x + self.tau * known * y) / (1 + self.tau * known)
+            nearer: Tensor = (x + self.tau * known * y) / (1 + self.tau * known)
+            return nearer
 
     found: Tensor = Masked(tau=0.5, n_it_max=iterations, crit=0.0)(case.y, ths=weight)
     return found.clamp(0, 1)
