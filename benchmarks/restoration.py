@@ -19,15 +19,15 @@ from pathlib import Path
 
 import torch
 from measuring import errors_of, parser_of, save_json
+from restoring_methods import Case, lasso, restored, total_variation, tuned
 from torch import Tensor
 
 import genprior
 from genprior.evaluation.features import features_and_classes, train_classifier
 from genprior.evaluation.image_quality import psnr, ssim
 from genprior.priors.flow_prior import FlowPrior
-from genprior.restoration.fidelity import L1, L2, Fidelity
-from genprior.restoration.noise import NOISES, measure, stacked
-from genprior.restoration.operators import OPERATORS, Operator
+from genprior.restoration.fidelity import L1, L2
+from genprior.restoration.operators import OPERATORS
 from genprior.restoration.search_settings import SEARCHES
 from genprior.specs import Spec
 
@@ -53,46 +53,6 @@ WEIGHTS = {
 }
 
 
-class Case:
-    """One kind of damage on some images."""
-
-    def __init__(self, operator: Operator, sigma: float, x: Tensor, first: int) -> None:
-        self.operator, self.sigma, self.x, self.first = operator, sigma, x, first
-        noise = Spec.parse(f"gaussian:sigma={sigma}").build(NOISES, "noise")
-        self.y = measure(x, operator, noise, seed=0, first=first)
-        self.parameters = stacked(operator, range(first, first + len(x)))
-
-    def few(self, count: int) -> "Case":
-        case = object.__new__(Case)
-        case.operator, case.sigma, case.first = self.operator, self.sigma, self.first
-        case.x, case.y = self.x[:count], self.y[:count]
-        case.parameters = {name: value[:count] for name, value in self.parameters.items()}
-        return case
-
-    def apply(self, x: Tensor) -> Tensor:
-        return self.operator.physics.A(x, **self.parameters)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        return self.operator.physics.A_adjoint(y, **self.parameters)
-
-
-def restored(
-    prior: genprior.Prior,
-    case: Case,
-    settings: genprior.SearchSettings = SEARCHES["default"],
-    fidelity: Fidelity | None = None,
-) -> Tensor:
-    return genprior.restore(
-        prior,
-        case.y,
-        case.operator.physics,
-        settings,
-        parameters=case.parameters,
-        fidelity=fidelity,
-        noise_level=case.sigma,
-    ).images
-
-
 def nothing(case: Case) -> Tensor:
     physics = case.operator.physics
     if case.y.shape == case.x.shape:
@@ -102,38 +62,6 @@ def nothing(case: Case) -> Tensor:
         for i in range(len(case.y))
     ]
     return torch.cat(each).clamp(0, 1)
-
-
-def proximal(case: Case, prox: Callable[[Tensor, float], Tensor], iterations: int) -> Tensor:
-    """FISTA (Beck & Teboulle 2009) on |A x - y|^2 / 2 + weight R(x), x in [0, 1]."""
-    probe = torch.rand(case.x.shape, generator=torch.Generator().manual_seed(0))
-    for _ in range(30):  # the largest singular value, by power iterations
-        probe = case.adjoint(case.apply(probe))
-        norm = float(probe.flatten(1).norm(dim=1).max())
-        probe = probe / norm
-    x = at = case.adjoint(case.y) / norm
-    momentum = 1.0
-    for _ in range(iterations):
-        new = prox(at - case.adjoint(case.apply(at) - case.y) / norm, 1 / norm).clamp(0, 1)
-        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        at, x, momentum = new + (momentum - 1) / following * (new - x), new, following
-    return x
-
-
-def total_variation(case: Case, weight: float) -> Tensor:
-    from deepinv.models import TVDenoiser
-
-    denoiser = TVDenoiser(n_it_max=30)
-    return proximal(case, lambda x, step: denoiser(x, ths=weight * step), 60)
-
-
-def lasso(case: Case, weight: float) -> Tensor:
-    return proximal(case, lambda x, step: x - weight * step, 400)  # with x >= 0 the shrinkage is a shift
-
-
-def tuned(method: Callable[[Case, float], Tensor], name: str, tuning: Case) -> float:
-    errors = {weight: float((method(tuning, weight) - tuning.x).square().mean()) for weight in WEIGHTS[name]}
-    return min(errors, key=lambda weight: errors[weight])
 
 
 class Table:
@@ -209,7 +137,7 @@ def main() -> None:
                 table.add(task, f"{name}, study", few, labels, partial(ours, settings=SEARCHES["study"], fidelity=L2()))
         others = () if options.ours else (("total variation", total_variation), ("lasso", lasso))
         for name, method in others:
-            weight = tuned(method, name, tuning)
+            weight = tuned(method, WEIGHTS[name], tuning)
             table.add(task, f"{name} {weight:g}", few, labels, partial(method, weight=weight))
         if not options.ours:
             table.add(task, "nothing", few, labels, nothing)
