@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/genprior train gan --data digits --minutes 2 --out runs/demo --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest -q $(PYTEST)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 $(PYTEST)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
