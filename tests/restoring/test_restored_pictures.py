@@ -17,6 +17,7 @@ from genprior.restoring.given_pictures import GivenPicture, given_values, read_g
 from genprior.restoring.ledger import Output
 from genprior.restoring.picture_formats import FORMATS, write_png
 from genprior.restoring.records import ImageRow, RestoreSummary, read_model
+from genprior.restoring.sources import fitted
 from tiny_run import QUICK, make_tiny_run
 
 Restore = Callable[..., Output]
@@ -111,6 +112,23 @@ def test_larger_pictures_come_back_smaller_on_request_and_it_is_said(restore: Re
     output = restore(resize=True)
     assert read_given(output.picture("a")).size == (8, 8)
     assert rows(output)[0].note == "converted to the size and colours of the prior: comes back as 3x8x8"
+
+
+@pytest.mark.parametrize("simulate", [True, False])
+def test_known_pixels_of_larger_pictures_are_those_of_the_smaller_ones(
+    restore: Restore, tmp_path: Path, simulate: bool
+) -> None:
+    given = draw(tmp_path / "photos" / "a.png", (24, 24))
+    known = np.full((24, 24), True)
+    known[9:15, 9:15] = False  # three times the hole of two pixels
+    Image.fromarray((known * 255).astype(np.uint8)).save(tmp_path / "mask.png")
+    damage = {"operator": "inpaint:box=2", "mask": None, "simulate": True} if simulate else {}
+    found = read_given(restore(resize=True, **damage).picture("a")).image()
+    expected = fitted(given.image(), "a", (3, 8, 8), resize=True)
+    same = torch.ones(8, 8, dtype=torch.bool)
+    same[2:6, 2:6] = False  # beside the hole, smaller pixels of the mask are partly missing
+    torch.testing.assert_close(found[:, same], expected[:, same], rtol=0, atol=0.5 / 255 + 1e-6)
+    assert (found - expected)[:, 3:5, 3:5].abs().max() > 0.02
 
 
 def test_quality_is_that_of_the_picture_that_the_user_gets(restore: Restore, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from genprior.restoring import sources
 from genprior.restoring.records import MEASUREMENTS, RECORD
 from genprior.restoring.sources import open_source
 from genprior.runs.files import write_json
+from genprior.value_range import WHITES
 
 
 def everything(text: object) -> tuple[list[str], Tensor]:
@@ -69,13 +70,13 @@ def test_every_kind_of_file_is_read(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "uint16", "bool"])
 def test_arrays_keep_what_they_hold(tmp_path: Path, suffix: str, dtype: str) -> None:
-    values = (np.random.default_rng(0).random((3, 8, 8)) * sources.SCALES[dtype]).astype(dtype)
+    values = (np.random.default_rng(0).random((3, 8, 8)) * WHITES[dtype]).astype(dtype)
     path = tmp_path / f"a{suffix}"
     np.save(path, values) if suffix == ".npy" else np.savez(path, images=values, labels=np.arange(3))
     names, x = everything(path)
     assert names == ["000000", "000001", "000002"]
     assert x.dtype == torch.float32
-    np.testing.assert_allclose(x.numpy(), values.astype(np.float32) / sources.SCALES[dtype], rtol=1e-7)
+    np.testing.assert_allclose(x.numpy(), values.astype(np.float32) / WHITES[dtype], rtol=1e-7)
 
 
 def test_floats_are_not_rounded(tmp_path: Path) -> None:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
-HELD_OUT = 0.1  # what training holds out by itself
 IN_A_ROW = 8  # pictures from one latent to the next, both among them
 DIGITS = 6  # in the name of a single sample
 Overwrite = Annotated[bool, Field(description="Replace the file that is there.")]
@@ -137,9 +136,11 @@ def _own_rows(name: str, data: "Dataset", groups: "Tensor | None") -> dict[str, 
 def _training_rows(settings: DataSettings, data: "Dataset", groups: "Tensor") -> dict[str, str]:
     """How to train on these images, and how long that takes here."""
     from genprior.data.held_out import set_apart
+    from genprior.families import RunConfig
     from genprior.runs.suggestion import suggested
 
-    split = set_apart(data, HELD_OUT, groups)
+    share = RunConfig.model_fields["held_out"].default
+    split = set_apart(data, share, groups)
     kept = split.load_held_out()
     given = settings.model_dump(exclude={"name", "out", "overwrite"}, exclude_defaults=True)
     if settings.size is not None:
@@ -147,7 +148,7 @@ def _training_rows(settings: DataSettings, data: "Dataset", groups: "Tensor") ->
     size = "x".join(map(str, data.image_shape[1:]))
     rows = {
         "size": f"{size} ({'as asked for' if settings.size else '--size auto, the default for files'})",
-        "held out": f"{0 if kept is None else len(kept):,} images (--held-out {HELD_OUT:g}, the default)",
+        "held out": f"{0 if kept is None else len(kept):,} images (--held-out {share:g}, the default)",
     }
     try:
         return rows | suggested({"data": settings.name, **given}, split).rows()

@@ -20,7 +20,7 @@ from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoration.solve import solve
 
 if TYPE_CHECKING:
-    from deepinv.physics import Physics
+    from deepinv.physics import NoiseModel, Physics
 
 DEFAULT = SEARCHES["default"]
 BRIGHTEST = 10.0  # noise reaches beyond 1, but not so far; 255 is a slip
@@ -108,11 +108,17 @@ def restore(
 
 def suggested(physics: "Physics", noise_level: float | None = None) -> Fidelity:
     """Returns the data term that fits the noise of an operator; without such a hint L1 for inpainting, else L2."""
-    from deepinv.physics import Inpainting, ZeroNoise
+    from deepinv.physics import Inpainting
 
-    noise = None if isinstance(physics.noise_model, ZeroNoise) else physics.noise_model  # the default, often unsaid
-    spec = fitting_fidelity(noise, noise_level, "l1" if isinstance(physics, Inpainting) else "l2")
+    spec = fitting_fidelity(_told_noise(physics), noise_level, "l1" if isinstance(physics, Inpainting) else "l2")
     return spec.build(FIDELITIES, "fidelity")
+
+
+def _told_noise(physics: "Physics") -> "NoiseModel | None":
+    """The noise model of an operator; None for no noise, which is the default and often unsaid."""
+    from deepinv.physics import ZeroNoise
+
+    return None if isinstance(physics.noise_model, ZeroNoise) else physics.noise_model
 
 
 def parameters_of(physics: "Physics", count: int) -> dict[str, Tensor]:
@@ -160,11 +166,9 @@ def _checked_parameters(parameters: Mapping[str, Tensor], count: int) -> dict[st
 
 def _check_plausible(y: object, physics: "Physics", parameters: dict[str, Tensor], level: float | None) -> None:
     """Raises `GenpriorError` for values that images in [0, 1] cannot have given."""
-    from deepinv.physics import ZeroNoise
-
     if not isinstance(y, Tensor) or not is_average(physics, parameters):
         return
-    noise = None if isinstance(physics.noise_model, ZeroNoise) else physics.noise_model  # the default, often unsaid
+    noise = _told_noise(physics)
     mask = parameters.get("mask", getattr(physics, "mask", None))
     known = None if mask is None else mask.expand_as(y)
     for i, each in enumerate(y):

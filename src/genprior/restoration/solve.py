@@ -1,6 +1,7 @@
 """Latents for measurements: starts, search, second try, candidates, verdict."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,18 @@ SECOND_STARTS = 8  # of an image that came out badly
 FOR_EACH_CANDIDATE = 8  # starts for each candidate that is wanted: many end in the same solution
 
 
+class Noise(NamedTuple):
+    """What is known of the noise.
+
+    Attributes:
+        level: Standard deviation, at least 0.
+        clipped: About that of each image's measurements (B,), some of which may have been clipped.
+    """
+
+    level: float
+    clipped: Tensor
+
+
 @torch.no_grad()
 def solve(
     problem: Problem, start: Tensor | None, settings: SearchSettings, noise_level: float | None, seed: int
@@ -32,12 +45,16 @@ def solve(
         noise_level: Standard deviation of the noise, or None where it is not known.
         seed: Any integer; image i's starts are drawn from (seed, settings.first + i) alone.
     """
+    noise: Noise | None = None
+    if noise_level is not None:
+        noise = Noise(noise_level, level_after_clipping(problem.y, problem.seen, noise_level))
+    weights = _weight(problem, settings, noise)
     parts: list[Restoration] = []
     done, size = 0, max(1, SEARCHES_AT_ONCE // max(USUAL_STARTS, _starts(problem.prior, settings, start)))
     while done < len(problem.y):
         some = range(done, min(done + size, len(problem.y)))
         try:
-            parts.append(_solve(problem, some, start, settings, noise_level, seed))
+            parts.append(_solve(problem, some, start, settings, noise, weights, seed))
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error) or len(some) == 1:
                 raise
@@ -64,18 +81,17 @@ def _solve(
     some: range,
     start: Tensor | None,
     settings: SearchSettings,
-    noise_level: float | None,
+    noise: Noise | None,
+    weights: tuple[Tensor, Weigh | None],
     seed: int,
 ) -> Restoration:
     who = torch.arange(some.start, some.stop, device=problem.y.device)
-    levels = None if noise_level is None else level_after_clipping(problem.y, problem.seen, noise_level)
-    weights = _weight(problem, settings, levels)
     count = _starts(problem.prior, settings, start)
     z = _random_starts(problem, who, count, settings.first, seed, "start")
     if start is not None:
         z[:, 0] = start[who]
     pool = _search(problem, who, z, weights, settings)
-    error, level = _judged(problem, problem.prior.decode(pool.z[:, 0]), who, noise_level)
+    error, level = _judged(problem, problem.prior.decode(pool.z[:, 0]), who, noise)
     ratio = torch.full_like(error, torch.nan)
     tried = torch.full_like(who, count)
     again = torch.nonzero(is_poor(error, level))[:, 0] if settings.second_try else who[:0]
@@ -86,7 +102,7 @@ def _solve(
         ratio[again] = torch.maximum(error[again], found) / torch.minimum(error[again], found)
         tried[again] += SECOND_STARTS
         pool = pool.joined(other, again).best(pool.z.shape[1] + other.z.shape[1])
-    return _result(problem, who, pool, (tried, ratio), settings, noise_level)
+    return _result(problem, who, pool, (tried, ratio), settings, noise)
 
 
 def _random_starts(problem: Problem, who: Tensor, count: int, first: int, seed: int, purpose: str) -> Tensor:
@@ -95,11 +111,11 @@ def _random_starts(problem: Problem, who: Tensor, count: int, first: int, seed: 
     return torch.stack(draws).to(problem.y.device)
 
 
-def _weight(problem: Problem, settings: SearchSettings, level: Tensor | None) -> tuple[Tensor, Weigh | None]:
+def _weight(problem: Problem, settings: SearchSettings, noise: Noise | None) -> tuple[Tensor, Weigh | None]:
     """Weights (B,) of all images, and how they follow a search."""
     if settings.energy_weight is not None:
         return torch.full_like(problem.counts, settings.energy_weight), None
-    return weight_from_noise(problem.fidelity, problem.counts, level)
+    return weight_from_noise(problem.fidelity, problem.counts, noise and noise.clipped)
 
 
 def _search(
@@ -128,9 +144,9 @@ def _result(
     pool: Searches,
     tries: tuple[Tensor, Tensor],
     settings: SearchSettings,
-    noise_level: float | None,
+    noise: Noise | None,
 ) -> Restoration:
-    level = None if noise_level is None else level_after_clipping(problem.y, problem.seen, noise_level)[who]
+    level = None if noise is None else noise.clipped[who]
     counts, (tried, ratio) = problem.counts[who], tries
     # Three standard deviations of the misfit at the true image; with next to no noise all good fits are equally good.
     least = torch.zeros_like(counts) if level is None else level
@@ -138,12 +154,12 @@ def _result(
     chosen, numbers = distinct(pool, problem.prior, slack, settings.candidates)
     row = torch.arange(len(who), device=who.device)[:, None]
     z = pool.z[row, chosen]
-    images = _images(problem, who, z, settings, level)
+    images = _images(problem, who, z, settings, noise)
     misfit = _misfit(problem, images, who)
     best = _order(misfit, numbers)
     winner = pool.taken(chosen[row, best][:, :1])
     images, z = images[row, best], z[row, best]
-    error, level = _judged(problem, images[:, 0], who, noise_level)
+    error, level = _judged(problem, images[:, 0], who, noise)
     return Restoration(
         images=images[:, 0],
         latents=z[:, 0],
@@ -168,12 +184,12 @@ def _order(misfit: Tensor, numbers: Tensor) -> Tensor:
     return torch.where(there, best, best[:, :1])
 
 
-def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, level: Tensor | None) -> Tensor:
+def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, noise: Noise | None) -> Tensor:
     """x (B, K, C, H, W) of latents (B, K, k), or images beyond the range that start there."""
     if settings.beyond:
         rows = who.repeat_interleave(z.shape[1])
-        everyone = None if level is None else torch.zeros_like(problem.counts).index_put((who,), level)
-        x = beyond_range(problem, rows, z.flatten(0, 1), everyone, settings.energy_weight or None)
+        level = noise and noise.clipped
+        x = beyond_range(problem, rows, z.flatten(0, 1), level, settings.energy_weight or None)
     else:
         x = torch.cat([problem.prior.decode(part) for part in torch.split(z.flatten(0, 1), ROWS_AT_ONCE)])
     return x.view(*z.shape[:2], *x.shape[1:])
@@ -191,9 +207,9 @@ def _residual(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
     return (off.sum(1) / problem.counts[who]).sqrt()
 
 
-def _judged(problem: Problem, x: Tensor, who: Tensor, noise_level: float | None) -> tuple[Tensor, Tensor | None]:
+def _judged(problem: Problem, x: Tensor, who: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor | None]:
     """The residual (B,) of images, and the level of the noise (B,) that it is to be compared with."""
     error = _residual(problem, x, who)
-    if noise_level is None:
+    if noise is None:
         return error, None
-    return error, level_around(problem.measure(x, who), problem.y[who], problem.seen[who], noise_level)
+    return error, level_around(problem.measure(x, who), problem.y[who], problem.seen[who], noise.level)

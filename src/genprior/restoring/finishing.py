@@ -7,7 +7,7 @@ from torch import Tensor
 
 from genprior.restoration.seams import with_known_pixels
 from genprior.restoring.fitting_items import Item
-from genprior.restoring.given_pictures import GivenPicture
+from genprior.restoring.given_pictures import GivenPicture, with_channels
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,18 @@ class Finished:
 def finished(item: Item, image: Tensor) -> Finished:
     """Returns a prior's image (C, H, W) for an item as the picture that the user gets.
 
-    Where the item says which pixels are known, those are exactly the given ones, and the others are fitted to them.
+    Where the item says which pixels are known, those are exactly the given ones, and the others are fitted to them. Of
+    a picture that was converted to the prior's size, they are those of the converted one.
     """
     x = image.float() if item.frame is None else item.frame.back(image.float())
     template = _template(item, x)
-    channels = template.values.shape[2]
-    if len(x) != channels:
-        x = x.expand(3, -1, -1) if channels == 3 else x.mean(0, keepdim=True)
-    keeps = item.keeps and template is item.given
-    if keeps and item.known is not None and item.known.shape == x.shape[1:]:
+    x = with_channels(x, template.values.shape[2])
+    if not item.keeps or item.known is None or item.known.shape != x.shape[1:]:
+        return Finished(x.clamp(0, 1), template.with_pixels(x))
+    if template is item.given:
         x = with_known_pixels(x, template.image(), item.known)
         return Finished(x, template.with_pixels(x, item.known))
+    x = with_known_pixels(x, with_channels(item.y.float(), len(x)), item.known)  # those of the converted picture
     return Finished(x.clamp(0, 1), template.with_pixels(x))
 
 

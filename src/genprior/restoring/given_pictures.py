@@ -11,8 +11,9 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.images import read_header, read_numbers
-from genprior.value_range import likely_white
+from genprior.value_range import likely_white, white_of
 
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 SLIVER = 8  # values below this share of white, all of them, look as if white were another value
 
 
@@ -54,13 +55,10 @@ class GivenPicture:
         """Returns the picture with new pixels, opaque ones, and the known ones exactly as they are.
 
         Arguments:
-            x: (C, H, W) in [0, 1], C 1 or 3; grey is expanded, colour averaged where the picture is grey.
+            x: (C, H, W) in [0, 1], C 1 or 3; grey or colour as `with_channels` has it.
             known: (H, W) bool; None: no pixel is kept.
         """
-        channels = self.values.shape[2]
-        if len(x) != channels:
-            x = x.expand(3, -1, -1) if channels == 3 else x.mean(0, keepdim=True)
-        new = x.clamp(0, 1).double().permute(1, 2, 0).numpy() * self.white
+        new = with_channels(x, self.values.shape[2]).clamp(0, 1).double().permute(1, 2, 0).numpy() * self.white
         new = new.astype(self.values.dtype) if self.values.dtype.kind == "f" else np.rint(new).astype(self.values.dtype)
         alpha = None if self.alpha is None else np.full_like(self.alpha, self._opaque)
         if known is None:
@@ -108,7 +106,16 @@ def given_values(values: NDArray[Any], white: float | None = None) -> GivenPictu
         values = values.astype(np.uint8) * np.uint8(255)
     elif values.dtype.kind == "f":
         values = values.astype(np.float32)
-    top = white or (1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max))
+    top = white_of(values.dtype.name, white)
     if values.shape[2] in (2, 4):
         return GivenPicture(np.ascontiguousarray(values[..., :-1]), np.ascontiguousarray(values[..., -1]), top)
     return GivenPicture(np.ascontiguousarray(values), None, top)
+
+
+def with_channels(image: Tensor, channels: int) -> Tensor:
+    """Returns an image (C, H, W) with 1 or 3 channels: grey three times, or the ITU-R 601 luma of colour."""
+    if len(image) == channels:
+        return image
+    if channels == 3:
+        return image.expand(3, -1, -1)
+    return (image * image.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from genprior.data.image_files import image_files
 from genprior.errors import GenpriorError
-from genprior.restoring.given_pictures import GivenPicture, read_given
+from genprior.restoring.given_pictures import GivenPicture, read_given, with_channels
 from genprior.restoring.placing import FULLY
 from genprior.restoring.sources import file_sha256, fitted, stems
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 HALF = 0.5  # grey from here up is known
 BLACK = 1.5 / 255
 SOFT = 0.1  # a value this far from black and from white is neither
@@ -112,8 +111,7 @@ def read_mask(path: Path) -> Mask:
 
 def _grey(picture: GivenPicture) -> Tensor:
     """(1, h, w), whatever the transparency."""
-    x = GivenPicture(picture.values, None, picture.white).image()
-    return x if len(x) == 1 else (x * x.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+    return with_channels(GivenPicture(picture.values, None, picture.white).image(), 1)
 
 
 def _opacity(picture: GivenPicture) -> Tensor | None:

@@ -213,7 +213,7 @@ def _masked_before(source: Source, fit: Fitting, masks: Masks, *, keep: bool) ->
             y=torch.where(own > 0, item.y, 0.0),
             parameters={"mask": own[None]},
             known=(own if item.is_converted else known)[0] > 0,
-            keeps=keep and not item.is_converted,
+            keeps=keep,
             note=note,
         )
 

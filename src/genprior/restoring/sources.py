@@ -22,15 +22,12 @@ from genprior.data.geometry import centre_square
 from genprior.data.image_files import SUFFIXES, image_files
 from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
-from genprior.restoring.given_pictures import GivenPicture, given_values, read_given
+from genprior.restoring.given_pictures import GivenPicture, given_values, read_given, with_channels
 from genprior.restoring.records import Facts, read_degradation
+from genprior.value_range import ROUNDING, white_of
 
 Shape = tuple[int, ...]
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 LOOKED_AT = 256  # items of an array, to see what kind of numbers it holds
-ROUNDING = 1e-4  # by which a value may leave [0, 1] after somebody's arithmetic in single precision
-# By what the numbers of an array are divided; floats are kept as they are.
-SCALES = {"uint8": 255, "bool": 1, "uint16": 65535, "float16": 1, "float32": 1, "float64": 1}
 
 
 @dataclass(frozen=True)
@@ -182,15 +179,16 @@ def _array(spec: DataSpec, path: Path, white: float | None) -> Source:
     array = _opened(path)
     if array.ndim < 2 or not array.size:
         raise _fault(f"{path}: expected items along the first axis, got an array of shape {array.shape}")
-    if array.dtype.name not in SCALES:
-        raise _fault(f"{path}: expected numbers of type {', '.join(SCALES)}, got {array.dtype}: convert them")
+    try:
+        scale = white_of(array.dtype.name, white)
+    except ValueError as error:
+        raise _fault(f"{path}: {error}") from error
     if white is None and array.dtype.kind == "u" and array[:LOOKED_AT].max() == 1:
         raise _fault(
-            f"{path} holds 0 and 1 alone as {array.dtype}, where {SCALES[array.dtype.name]} is white: give --white 1, "
-            f"or --white {SCALES[array.dtype.name]} if they are that dark"
+            f"{path} holds 0 and 1 alone as {array.dtype}, where {scale:g} is white: give --white 1, or "
+            f"--white {scale:g} if they are that dark"
         )
     chosen = spec.chosen(len(array))
-    scale = white or SCALES[array.dtype.name]
 
     def read(place: int) -> Tensor:
         return torch.from_numpy(np.array(array[chosen[place]], dtype=np.float32)).div_(scale)
@@ -288,7 +286,7 @@ def fitted(
         way = f"; {hint}" if can_convert else ""
         expected = _words(shape) + (" or smaller" if or_smaller else "")
         raise GenpriorError(f"{label} is {_words(item.shape)}, expected {expected}{way}", argument=argument)
-    return _resized(_with_channels(arranged, shape[0]), shape[1], shape[2])
+    return _resized(with_channels(arranged, shape[0]), shape[1], shape[2])
 
 
 def check_values(item: Tensor, label: str, *, is_image: bool) -> None:
@@ -311,14 +309,6 @@ def channels_first(item: Tensor) -> Tensor:
     if item.ndim == 3 and not is_point and item.shape[0] not in (1, 3) and item.shape[2] in (1, 3):
         return item.movedim(2, 0)
     return item
-
-
-def _with_channels(image: Tensor, channels: int) -> Tensor:
-    if len(image) == channels:
-        return image
-    if channels == 3:
-        return image.expand(3, -1, -1)
-    return (image * image.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
 
 
 def _resized(image: Tensor, height: int, width: int) -> Tensor:
