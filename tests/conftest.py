@@ -47,14 +47,17 @@ def _real_data_for_marked_tests(request: pytest.FixtureRequest, monkeypatch: pyt
         monkeypatch.setenv("GENPRIOR_DATA", REAL_DATA)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """What a module or the session sets up has the number of threads that tests have: rounding depends on it."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
-def _reproducible() -> Iterator[None]:
+def _reproducible() -> None:
     """Each test starts from the same seed, with a fixed number of threads."""
     torch.manual_seed(0)
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
@@ -23,6 +23,7 @@ class Measured(Settings):
     searched: Annotated[str, Field(description="How:"), Table("genprior.restoration.search_settings", "SEARCHES")] = (
         "default"
     )
+    colour: Annotated[Literal["red", "blue"], Field(description="One of:")] = "red"
     parts: Annotated[tuple[str, ...], Field(description="Repeatable.")] = ()
     exact: Annotated[bool, Field(description="Whether.")] = False
     threads: Threads = None
@@ -43,6 +44,7 @@ def test_each_field_is_told_with_its_kind_and_help() -> None:
     assert (found["steps"].kind, found["steps"].default) == (int, 3)
     assert found["loss"].kind is str
     assert found["loss"].help.startswith("Which: l2, l1:smooth=0.01")
+    assert found["colour"].help == "One of: red, blue."
     assert found["parts"].is_many
     assert found["exact"].kind is bool
     assert found["threads"].flag == Flag(is_outcome=False)

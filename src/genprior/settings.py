@@ -246,10 +246,16 @@ def _setting(name: str, field: FieldInfo) -> Setting:
     table = next((mark for mark in field.metadata if isinstance(mark, Table)), None)
     flag = next((mark for mark in field.metadata if isinstance(mark, Flag)), Flag())
     description = field.description or ""
-    told = f"{description} {table.described()}." if table is not None else description
+    names = table.described() if table is not None else _choices(field.annotation)
+    told = f"{description} {names}." if names else description
     kind, is_many = _plain(field.annotation)
     default = None if field.is_required() else field.default
     return Setting(name, flag.kind or kind, is_many, told, default, field.is_required(), flag)
+
+
+def _choices(annotation: Any) -> str:  # noqa: ANN401 - whatever a field is annotated with
+    """The words of `Literal["a", "b"]`; empty for anything else."""
+    return ", ".join(get_args(annotation)) if get_origin(annotation) is Literal and _plain(annotation)[0] is str else ""
 
 
 def _plain(annotation: Any) -> tuple[type, bool]:  # noqa: ANN401 - whatever a field is annotated with

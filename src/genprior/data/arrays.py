@@ -31,7 +31,7 @@ def load_arrays(request: Request) -> Dataset:
     Labels: `labels`, `y`, `label` or `targets`: whole numbers, words or one-hot rows. Others are left out, with a note.
     """
     file = open_arrays(Path(request.spec.rest))
-    name = _image_key(file, request.spec.array)
+    name = image_key(file, request.spec.array)
     key = next((each for each in file.read if each.lower().rpartition("/")[2] in LABEL_KEYS and each != name), None)
     labels, label_notes = (None, []) if key is None else _labels(file, key)
     images, notes = _images(file, name, None if labels is None else len(labels))
@@ -45,8 +45,12 @@ def load_arrays(request: Request) -> Dataset:
     return replace(found, notes=(*label_notes, *notes, *doubts), numbers=(numbers,))
 
 
-def _image_key(file: NamedArrays, asked: str | None) -> str:
-    """The name of the array that holds the images."""
+def image_key(file: NamedArrays, asked: str | None) -> str:
+    """Returns the name of the array that holds the images: the one asked for, one of `IMAGE_KEYS`, or the only one.
+
+    Raises:
+        GenpriorError: None of them, or several that may be.
+    """
     told = ", ".join(sorted(file.read)) or "none"
     if asked is not None:
         if asked not in file.read:
@@ -69,7 +73,7 @@ def _image_key(file: NamedArrays, asked: str | None) -> str:
 def _images(file: NamedArrays, name: str, labels: int | None) -> tuple[Array, list[str]]:
     """A view (N, C, H, W), not empty, and what must be said of it."""
     stored = file.array(name)
-    ordered, notes = _images_first(stored, labels) if file.images_last else (stored, [])
+    ordered, notes = images_first(stored, labels) if file.images_last else (stored, [])
     try:
         images = channels_first(ordered)
     except ValueError as error:
@@ -79,8 +83,13 @@ def _images(file: NamedArrays, name: str, labels: int | None) -> tuple[Array, li
     return images, notes
 
 
-def _images_first(stored: Array, labels: int | None) -> tuple[Array, list[str]]:
-    """An array of a .mat file with the images along its first axis, and a note where their axis had to be guessed."""
+def images_first(stored: Array, labels: int | None) -> tuple[Array, list[str]]:
+    """Returns an array of a .mat file with the images along its first axis, and a note where that had to be guessed.
+
+    Arguments:
+        stored: As the file has it.
+        labels: How many labels the file has; None: none.
+    """
     shape, moved = stored.shape, np.moveaxis(stored, -1, 0) if stored.ndim > 2 else stored
     if stored.ndim not in (3, 4):
         return stored, []

@@ -66,17 +66,6 @@ def centre_box(image: Shape, shape: Shape) -> tuple[int, int, int, int]:
     return (height - high) // 2, (width - wide) // 2, high, wide
 
 
-def centre_square(height: int, width: int) -> tuple[int, int, int]:
-    """Returns (top, left, side) of the largest square in the middle of an image.
-
-    Example:
-        >>> centre_square(30, 21)
-        (4, 0, 21)
-    """
-    side = min(height, width)
-    return (height - side) // 2, (width - side) // 2, side
-
-
 def scaled_sides(height: int, width: int, longer: int) -> tuple[int, int]:
     """Returns (height, width) with the longer side scaled to `longer`, and at least one pixel each.
 

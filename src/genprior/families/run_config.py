@@ -102,7 +102,7 @@ class RunConfig(Settings, ABC):
     minutes: Annotated[Positive | None, Field(description="Budget in minutes.")] = None
     seed: Annotated[int, Field(description="Any integer; the same settings give the same run.")] = 0
     precision: Annotated[
-        Literal["auto", "bf16", "float32", "float64"], Field(description="auto, bf16, float32 or float64.")
+        Literal["auto", "bf16", "float32", "float64"], Field(description="Arithmetic of the networks:")
     ] = "auto"
     device: Annotated[str, Field(description="auto, cpu, cuda, cuda:1 ...")] = "auto"
     threads: Annotated[

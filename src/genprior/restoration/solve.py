@@ -20,7 +20,7 @@ SECOND_STARTS = 8  # of an image that came out badly
 FOR_EACH_CANDIDATE = 8  # starts for each candidate that is wanted: many end in the same solution
 
 
-class Noise(NamedTuple):
+class NoiseLevels(NamedTuple):
     """What is known of the noise.
 
     Attributes:
@@ -45,9 +45,9 @@ def solve(
         noise_level: Standard deviation of the noise, or None where it is not known.
         seed: Any integer; image i's starts are drawn from (seed, settings.first + i) alone.
     """
-    noise: Noise | None = None
+    noise: NoiseLevels | None = None
     if noise_level is not None:
-        noise = Noise(noise_level, level_after_clipping(problem.y, problem.seen, noise_level))
+        noise = NoiseLevels(noise_level, level_after_clipping(problem.y, problem.seen, noise_level))
     weights = _weight(problem, settings, noise)
     parts: list[Restoration] = []
     done, size = 0, max(1, SEARCHES_AT_ONCE // max(USUAL_STARTS, _starts(problem.prior, settings, start)))
@@ -81,7 +81,7 @@ def _solve(
     some: range,
     start: Tensor | None,
     settings: SearchSettings,
-    noise: Noise | None,
+    noise: NoiseLevels | None,
     weights: tuple[Tensor, Weigh | None],
     seed: int,
 ) -> Restoration:
@@ -111,7 +111,7 @@ def _random_starts(problem: Problem, who: Tensor, count: int, first: int, seed: 
     return torch.stack(draws).to(problem.y.device)
 
 
-def _weight(problem: Problem, settings: SearchSettings, noise: Noise | None) -> tuple[Tensor, Weigh | None]:
+def _weight(problem: Problem, settings: SearchSettings, noise: NoiseLevels | None) -> tuple[Tensor, Weigh | None]:
     """Weights (B,) of all images, and how they follow a search."""
     if settings.energy_weight is not None:
         return torch.full_like(problem.counts, settings.energy_weight), None
@@ -144,7 +144,7 @@ def _result(
     pool: Searches,
     tries: tuple[Tensor, Tensor],
     settings: SearchSettings,
-    noise: Noise | None,
+    noise: NoiseLevels | None,
 ) -> Restoration:
     level = None if noise is None else noise.clipped[who]
     counts, (tried, ratio) = problem.counts[who], tries
@@ -184,7 +184,7 @@ def _order(misfit: Tensor, numbers: Tensor) -> Tensor:
     return torch.where(there, best, best[:, :1])
 
 
-def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, noise: Noise | None) -> Tensor:
+def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, noise: NoiseLevels | None) -> Tensor:
     """x (B, K, C, H, W) of latents (B, K, k), or images beyond the range that start there."""
     if settings.beyond:
         rows = who.repeat_interleave(z.shape[1])
@@ -207,7 +207,7 @@ def _residual(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
     return (off.sum(1) / problem.counts[who]).sqrt()
 
 
-def _judged(problem: Problem, x: Tensor, who: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor | None]:
+def _judged(problem: Problem, x: Tensor, who: Tensor, noise: NoiseLevels | None) -> tuple[Tensor, Tensor | None]:
     """The residual (B,) of images, and the level of the noise (B,) that it is to be compared with."""
     error = _residual(problem, x, who)
     if noise is None:

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from genprior.data import load_data
-from genprior.data.arrays import IMAGE_KEYS
-from genprior.data.geometry import centre_square
+from genprior.data.array_files import ARRAY_FILES, open_arrays
+from genprior.data.arrays import image_key, images_first
+from genprior.data.geometry import centre_box
 from genprior.data.image_files import SUFFIXES, image_files
 from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
@@ -66,8 +65,8 @@ def open_source(text: str, *, data_root: Path | None = None, white: float | None
     A slice works on all kinds: "photos[:100]", "y.npy[10:]", "mnist:test[-5:]".
 
     Arguments:
-        text: A picture, a folder searched for pictures, a .npy or .npz file with items along its first axis (uint8,
-            uint16 and bool become [0, 1], floats are kept as they are), or a data spec.
+        text: A picture, a folder searched for pictures, a file of arrays (.npy, .npz, .mat, .h5) with items along
+            its first axis (uint8, uint16 and bool become [0, 1], floats are kept as they are), or a data spec.
         data_root: Of named data sets.
         white: The value that stands for 1 in files and arrays; default: the largest of an integer type, 1 of floats.
 
@@ -176,7 +175,7 @@ def _picture(spec: DataSpec, path: Path, white: float | None) -> Source:
 
 
 def _array(spec: DataSpec, path: Path, white: float | None) -> Source:
-    array = _opened(path)
+    array = _opened(spec, path)
     if array.ndim < 2 or not array.size:
         raise _fault(f"{path}: expected items along the first axis, got an array of shape {array.shape}")
     try:
@@ -225,27 +224,12 @@ def _recorded(path: Path, chosen: range, count: int) -> tuple[list[str], Sequenc
     return [record.names[i] for i in chosen], [record.numbers[i] for i in chosen]
 
 
-def _opened(path: Path) -> NDArray[Any]:
-    try:
-        if path.suffix.lower() == ".npy":  # mapped: a file larger than memory is read item by item
-            return np.lib.format.open_memmap(path, mode="r")
-        with path.open("rb") as file:
-            return _only_array(path, np.load(file, allow_pickle=False))
-    except GenpriorError:
-        raise
-    except (OSError, EOFError, MemoryError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise _fault(f"cannot read {path} as an array of numbers: {error}") from error
-
-
-def _only_array(path: Path, opened: Any) -> NDArray[Any]:  # noqa: ANN401  # numpy's NpzFile has no type
-    if isinstance(opened, np.ndarray):  # a .npy file by another name
-        return opened
-    key = next((key for key in IMAGE_KEYS if key in opened.files), None)
-    if key is None and len(opened.files) != 1:
-        found = ", ".join(sorted(opened.files)) or "none"
-        raise _fault(f"{path}: expected an array named {' or '.join(IMAGE_KEYS)}, or one alone, got {found}")
-    array: NDArray[Any] = opened[key or opened.files[0]]
-    return array
+def _opened(spec: DataSpec, path: Path) -> NDArray[Any]:
+    """The array that holds the items; one that is alone is taken whatever its name, such as y."""
+    file = open_arrays(path)
+    name = image_key(file, spec.array) if spec.array is not None or len(file.read) != 1 else next(iter(file.read))
+    array = file.array(name)
+    return images_first(array, None)[0] if file.images_last else array
 
 
 def is_picture(shape: Shape) -> bool:
@@ -312,9 +296,8 @@ def channels_first(item: Tensor) -> Tensor:
 
 
 def _resized(image: Tensor, height: int, width: int) -> Tensor:
-    if height == width:
-        top, left, side = centre_square(image.shape[1], image.shape[2])
-        image = image[:, top : top + side, left : left + side]
+    top, left, high, wide = centre_box((image.shape[1], image.shape[2]), (height, width))
+    image = image[:, top : top + high, left : left + wide]
     if image.shape[1:] == (height, width):
         return image.contiguous()
     return interpolate(image[None], (height, width), mode="bilinear", antialias=True)[0]
@@ -327,5 +310,5 @@ def _words(shape: Shape) -> str:
 
 FILES: dict[str, Callable[[DataSpec, Path, float | None], Source]] = {
     **dict.fromkeys(SUFFIXES, _picture),
-    **dict.fromkeys((".npy", ".npz"), _array),
+    **dict.fromkeys(ARRAY_FILES, _array),
 }

@@ -163,9 +163,9 @@ def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> 
     )
     scores = dict(kept.scores) if kept is not None and kept.evidence_sha256 == sha256 else {}
 
-    def found(scores: Scores) -> Evaluation:
-        unfinished = {"is_complete": False, "evidence_sha256": sha256}
-        return _result(inputs, judge, scores, counts).model_copy(update=unfinished)
+    def found(scores: Scores, *, is_complete: bool = False) -> Evaluation:
+        own = {"is_complete": is_complete, "evidence_sha256": sha256}
+        return _result(inputs, judge, scores, counts).model_copy(update=own)
 
     wanted = [name for name, score in SCORES.items() if inputs.images_for(score) >= score.minimum]
     late = [name for name in wanted if SCORES[name].of_inversions]  # inverting takes longest
@@ -177,8 +177,7 @@ def measure_scores(inputs: EvaluationInputs, kept: Evaluation | None = None) -> 
         floor = replace(floor, reference_errors=training, judged_errors=training)
     scores = yield from within(_scores(inputs, late, value, floor, scores), 0.95, 1.0, found=found)
     yield Stage(1.0, "scores")
-    result = _result(inputs, judge, {name: scores[name] for name in wanted}, counts)
-    return result.model_copy(update={"evidence_sha256": sha256})
+    return found({name: scores[name] for name in wanted}, is_complete=True)
 
 
 def _judge(inputs: EvaluationInputs) -> Task[tuple[EvaluationInputs, Judge[Any]]]:
@@ -190,7 +189,8 @@ def _judge(inputs: EvaluationInputs) -> Task[tuple[EvaluationInputs, Judge[Any]]
         if inputs.settings.judge is not None:
             raise
         given = without_labels(inputs.training, error.message)
-    return replace(inputs, judged_by=given), (yield from judge_of(JUDGES[given.kind], *given.images, root))
+    judge = yield from within(judge_of(JUDGES[given.kind], *given.images, root), 0.95, 1.0)
+    return replace(inputs, judged_by=given), judge
 
 
 def _evidence(inputs: EvaluationInputs, network: FeatureNetwork) -> Task[tuple[Evidence, Evidence, list[Counts]]]:
