@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
 from torch import Tensor
 
 from genprior.data import load_data
@@ -60,12 +61,19 @@ def test_every_kind_of_file_is_read(tmp_path: Path, suffix: str) -> None:
             np.save(path, values.transpose(2, 0, 1)[None])
         case ".npz":
             np.savez(path, images=values.transpose(2, 0, 1)[None])
+        case ".mat":
+            savemat(path, {"images": values[..., None]})
+        case ".h5" | ".hdf5":
+            with h5py.File(path, "w") as file:
+                file["images"] = values.transpose(2, 0, 1)[None]
         case _:
             Image.fromarray(values).save(path)
-    _, x = everything(path)
-    assert x.shape == (1, 3, 24, 20)
+    _, items = everything(path)
+    assert len(items) == 1
+    x = sources.channels_first(items[0])  # a .mat file has them last, as MATLAB has
+    assert x.shape == (3, 24, 20)
     expected = torch.tensor(values.transpose(2, 0, 1)) / 255
-    assert float((x[0] - expected)[:, :8].abs().max()) < 0.05  # JPEG and WebP lose a little
+    assert float((x - expected)[:, :8].abs().max()) < 0.05  # JPEG and WebP lose a little
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -81,8 +89,6 @@ def test_arrays_keep_what_they_hold(tmp_path: Path, suffix: str, dtype: str) -> 
 
 
 def test_arrays_of_every_kind_of_file_are_read_by_their_names(tmp_path: Path) -> None:
-    from scipy.io import savemat
-
     x, other = np.random.default_rng(0).random((4, 8, 6), np.float32), np.zeros((4, 8, 6), np.float32)
     np.savez(tmp_path / "a.npz", scans=x, other=other)
     savemat(tmp_path / "a.mat", {"scans": x.transpose(1, 2, 0), "other": other})
