@@ -327,6 +327,11 @@ def test_white_is_a_positive_number(white: float) -> None:
         load_data("digits[:3]", white=white)
 
 
+def test_named_data_sets_know_their_white() -> None:
+    with pytest.raises(GenpriorError, match=r"^white: digits knows its white; leave this out"):
+        load_data("digits[:3]", white=16)
+
+
 @pytest.mark.parametrize(("channels", "expected"), [(None, 255), (3, 255), (4, 0)])
 def test_transparency_of_arrays_is_laid_on_white_or_kept(channels: int | None, expected: int, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 4), np.uint8))

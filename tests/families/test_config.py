@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -18,6 +19,7 @@ from genprior.specs import Spec
 from genprior.training.loop import Budget
 from genprior.training.losses import LOSSES
 from genprior.training.optimisation import AdamSettings
+from small import points_config
 
 BUDGETS = {"images_seen": 5, "epochs": 2.0, "minutes": 1.0}
 NOT_A_NUMBER = float("nan")
@@ -335,3 +337,22 @@ def test_importing_what_help_needs_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & set({heavy})))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_told"),
+    [
+        ({"loss": "wasserstein"}, True),
+        ({"loss": "wasserstein", "penalty": ["wgan-gp"]}, False),
+        ({"loss": "wasserstein", "model": "mlp:width=8,norm=spectral"}, False),
+        ({"loss": "hinge"}, False),
+    ],
+)
+def test_a_loss_that_needs_a_bounded_slope_says_so(changes: dict[str, object], is_told: bool) -> None:
+    config = points_config(**changes)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config.build(config.load_data())
+    told = [str(each.message) for each in caught]
+    assert len(told) == is_told
+    assert all("needs a bound: add --penalty wgan-gp:weight=10, or norm=spectral to --model" in each for each in told)

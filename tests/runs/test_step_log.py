@@ -97,6 +97,18 @@ def test_tensorboard_gets_every_scalar(make_run: Callable[..., Run]) -> None:
     assert set(events.Tags()["scalars"]) >= {"generator_loss", "images_per_second"}
 
 
+def test_tensorboard_hides_what_was_written_after_the_checkpoint(make_run: Callable[..., Run]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = make_run(tensorboard=True)
+    rows = read_rows(run.steps)
+    with StepLog(run, last_step=10) as log:  # killed after step 20, resumed from a checkpoint of step 10
+        log.append([row for row in rows if row["step"] > 10])
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("d_real")] == list(range(50, 1001, 50))
+
+
 def test_missing_tensorboard_is_told_before_training(
     make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:

@@ -149,7 +149,15 @@ def make_request(
         raise GenpriorError(f"unknown fit {fit!r}; {suggestion(str(fit), FITS)}", argument="fit")
     if white is not None and not 0 < white < float("inf"):
         raise GenpriorError(f"expected a number above 0, got {white!r}", argument="white")
-    return Request(parse_spec(spec), data_root(root), read_size(size), channels, FITS[fit], strict, white)
+    parsed = parse_spec(spec)
+    if white is not None and not takes_white(parsed):
+        raise GenpriorError(f"{parsed.source} knows its white; leave this out", argument="white")
+    return Request(parsed, data_root(root), read_size(size), channels, FITS[fit], strict, white)
+
+
+def takes_white(spec: DataSpec) -> bool:
+    """Returns whether a user may say which number is white: of files and the hub, not of named data sets."""
+    return spec.source in (None, "hub")
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:

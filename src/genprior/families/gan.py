@@ -1,7 +1,7 @@
 """Settings of GANs."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -153,21 +153,34 @@ class GANConfig(RunConfig):
             GenpriorError: Unknown model or loss, or a shape that the model cannot make; steered augmentation without
                 images held out.
         """
-        from genprior.models.discriminator_parts import MinibatchDeviation
-        from genprior.models.layers import BatchNorm2d
         from genprior.training.adversarial import GAN
 
         players = self._players(data.image_shape, self.seed)
-        mixing = (BatchNorm2d, MinibatchDeviation)
-        if self.penalty and any(isinstance(module, mixing) for module in players.discriminator.modules()):
-            warnings.warn(
-                "the penalty acts on a discriminator with batch normalisation or minibatch deviation, where the slope "
-                f"of one image depends on the others: add norm=none,deviation=0 to --model {self.model}",
-                stacklevel=2,
-            )
         compared = {name: make() for name, make in LOSSES.load().items()}
         _, loss = self.adversarial_loss()
+        for doubt in self._doubts(loss, players.discriminator):
+            warnings.warn(doubt, stacklevel=2)
         return GAN(players, loss, self._adversarial_settings(), self.placement(fabric), compared, held_out)
+
+    def _doubts(self, loss: "AdversarialLoss", discriminator: "nn.Module") -> "Iterator[str]":
+        """What will hardly train: in a line each."""
+        from torch.nn.utils.parametrize import is_parametrized
+
+        from genprior.models.discriminator_parts import MinibatchDeviation
+        from genprior.models.layers import BatchNorm2d
+
+        layers = list(discriminator.modules())
+        if self.penalty and any(isinstance(layer, BatchNorm2d | MinibatchDeviation) for layer in layers):
+            yield (
+                "the penalty acts on a discriminator with batch normalisation or minibatch deviation, where the slope "
+                f"of one image depends on the others: add norm=none,deviation=0 to --model {self.model}"
+            )
+        has_spectral_norm = any(is_parametrized(layer) for layer in layers)
+        if not loss.has_scale and not self.penalty and not has_spectral_norm:
+            yield (
+                f"nothing bounds the slope of the discriminator, and the loss {self.loss} needs a bound: add --penalty "
+                "wgan-gp:weight=10, or norm=spectral to --model"
+            )
 
     def _adversarial_settings(self) -> "AdversarialSettings":
         from genprior.training.adversarial import AdversarialSettings

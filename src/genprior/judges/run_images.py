@@ -5,6 +5,7 @@ from pathlib import Path
 
 from genprior.data import Dataset, load_data
 from genprior.data.held_out import Split, split_specs
+from genprior.data.spec import parse_spec, takes_white
 from genprior.data.toy import draw_points
 from genprior.errors import GenpriorError
 from genprior.families import RunConfig
@@ -80,7 +81,8 @@ def learned_note(name: str, count: int, images: Dataset) -> list[str]:
 
 def load_images(config: RunConfig, shape: Shape, spec: str) -> Dataset:
     """Returns the images of a spec in the shape of a run's; raises `GenpriorError` where they have another."""
-    data = load_data(spec, root=config.data_root, size=shape[1:], channels=shape[0], fit=config.fit, white=config.white)
+    white = config.white if takes_white(parse_spec(spec)) else None  # named data sets know theirs
+    data = load_data(spec, root=config.data_root, size=shape[1:], channels=shape[0], fit=config.fit, white=white)
     if data.image_shape != shape:
         expected, got = ("x".join(map(str, each)) for each in (shape, data.image_shape))
         raise GenpriorError(f"expected images of {expected}, those of {spec} are {got}", argument="data")

@@ -76,7 +76,7 @@ def open_source(text: str, *, data_root: Path | None = None, white: float | None
     try:
         spec = parse_spec(text)
         if spec.source is not None:
-            return _data_set(spec, data_root)
+            return _data_set(spec, data_root, white)
         path = Path(spec.rest)
         if path.is_dir():
             return _folder(spec, path, white)
@@ -92,11 +92,11 @@ def _fault(what: str) -> GenpriorError:
     return GenpriorError(" ".join(what.split()), argument="data")
 
 
-def _data_set(spec: DataSpec, root: Path | None) -> Source:
+def _data_set(spec: DataSpec, root: Path | None, white: float | None) -> Source:
     start = spec.window.start or 0
     whole = f"{spec.source}:{spec.rest}" if spec.rest else str(spec.source)
     # where a slice counts from the end, only the whole tells which images these are
-    data = load_data(whole if start < 0 else spec.text, root=root)
+    data = load_data(whole if start < 0 else spec.text, root=root, white=white)
     chosen = spec.chosen(len(data)) if start < 0 else range(start, start + len(data))
     first = chosen.start if start < 0 else 0
 

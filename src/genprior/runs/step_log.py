@@ -204,10 +204,12 @@ class StepLog:
     """
 
     def __init__(self, run: Run, last_step: int) -> None:
+        kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
         self._writer = None
         if run.config.tensorboard:
-            self._writer = tensorboard_writer()(str(run.path / "tensorboard"))
-        kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
+            # TensorBoard hides what a killed run wrote after the checkpoint: it is written again.
+            again = kept[-1]["images_seen"] + 1 if kept else 0
+            self._writer = tensorboard_writer()(str(run.path / "tensorboard"), purge_step=again)
         write_text(run.steps, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = run.steps.open("a")
 
