@@ -120,6 +120,13 @@ def test_draws_of_a_mixture_come_from_its_parts_by_their_weights() -> None:
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.2, 0.3]), rtol=0, atol=0.02)
 
 
+def test_draws_of_a_mixture_take_no_factor_for_each_row() -> None:
+    own = Mixture(torch.ones(2) / 2, torch.zeros(2, 64), torch.eye(64).repeat(2, 1, 1))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+        own.draw(2000, torch.Generator().manual_seed(0))
+    assert max(event.cpu_memory_usage for event in seen.events()) < 4 * 2000 * 64 * 64 / 8
+
+
 def test_draws_of_the_standard_normal_have_its_moments() -> None:
     z = _draws(StandardNormal(3))
     assert z.mean(0).abs().max() < 0.03

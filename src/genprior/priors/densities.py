@@ -74,7 +74,11 @@ class Mixture:
         """Returns z (count, k)."""
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, self.means.shape[1], generator=generator, dtype=torch.float32)
-        return self.means[which] + torch.einsum("bkl,bl->bk", self.factors[which], noise)
+        z = torch.empty_like(noise)
+        for component, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
+            rows = which == component  # a factor for each row would take count * k^2 numbers
+            z[rows] = mean + noise[rows] @ factor.T
+        return z
 
 
 def whitening(codes: Tensor) -> tuple[Tensor, Tensor]:
