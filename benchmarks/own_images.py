@@ -5,7 +5,7 @@
 
 DATA is a folder of images or an array file. Images are held out as every run holds them out by itself: a tenth, chosen
 by content, no near copy of a learned image among them. Runs come trained, on DATA and with the usual share held out
-(others are refused), or are trained here, one after another, each for `--minutes`: a GLO with the generator `pyramid`,
+(others are refused), or are trained here, one after another, each for `--minutes`: a GLO of the preset `pyramid`,
 a convolutional VAE, a Glow, and a GAN of the preset `pyramid`, which has no encoder. A run that is in `--out` already
 is not trained again.
 
@@ -38,7 +38,7 @@ from genprior.specs import Spec
 
 # by family: name of the run, flags of its training
 FAMILIES = {
-    "glo": ("glo-pyramid", ["--model", "pyramid"]),
+    "glo": ("glo-pyramid", ["--preset", "pyramid"]),
     "vae": ("vae-conv", ["--model", "conv", "--latent-size", "100", "--likelihood", "gaussian:sigma=0.1"]),
     "glow": ("glow", ["--preset", "glow-32"]),
     "gan": ("gan-pyramid", ["--preset", "pyramid"]),

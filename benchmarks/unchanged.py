@@ -22,7 +22,7 @@ from typing import Any
 
 STEPS, BATCH = 50, 16
 PRESETS = {
-    "gan": ("r1-28", "r1-32", "r1-64", "dcgan-28", "study-literal", "dcgan-32", "dcgan-64", "points"),
+    "gan": ("r1-28", "r1-32", "r1-64", "dcgan-28", "study-literal", "dcgan-32", "dcgan-64", "pyramid", "points"),
     "glo": ("glo-28",),
     "glow": ("glow-28", "glow-small-28", "glow-32"),
     "vae": ("vae-28", "vae-conv-28"),

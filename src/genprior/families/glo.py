@@ -36,6 +36,15 @@ class GLOConfig(RunConfig):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         # The study's generator, with the loss of the paper: edges are sharper than by l2, and backgrounds empty.
         "glo-28": {"size": 28, "loss": "laplacian"},
+        # Images of the size that the data have, in grey or colour. What a code cannot say, no search can find: long codes
+        # restore better (docs/benchmarks/own-images.md). A mixture would have more parameters than there are codes.
+        "pyramid": {
+            "loss": "laplacian",
+            "model": "pyramid",
+            "latent_size": 800,
+            "density": "gaussian",
+            "minutes": 20.0,
+        },
     }
     DEFAULT_PRESET: ClassVar[str] = "glo-28"
     EPOCHS: ClassVar[float] = 25.0
