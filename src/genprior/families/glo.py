@@ -36,8 +36,8 @@ class GLOConfig(RunConfig):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         # The study's generator, with the loss of the paper: edges are sharper than by l2, and backgrounds empty.
         "glo-28": {"size": 28, "loss": "laplacian"},
-        # Images of the size that the data have, in grey or colour. What a code cannot say, no search can find: long codes
-        # restore better (docs/benchmarks/own-images.md). A mixture would have more parameters than there are codes.
+        # Images of the size that the data have, in grey or colour. What a code cannot say, no search can find: long
+        # codes restore better (docs/benchmarks/own-images.md). A mixture would have more parameters than codes.
         "pyramid": {
             "loss": "laplacian",
             "model": "pyramid",
