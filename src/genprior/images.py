@@ -21,6 +21,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.picture_numbers import GREY_ALPHA, deep_numbers, is_deep, raw_mode
 from genprior.value_range import Extent, check_range, extent_of, scaled, white_of
+from genprior.writing import write_numbers, write_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -65,11 +66,8 @@ def image_grid(x: Tensor, columns: int | None = None, padding: int = 2) -> Tenso
 
 def write_image(image: Tensor, path: Path) -> None:
     """Writes image (C, H, W) uint8, C 1 or 3; the suffix of `path` tells the kind of file."""
-    from PIL import Image
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    array = image.permute(1, 2, 0).numpy()
-    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(path)
+    write_picture(image.permute(1, 2, 0).numpy(), path)
 
 
 @dataclass(frozen=True)
@@ -329,7 +327,5 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 def write_array(x: Tensor, path: Path) -> None:
     """Writes x (B, C, H, W) as float32 numbers, readable with `numpy.load`."""
-    import numpy
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    numpy.save(path, x.numpy())
+    write_numbers(path, x.shape, [x.numpy()])

@@ -193,6 +193,11 @@ Fit = Annotated[str, Field(description="How images take another shape:"), Table(
 Strict = Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")]
 RunFolder = Annotated[Path, Field(description="Folder of a run."), Flag(metavar="RUN", is_outcome=False)]
 """What is found of a run lies in its folder, wherever that is."""
+Moved = Annotated[
+    str | None,
+    Field(description="Where the images are now that the run was trained on."),
+    Flag(is_outcome=False),
+]
 RunFolders = Annotated[
     tuple[Path, ...], Field(min_length=1, max_length=12, description="Folders of trained runs."), Flag(metavar="RUN...")
 ]

@@ -133,7 +133,7 @@ def test_slices_work_on_folders_and_arrays(image_folder: Callable[..., Path], tm
 
 
 def test_names_that_differ_in_their_suffix_alone_keep_it() -> None:
-    assert sources.stems(["a.png", "b.png", "b.jpg", "c/b.png"]) == ["a", "b.png", "b.jpg", "c/b"]
+    assert sources.picture_names(["a.png", "b.png", "b.jpg", "c/b.png"]) == ["a", "b.png", "b.jpg", "c/b"]
 
 
 def test_measurements_of_degrade_keep_names_and_numbers(tmp_path: Path) -> None:

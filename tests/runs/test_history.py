@@ -10,10 +10,10 @@ from genprior.errors import GenpriorError
 from genprior.families import parse_config
 from genprior.runs.checkpoint import ages, is_age, load_age, load_state
 from genprior.runs.execute import execute
-from genprior.runs.files import save_tensors
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
 from genprior.training.optimisation import grouped
+from genprior.writing import save_tensors
 
 
 @pytest.mark.parametrize("per_update", [1, 50, 384, 5000])

@@ -11,7 +11,7 @@ from pydantic import Field
 from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, stop_on_signal
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, FAMILIES, parse_config
-from genprior.settings import RunFolder, Settings
+from genprior.settings import Moved, RunFolder, Settings
 
 if TYPE_CHECKING:
     from genprior.runs.prepare import PreparedRun
@@ -36,6 +36,7 @@ class ResumeSettings(Settings):
     images_seen: Annotated[int | None, Field(description="Budget in images.")] = None
     minutes: Annotated[float | None, Field(description="Budget in minutes.")] = None
     device: Annotated[str | None, Field(description="auto, cpu, cuda, cuda:1 ...")] = None
+    data: Moved = None
 
 
 def add_train_commands(train: typer.Typer) -> None:

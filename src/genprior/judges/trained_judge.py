@@ -26,8 +26,9 @@ from genprior.evaluation.jigsaw_features import (
     orders_named,
 )
 from genprior.progress import Stage, Task
-from genprior.runs.files import save_tensors, weights_sha256, write_text
+from genprior.runs.files import weights_sha256
 from genprior.settings import Model
+from genprior.writing import save_tensors, write_text
 
 JudgeName = Literal["classifier", "jigsaw"]
 ONE_IN = 5  # images kept back where there are no test images

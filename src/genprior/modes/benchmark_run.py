@@ -18,10 +18,10 @@ from genprior.modes.mode_tables import CountedModes, MeasuredRun
 from genprior.progress import Stage, Task, result_of, within
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.execute import execute
-from genprior.runs.files import write_text
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
 from genprior.runs.run_folder import CONFIG, Run, locked, open_run
 from genprior.runs.trained_prior import load_prior
+from genprior.writing import write_text
 
 MODES = "modes.json"
 # Of a config: what may differ between a folder and what is wanted, for it says how a run is made, not what is made.
@@ -156,8 +156,6 @@ def _train(run: BenchmarkRun) -> Task[TrainedStretch]:
 def _prepared(run: BenchmarkRun) -> PreparedRun | None:
     """The run, ready to be trained on from where it stands; None where it has ended."""
     if not (run.path / CONFIG).is_file():
-        for torn in run.path.glob(f"{CONFIG}.tmp"):  # killed while the run was made
-            torn.unlink()
         return new_run(run.path, run.config)
     return resumed_run(run.path, {}) if _images_seen(open_run(run.path)) < (run.config.images_seen or 0) else None
 

@@ -137,7 +137,8 @@ class _Worker:
                 # before they are read: what is exchanged meanwhile is found out when the command is given again
                 contents = list(map(prepared.work.content, self.output.items(part)))
                 rows = prepared.work.do(self.output, part)
-                self.output.finish(part, rows, time.perf_counter() - start, contents)
+                files = prepared.work.files(self.output, part)
+                self.output.finish(part, rows, time.perf_counter() - start, contents, files)
         return part
 
     def _prepared(self) -> Prepared[Any]:
@@ -179,12 +180,34 @@ def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
         changed += differ
         if differ or any(map(work.is_readable, output.failed_items(part))):
             output.reopen(part)
+    damaged = [name for part in filter(output.is_finished, range(output.parts)) for name in _mended(output, part)]
+    damaged += _recollected(output, work)
     if not output.summary.exists():  # what is collected needs the tensors of all parts, and some jobs remove them
         for part in filter(output.is_finished, range(output.parts)):
             if not output.is_whole(part):
                 output.reopen(part)
     if changed:
         yield f"the contents of {changed} images or masks changed since: their parts are made anew"
+    if damaged:
+        yield f"{len(damaged)} files of results are gone or damaged, such as {damaged[0]}: they are made anew"
+
+
+def _mended(output: Output, part: int) -> list[str]:
+    """Has a finished part done again whose files are damaged; returns their names."""
+    damaged = output.damaged_of(part)
+    if damaged:
+        output.reopen(part)
+    return damaged
+
+
+def _recollected(output: Output, work: Work[Any]) -> list[str]:
+    """Has all collected again where a file that is made of all parts is damaged; returns the names of such files."""
+    if not output.summary.exists():
+        return []
+    damaged = output.damaged(read_model(output.summary, work.summary, "out").files)
+    if damaged:
+        output.summary.unlink()
+    return damaged
 
 
 def _alarms(summary: JobSummary) -> Iterator[str]:

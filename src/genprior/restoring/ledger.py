@@ -1,9 +1,11 @@
 """The folder of a job's results, cut into parts: the parts on disk say what is done; and what a job is made of."""
 
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -11,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from genprior.errors import GenpriorError
 from genprior.restoring.job_settings import JobFlags, JobSettings
+from genprior.restoring.picture_formats import FORMATS
 from genprior.restoring.records import (
     IMAGES,
     MEASUREMENTS,
@@ -22,6 +25,8 @@ from genprior.restoring.records import (
     read_model,
     write_model,
 )
+from genprior.runs.files import file_sha256
+from genprior.writing import is_leftover, remove_leftovers
 
 S = TypeVar("S", bound=JobSummary, covariant=True)
 
@@ -91,10 +96,29 @@ class Output:
         """Returns how many items lie in finished parts."""
         return sum(len(self.items(int(path.stem))) for path in (self.path / PARTS).glob("*.json"))
 
-    def finish(self, part: int, rows: list[ImageRow], seconds: float, contents: Sequence[str]) -> None:
-        """Writes the rows of a part, whose other files are there already, and of which contents they were made."""
-        record = PartRecord(version=1, seconds=seconds, rows=tuple(rows), contents=tuple(contents))
+    def finish(
+        self, part: int, rows: list[ImageRow], seconds: float, contents: Sequence[str], files: Iterable[Path] = ()
+    ) -> None:
+        """Writes the rows of a part, and of which contents it was made; its other files are on the disk already."""
+        record = PartRecord(
+            version=1, seconds=seconds, rows=tuple(rows), contents=tuple(contents), files=self.checksums(files)
+        )
         write_model(record, self._rows(part), compact=True)
+
+    def checksums(self, files: Iterable[Path]) -> dict[str, str]:
+        """Returns the SHA-256 of those files of this folder that are there, by their paths in it."""
+        there = (file for file in files if file.is_file())
+        return {file.relative_to(self.path).as_posix(): file_sha256(file) for file in there}
+
+    def damaged(self, files: Mapping[str, str]) -> list[str]:
+        """Returns which of the files with these checksums are gone, or are no longer what was written."""
+        return [name for name, sha256 in files.items() if self.checksums([self.path / name]).get(name) != sha256]
+
+    def damaged_of(self, part: int) -> list[str]:
+        """Returns what of a finished part is damaged; its tensors may be gone where all is collected."""
+        tensors = self.tensors(part).relative_to(self.path).as_posix()
+        is_over = self.summary.exists() and not self.tensors(part).exists()
+        return [name for name in self.damaged(self._read(part).files) if not (is_over and name == tensors)]
 
     def seconds(self) -> float:
         """Returns the time that went into all parts, summed over processes."""
@@ -168,8 +192,17 @@ class Work(Protocol[S]):
     def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes the files of a part, each whole or not at all; returns a row for each of its items."""
 
+    def files(self, output: Output, part: int) -> list[Path]:
+        """Returns the files that `do` may have written."""
+
     def collect(self, output: Output) -> None:
         """Writes what is made of all parts, the summary last; may be done again."""
+
+
+def write_summary(summary: JobSummary, output: Output) -> None:
+    """Writes the last file of a job, with the checksums of all that was made of its parts."""
+    made = [output.path / name for name in FILES.values()] + [output.path / RECORD]
+    write_model(summary.model_copy(update={"files": output.checksums(made)}), output.summary)
 
 
 @dataclass(frozen=True)
@@ -219,9 +252,10 @@ def _begin(output: Output, lock: FileLock, record: JobRecord, *, overwrite: bool
         _refuse_foreign(output.path, record.genprior)
         (output.path / PARTS).mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
+        remove_leftovers(output.path)
         if overwrite:
             _remove(output)
-        if not (output.path / SETTINGS).exists():
+        if overwrite or not (output.path / SETTINGS).exists():
             write_model(record, output.path / SETTINGS)
     except Timeout:
         raise _in_use(output.path) from None
@@ -237,7 +271,7 @@ def _refuse_foreign(path: Path, command: str) -> None:
         raise GenpriorError(f"{path} is a file; name a folder", argument="out")
     if not (path / SETTINGS).is_file():
         # a folder with nothing but an empty parts/ and a lock is one that a kill left behind
-        if any(each.name not in (PARTS, LOCK) and not each.name.startswith(SETTINGS) for each in path.iterdir()):
+        if any(each.name not in (PARTS, LOCK) and not is_leftover(each) for each in path.iterdir()):
             raise GenpriorError(
                 f"{path} exists and holds no results of genprior; choose another folder", argument="out"
             )
@@ -253,13 +287,32 @@ def _remove(output: Output) -> None:
     for lock in (path / PARTS).glob("*.lock"):  # a worker may outlive a process that was killed
         if not _is_free(FileLock(lock)):
             raise _in_use(path)
-    shutil.rmtree(path / PARTS)
-    (path / PARTS).mkdir()
+    for folder in (IMAGES, MASKS, BEFORE, AFTER):
+        if (path / folder).is_symlink():
+            raise GenpriorError(f"{path / folder} is a link: pictures elsewhere are not overwritten", argument="out")
     for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
-    for name in (IMAGES, MASKS, BEFORE, AFTER):
-        shutil.rmtree(path / name, ignore_errors=True)
-    (path / SETTINGS).unlink(missing_ok=True)
+    for file in sorted((path / PARTS).glob("*.json")):
+        for picture in _pictures(path, file):
+            picture.unlink(missing_ok=True)
+        file.unlink()  # after the pictures that it names
+    shutil.rmtree(path / PARTS)
+    (path / PARTS).mkdir()
+    for folder in (IMAGES, MASKS, BEFORE, AFTER):
+        for where, _, _ in os.walk(path / folder, topdown=False):
+            if not os.listdir(where):
+                os.rmdir(where)
+
+
+def _pictures(path: Path, file: Path) -> Iterator[Path]:
+    """The pictures of a finished part, as its file names them; none where that is damaged."""
+    try:
+        rows = read_model(file, PartRecord, "out").rows
+    except GenpriorError:
+        return
+    suffixes = [each.suffix for each in FORMATS.values()]
+    for row, folder, suffix in product(rows, (IMAGES, MASKS, BEFORE, AFTER), suffixes):
+        yield path / folder / f"{row.name}{suffix}"
 
 
 def _is_free(lock: FileLock) -> bool:

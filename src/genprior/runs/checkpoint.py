@@ -17,11 +17,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.runs.files import save_tensors, sync, usual_mode
+from genprior.runs.files import file_sha256
 from genprior.runs.run_folder import Run
 from genprior.settings import Model
 from genprior.training.loop import Learner
 from genprior.training.optimisation import joined
+from genprior.writing import save_tensors, sync, write_text
 
 TENSORS, COUNTERS = "tensors.safetensors", "counters.json"
 KEPT = 2
@@ -88,11 +89,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         OSError: It could not be written; the checkpoints that were there are still whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving
-        shutil.rmtree(left_over)
     final = checkpoint_path(folder, checkpoint.step)
     temporary = final.with_suffix(".tmp")
-    _write(temporary, checkpoint)
+    for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving
+        shutil.rmtree(left_over)
+    try:
+        _write(temporary, checkpoint)
+    except BaseException:  # what is not whole would keep a full disk full
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     aside = final.with_suffix(".old")
     if final.exists():  # saved twice at the same step; until the new one stands, the old one is loaded
         final.rename(aside)
@@ -212,25 +217,19 @@ def _newest(folder: Path, read: Callable[[Path], T]) -> tuple[T | None, list[str
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
-    from safetensors.torch import save_file
-
     folder.mkdir()
     tensors = folder / TENSORS
-    with usual_mode(tensors):
-        save_file({name: value.contiguous() for name, value in checkpoint.tensors.items()}, tensors)
+    save_tensors({name: value.contiguous() for name, value in checkpoint.tensors.items()}, tensors)
     counters = CountersFile(
         step=checkpoint.step,
         images_seen=checkpoint.images_seen,
         seconds=checkpoint.seconds,
         threads=checkpoint.threads,
-        sha256=_sha256(tensors.read_bytes()),
+        sha256=file_sha256(tensors),
         bytes=tensors.stat().st_size,
     )
     signed = counters.model_copy(update={"own_sha256": counters.checksum()})
-    (folder / COUNTERS).write_text(signed.model_dump_json(indent=2) + "\n")
-    for name in (TENSORS, COUNTERS):
-        sync(folder / name)
-    sync(folder)
+    write_text(folder / COUNTERS, signed.model_dump_json(indent=2) + "\n")
 
 
 def _read(path: Path) -> Checkpoint:

@@ -50,7 +50,7 @@ def train_encoder(settings: EncoderSettings, kept: EncoderTable | None = None) -
         GenpriorError: No run, no checkpoint, other data than the run's, or another process that trains the run.
         NotFiniteError: Values that are not finite; nothing is saved.
     """
-    run = open_run(settings.run)
+    run = open_run(settings.run, settings.data)
     generator = load_generator(run)
     learned, unseen = encoder_images(_run_split(run))
     if settings.threads is not None:

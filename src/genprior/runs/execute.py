@@ -234,8 +234,8 @@ def _alarms(watch: Watch | None, rows: list[Row]) -> list[Alarm]:
 def _save_first(run: Run, learner: Learner) -> None:
     """Saves a run before its first step, to which the first setback leads."""
     first = Checkpoint(0, 0, 0.0, torch.get_num_threads(), tensors=learner.state_dict())
+    keep_age(run, learner, 0)  # before the checkpoint, which is what says that training began
     save_checkpoint(run.checkpoints, first)
-    keep_age(run, learner, 0)
 
 
 def _restored(run: Run, learner: Learner, saved: Checkpoint) -> Counters:

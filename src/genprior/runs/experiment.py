@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from genprior.errors import GenpriorError
 from genprior.progress import Task
-from genprior.runs.files import write_text
 from genprior.settings import Result, Settings
+from genprior.writing import write_text
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)

@@ -14,10 +14,10 @@ import torch
 from pydantic import TypeAdapter
 
 from genprior.errors import GenpriorError
-from genprior.runs.files import write_text
 from genprior.runs.run_folder import Run
 from genprior.settings import Model
 from genprior.training.loop import Step
+from genprior.writing import appended, remove_leftovers, write_text
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -130,7 +130,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 def append_event(run: Run, event: Event) -> None:
     """Adds a line to the run's events."""
-    with run.events.open("a") as file:
+    with appended(run.events) as file:
         file.write(event.model_dump_json() + "\n")
 
 
@@ -207,9 +207,10 @@ class StepLog:
         self._writer = None
         if run.config.tensorboard:
             self._writer = tensorboard_writer()(str(run.path / "tensorboard"))
+        remove_leftovers(run.path)
         kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
         write_text(run.steps, "".join(json.dumps(row) + "\n" for row in kept))
-        self._file = run.steps.open("a")
+        self._file = appended(run.steps)
 
     def append(self, rows: Sequence[Row]) -> None:
         """Writes rows and hands them to the operating system, so that a kill does not lose them."""

@@ -17,8 +17,9 @@ from genprior.models.latent_encoder import Encoder
 from genprior.priors.contracts import LatentPrior
 from genprior.runs.checkpoint import load_state
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
-from genprior.runs.files import save_tensors, weights_sha256
+from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import Run, misfit, open_run, read_environment
+from genprior.writing import save_tensors
 
 
 @torch.inference_mode(False)

@@ -1,7 +1,5 @@
 """Trained runs side by side: what each is good for, on the same held-out images."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,10 +20,10 @@ from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import Checkpoint, trained_checkpoint
 from genprior.runs.experiment import part_of
-from genprior.runs.files import save_tensors, write_text
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import prior_of
 from genprior.scoring.scoring_results import COMPARISON, ComparedRun, Comparison, ComparisonSettings, RestorationScore
+from genprior.writing import csv_text, save_tensors, write_text
 
 SAMPLES = 36
 NONE = "none"
@@ -197,9 +195,7 @@ def _saved(settings: ComparisonSettings, found: list[ComparedRun], images: Image
     except OSError as error:
         raise GenpriorError(f"cannot write to {settings.out}: {error.strerror}", argument="out") from None
     if found:
-        text = io.StringIO()
-        csv.writer(text).writerows(comparison_rows(found))
-        write_text(settings.out / TABLE, text.getvalue())
+        write_text(settings.out / TABLE, "".join(csv_text(comparison_rows(found))))
     return Comparison(settings=settings, runs=found, is_complete=False)
 
 

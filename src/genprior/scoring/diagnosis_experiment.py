@@ -67,7 +67,7 @@ def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -
     Raises:
         GenpriorError: No run, or an untrained one: before the first stage. A named judge that cannot be had.
     """
-    run = open_run(settings.run)
+    run = open_run(settings.run, settings.data)
     counters, _ = load_counters(run.checkpoints)
     stopped = None if counters is None else _stopped(run, counters.step)
     if counters is None or (counters.images_seen == 0 and stopped is None):
@@ -151,7 +151,7 @@ def _measured(examined: Examined) -> Task[Evaluation | None]:
 def _evaluation_inputs(examined: Examined) -> EvaluationInputs:
     given = examined.settings
     settings = EvaluationSettings(
-        run=given.run, count=SAMPLES, judge=given.judge, data_root=given.data_root, inversions=0
+        run=given.run, count=SAMPLES, judge=given.judge, data=given.data, data_root=given.data_root, inversions=0
     )
     try:
         return load_evaluation_inputs(settings)

@@ -128,7 +128,7 @@ def evaluate(settings: EvaluationSettings, kept: Evaluation | None = None) -> Ta
 
 def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
     """Returns what an evaluation needs, checked; errors as `evaluate` has them."""
-    run = open_run(settings.run)
+    run = open_run(settings.run, settings.data)
     config, shape = with_data_root(run.config, settings.data_root), read_environment(run).image_shape
     if shape[1:] == (1, 1):
         raise GenpriorError(
