@@ -64,7 +64,9 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path, kind: str) -> N
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     texts = [letter * 100_000 for letter in "abcd"]
-    writers = [threading.Thread(target=lambda t=t: [writing.write_text(tmp_path / "f", t) for _ in range(5)]) for t in texts]
+    writers = [
+        threading.Thread(target=lambda t=t: [writing.write_text(tmp_path / "f", t) for _ in range(5)]) for t in texts
+    ]
     for each in writers:
         each.start()
     for each in writers:

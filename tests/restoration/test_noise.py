@@ -236,9 +236,9 @@ def test_levels_of_other_models(noise: NoiseModel, level: float | None) -> None:
 
 
 ALLOWED = {
-    "gaussian:sigma": ("a finite number from 0 up", [-0.1, "nan", "inf"]),
-    "uniform:a": ("a finite number from 0 up", [-0.1, "nan", "inf"]),
-    "poisson:gain": ("a finite number above 0", [0, -0.1, "nan", "inf"]),
+    "gaussian:sigma": ("from 0 to 1000, where 1 is white", [-0.1, "1e+300", "nan", "inf"]),
+    "uniform:a": ("from 0 to 1000, where 1 is white", [-0.1, "1e+300", "nan", "inf"]),
+    "poisson:gain": ("from 1e-06 to 1000, where 1 is white", [0, -0.1, 1e-300, "1e+300", "nan", "inf"]),
     "salt-and-pepper:p": ("a share from 0 to 1", [-0.1, 1.1, "nan", "inf"]),
 }
 

@@ -12,6 +12,7 @@ from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, stop_
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, FAMILIES, parse_config
 from genprior.settings import Moved, RunFolder, Settings
+from genprior.stored_files import read_object
 
 if TYPE_CHECKING:
     from genprior.runs.prepare import PreparedRun
@@ -77,9 +78,7 @@ def _from_file(path: Path | None, own: Given, family: str) -> dict[str, Any]:
         return {}
     if "preset" in own:
         raise GenpriorError("the config file settles what a preset would; give one of them", argument="preset")
-    from genprior.runs.files import read_table
-
-    values = read_table(path, "config")
+    values = read_object(path, "config").values  # whoever edits a copy of a run's settings need not mind its checksum
     theirs = values.get("family", family)
     if theirs != family:
         raise GenpriorError(f"{path} is for `genprior train {theirs}`, not for {family}", argument="config")

@@ -28,6 +28,7 @@ from genprior.evaluation.jigsaw_features import (
 from genprior.progress import Stage, Task
 from genprior.runs.files import weights_sha256
 from genprior.settings import Model
+from genprior.stored_files import read_model, signed
 from genprior.writing import save_tensors, write_text
 
 JudgeName = Literal["classifier", "jigsaw"]
@@ -248,7 +249,7 @@ def _kept(kind: JudgeKind[N], train: Dataset, weights: Path) -> Judge[N] | None:
     from safetensors.torch import load_file
 
     try:
-        record = TrainedRecord.model_validate_json(weights.with_suffix(".json").read_bytes())
+        record = read_model(weights.with_suffix(".json"), TrainedRecord, "judge")
         network = kind.build(train)
         network.load_state_dict(load_file(weights))
     except (OSError, ValueError, RuntimeError, SafetensorError):  # none, or damaged
@@ -263,7 +264,7 @@ def _keep(kind: JudgeKind[N], judge: Judge[N], weights: Path) -> None:
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(judge.network.state_dict(), weights)
-        write_text(weights.with_suffix(".json"), judge.record.model_dump_json(indent=2) + "\n")
+        write_text(weights.with_suffix(".json"), signed(judge.record.model_dump_json()))
     except OSError as error:
         reason = error.strerror or error
         warnings.warn(f"the {kind.name} is not kept, {weights.parent} cannot be written: {reason}", stacklevel=2)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from genprior.errors import GenpriorError
 from genprior.evaluation.birthday import birthday
@@ -21,6 +20,7 @@ from genprior.runs.execute import execute
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
 from genprior.runs.run_folder import CONFIG, Run, locked, open_run
 from genprior.runs.trained_prior import load_prior
+from genprior.stored_files import read_model, signed
 from genprior.writing import write_text
 
 MODES = "modes.json"
@@ -54,8 +54,8 @@ class BenchmarkRun:
     def measured(self) -> MeasuredRun | None:
         """Returns what was found of it, or None while that is not known or not readable."""
         try:
-            return MeasuredRun.model_validate_json((self.path / MODES).read_bytes())
-        except (OSError, ValidationError):
+            return read_model(self.path / MODES, MeasuredRun, "out")
+        except GenpriorError:
             return None
 
     def check(self) -> None:
@@ -125,7 +125,7 @@ def measure_run(run: BenchmarkRun, finder: Finder) -> Task[None]:
         modes=modes,
         notes=tuple(dict.fromkeys(str(each.message) for each in caught)),
     )
-    write_text(run.path / MODES, found.model_dump_json(indent=2) + "\n")
+    write_text(run.path / MODES, signed(found.model_dump_json()))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.stored_files import loads
 from genprior.writing import save_tensors
 
 GOOD = "good fit"
@@ -95,7 +96,7 @@ class Restoration:
 
         try:
             with safe_open(path, framework="pt") as file:
-                texts = json.loads((file.metadata() or {})[KEY])
+                texts = loads((file.metadata() or {})[KEY])
                 values: dict[str, Any] = {f.name: file.get_tensor(f.name) for f in fields(cls) if f.name not in TEXTS}
             values |= {name: tuple(texts[name]) for name in TEXTS}
             return cls(**values)

@@ -18,8 +18,9 @@ from genprior.engines import EngineSettings, worked_off
 from genprior.progress import Stage, Task
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobFlags, RestoreSettings
 from genprior.restoring.ledger import FILES, MASKS, Output, Prepared, Work, opened
-from genprior.restoring.records import MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary, read_model
+from genprior.restoring.records import MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary
 from genprior.settings import Settings
+from genprior.stored_files import read_model
 
 S = TypeVar("S", bound=JobSummary)
 

@@ -22,10 +22,10 @@ from genprior.restoring.records import (
     JobRecord,
     JobSummary,
     PartRecord,
-    read_model,
     write_model,
 )
 from genprior.runs.files import file_sha256
+from genprior.stored_files import read_model
 from genprior.writing import is_leftover, remove_leftovers
 
 S = TypeVar("S", bound=JobSummary, covariant=True)

@@ -9,15 +9,15 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from statistics import fmean, median
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue
 
 from genprior.errors import GenpriorError
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobSettings, RestoreSettings
 from genprior.settings import Model, Result
 from genprior.specs import Spec
+from genprior.stored_files import read_model, signed
 from genprior.writing import csv_text, write_text, written_text
 
-M = TypeVar("M", bound=Model)
 S = TypeVar("S", bound="JobSummary")
 
 MEASUREMENTS, RECORD, IMAGES = "measurements.npy", "degradation.json", "images"
@@ -219,19 +219,7 @@ def write_model(model: Model, path: Path, *, compact: bool = False, exclude: Ite
         exclude: Fields that are left out.
     """
     values = model.model_dump(mode="json", exclude_unset=compact, exclude=set(exclude))
-    write_text(path, json.dumps(values, indent=None if compact else 2, allow_nan=False) + "\n")
-
-
-def read_model(path: Path, model: type[M], argument: str) -> M:
-    """Returns the model in a file; raises `GenpriorError` about `argument` where there is none."""
-    try:
-        return model.model_validate(json.loads(path.read_bytes()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise GenpriorError(f"{path} cannot be read: {where}: {first['msg']}", argument=argument) from None
-    except (OSError, ValueError) as error:
-        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
+    write_text(path, signed(json.dumps(values, allow_nan=False), indent=None if compact else 2))
 
 
 def write_table(rows: Iterable[ImageRow], path: Path) -> None:

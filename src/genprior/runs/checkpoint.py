@@ -9,17 +9,17 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.runs.files import file_sha256
-from genprior.runs.run_folder import Run
+from genprior.runs.files import file_sha256, read_tensors, weights_sha256
+from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
+from genprior.stored_files import CHECKSUM, read_model
 from genprior.training.loop import Learner
 from genprior.training.optimisation import joined
 from genprior.writing import save_tensors, sync, write_text
@@ -39,12 +39,14 @@ class Counters:
         images_seen: Images so far.
         seconds: Time spent training so far.
         threads: CPU threads with which the steps after it are made; None: not recorded.
+        log: The record of the steps up to here; None: not known.
     """
 
     step: int
     images_seen: int
     seconds: float
     threads: int | None = None
+    log: LogSum | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class CountersFile(Model):
     """What stands beside the tensors of a checkpoint.
 
     Attributes:
-        step, images_seen, seconds, threads: See `Counters`.
+        step, images_seen, seconds, threads, log: See `Counters`; older checkpoints do not have all of them.
         sha256: Of the file of tensors.
         bytes: Its size; older checkpoints do not have it.
         own_sha256: Of the other values as JSON.
@@ -72,6 +74,7 @@ class CountersFile(Model):
     images_seen: int
     seconds: float
     threads: int | None = None
+    log: LogSum | None = None
     sha256: str
     bytes: int | None = None
     own_sha256: str = ""
@@ -133,7 +136,7 @@ def load_counters(folder: Path) -> tuple[Counters | None, list[str]]:
     Raises:
         GenpriorError: There are checkpoints, and none of them is whole.
     """
-    return _newest(folder, lambda path: _counters(_read_counters(path)))
+    return _newest(folder, lambda path: Counters(**_values(_read_counters(path))))
 
 
 def trained_checkpoint(folder: Path) -> Checkpoint:
@@ -177,7 +180,7 @@ def keep_age(run: Run, learner: Learner, images_seen: int) -> None:
     tensors = {name: value.cpu().contiguous() for name, value in learner.snapshot().items()}
     if tensors:
         run.history.mkdir(exist_ok=True)
-        save_tensors(tensors, run.history / f"{images_seen}.safetensors")
+        save_tensors(tensors, run.history / f"{images_seen}.safetensors", {CHECKSUM: weights_sha256(tensors)})
 
 
 def ages(run: Run) -> dict[int, Path]:
@@ -192,12 +195,9 @@ def load_age(path: Path) -> dict[str, Tensor]:
     Raises:
         GenpriorError: The file is damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors = read_tensors(path)
+    except (OSError, ValueError) as error:
         raise GenpriorError(f"{path} cannot be read: {error}; delete it", argument="run") from error
     return tensors if any("/" in name for name in tensors) else joined({"generator": tensors})
 
@@ -225,6 +225,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         images_seen=checkpoint.images_seen,
         seconds=checkpoint.seconds,
         threads=checkpoint.threads,
+        log=checkpoint.log,
         sha256=file_sha256(tensors),
         bytes=tensors.stat().st_size,
     )
@@ -239,15 +240,12 @@ def _read(path: Path) -> Checkpoint:
     data = (path / TENSORS).read_bytes()
     if _sha256(data) != counters.sha256:
         raise ValueError(f"{TENSORS} is truncated or was altered")
-    return Checkpoint(counters.step, counters.images_seen, counters.seconds, counters.threads, tensors=load(data))
+    return Checkpoint(**_values(counters), tensors=load(data))
 
 
 def _read_counters(path: Path) -> CountersFile:
     """Raises `OSError` or `ValueError` where a file is absent, or its checksum or size is wrong."""
-    try:
-        counters = CountersFile.model_validate_json((path / COUNTERS).read_bytes())
-    except ValidationError:
-        raise ValueError(f"{COUNTERS} cannot be read") from None
+    counters = read_model(path / COUNTERS, CountersFile, "run")
     if counters.own_sha256 != counters.checksum():
         raise ValueError(f"{COUNTERS} was altered")
     size = (path / TENSORS).stat().st_size
@@ -256,8 +254,8 @@ def _read_counters(path: Path) -> CountersFile:
     return counters
 
 
-def _counters(file: CountersFile) -> Counters:
-    return Counters(file.step, file.images_seen, file.seconds, file.threads)
+def _values(file: CountersFile) -> dict[str, Any]:
+    return {each.name: getattr(file, each.name) for each in fields(Counters)}
 
 
 def _newest_first(folder: Path) -> list[Path]:

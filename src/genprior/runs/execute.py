@@ -182,7 +182,7 @@ def _stretch(
             if log is not None:
                 log.sync()
                 count = training.threads.choose(step.progress)
-                at = Checkpoint(step.index, step.images_seen, step.seconds, count, tensors=state)
+                at = Checkpoint(step.index, step.images_seen, step.seconds, count, log.sum(), tensors=state)
                 save_checkpoint(run.checkpoints, at)
             save_at = time.monotonic() + run.config.checkpoint_seconds
         for alarm in _alarms(watch, rows):
@@ -244,7 +244,7 @@ def _restored(run: Run, learner: Learner, saved: Checkpoint) -> Counters:
         learner.load_state_dict(saved.tensors)
     except (RuntimeError, KeyError) as error:
         raise misfit(run) from error
-    return Counters(saved.step, saved.images_seen, saved.seconds, saved.threads)
+    return Counters(saved.step, saved.images_seen, saved.seconds, saved.threads, saved.log)
 
 
 def _rolled_back(training: _Training, ill: _Ill) -> tuple[float | None, Counters, str]:

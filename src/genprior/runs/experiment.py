@@ -9,11 +9,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import ValidationError
-
 from genprior.errors import GenpriorError
 from genprior.progress import Task
 from genprior.settings import Result, Settings
+from genprior.stored_files import read_model, signed
 from genprior.writing import write_text
 
 S = TypeVar("S", bound=Settings)
@@ -86,14 +85,14 @@ def part_of(path: Path) -> Path:
 def save_result(path: Path, result: Result) -> None:
     """Writes a result as strict JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, result.model_dump_json(indent=2) + "\n")
+    write_text(path, signed(result.model_dump_json()))
 
 
 def read_result(path: Path, model: type[R]) -> R | None:
     """Returns the result in a file; None where there is none, or none of this form: it can be made anew."""
     try:
-        return model.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return read_model(path, model, "run")
+    except GenpriorError:
         return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genprior.errors import GenpriorError
+from genprior.stored_files import CHECKSUM, signed
 from genprior.writing import write_text
 
 if TYPE_CHECKING:
@@ -14,19 +14,8 @@ if TYPE_CHECKING:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Writes strict JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def read_table(path: Path, argument: str) -> dict[str, Any]:
-    """Returns a table of settings written as JSON; raises `GenpriorError` about `argument` where there is none."""
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
-    if not isinstance(values, dict):
-        raise GenpriorError(f"{path} holds no table of settings", argument=argument)
-    return values
+    """Writes strict JSON with its checksum, whole or not at all."""
+    write_text(path, signed(json.dumps(value, allow_nan=False)))
 
 
 def file_sha256(path: Path) -> str:
@@ -45,3 +34,23 @@ def weights_sha256(state: "Mapping[str, Tensor]") -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """Returns the tensors of a safetensors file, which are those of the checksum in it, where there is one.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is damaged or was altered.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
+    if metadata.get(CHECKSUM) not in (None, weights_sha256(tensors)):
+        raise ValueError("it was altered: its checksum does not fit")
+    return tensors

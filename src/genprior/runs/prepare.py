@@ -27,7 +27,7 @@ from genprior.runs.run_folder import (
     open_run,
     refuse_to_fill,
 )
-from genprior.runs.step_log import read_rows, tensorboard_writer
+from genprior.runs.step_log import read_rows, record_fault, tensorboard_writer
 from genprior.training.loop import Learner
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         facts = environment(learner, data)  # killed between the first two files of the run
         write_json(run.environment, facts.model_dump(mode="json"))
     fabric.barrier()
-    notes = [_headline(run, learner, split), *differences(run, learner, data)]
+    notes = [_headline(run, learner, split), *differences(run, learner, data), *_record_note(run, begun)]
     _refuse_finished(run, begun, data)
     if fabric.is_global_zero and given:
         with locked(run):
@@ -185,6 +185,11 @@ def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
             f"larger budget, such as --epochs {2 * begun.images_seen / len(data):.3g}",
             argument="run",
         )
+
+
+def _record_note(run: Run, begun: Counters | None) -> list[str]:
+    fault = None if begun is None else record_fault(run, read_rows(run.steps), begun.step, begun.log)
+    return [] if fault is None else [f"the record is damaged, and stays so for the steps until here: {fault}"]
 
 
 def _headline(run: Run, learner: Learner, split: Split) -> str:

@@ -11,12 +11,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from genprior.errors import GenpriorError
 from genprior.families import RunConfig, parse_config
-from genprior.runs.files import read_table, write_json
+from genprior.runs.files import write_json
 from genprior.settings import Model
+from genprior.stored_files import ALTERED, read_model, read_object
 from genprior.writing import MARK, is_leftover
 
 if TYPE_CHECKING:
@@ -76,6 +75,13 @@ class Run:
         return self.path / "environment.json"
 
 
+class LogSum(Model):
+    """What the record of a run was when a checkpoint was saved: so many bytes, with this SHA-256."""
+
+    bytes: int
+    sha256: str
+
+
 class Environment(Model):
     """What a run was trained on, so that resuming elsewhere is noticed.
 
@@ -128,13 +134,7 @@ def read_environment(run: Run) -> Environment:
     Raises:
         GenpriorError: It is not there, or not readable.
     """
-    try:
-        return Environment.model_validate_json(run.environment.read_bytes())
-    except OSError as error:
-        raise GenpriorError(f"{run.environment} cannot be read: {error}", argument="run") from None
-    except ValidationError as error:
-        reason = str(error.errors()[0]["msg"])
-        raise GenpriorError(f"{run.environment} cannot be read: {reason}", argument="run") from None
+    return read_model(run.environment, Environment, "run")
 
 
 def differences(run: Run, learner: "Learner", data: "Dataset") -> list[str]:
@@ -258,15 +258,19 @@ def open_run(path: Path, data: str | None = None) -> Run:
     if not file.is_file():
         raise GenpriorError(f"{path} is not a run: it has no {CONFIG}", argument="run")
     # a run of a version that held nothing out has learned from all images
-    values = {"held_out": 0.0, **read_table(file, "run")}
+    stored = read_object(file, "run")
+    values = {"held_out": 0.0, **stored.values}
     if data is not None:
         from genprior.data.spec import absolute_spec
 
         values["data"] = absolute_spec(data)
     try:
-        return Run(path, parse_config(values))
+        run = Run(path, parse_config(values))
     except GenpriorError as error:
         raise GenpriorError(f"{file}: {error}") from None
+    if stored.is_altered:
+        raise GenpriorError(f"{file} {ALTERED}", argument="run")
+    return run
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The record of a run: its steps and its events as lines of strict JSON, and the steps in TensorBoard."""
 
+import hashlib
 import json
 import math
 import os
@@ -14,8 +15,9 @@ import torch
 from pydantic import TypeAdapter
 
 from genprior.errors import GenpriorError
-from genprior.runs.run_folder import Run
+from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
+from genprior.stored_files import loads
 from genprior.training.loop import Step
 from genprior.writing import appended, remove_leftovers, write_text
 
@@ -74,6 +76,12 @@ def non_finite_names(row: Row) -> list[str]:
     return [
         name for name, value in row.items() if not math.isfinite(value) or (name.startswith("non_finite") and value > 0)
     ]
+
+
+def ill_names(row: Row) -> list[str]:
+    """Returns the same of a row as it is read from a log, where a number that is not finite is null."""
+    known = {name: value for name, value in row.items() if isinstance(value, int | float)}
+    return [*row.get("not_finite", {}), *non_finite_names(known)]
 
 
 def to_json(row: Row) -> str:
@@ -146,9 +154,40 @@ def _step(event: Event) -> int:
     return event.step
 
 
+def record_fault(run: Run, rows: Sequence[Row], last_step: int, log: LogSum | None) -> str | None:
+    """Returns why a run's record is not the one that its checkpoint stands for, or None where it is.
+
+    Arguments:
+        run: The run.
+        rows: Its record as it is read.
+        last_step: Step of the checkpoint.
+        log: What the record was then; None: not known, as in runs of older versions.
+    """
+    steps = {row["step"] for row in rows}
+    last = max(steps, default=0)
+    if last < last_step:
+        return f"{run.steps} ends at step {last:,}, and the checkpoint stands at step {last_step:,}"
+    missing = sum(step not in steps for step in range(1, last_step + 1))
+    if missing:
+        return f"{run.steps} lacks {missing:,} of the {last_step:,} steps up to the checkpoint"
+    if log is not None and _digest(run.steps, log.bytes).hexdigest() != log.sha256:
+        return f"{run.steps} was altered since the checkpoint was saved"
+    return None
+
+
+def _digest(path: Path, count: int) -> "hashlib._Hash":
+    """The SHA-256 of the first bytes of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while count > 0 and (block := file.read(min(count, 2**20))):
+            digest.update(block)
+            count -= len(block)
+    return digest
+
+
 def read_events(run: Run) -> list[Event]:
     """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
-    return _read_lines(run.events, _EVENT.validate_json)
+    return _read_lines(run.events, lambda line: _EVENT.validate_python(loads(line)))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -176,7 +215,7 @@ def _read_lines(path: Path, read: Callable[[str], T]) -> list[T]:
 
 def _is_json(line: str) -> bool:
     try:
-        json.loads(line)
+        loads(line)
     except ValueError:
         return False
     return True
@@ -184,9 +223,11 @@ def _is_json(line: str) -> bool:
 
 def _row(line: str) -> Row:
     """A step: its two counters, and otherwise numbers or null."""
-    row = json.loads(line)
-    is_whole = isinstance(row, dict) and all(isinstance(row.get(name), int) for name in ("step", "images_seen"))
-    if not is_whole or not all(v is None or isinstance(v, int | float) for k, v in row.items() if k != "not_finite"):
+    row = loads(line)
+    is_whole = isinstance(row, dict) and all(type(row.get(name)) is int for name in ("step", "images_seen"))
+    if not is_whole or not all(v is None or type(v) in (int, float) for k, v in row.items() if k != "not_finite"):
+        raise ValueError("not a step")
+    if not isinstance(row.get("not_finite", {}), dict):
         raise ValueError("not a step")
     whole: Row = row
     return whole
@@ -211,15 +252,24 @@ class StepLog:
         kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
         write_text(run.steps, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = appended(run.steps)
+        self._bytes = run.steps.stat().st_size
+        self._sha256 = _digest(run.steps, self._bytes)
 
     def append(self, rows: Sequence[Row]) -> None:
         """Writes rows and hands them to the operating system, so that a kill does not lose them."""
-        self._file.write("".join(to_json(row) + "\n" for row in rows))
+        text = "".join(to_json(row) + "\n" for row in rows)
+        self._file.write(text)
         self._file.flush()
+        self._bytes += len(text)  # it is ASCII
+        self._sha256.update(text.encode())
         if self._writer is not None:
             for row in rows:
                 for name in row.keys() - {"step", "images_seen"}:
                     self._writer.add_scalar(name, row[name], row["images_seen"])
+
+    def sum(self) -> LogSum:
+        """Returns what tells whether the record, as it is now, is still there later."""
+        return LogSum(bytes=self._bytes, sha256=self._sha256.hexdigest())
 
     def sync(self) -> None:
         """Waits until the disk has all rows: a checkpoint must not outlive the rows before it."""

@@ -19,6 +19,7 @@ from genprior.runs.checkpoint import load_state
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
 from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import Run, misfit, open_run, read_environment
+from genprior.stored_files import loads
 from genprior.writing import save_tensors
 
 
@@ -149,7 +150,7 @@ def _read(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
         state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     if metadata["sha256"] != _checksum(metadata["table"], state):
         raise ValueError("its checksum is wrong")
-    return EncoderShape.model_validate_json(metadata["table"]), state
+    return EncoderShape.model_validate(loads(metadata["table"])), state
 
 
 def _checksum(table: str, state: dict[str, Tensor]) -> str:
