@@ -36,11 +36,11 @@ def test_the_mode_is_that_of_any_new_file(tmp_path: Path, kind: str) -> None:
 def test_on_a_full_disk_the_old_file_stays_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    def full(_: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     (tmp_path / "file.png").write_text("old")
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left") as raised:
         WRITE[kind](tmp_path / "file.png")
     assert raised.value.filename == str(tmp_path / "file.png")

@@ -26,7 +26,7 @@ from genprior.restoring.records import (
 )
 from genprior.runs.files import file_sha256
 from genprior.stored_files import read_model
-from genprior.writing import is_leftover, remove_leftovers
+from genprior.writing import is_leftover, remove_leftovers, sync_all
 
 S = TypeVar("S", bound=JobSummary, covariant=True)
 
@@ -99,7 +99,9 @@ class Output:
     def finish(
         self, part: int, rows: list[ImageRow], seconds: float, contents: Sequence[str], files: Iterable[Path] = ()
     ) -> None:
-        """Writes the rows of a part, and of which contents it was made; its other files are on the disk already."""
+        """Writes the rows of a part, and of which contents it was made, once the disk has its other files."""
+        files = list(files)
+        sync_all(files)
         record = PartRecord(
             version=1, seconds=seconds, rows=tuple(rows), contents=tuple(contents), files=self.checksums(files)
         )
