@@ -28,7 +28,7 @@ FLOORS: tuple[set[str], ...] = (
     {"judges", "plotting"},
     {"restoring"},
     {"scoring", "probes", "modes"},
-    {"report"},
+    {"report", "folder_check"},
     {"cli"},
     {"__main__"},
 )

@@ -60,8 +60,9 @@ def loads(text: str | bytes) -> Any:  # noqa: ANN401 - whatever stands there
 
 
 def signed(text: str, indent: int | None = 2) -> str:
-    """Returns an object of JSON with its checksum as the last value, and an end of line."""
+    """Returns an object of JSON with its checksum, which may replace one, as the last value; and an end of line."""
     values = json.loads(text)
+    values.pop(CHECKSUM, None)
     return json.dumps({**values, CHECKSUM: _sum(values)}, indent=indent, allow_nan=False) + "\n"
 
 

@@ -11,7 +11,7 @@ OVER = Episode("saturated", "it was", 0, 500)
 
 
 def test_every_sign_has_its_remedy() -> None:
-    assert VERDICTS.keys() == SIGNS.keys() | {"collapsed", "poor samples", "memorising", HEALTHY}
+    assert VERDICTS.keys() == SIGNS.keys() | {"collapsed", "poor samples", "memorising", "not known", HEALTHY}
     assert all(VERDICTS.values())
 
 

@@ -25,7 +25,7 @@ from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the parent of all that typer itself finds wrong
 SECTIONS = {
-    "Train": ("data", "train", "resume", "info", "sample"),
+    "Train": ("data", "train", "resume", "info", "check", "sample"),
     "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark"),
     "Restore": ("invert", "restore", "degrade"),
 }
@@ -116,6 +116,7 @@ ARGUMENTS: Mapping[str | None, str] = {
     "runs": "RUN: ",
     "images": "IMAGES: ",
     "name": "NAME: ",
+    "folder": "FOLDER: ",
     None: "",
 }
 

@@ -1,5 +1,6 @@
 """Commands that look at what is there: data, info, sample, report."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import Field
 
-from genprior.cli.console import Given, parsed, print_table, refuse_existing
+from genprior.cli.console import ILL, Given, parsed, print_table, refuse_existing
 from genprior.errors import GenpriorError
 from genprior.settings import (
     Channels,
@@ -54,6 +55,16 @@ class InfoSettings(Settings):
     """Which run is described."""
 
     run: RunFolder
+
+
+class CheckSettings(Settings):
+    """Which folder is checked."""
+
+    folder: Annotated[
+        Path,
+        Field(description="A run, results of images, a comparison, or a data root with judges."),
+        Flag(metavar="FOLDER"),
+    ]
 
 
 class SampleSettings(Settings):
@@ -163,6 +174,17 @@ def info(given: Given) -> None:
     print_table(summary(parsed(InfoSettings, given).run))
 
 
+def check(given: Given) -> None:
+    """Read every file of a folder against its checksum; exit code 0 whole, 1 damaged, 2 not a folder of genprior."""
+    from genprior.folder_check import check_lines, checked
+
+    path = parsed(CheckSettings, given).folder
+    title, files = checked(path)
+    for line in check_lines(path, title, files):
+        typer.echo(line)
+    sys.exit(ILL if any(each.fault for each in files) else 0)
+
+
 def sample(given: Given) -> None:
     """Write samples of a trained run."""
     settings: SampleSettings = parsed(SampleSettings, given)
@@ -239,6 +261,7 @@ def report(given: Given) -> None:
 COMMANDS: dict[str, tuple[list[type[Settings]], Callable[[Given], None]]] = {
     "data": ([DataSettings], data),
     "info": ([InfoSettings], info),
+    "check": ([CheckSettings], check),
     "sample": ([SampleSettings], sample),
     "report": ([ReportSettings], report),
 }

@@ -233,14 +233,30 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     write_text(folder / COUNTERS, signed.model_dump_json(indent=2) + "\n")
 
 
+def checkpoint_faults(folder: Path) -> dict[Path, str]:
+    """Returns all checkpoints of a folder, newest first, with what is wrong with each; empty where it is whole."""
+    found = {}
+    for path in _newest_first(folder):
+        try:
+            _read(path)
+            found[path] = ""
+        except (OSError, ValueError) as error:
+            found[path] = str(error)
+    return found
+
+
 def _read(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     counters = _read_counters(path)
     data = (path / TENSORS).read_bytes()
     if _sha256(data) != counters.sha256:
         raise ValueError(f"{TENSORS} is truncated or was altered")
-    return Checkpoint(**_values(counters), tensors=load(data))
+    try:
+        return Checkpoint(**_values(counters), tensors=load(data))
+    except SafetensorError as error:
+        raise ValueError(f"{TENSORS}: {error}") from error
 
 
 def _read_counters(path: Path) -> CountersFile:

@@ -104,7 +104,7 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
     if not file.exists():
         return None
     try:
-        shape, state = _read(file)
+        shape, state = read_encoder(file)
         encoder = Encoder(shape.image_shape, shape.latent_size, shape.width)
         encoder.load_state_dict(state)
     except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
@@ -142,7 +142,8 @@ class EncoderShape(BaseModel):
     width: int
 
 
-def _read(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
+def read_encoder(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
+    """Returns what an encoder's file holds; raises all kinds of errors where it is damaged."""
     from safetensors import safe_open
 
     with safe_open(file, framework="pt") as opened:

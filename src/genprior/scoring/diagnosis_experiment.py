@@ -81,7 +81,7 @@ def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -
     if game is not None and len(rows) < STRETCH:
         notes.append(f"the record has {len(rows)} steps, signs need {STRETCH}: samples alone were judged")
     fault = record_fault(run, rows, counters.step, counters.log)
-    last = max(images_seen, *(row["images_seen"] for row in rows[-1:]))
+    last = max([images_seen, *(row["images_seen"] for row in rows[-1:])])
 
     def result(sampled: Sampled, scores: Evaluation | None = None) -> DiagnosisResult:
         verdict = decide(signs, last, sampled, stopped, fault=fault, has_players=game is not None)
