@@ -28,6 +28,10 @@ def mnist_is_here() -> bool:
     return bool(REAL_DATA) and all((Path(REAL_DATA) / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long-faults", action="store_true", help="try faults everywhere, not at a sample")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("mnist") and not mnist_is_here():
         pytest.skip("needs real MNIST: set GENPRIOR_DATA to a folder that holds MNIST/raw")

@@ -150,9 +150,9 @@ def is_leftover(path: Path) -> bool:
     return path.name.startswith(MARK)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes, from a folder and below, what processes that were killed were writing."""
-    for path in folder.rglob(f"{MARK}*"):
+def remove_leftovers(folder: Path, *, below: bool = False) -> None:
+    """Removes from a folder, and those below it, what processes that were killed were writing."""
+    for path in folder.glob(f"**/{MARK}*" if below else f"{MARK}*"):
         with suppress(FileNotFoundError):  # its writer lives, and is done
             if time.time() - path.lstat().st_mtime > STALE_SECONDS:
                 path.unlink()

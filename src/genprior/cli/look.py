@@ -24,6 +24,7 @@ from genprior.settings import (
     is_path,
     size_text,
 )
+from genprior.writing import refuse_unwritable, remove_leftovers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,6 +192,8 @@ def sample(given: Given) -> None:
     if settings.latents is not None and "count" in given:
         raise GenpriorError("goes without --latents, whose file tells how many there are", argument="count")
     out = settings.out or Path("samples" if settings.each else "samples.png")
+    refuse_unwritable(out.parent)
+    remove_leftovers(out.parent)
     if settings.each:
         _refuse_folder(out, settings.overwrite)
     else:
@@ -240,6 +243,7 @@ def _write_each(x: "Tensor", folder: Path) -> None:
     if x.shape[2:] == (1, 1):
         raise GenpriorError("goes with images; these are points of the plane", argument="each")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     for path in folder.glob("[0-9]" * DIGITS + ".png"):
         path.unlink()
     for i, image in enumerate(to_uint8(x)):
@@ -252,6 +256,8 @@ def report(given: Given) -> None:
     is_derived = settings.out is None and len(settings.runs) == 1
     path = settings.out or (settings.runs[0] / "report.html" if is_derived else Path("report.html"))
     refuse_existing(path, settings.overwrite or is_derived, (".html", ".htm"))
+    refuse_unwritable(path.parent)
+    remove_leftovers(path.parent)
     from genprior.report import write_report
 
     write_report(settings.runs, path)

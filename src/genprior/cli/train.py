@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +91,7 @@ def _from_file(path: Path | None, own: Given, family: str) -> dict[str, Any]:
 def _train(prepared: "PreparedRun") -> None:
     """Trains to the end of the budget, showing how far it is, and leaves a picture; sets the exit code."""
     from genprior.progress import show
-    from genprior.report.collect import write_run_picture
+    from genprior.report.collect import picture_of, write_run_picture
     from genprior.runs.execute import execute
 
     run, processes = prepared.run, prepared.learner.processes
@@ -97,7 +99,8 @@ def _train(prepared: "PreparedRun") -> None:
     if not quiet:
         for note in prepared.notes:
             typer.echo(note)
-    with stop_on_signal() as stopped:
+        picture_of(run).unlink(missing_ok=True)  # of other weights
+    with stop_on_signal() as stopped, _told_to_resume(run.path):
         outcome = show(execute(run, prepared.learner, prepared.data, lambda: bool(stopped)), quiet).outcome
     processes.leave()
     if quiet:
@@ -108,3 +111,15 @@ def _train(prepared: "PreparedRun") -> None:
     if outcome == "interrupted":
         typer.echo(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _told_to_resume(path: Path) -> Iterator[None]:
+    """Says how training goes on where a file could not be written; all that was saved before is whole."""
+    try:
+        yield
+    except OSError as error:
+        raise GenpriorError(
+            f"{error.filename or path}: {error.strerror or error}; what was saved before is whole: make room, or mend "
+            f"the rights, and continue with: genprior resume {shlex.quote(str(path))}"
+        ) from error

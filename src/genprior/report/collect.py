@@ -122,10 +122,15 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
 
 
+def picture_of(run: Run) -> Path:
+    """Returns where samples of a run are drawn when its training has ended."""
+    return run.figures / "samples.png"
+
+
 def write_run_picture(run: Run, data: Dataset) -> Path:
     """Writes samples of a run beside images of its data into its folder, and returns the file."""
     count = 2 * POINTS if data.is_points else IMAGES
-    path = run.figures / "samples.png"
+    path = picture_of(run)
     write_real_and_generated(data.some(count), load_prior(run.path).sample(count), path)
     return path
 

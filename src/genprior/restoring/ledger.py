@@ -254,7 +254,7 @@ def _begin(output: Output, lock: FileLock, record: JobRecord, *, overwrite: bool
         _refuse_foreign(output.path, record.genprior)
         (output.path / PARTS).mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-        remove_leftovers(output.path)
+        remove_leftovers(output.path, below=True)
         if overwrite:
             _remove(output)
         if overwrite or not (output.path / SETTINGS).exists():

@@ -94,8 +94,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     final = checkpoint_path(folder, checkpoint.step)
     temporary = final.with_suffix(".tmp")
-    for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving
-        shutil.rmtree(left_over)
+    for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving, or removing
+        _discard(left_over)
     try:
         _write(temporary, checkpoint)
     except BaseException:  # what is not whole would keep a full disk full
@@ -107,11 +107,22 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     temporary.rename(final)
     sync(folder)
     if aside.exists():
-        shutil.rmtree(aside)
+        _discard(aside)
     ahead = [path for path in _newest_first(folder) if path.name > final.name]  # refused ones, of a lost future
     for unwanted in [*ahead, *_newest_first(folder)[len(ahead) + KEPT :]]:
-        shutil.rmtree(unwanted)
+        _discard(unwanted)
     return final
+
+
+def _discard(folder: Path) -> None:
+    """Removes a checkpoint that nobody needs, first its name: half of one is never taken for one."""
+    gone = folder.with_name(f"{folder.stem}-gone.tmp")
+    try:
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        warnings.warn(f"{folder} cannot be removed: {error.strerror}", stacklevel=3)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

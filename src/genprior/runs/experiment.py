@@ -13,7 +13,7 @@ from genprior.errors import GenpriorError
 from genprior.progress import Task
 from genprior.settings import Result, Settings
 from genprior.stored_files import read_model, signed
-from genprior.writing import write_text
+from genprior.writing import refuse_unwritable, remove_leftovers, write_text
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
@@ -59,6 +59,8 @@ def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = Fa
         GenpriorError: A result is there that must not be replaced, or whatever the experiment raises.
     """
     path = experiment.file(settings)
+    refuse_unwritable(path.parent)
+    remove_leftovers(path.parent)
     part = part_of(path)
     kept = None if overwrite else _kept(experiment, settings, path)
     task = experiment.stages(settings, kept)

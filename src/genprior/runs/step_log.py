@@ -248,7 +248,7 @@ class StepLog:
         self._writer = None
         if run.config.tensorboard:
             self._writer = tensorboard_writer()(str(run.path / "tensorboard"))
-        remove_leftovers(run.path)
+        remove_leftovers(run.path, below=True)
         kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
         write_text(run.steps, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = appended(run.steps)
