@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from genprior.writing import write_numbers, write_picture
 if TYPE_CHECKING:
     from PIL import Image
 
+MOST_PIXELS = 2**26  # of a picture that is decoded: a file of kilobytes may hold gigabytes of one colour
+LARGE, ONE_AT_A_TIME = 2**22, Lock()  # several threads together never decode more than one of these
 FIRST_TURNED = 5  # orientations of Exif from this one on exchange width and height
 
 
@@ -135,12 +138,13 @@ def read_picture(
         if at_least is not None:
             stored.draft(None, (at_least, at_least))
         raw, deep = raw_mode(stored), is_deep(stored)
-        stored.load()
-        values = deep_numbers(stored, file, page, raw) if deep else None
-        picture, numbers, top = _shallow(stored, white) if values is None else _deep(stored, values, white)
-        picture = _upright(picture, _orientation(stored))
-        kept = picture if channels == 4 else _on_white(picture)
-        return DecodedPicture(kept.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]), numbers, top)
+        with _room_for(stored):
+            stored.load()
+            values = deep_numbers(stored, file, page, raw) if deep else None
+            picture, numbers, top = _shallow(stored, white) if values is None else _deep(stored, values, white)
+            picture = _upright(picture, _orientation(stored))
+            kept = picture if channels == 4 else _on_white(picture)
+            return DecodedPicture(kept.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]), numbers, top)
 
 
 def read_image(path: Path, channels: int | None = None, white: float | None = None, page: int | None = None) -> Tensor:
@@ -172,7 +176,8 @@ def read_numbers(path: Path) -> NDArray[Any]:
     """
     with _opened(path, 0) as stored:
         raw, deep, is_grey = raw_mode(stored), is_deep(stored), _is_grey(stored)
-        stored.load()
+        with _room_for(stored):
+            stored.load()
         if deep:
             values = _with_alpha(stored, deep_numbers(stored, path, 0, raw))
         else:
@@ -202,6 +207,13 @@ def picture_to_tensor(picture: Image.Image) -> Tensor:
     return array[None] if array.ndim == 2 else array.permute(2, 0, 1)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file to be read; raises OSError for a pipe or device, which might be waited for in vain."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")
+    return path.open("rb")
+
+
 @contextmanager
 def _opened(file: Path | BytesIO, page: int) -> Iterator[Image.Image]:
     """A file that Pillow knows; whatever a damaged one makes a decoder raise becomes an OSError with a short reason."""
@@ -211,7 +223,7 @@ def _opened(file: Path | BytesIO, page: int) -> Iterator[Image.Image]:
         # Never by its name: of an uncompressed file Pillow then maps the pixels into memory, with the sides exchanged
         # where a TIFF lies on its side.
         with (
-            nullcontext(file) if isinstance(file, BytesIO) else file.open("rb") as content,
+            nullcontext(file) if isinstance(file, BytesIO) else open_regular(file) as content,
             Image.open(content) as stored,
         ):
             if page:
@@ -223,6 +235,16 @@ def _opened(file: Path | BytesIO, page: int) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # SyntaxError, struct.error, KeyError ...: decoders fail as they like
         raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+@contextmanager
+def _room_for(stored: Image.Image) -> Iterator[None]:
+    """Lets large pictures be decoded one at a time, and none that would fill the memory."""
+    pixels = stored.width * stored.height
+    if pixels > MOST_PIXELS:
+        raise OSError(f"it has {pixels:,} pixels, at most {MOST_PIXELS:,} are read: make it smaller")
+    with ONE_AT_A_TIME if pixels > LARGE else nullcontext():
+        yield
 
 
 # How an array (H, W, ...) of each orientation of Exif is set upright.

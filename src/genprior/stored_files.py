@@ -109,6 +109,8 @@ def read_array(path: Path) -> "np.ndarray[Any, Any]":
     """
     import numpy as np
 
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is no file")
     with path.open("rb") as file:
         check_array_header(file, path.stat().st_size)
     return np.lib.format.open_memmap(path, mode="r")

@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from pydantic import Field
 
-from genprior.cli.console import ILL, Given, parsed, print_table, refuse_existing
+from genprior.cli.console import ILL, Given, parsed, print_table, refuse_existing, say
 from genprior.errors import GenpriorError
 from genprior.settings import (
     Channels,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
 IN_A_ROW = 8  # pictures from one latent to the next, both among them
+SAMPLE_COPIES = 4  # of all samples, in memory while they are drawn and written
 DIGITS = 6  # in the name of a single sample
 Overwrite = Annotated[bool, Field(description="Replace the file that is there.")]
 
@@ -131,7 +132,7 @@ def data(given: Given) -> None:
     groups = duplicate_groups(loaded.images) if is_path(settings.name) else None
     print_table({**loaded.summary(), **_own_rows(settings.name, loaded, groups), "picture": str(picture)})
     if groups is not None:
-        typer.echo("")
+        say("")
         print_table(_training_rows(settings, loaded, groups))
 
 
@@ -182,7 +183,7 @@ def check(given: Given) -> None:
     path = parsed(CheckSettings, given).folder
     title, files = checked(path)
     for line in check_lines(path, title, files):
-        typer.echo(line)
+        say(line)
     sys.exit(ILL if any(each.fault for each in files) else 0)
 
 
@@ -209,12 +210,13 @@ def sample(given: Given) -> None:
             write_array(x, out)
         else:
             write_samples(x, out, IN_A_ROW if settings.interpolate else None)
-    typer.echo(f"{len(x)} samples: {out}")
+    say(f"{len(x)} samples: {out}")
 
 
 def _samples(settings: SampleSettings) -> "Tensor":
     import torch
 
+    from genprior.hardware import refuse_beyond_memory
     from genprior.priors.contracts import latents_of
     from genprior.priors.latent_walks import decoded, read_latents, rows_between
     from genprior.runs.trained_prior import load_prior
@@ -224,6 +226,10 @@ def _samples(settings: SampleSettings) -> "Tensor":
         z = read_latents(settings.latents, prior.latent_size)
     else:
         count = settings.count + settings.interpolate  # of rows, each from one latent to the next
+        numbers = (SAMPLE_COPIES * prod(prior.image_shape) + prior.latent_size) * (
+            IN_A_ROW if settings.interpolate else 1
+        )
+        refuse_beyond_memory(4 * numbers * count, f"{count:,} samples", "count", "ask for fewer at a time")
         z = torch.cat(latents_of(prior.draw, count, settings.seed))
     z = rows_between(z, IN_A_ROW) if settings.interpolate else z
     return decoded(prior, settings.truncation * z)
@@ -261,7 +267,7 @@ def report(given: Given) -> None:
     from genprior.report import write_report
 
     write_report(settings.runs, path)
-    typer.echo(f"report: {path}")
+    say(f"report: {path}")
 
 
 COMMANDS: dict[str, tuple[list[type[Settings]], Callable[[Given], None]]] = {

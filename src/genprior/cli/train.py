@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import Field
 
-from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, stop_on_signal
+from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, say, stop_on_signal
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, FAMILIES, parse_config
 from genprior.settings import Moved, RunFolder, Settings
@@ -63,7 +63,7 @@ def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
         config = parse_config({**_from_file(flags.config, own, family), **own, "family": family})
         if flags.dry_run:
             config.check_names()
-            typer.echo(config.model_dump_json(indent=2))
+            say(config.model_dump_json(indent=2))
             return
         if flags.out is None or flags.out == Path():
             raise GenpriorError("name the folder of the new run", argument="out")
@@ -98,7 +98,7 @@ def _train(prepared: "PreparedRun") -> None:
     quiet = processes.rank > 0
     if not quiet:
         for note in prepared.notes:
-            typer.echo(note)
+            say(note)
         picture_of(run).unlink(missing_ok=True)  # of other weights
     with stop_on_signal() as stopped, _told_to_resume(run.path):
         outcome = show(execute(run, prepared.learner, prepared.data, lambda: bool(stopped)), quiet).outcome
@@ -107,9 +107,9 @@ def _train(prepared: "PreparedRun") -> None:
         return
     if outcome == "non-finite":
         sys.exit(ILL)
-    typer.echo(f"real and generated: {write_run_picture(run, prepared.data)}")
+    say(f"real and generated: {write_run_picture(run, prepared.data)}")
     if outcome == "interrupted":
-        typer.echo(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")
+        say(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)
 
 

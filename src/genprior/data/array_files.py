@@ -46,6 +46,8 @@ def open_arrays(path: Path) -> NamedArrays:
         GenpriorError: The file is damaged, or of another kind.
     """
     with _told(path):
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
         return ARRAY_FILES[path.suffix.lower()](path)
 
 

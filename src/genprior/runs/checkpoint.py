@@ -6,6 +6,7 @@ alone where tensors are not needed: those of a large model take seconds to read 
 
 import hashlib
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -208,6 +209,8 @@ def load_age(path: Path) -> dict[str, Tensor]:
     """
     try:
         tensors = read_tensors(path)
+    except PermissionError as error:
+        raise no_right(path, error) from error
     except (OSError, ValueError) as error:
         raise GenpriorError(f"{path} cannot be read: {error}; delete it", argument="run") from error
     return tensors if any("/" in name for name in tensors) else joined({"generator": tensors})
@@ -218,8 +221,10 @@ def _newest(folder: Path, read: Callable[[Path], T]) -> tuple[T | None, list[str
     for path in _newest_first(folder):
         try:
             return read(path), refused
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:
             refused.append(f"checkpoint {path} is refused: {error}")
+        except OSError as error:  # it may well be whole
+            raise no_right(path, error) from error
     if refused:
         raise GenpriorError(
             "; ".join(refused) + "; no whole checkpoint is left: train the run anew with --overwrite", argument="run"
@@ -286,7 +291,19 @@ def _values(file: CountersFile) -> dict[str, Any]:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.glob("step-*") if p.suffix != ".tmp"), reverse=True)
+    if not folder.is_dir():
+        return []
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise no_right(folder, error) from error
+    return [folder / name for name in sorted(names, reverse=True) if name.startswith("step-") and name[-4:] != ".tmp"]
+
+
+def no_right(path: Path, error: OSError) -> GenpriorError:
+    """Returns the error for a file that is there, and that the system does not let this process read."""
+    reason = error.strerror or error
+    return GenpriorError(f"{path} cannot be read: {reason}; give this user the right to read it", argument="run")
 
 
 def _sha256(data: bytes) -> str:

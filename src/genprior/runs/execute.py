@@ -1,7 +1,7 @@
 """Training of a run: draws steps from the loop, logs and saves them, and goes back after values that are not finite."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -27,9 +27,9 @@ from genprior.runs.step_log import (
     Setback,
     StepLog,
     append_event,
+    each_row,
     in_words,
     non_finite_names,
-    read_rows,
     replace_alarms,
     rows_of,
 )
@@ -210,11 +210,11 @@ def _followed(run: Run, last_step: int) -> Watch | None:
     if game is None:
         return None
     watch = Watch(game)
-    replace_alarms(run, _alarms(watch, [row for row in read_rows(run.steps) if row["step"] <= last_step]))
+    replace_alarms(run, _alarms(watch, (row for row in each_row(run.steps) if row["step"] <= last_step)))
     return watch
 
 
-def _alarms(watch: Watch | None, rows: list[Row]) -> list[Alarm]:
+def _alarms(watch: Watch | None, rows: Iterable[Row]) -> list[Alarm]:
     """Looks at the next rows; returns an event for each sign that begins or ends."""
     events: list[Alarm] = []
     if watch is None:

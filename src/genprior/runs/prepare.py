@@ -27,8 +27,9 @@ from genprior.runs.run_folder import (
     open_run,
     refuse_to_fill,
 )
-from genprior.runs.step_log import read_rows, record_fault, tensorboard_writer
+from genprior.runs.step_log import each_row, record_fault, tensorboard_writer
 from genprior.training.loop import Learner
+from genprior.writing import refuse_unwritable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -97,6 +98,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         GenpriorError: No run, other data than before, or a budget that is used up.
     """
     run = open_run(path)
+    refuse_unwritable(path)  # before minutes of work
     given = {name: value for name, value in changes.items() if value is not None}
     if "data" in given:
         given["data"] = absolute_spec(str(given["data"]))
@@ -106,7 +108,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
             own = {name: value for name, value in own.items() if name not in BUDGETS}
         run = Run(path, parse_config({**own, **given}))
     begun, _ = load_counters(run.checkpoints)
-    if begun is None and read_rows(run.steps):
+    if begun is None and any(True for _ in each_row(run.steps)):
         raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
     fabric = launch(run.config)
     split = _load_split(run.config, fabric)
@@ -188,7 +190,7 @@ def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
 
 
 def _record_note(run: Run, begun: Counters | None) -> list[str]:
-    fault = None if begun is None else record_fault(run, read_rows(run.steps), begun.step, begun.log)
+    fault = None if begun is None else record_fault(run, each_row(run.steps), begun.step, begun.log)
     return [] if fault is None else [f"the record is damaged, and stays so for the steps until here: {fault}"]
 
 

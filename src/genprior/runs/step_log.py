@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -19,7 +19,7 @@ from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
 from genprior.stored_files import loads
 from genprior.training.loop import Step
-from genprior.writing import appended, remove_leftovers, write_text
+from genprior.writing import appended, remove_leftovers, write_text, written_text
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -154,7 +154,7 @@ def _step(event: Event) -> int:
     return event.step
 
 
-def record_fault(run: Run, rows: Sequence[Row], last_step: int, log: LogSum | None) -> str | None:
+def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | None) -> str | None:
     """Returns why a run's record is not the one that its checkpoint stands for, or None where it is.
 
     Arguments:
@@ -187,7 +187,7 @@ def _digest(path: Path, count: int) -> "hashlib._Hash":
 
 def read_events(run: Run) -> list[Event]:
     """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
-    return _read_lines(run.events, lambda line: _EVENT.validate_python(loads(line)))
+    return list(_each(run.events, lambda line: _EVENT.validate_python(loads(line))))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -195,22 +195,30 @@ def read_rows(path: Path) -> list[Row]:
 
     A last line that was cut off by a kill is left out; so is any other line that cannot be read, with a warning.
     """
-    return _read_lines(path, _row)
+    return list(_each(path, _row))
 
 
-def _read_lines(path: Path, read: Callable[[str], T]) -> list[T]:
+def each_row(path: Path) -> Iterator[Row]:
+    """Yields the same, one after another: a long log is never held in memory."""
+    return _each(path, _row)
+
+
+def _each(path: Path, read: Callable[[str], T]) -> Iterator[T]:
     """What is read of each line; `read` raises `ValueError` for a line that is not whole."""
     if not path.exists():
-        return []
-    lines = path.read_text(errors="replace").splitlines()
-    found: list[T] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(read(line))
-        except ValueError:
-            if number < len(lines) or _is_json(line):
-                warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=3)
-    return found
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line, number = file.readline(), 1
+        while line:
+            after = file.readline()
+            try:
+                found = read(line)
+            except ValueError:
+                if after or _is_json(line):
+                    warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=3)
+            else:
+                yield found
+            line, number = after, number + 1
 
 
 def _is_json(line: str) -> bool:
@@ -249,8 +257,8 @@ class StepLog:
         if run.config.tensorboard:
             self._writer = tensorboard_writer()(str(run.path / "tensorboard"))
         remove_leftovers(run.path, below=True)
-        kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
-        write_text(run.steps, "".join(json.dumps(row) + "\n" for row in kept))
+        with written_text(run.steps) as file:
+            file.writelines(json.dumps(row) + "\n" for row in each_row(run.steps) if row["step"] <= last_step)
         self._file = appended(run.steps)
         self._bytes = run.steps.stat().st_size
         self._sha256 = _digest(run.steps, self._bytes)

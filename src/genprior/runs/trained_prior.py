@@ -15,7 +15,7 @@ from genprior.families import FAMILIES, RunConfig
 from genprior.hardware import resolve_precision
 from genprior.models.latent_encoder import Encoder
 from genprior.priors.contracts import LatentPrior
-from genprior.runs.checkpoint import load_state
+from genprior.runs.checkpoint import load_state, no_right
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
 from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import Run, misfit, open_run, read_environment
@@ -107,6 +107,8 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
         shape, state = read_encoder(file)
         encoder = Encoder(shape.image_shape, shape.latent_size, shape.width)
         encoder.load_state_dict(state)
+    except PermissionError as error:
+        raise no_right(file, error) from error
     except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
         reason = str(error).partition("\n")[0]
         raise GenpriorError(
