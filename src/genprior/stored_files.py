@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, NoRightError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,6 +76,9 @@ def read_object(path: Path, argument: str) -> StoredObject:
         values = loads(path.read_bytes())
         if not isinstance(values, dict):
             raise ValueError("expected a table of values by name")
+    except PermissionError as error:
+        advice = f"{error.strerror}; give this user the right to read it"
+        raise NoRightError(f"{path} cannot be read: {advice}", argument=argument) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
         raise _unreadable(path, reason, argument) from None

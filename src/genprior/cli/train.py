@@ -1,5 +1,6 @@
 """Commands that train a run: one for each family, and resume."""
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
         config = parse_config({**_from_file(flags.config, own, family), **own, "family": family})
         if flags.dry_run:
             config.check_names()
-            say(config.model_dump_json(indent=2))
+            say(json.dumps(json.loads(config.as_json()), indent=2))
             return
         if flags.out is None or flags.out == Path():
             raise GenpriorError("name the folder of the new run", argument="out")

@@ -264,7 +264,7 @@ def _keep(kind: JudgeKind[N], judge: Judge[N], weights: Path) -> None:
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(judge.network.state_dict(), weights)
-        write_text(weights.with_suffix(".json"), signed(judge.record.model_dump_json()))
+        write_text(weights.with_suffix(".json"), signed(judge.record.as_json()))
     except OSError as error:
         reason = error.strerror or error
         warnings.warn(f"the {kind.name} is not kept, {weights.parent} cannot be written: {reason}", stacklevel=2)

@@ -125,7 +125,7 @@ def measure_run(run: BenchmarkRun, finder: Finder) -> Task[None]:
         modes=modes,
         notes=tuple(dict.fromkeys(str(each.message) for each in caught)),
     )
-    write_text(run.path / MODES, signed(found.model_dump_json()))
+    write_text(run.path / MODES, signed(found.as_json()))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, NoRightError
 from genprior.runs.files import file_sha256, read_tensors, weights_sha256
 from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
@@ -221,6 +221,8 @@ def _newest(folder: Path, read: Callable[[Path], T]) -> tuple[T | None, list[str
     for path in _newest_first(folder):
         try:
             return read(path), refused
+        except NoRightError:
+            raise
         except (FileNotFoundError, NotADirectoryError, ValueError) as error:
             refused.append(f"checkpoint {path} is refused: {error}")
         except OSError as error:  # it may well be whole
@@ -300,10 +302,10 @@ def _newest_first(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, reverse=True) if name.startswith("step-") and name[-4:] != ".tmp"]
 
 
-def no_right(path: Path, error: OSError) -> GenpriorError:
+def no_right(path: Path, error: OSError) -> NoRightError:
     """Returns the error for a file that is there, and that the system does not let this process read."""
     reason = error.strerror or error
-    return GenpriorError(f"{path} cannot be read: {reason}; give this user the right to read it", argument="run")
+    return NoRightError(f"{path} cannot be read: {reason}; give this user the right to read it", argument="run")
 
 
 def _sha256(data: bytes) -> str:

@@ -87,7 +87,7 @@ def part_of(path: Path) -> Path:
 def save_result(path: Path, result: Result) -> None:
     """Writes a result as strict JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, signed(result.model_dump_json()))
+    write_text(path, signed(result.as_json()))
 
 
 def read_result(path: Path, model: type[R]) -> R | None:

@@ -131,7 +131,7 @@ def save_encoder(run: Run, encoder: Encoder, table: EncoderTable) -> None:
     This file holds all that is ever read back, the table and its checksum included.
     """
     state = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    text = table.model_dump_json()
+    text = table.as_json()
     save_tensors(state, run.path / WEIGHTS, {"table": text, "sha256": _checksum(text, state)})
 
 
