@@ -17,13 +17,20 @@ from genprior.judges.trained_judge import JUDGES, TrainedRecord
 from genprior.modes.benchmark_run import MODES
 from genprior.modes.mode_tables import MeasuredRun
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
-from genprior.restoring.ledger import PARTS, SETTINGS, SUMMARY, Output
-from genprior.restoring.records import RECORD, Degradation, DegradeSummary, JobRecord, PartRecord, RestoreSummary
+from genprior.restoring.ledger import PARTS, SETTINGS, Output
+from genprior.restoring.records import (
+    RECORD,
+    SUMMARY,
+    Degradation,
+    DegradeSummary,
+    JobRecord,
+    PartRecord,
+    RestoreSummary,
+)
 from genprior.runs.checkpoint import ages, checkpoint_faults, is_age, load_age, load_counters
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.encoder_settings import WEIGHTS
 from genprior.runs.experiment import part_of
-from genprior.runs.files import read_tensors, weights_sha256
 from genprior.runs.run_folder import CONFIG, Run, open_run, read_environment
 from genprior.runs.step_log import Row, read_events, read_rows, record_fault
 from genprior.runs.trained_prior import read_encoder
@@ -31,7 +38,7 @@ from genprior.scoring.comparison_experiment import FIGURE
 from genprior.scoring.comparison_experiment import IMAGES as COMPARED
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 from genprior.scoring.scoring_results import COMPARISON, Comparison
-from genprior.stored_files import read_model
+from genprior.stored_files import read_model, read_tensors, weights_sha256
 
 LOST = "nothing makes it again: put it back from a copy"
 UNUSED = "what uses it leaves it out once it is deleted"

@@ -1,12 +1,13 @@
-"""What is read back from disk: JSON with its checksum, lines of JSON, arrays; refused in one line where it is damaged.
+"""What is read back from disk: JSON, tensors, arrays; refused in one line where it is damaged.
 
-All JSON that this package reads comes through here. Imports errors only, and numpy late.
+All JSON that this package reads comes through here. Imports errors only, and numpy and torch late.
 """
 
 import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ from genprior.errors import GenpriorError, NoRightError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -134,6 +136,43 @@ def check_array_header(file: IO[bytes], size: int) -> None:
     expected = math.prod(shape) * kind.itemsize
     if any(side < 0 for side in shape) or expected > size - file.tell():
         raise ValueError(f"it is cut off or damaged: {size:,} bytes cannot hold {shape} of {kind}")
+
+
+def weights_sha256(state: "Mapping[str, Tensor]") -> str:
+    """Returns a SHA-256 over names, types, shapes and values of tensors, whatever their order and memory layout."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def sum_of(tensors: "Mapping[str, Tensor]") -> dict[str, str]:
+    """Returns what a file of tensors has beside them, for `read_tensors` to hold them against."""
+    return {CHECKSUM: weights_sha256(tensors)}
+
+
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """Returns the tensors of a safetensors file, which are those of the checksum in it, where there is one.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is damaged or was altered.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
+    if metadata.get(CHECKSUM) not in (None, weights_sha256(tensors)):
+        raise ValueError("it was altered: its checksum does not fit")
+    return tensors
 
 
 def _unreadable(path: Path, reason: str, argument: str) -> GenpriorError:

@@ -37,6 +37,9 @@ class Counting:
 
     def check(self, out: Path) -> None: ...
 
+    def names(self) -> list[str]:
+        return [str(i) for i in range(1000)]
+
     def is_readable(self, place: int) -> bool:
         return place not in self.broken
 

@@ -27,6 +27,7 @@ def test_a_run_holds_its_parts(make_run: Callable[..., Run]) -> None:
         "config.json",
         "environment.json",
         "steps.jsonl",
+        "events.jsonl",
         "checkpoint",
         "history",
         "lock",

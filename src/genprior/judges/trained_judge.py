@@ -26,9 +26,8 @@ from genprior.evaluation.jigsaw_features import (
     orders_named,
 )
 from genprior.progress import Stage, Task
-from genprior.runs.files import weights_sha256
 from genprior.settings import Model
-from genprior.stored_files import read_model, signed
+from genprior.stored_files import read_model, read_tensors, signed, weights_sha256
 from genprior.writing import save_tensors, write_text
 
 JudgeName = Literal["classifier", "jigsaw"]
@@ -245,14 +244,11 @@ def _trained(kind: JudgeKind[N], train: Dataset, test: Dataset) -> Task[Judge[N]
 
 def _kept(kind: JudgeKind[N], train: Dataset, weights: Path) -> Judge[N] | None:
     """The judge in the cache, or None where there is none or it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         record = read_model(weights.with_suffix(".json"), TrainedRecord, "judge")
         network = kind.build(train)
-        network.load_state_dict(load_file(weights))
-    except (OSError, ValueError, RuntimeError, SafetensorError):  # none, or damaged
+        network.load_state_dict(read_tensors(weights))
+    except (OSError, ValueError, RuntimeError):  # none, or damaged
         return None
     if weights_sha256(network.state_dict()) != record.sha256:
         return None

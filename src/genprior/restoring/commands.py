@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from genprior.engines import EngineSettings, worked_off
+from genprior.errors import GenpriorError
 from genprior.progress import Stage, Task
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobFlags, RestoreSettings
 from genprior.restoring.ledger import FILES, MASKS, Output, Prepared, Work, opened
-from genprior.restoring.records import MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary
+from genprior.restoring.records import MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary, readable
 from genprior.settings import Settings
 from genprior.stored_files import read_model
 
@@ -147,7 +149,7 @@ class _Worker:
             if self.job not in _KEPT:
                 _KEPT.clear()
                 found = self.prepare()
-                self.output.refuse_other(found.record)
+                self.output.refuse_other(found.record, listed=True)
                 _KEPT[self.job] = found
             return _KEPT[self.job]
 
@@ -175,18 +177,23 @@ def _set_threads(count: int | None) -> None:
 def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
     """Has parts done again that no longer hold what their inputs say; yields a line that says so."""
     changed = 0
+    gone, damaged = output.keep_only(set(work.names()))
     for part in filter(output.is_finished, range(output.parts)):
-        differ = sum(map(str.__ne__, output.contents(part), map(work.content, output.items(part))))
-        differ = differ if output.contents(part) else len(output.items(part))  # older results do not tell
+        then, now = output.contents(part), list(map(work.content, output.items(part)))  # older results do not tell
+        differ = sum(before != after for before, after in zip_longest(then, now))
         changed += differ
         if differ or any(map(work.is_readable, output.failed_items(part))):
             output.reopen(part)
-    damaged = [name for part in filter(output.is_finished, range(output.parts)) for name in _mended(output, part)]
+    damaged += [name for part in filter(output.is_finished, range(output.parts)) for name in _mended(output, part)]
     damaged += _recollected(output, work)
+    if not all(map(output.is_finished, range(output.parts))):  # some images are new
+        output.summary.unlink(missing_ok=True)
     if not output.summary.exists():  # what is collected needs the tensors of all parts, and some jobs remove them
         for part in filter(output.is_finished, range(output.parts)):
             if not output.is_whole(part):
                 output.reopen(part)
+    if gone:
+        yield f"{len(gone)} images are gone, such as {readable(gone[0])}: so are their results"
     if changed:
         yield f"the contents of {changed} images or masks changed since: their parts are made anew"
     if damaged:
@@ -205,7 +212,10 @@ def _recollected(output: Output, work: Work[Any]) -> list[str]:
     """Has all collected again where a file that is made of all parts is damaged; returns the names of such files."""
     if not output.summary.exists():
         return []
-    damaged = output.damaged(read_model(output.summary, work.summary, "out").files)
+    try:
+        damaged = output.damaged(read_model(output.summary, work.summary, "out").files)
+    except GenpriorError:
+        damaged = [output.summary.name]
     if damaged:
         output.summary.unlink()
     return damaged

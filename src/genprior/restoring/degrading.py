@@ -47,7 +47,9 @@ def prepare_degrading(settings: DegradeSettings) -> Prepared[DegradeSummary]:
     read = _reader(source, shape, operator, noise, settings)
     work = Degrading(source, read, settings.batch_size, operator, measured_shape(operator, shape), settings)
     files = kernel_facts(settings.operator)
-    record = JobRecord(genprior="degrade", settings=settings.deciding(), source=source.identity, files=files)
+    record = JobRecord(
+        genprior="degrade", settings=settings.deciding(), source=source.identity, files=files, listing=source.listing
+    )
     note = f"{len(source):,} images of {'x'.join(map(str, shape))} from {settings.images}"
     return Prepared(work, record, len(source), settings, note)
 

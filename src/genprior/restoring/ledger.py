@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -18,6 +18,7 @@ from genprior.restoring.records import (
     IMAGES,
     MEASUREMENTS,
     RECORD,
+    SUMMARY,
     ImageRow,
     JobRecord,
     JobSummary,
@@ -30,7 +31,7 @@ from genprior.writing import is_leftover, remove_leftovers, sync_all
 
 S = TypeVar("S", bound=JobSummary, covariant=True)
 
-SETTINGS, SUMMARY, PARTS, LOCK = "settings.json", "summary.json", "parts", "lock"
+SETTINGS, PARTS, LOCK = "settings.json", "parts", "lock"
 MASKS, TABLE, LATENTS = "masks", "table.csv", "latents.safetensors"
 PAIRS, CANDIDATES, PAGE = "pairs.png", "candidates.png", "index.html"
 BEFORE, AFTER = "before", "after"  # folders of pictures that the page shows
@@ -148,6 +149,34 @@ class Output:
         rows = zip(self.items(part), self.part_rows(part), strict=True)
         return [place for place, row in rows if row.problem is not None]
 
+    def keep_only(self, names: Collection[str]) -> tuple[list[str], list[str]]:
+        """Reopens parts with images that are gone, whose pictures are removed, and parts whose file of rows is damaged.
+
+        Arguments:
+            names: Of all images that are there.
+
+        Returns:
+            Names of the images that are gone, and of the damaged files.
+        """
+        gone, damaged = [], []
+        for file in sorted((self.path / PARTS).glob("*.json")):
+            try:
+                lost = [row.name for row in read_model(file, PartRecord, "out").rows if row.name not in names]
+            except GenpriorError:
+                if not os.access(file, os.R_OK):
+                    raise
+                damaged.append(file.relative_to(self.path).as_posix())
+                lost = []
+            gone += lost
+            for picture in _pictures(self.path, lost):
+                picture.unlink(missing_ok=True)
+            is_beyond = int(file.stem) >= self.parts
+            if lost or is_beyond or damaged[-1:] == [file.relative_to(self.path).as_posix()]:
+                self.reopen(int(file.stem))
+            if is_beyond:
+                self.tensors(int(file.stem)).unlink(missing_ok=True)
+        return gone, damaged
+
     def reopen(self, part: int) -> None:
         """Makes a finished part one that is to be done."""
         self.summary.unlink(missing_ok=True)
@@ -158,9 +187,17 @@ class Output:
         for path in (self.path / PARTS).glob("*.lock"):
             path.unlink(missing_ok=True)
 
-    def refuse_other(self, record: JobRecord) -> None:
-        """Raises `GenpriorError` where the results depend on anything else than `record` says."""
-        changed = record.differences(read_model(self.path / SETTINGS, JobRecord, "out"))
+    def refuse_other(self, record: JobRecord, *, listed: bool = False) -> None:
+        """Raises `GenpriorError` where the results depend on anything else than `record` says.
+
+        Arguments:
+            record: What they should depend on.
+            listed: Whether a folder must have the same files too, as all processes of a job must see it.
+        """
+        then = read_model(self.path / SETTINGS, JobRecord, "out")
+        changed = record.differences(then)
+        if listed and record.listing != then.listing:
+            changed.append("the files of the folder changed meanwhile: give the command again")
         if changed:
             raise GenpriorError(
                 f"{self.path} holds results of other settings ({'; '.join(changed)}): choose another folder, or start "
@@ -184,6 +221,9 @@ class Work(Protocol[S]):
 
     def check(self, out: Path) -> None:
         """Raises `GenpriorError` where the first items do not fit, or results would become items."""
+
+    def names(self) -> Sequence[str]:
+        """Returns the names of all items."""
 
     def is_readable(self, place: int) -> bool:
         """Returns whether an item can be worked on."""
@@ -257,13 +297,15 @@ def _begin(output: Output, lock: FileLock, record: JobRecord, *, overwrite: bool
         remove_leftovers(output.path, below=True)
         if overwrite:
             _remove(output)
-        if overwrite or not (output.path / SETTINGS).exists():
+        is_new = overwrite or not (output.path / SETTINGS).exists()
+        if not is_new:
+            output.refuse_other(record)
+        if is_new or record.listing != read_model(output.path / SETTINGS, JobRecord, "out").listing:
             write_model(record, output.path / SETTINGS)
     except Timeout:
         raise _in_use(output.path) from None
     except OSError as error:
         raise GenpriorError(f"cannot write to {output.path}: {error.strerror or error}", argument="out") from None
-    output.refuse_other(record)
 
 
 def _refuse_foreign(path: Path, command: str) -> None:
@@ -295,7 +337,7 @@ def _remove(output: Output) -> None:
     for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
     for file in sorted((path / PARTS).glob("*.json")):
-        for picture in _pictures(path, file):
+        for picture in _pictures(path, _names(file)):
             picture.unlink(missing_ok=True)
         file.unlink()  # after the pictures that it names
     shutil.rmtree(path / PARTS)
@@ -306,15 +348,19 @@ def _remove(output: Output) -> None:
                 os.rmdir(where)
 
 
-def _pictures(path: Path, file: Path) -> Iterator[Path]:
-    """The pictures of a finished part, as its file names them; none where that is damaged."""
+def _names(file: Path) -> list[str]:
+    """The names of the images of a finished part; none where its file is damaged."""
     try:
-        rows = read_model(file, PartRecord, "out").rows
+        return [row.name for row in read_model(file, PartRecord, "out").rows]
     except GenpriorError:
-        return
+        return []
+
+
+def _pictures(path: Path, names: Sequence[str]) -> Iterator[Path]:
+    """The pictures that there may be of images."""
     suffixes = [each.suffix for each in FORMATS.values()]
-    for row, folder, suffix in product(rows, (IMAGES, MASKS, BEFORE, AFTER), suffixes):
-        yield path / folder / f"{row.name}{suffix}"
+    for name, folder, suffix in product(names, (IMAGES, MASKS, BEFORE, AFTER), suffixes):
+        yield path / folder / f"{name}{suffix}"
 
 
 def _is_free(lock: FileLock) -> bool:

@@ -94,6 +94,10 @@ class Reading:
         text = f"{self.source.numbers[place]} {self.source.names[place]}\n{digests}"
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
+    def names(self) -> Sequence[str]:
+        """Returns the names of all items."""
+        return self.source.names
+
     def is_readable(self, place: int) -> bool:
         """Returns whether an item can be worked on."""
         return isinstance(_item_or_problem(self.source, self.read, place), Item)

@@ -20,7 +20,7 @@ from genprior.writing import csv_text, write_text, written_text
 
 S = TypeVar("S", bound="JobSummary")
 
-MEASUREMENTS, RECORD, IMAGES = "measurements.npy", "degradation.json", "images"
+MEASUREMENTS, RECORD, IMAGES, SUMMARY = "measurements.npy", "degradation.json", "images", "summary.json"
 NUMBERS = ("error", "psnr", "ssim", "misfit", "energy", "weight")
 COUNTS = ("starts", "iterations", "candidates")
 NAMED = 100  # failures that a summary names
@@ -102,6 +102,7 @@ class JobRecord(Model):
         version: Of the package that began the job; it is not compared.
         form: Of this file.
         settings, source, files, run: All that must be the same where a job is resumed.
+        listing: What tells the files of a folder: all processes of a job must see the same ones.
     """
 
     genprior: str
@@ -111,9 +112,10 @@ class JobRecord(Model):
     source: Facts
     files: Facts = Field(default_factory=dict)
     run: Facts = Field(default_factory=dict)
+    listing: Facts = Field(default_factory=dict)
 
     def differences(self, then: "JobRecord") -> list[str]:
-        """Returns what differs from an earlier record, in words."""
+        """Returns what differs from an earlier record, in words, but for the files of a folder."""
         pairs = ((self.settings, then.settings), (self.source, then.source), (self.files, then.files))
         return [line for now, before in (*pairs, (self.run, then.run)) for line in _differences(before, now)]
 

@@ -21,6 +21,7 @@ from genprior.restoring.measurements import Reading, ReadItem, Refused, consecut
 from genprior.restoring.picture_formats import FORMATS, PictureFormat
 from genprior.restoring.records import ImageRow, RestoreSummary, readable, restore_summary, write_table
 from genprior.restoring.sources import is_picture
+from genprior.stored_files import sum_of
 from genprior.writing import save_tensors
 
 SHOWN = 10
@@ -175,7 +176,7 @@ def write_latents(output: Output) -> None:
     if not parts:
         return
     found = {"latents": torch.cat(parts), "numbers": torch.tensor(numbers)}
-    save_tensors(found, output.path / LATENTS)
+    save_tensors(found, output.path / LATENTS, sum_of(found))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,8 +26,9 @@ from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.restoring.given_pictures import GivenPicture, given_values, read_given, with_channels
 from genprior.restoring.picture_formats import FORMATS
-from genprior.restoring.records import Facts, is_plain, read_degradation
+from genprior.restoring.records import RECORD, SUMMARY, DegradeSummary, Facts, is_plain, read_degradation
 from genprior.runs.files import file_sha256
+from genprior.stored_files import read_model
 from genprior.value_range import ROUNDING, white_of
 
 Shape = tuple[int, ...]
@@ -51,6 +52,7 @@ class Source:
         digest: Place -> SHA-256 of what the item is read from. Raises OSError where it cannot be read.
         identity: What must be the same where a job is resumed.
         path: The file or folder that it is.
+        listing: What tells the files of a folder, of which some may be new or gone where a job is resumed.
     """
 
     names: Sequence[str]
@@ -61,6 +63,7 @@ class Source:
     digest: Callable[[int], str]
     identity: Facts
     path: Path | None = None
+    listing: Facts = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -131,14 +134,14 @@ def _folder(spec: DataSpec, folder: Path, white: float | None) -> Source:
         return read_given(folder / kept[place], white)
 
     all_names = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
-    identity: Facts = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": all_names}
+    identity: Facts = {"images": os.path.abspath(folder)}
+    listing: Facts = {"count": len(kept), "names_sha256": all_names}
 
     def digest(place: int) -> str:
         return file_sha256(folder / kept[place])
 
-    return Source(
-        picture_names(kept), kept, chosen, lambda place: given(place).image(), given, digest, identity, folder
-    )
+    names = picture_names(kept)
+    return Source(names, kept, chosen, lambda i: given(i).image(), given, digest, identity, folder, listing)
 
 
 def _sha256_of_numbers(values: NDArray[Any]) -> str:
@@ -253,9 +256,22 @@ def _given_array(item: NDArray[Any], white: float | None) -> GivenPicture | None
 def _recorded(path: Path, chosen: range, count: int) -> tuple[list[str], Sequence[int]]:
     """Names and numbers of an array's items: those of the images that `degrade` made them from, or their places."""
     record = read_degradation(path)
+    if record is not None:
+        _refuse_altered(path)
     if record is None or len(record.names) != count:
         return [f"{i:06d}" for i in chosen], chosen
     return [record.names[i] for i in chosen], [record.numbers[i] for i in chosen]
+
+
+def _refuse_altered(path: Path) -> None:
+    """Raises `GenpriorError` for measurements that are not those that `degrade` wrote."""
+    summary = path.parent / SUMMARY
+    files = read_model(summary, DegradeSummary, "images").files if summary.is_file() else {}
+    if files.get(path.name) not in (None, file_sha256(path)):
+        raise _fault(
+            f"{path} was altered since genprior degrade wrote it: give that command again, or move the file away from "
+            f"{RECORD} to restore it as it is"
+        )
 
 
 def _opened(spec: DataSpec, path: Path) -> NDArray[Any]:

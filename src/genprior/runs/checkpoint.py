@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from genprior.errors import GenpriorError, NoRightError
-from genprior.runs.files import file_sha256, read_tensors, weights_sha256
+from genprior.runs.files import file_sha256
 from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
-from genprior.stored_files import CHECKSUM, read_model
+from genprior.stored_files import read_model, read_tensors, sum_of
 from genprior.training.loop import Learner
 from genprior.training.optimisation import joined
 from genprior.writing import save_tensors, sync, write_text
@@ -192,7 +192,7 @@ def keep_age(run: Run, learner: Learner, images_seen: int) -> None:
     tensors = {name: value.cpu().contiguous() for name, value in learner.snapshot().items()}
     if tensors:
         run.history.mkdir(exist_ok=True)
-        save_tensors(tensors, run.history / f"{images_seen}.safetensors", {CHECKSUM: weights_sha256(tensors)})
+        save_tensors(tensors, run.history / f"{images_seen}.safetensors", sum_of(tensors))
 
 
 def ages(run: Run) -> dict[int, Path]:

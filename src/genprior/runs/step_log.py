@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from genprior.errors import GenpriorError
 from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
-from genprior.stored_files import loads
+from genprior.stored_files import CHECKSUM, loads
 from genprior.training.loop import Step
 from genprior.writing import appended, remove_leftovers, write_text, written_text
 
@@ -137,17 +137,30 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def append_event(run: Run, event: Event) -> None:
-    """Adds a line to the run's events."""
-    with appended(run.events) as file:
-        file.write(event.model_dump_json() + "\n")
+    """Adds an event to the run's."""
+    _write_events(run, [*read_events(run), event])
 
 
 def replace_alarms(run: Run, alarms: Sequence[Alarm]) -> None:
     """Puts alarms in the place of those that stand in the run's events, in the order of their steps."""
     setbacks = [event for event in read_events(run) if isinstance(event, Setback)]
     events: list[Event] = sorted([*setbacks, *alarms], key=_step)
-    if events or run.events.exists():
-        write_text(run.events, "".join(event.model_dump_json() + "\n" for event in events))
+    _write_events(run, events)
+
+
+def _write_events(run: Run, events: Sequence[Event]) -> None:
+    """Writes a line for each, and a last one with their checksum."""
+    lines = "".join(event.model_dump_json() + "\n" for event in events)
+    write_text(run.events, f"{lines}{_last_line(lines)}\n")
+
+
+def _last_line(lines: str) -> str:
+    return json.dumps({CHECKSUM: hashlib.sha256(lines.encode()).hexdigest()})
+
+
+def _are_whole(events: Path) -> bool:
+    lines, end, last = events.read_text(encoding="utf-8", errors="replace").rstrip("\n").rpartition("\n")
+    return last == _last_line(lines + end)
 
 
 def _step(event: Event) -> int:
@@ -172,6 +185,8 @@ def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | No
         return f"{run.steps} lacks {missing:,} of the {last_step:,} steps up to the checkpoint"
     if log is not None and _digest(run.steps, log.bytes).hexdigest() != log.sha256:
         return f"{run.steps} was altered since the checkpoint was saved"
+    if log is not None and not (run.events.is_file() and _are_whole(run.events)):
+        return f"{run.events} is gone, or was altered"
     return None
 
 
@@ -187,7 +202,13 @@ def _digest(path: Path, count: int) -> "hashlib._Hash":
 
 def read_events(run: Run) -> list[Event]:
     """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
-    return list(_each(run.events, lambda line: _EVENT.validate_python(loads(line))))
+    return [event for event in _each(run.events, _event) if event is not None]
+
+
+def _event(line: str) -> Event | None:
+    """An event; None of the line that has the checksum."""
+    values = loads(line)
+    return None if isinstance(values, dict) and values.keys() == {CHECKSUM} else _EVENT.validate_python(values)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -260,6 +281,8 @@ class StepLog:
         with written_text(run.steps) as file:
             file.writelines(json.dumps(row) + "\n" for row in each_row(run.steps) if row["step"] <= last_step)
         self._file = appended(run.steps)
+        if not run.events.exists():
+            _write_events(run, [])
         self._bytes = run.steps.stat().st_size
         self._sha256 = _digest(run.steps, self._bytes)
 

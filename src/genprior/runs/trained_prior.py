@@ -17,9 +17,8 @@ from genprior.models.latent_encoder import Encoder
 from genprior.priors.contracts import LatentPrior
 from genprior.runs.checkpoint import load_state, no_right
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
-from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import Run, misfit, open_run, read_environment
-from genprior.stored_files import loads
+from genprior.stored_files import loads, weights_sha256
 from genprior.writing import save_tensors
 
 

@@ -20,11 +20,10 @@ from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import Checkpoint, trained_checkpoint
 from genprior.runs.experiment import part_of
-from genprior.runs.files import read_tensors, weights_sha256
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import prior_of
 from genprior.scoring.scoring_results import COMPARISON, ComparedRun, Comparison, ComparisonSettings, RestorationScore
-from genprior.stored_files import CHECKSUM
+from genprior.stored_files import read_tensors, sum_of
 from genprior.writing import csv_text, save_tensors, write_text
 
 SAMPLES = 36
@@ -186,7 +185,7 @@ def _saved(settings: ComparisonSettings, found: list[ComparedRun], images: Image
     """Writes what is beside the numbers, and returns these."""
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
-        save_tensors(images, settings.out / IMAGES, {CHECKSUM: weights_sha256(images)})
+        save_tensors(images, settings.out / IMAGES, sum_of(images))
         for stale in (TABLE, FIGURE):  # of other numbers
             (settings.out / stale).unlink(missing_ok=True)
     except OSError as error:
