@@ -148,10 +148,10 @@ def test_measurements_of_degrade_keep_names_and_numbers(tmp_path: Path) -> None:
 
 def test_a_changed_source_is_another_one(image_folder: Callable[..., Path]) -> None:
     folder = image_folder(2)
-    before = open_source(str(folder)).identity
-    assert open_source(str(folder)).identity == before
+    before = open_source(str(folder)).listing
+    assert open_source(str(folder)).listing == before
     (folder / "a.png").rename(folder / "z.png")
-    assert open_source(str(folder)).identity != before
+    assert open_source(str(folder)).listing != before
 
 
 BAD = {

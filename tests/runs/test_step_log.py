@@ -130,5 +130,5 @@ def test_events_are_read_as_they_were_written(make_run: Callable[..., Run]) -> N
     assert read_events(run) == [setback]
     with run.events.open("a") as file:
         file.write('{"event": "stopped", "step": 3}\n{"event": "ala')
-    with pytest.warns(UserWarning, match=r"line 2 of .*events.jsonl cannot be read"):
+    with pytest.warns(UserWarning, match=r"line 3 of .*events.jsonl cannot be read"):
         assert read_events(run) == [setback]
