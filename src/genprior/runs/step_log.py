@@ -180,7 +180,7 @@ def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | No
     last = max(steps, default=0)
     if last < last_step:
         return f"{run.steps} ends at step {last:,}, and the checkpoint stands at step {last_step:,}"
-    missing = sum(step not in steps for step in range(1, last_step + 1))
+    missing = last_step - sum(0 < step <= last_step for step in steps)
     if missing:
         return f"{run.steps} lacks {missing:,} of the {last_step:,} steps up to the checkpoint"
     if log is not None and _digest(run.steps, log.bytes).hexdigest() != log.sha256:
