@@ -145,7 +145,8 @@ def _checkpoints(run: Run, rows: list[Row]) -> Iterator[CheckedFile]:
     counters, _ = load_counters(run.checkpoints)
     assert counters is not None
     is_other = record_fault(run, rows, counters.step, counters.log)
-    yield CheckedFile(f"{run.steps.name}, beside the checkpoint", is_other or "", LOST)
+    name = run.events.name if is_other and is_other.startswith(str(run.events)) else run.steps.name
+    yield CheckedFile(f"{name}, beside the checkpoint", is_other or "", LOST)
 
 
 def _lost_ages(run: Run, rows: list[Row]) -> Iterator[CheckedFile]:
