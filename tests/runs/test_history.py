@@ -62,3 +62,13 @@ def test_files_of_other_names_are_left_out_and_damaged_ones_refused(make_run: Ca
     ages(run)[0].write_bytes(b"?")
     with pytest.raises(GenpriorError, match=r"0\.safetensors cannot be read: .*delete it"):
         load_age(ages(run)[0])
+
+
+def test_an_age_that_was_altered_is_refused(make_run: Callable[..., Run]) -> None:
+    run = make_run(images_seen=1000)
+    file = ages(run)[1000]
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 0x40
+    file.write_bytes(content)
+    with pytest.raises(GenpriorError, match=r"1000\.safetensors cannot be read: it was altered: its checksum"):
+        load_age(file)
