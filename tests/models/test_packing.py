@@ -129,7 +129,7 @@ def test_packs_that_do_not_fill_the_share_of_a_process_are_refused_at_once() -> 
 
 
 def test_a_batch_of_one_pack_is_refused() -> None:
-    with pytest.raises(GenpriorError, match="pack: batches of 32 images are one pack, .* take at most 16"):
+    with pytest.raises(GenpriorError, match=r"pack: batches of 32 images are one pack, .* take at most 16"):
         parse_config({"family": "gan", "pack": 32, "batch_size": 32})
 
 

@@ -197,6 +197,8 @@ def judge_of(kind: JudgeKind[N], train: Dataset, test: Dataset, root: Path) -> T
     weights = root / kind.folder / f"{_key(kind, train, test)}.safetensors"
     judge = _kept(kind, train, weights)
     if judge is None:
+        if weights.exists():
+            warnings.warn(f"{weights} or the file beside it was altered: the {kind.name} is trained anew", stacklevel=2)
         judge = yield from _trained(kind, train, test)
         _keep(kind, judge, weights)
     if judge.record.accuracy < kind.least_accuracy:
