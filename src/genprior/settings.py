@@ -124,7 +124,8 @@ class Settings(Model):
             for path in value if isinstance(value, tuple) else [value]:
                 if isinstance(path, Path) and NO_TEXT.search(str(path)):  # safetensors opens no such file
                     raise GenpriorError(
-                        f"{str(path)!a} is no name in UTF-8: rename it, or set PYTHONUTF8=1 where it is one", argument=name
+                        f"{str(path)!a} is no name in UTF-8: rename it, or set PYTHONUTF8=1 where it is one",
+                        argument=name,
                     )
         return self
 

@@ -19,7 +19,6 @@ from genprior.writing import MARK
 from tiny_run import make_tiny_run
 
 SHORT = ("full", "denied", "killed")
-SAMPLE = 2  # operations of a command at which each fault is tried, where not all are asked for
 TIMES = re.compile(r'"(seconds|images_per_second|own_sha256|checksum|sha256|log|parts/.*json)": ?("[^"]*"|[^,}]*)')
 PICTURE = "figures/samples.png"  # drawn when training has ended, never resumed
 POINTS = "--preset points --data ring:count=500 --batch-size 50 --threads 1 --precision float32"
@@ -33,11 +32,13 @@ class Tried:
         words: It, at a run `run` and pictures `photos`.
         again: What a user then does; the first of these that ends well.
         makes: What is compared in the end.
+        sample: Operations at which each fault is tried, where not all are asked for.
     """
 
     words: str
     again: tuple[str, ...]
     makes: str
+    sample: int = 2
 
 
 TRAIN = f"train gan {POINTS} --images-seen 200 --checkpoint-seconds 1e-9 --out out"
@@ -52,7 +53,7 @@ COMMANDS = {
     "restore": Tried(f"restore run {RESTORE} --operator inpaint:box=3 --simulate", (), "out"),
     "degrade": Tried("degrade photos --batch-size 2 --operator inpaint:random=0.5 --out out", (), "out"),
     "evaluate": Tried("evaluate run --held-out digits[64:] --inversions 0 --data-root root --threads 1", (), "run"),
-    "report": Tried("report run", (), "run"),
+    "report": Tried("report run", (), "run", sample=1),
 }
 
 
@@ -128,11 +129,11 @@ def contents(path: Path) -> dict[str, object]:
     return found
 
 
-def points_of(count: int, long: bool) -> list[int]:
+def points_of(count: int, sample: int, long: bool) -> list[int]:
     """Where a fault is tried: everywhere, or at a sample that is spread over all."""
-    if long or count <= SAMPLE:
+    if long or count <= sample:
         return list(range(count))
-    return [int((i + 0.5) * count / SAMPLE) for i in range(SAMPLE)]
+    return [int((i + 0.5) * count / sample) for i in range(sample)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -143,6 +144,7 @@ def test_a_fault_at_any_operation_loses_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tried = COMMANDS[name]
 
@@ -160,7 +162,11 @@ def test_a_fault_at_any_operation_loses_nothing(
     assert ended.code == 0, ended.said
     expected = contents(where / tried.makes)
     long = request.config.getoption("--long-faults")
-    for fault, at in product(FAULTS if long else SHORT, points_of(len(disk.done), long)):
+    trials = list(product(FAULTS if long else SHORT, points_of(len(disk.done), tried.sample, long)))
+    if long:
+        with capsys.disabled():
+            print(f"\n{name}: {len(disk.done)} operations, {len(trials)} trials")
+    for fault, at in trials:
         begin()
         ended, faulty = give(tried.words, fault, at)
         assert faulty.has_fired
