@@ -1,4 +1,7 @@
-"""Files that are new in a folder of images, or gone from it: the same command gives what a new job would give."""
+"""Files that are new in a folder of images, or gone from it: the same command gives what a new job would give.
+
+Pictures of images that are gone stay where they are.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,15 +54,16 @@ def test_a_new_file_is_done(
 
 
 @pytest.mark.parametrize("name", ["a", "c", "e"])
-def test_a_file_that_is_gone_is_told_and_so_are_its_results(
+def test_a_file_that_is_gone_is_told_and_its_picture_stays(
     image_folder: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
     folder = image_folder(5)
     degraded_to(tmp_path / "out", folder, **SETTINGS)
     (folder / f"{name}.png").unlink()
-    assert f"1 images are gone, such as {name}" in _notes(tmp_path / "out", folder)
+    before = (tmp_path / "out" / "images" / f"{name}.png").read_bytes()
+    assert f"1 images are gone, such as {name}: their pictures stay" in _notes(tmp_path / "out", folder)
     degraded_to(tmp_path / "fresh", folder, **SETTINGS)
-    assert _results(tmp_path / "out") == _results(tmp_path / "fresh")
+    assert _results(tmp_path / "out") == {**_results(tmp_path / "fresh"), f"{name}.png": before}
     parts = [sorted(each.name for each in (out / PARTS).iterdir()) for out in (tmp_path / "out", tmp_path / "fresh")]
     assert parts[0] == parts[1]
 
@@ -82,6 +86,13 @@ def test_measurements_that_were_altered_are_refused(
     np.save(out / MEASUREMENTS, y + 1e-3)
     with pytest.raises(GenpriorError, match=r"measurements\.npy was altered since genprior degrade wrote it"):
         restored_to(tmp_path / "restored", restoring_settings(tiny_run, out / MEASUREMENTS, operator="denoise"))
+
+
+def test_another_slice_of_a_folder_is_another_job(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = image_folder(4)
+    degraded_to(tmp_path / "out", folder, **SETTINGS)
+    with pytest.raises(GenpriorError, match="holds results of other settings"):
+        degraded_to(tmp_path / "out", f"{folder}[:2]", **SETTINGS)
 
 
 def test_other_settings_are_still_refused(image_folder: Callable[..., Path], tmp_path: Path) -> None:

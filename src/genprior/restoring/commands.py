@@ -177,7 +177,7 @@ def _set_threads(count: int | None) -> None:
 def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
     """Has parts done again that no longer hold what their inputs say; yields a line that says so."""
     changed = 0
-    gone, damaged = output.keep_only(set(work.names()))
+    gone, damaged = output.reopen_unfitting(set(work.names()))
     for part in filter(output.is_finished, range(output.parts)):
         then, now = output.contents(part), list(map(work.content, output.items(part)))  # older results do not tell
         differ = sum(before != after for before, after in zip_longest(then, now))
@@ -193,7 +193,7 @@ def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
             if not output.is_whole(part):
                 output.reopen(part)
     if gone:
-        yield f"{len(gone)} images are gone, such as {readable(gone[0])}: so are their results"
+        yield f"{len(gone)} images are gone, such as {readable(gone[0])}: their pictures stay, their rows do not"
     if changed:
         yield f"the contents of {changed} images or masks changed since: their parts are made anew"
     if damaged:

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, NoRightError
 from genprior.restoring.job_settings import JobFlags, JobSettings
 from genprior.restoring.picture_formats import FORMATS
 from genprior.restoring.records import (
@@ -149,8 +149,8 @@ class Output:
         rows = zip(self.items(part), self.part_rows(part), strict=True)
         return [place for place, row in rows if row.problem is not None]
 
-    def keep_only(self, names: Collection[str]) -> tuple[list[str], list[str]]:
-        """Reopens parts with images that are gone, whose pictures are removed, and parts whose file of rows is damaged.
+    def reopen_unfitting(self, names: Collection[str]) -> tuple[list[str], list[str]]:
+        """Reopens parts with images that are gone, whose pictures stay, and parts whose file of rows is damaged.
 
         Arguments:
             names: Of all images that are there.
@@ -160,21 +160,20 @@ class Output:
         """
         gone, damaged = [], []
         for file in sorted((self.path / PARTS).glob("*.json")):
+            part = int(file.stem)
             try:
-                lost = [row.name for row in read_model(file, PartRecord, "out").rows if row.name not in names]
+                lost = [row.name for row in self.part_rows(part) if row.name not in names]
+            except NoRightError:
+                raise
             except GenpriorError:
-                if not os.access(file, os.R_OK):
-                    raise
                 damaged.append(file.relative_to(self.path).as_posix())
-                lost = []
+                self.reopen(part)
+                continue
             gone += lost
-            for picture in _pictures(self.path, lost):
-                picture.unlink(missing_ok=True)
-            is_beyond = int(file.stem) >= self.parts
-            if lost or is_beyond or damaged[-1:] == [file.relative_to(self.path).as_posix()]:
-                self.reopen(int(file.stem))
-            if is_beyond:
-                self.tensors(int(file.stem)).unlink(missing_ok=True)
+            if lost or part >= self.parts:
+                self.reopen(part)
+            if part >= self.parts:
+                self.tensors(part).unlink(missing_ok=True)
         return gone, damaged
 
     def reopen(self, part: int) -> None:

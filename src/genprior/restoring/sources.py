@@ -134,7 +134,8 @@ def _folder(spec: DataSpec, folder: Path, white: float | None) -> Source:
         return read_given(folder / kept[place], white)
 
     all_names = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
-    identity: Facts = {"images": os.path.abspath(folder)}
+    window = {} if len(kept) == len(files) else {"slice": f"{spec.window.start}:{spec.window.stop}"}
+    identity: Facts = {"images": os.path.abspath(folder), **window}
     listing: Facts = {"count": len(kept), "names_sha256": all_names}
 
     def digest(place: int) -> str:
