@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pytest
 import torch
 from numpy.lib import format as npy
 
+from genprior import stored_files
 from genprior.errors import GenpriorError
 from genprior.settings import Model
 from genprior.stored_files import (
     MOST_DEPTH,
     loads,
+    loads_numbers,
     read_array,
     read_model,
     read_object,
@@ -155,3 +158,27 @@ def test_arrays_are_read_as_they_were_written(tmp_path: Path) -> None:
     opened = open_arrays(tmp_path / "x.npz")
     assert set(opened.read) == {"images", "y"}
     assert np.array_equal(opened.array("images"), x)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": NaN}', '{"a": 1e999}', '{"a": "1"}', '{"a": true}', '{"a": [1]}', "[1]", "5", "[" * 100_000, "{"]
+)
+def test_a_row_holds_finite_numbers_alone(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a table of numbers|nested too deeply|Expecting property name"):
+        loads_numbers(text)
+    with pytest.raises(ValueError, match="expected a table of numbers"):
+        loads_numbers(json.dumps({"a": 10**400}))
+
+
+READ = re.compile(r"\bjson\.loads?\(|model_validate_json\(|\bnp\.load\(|\bnumpy\.load\(|pickle\.load")
+
+
+def test_all_json_and_arrays_are_read_in_one_place() -> None:
+    root = Path(stored_files.__file__).parent
+    found = {
+        path.name
+        for path in root.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if READ.search(line) and ">>>" not in line
+    }
+    assert found == {"stored_files.py"}

@@ -15,7 +15,7 @@ from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, say, 
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, FAMILIES, parse_config
 from genprior.settings import Moved, RunFolder, Settings
-from genprior.stored_files import read_object
+from genprior.stored_files import loads, read_object
 
 if TYPE_CHECKING:
     from genprior.runs.prepare import PreparedRun
@@ -64,7 +64,7 @@ def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
         config = parse_config({**_from_file(flags.config, own, family), **own, "family": family})
         if flags.dry_run:
             config.check_names()
-            say(json.dumps(json.loads(config.as_json()), indent=2))
+            say(json.dumps(loads(config.as_json()), indent=2))
             return
         if flags.out is None or flags.out == Path():
             raise GenpriorError("name the folder of the new run", argument="out")

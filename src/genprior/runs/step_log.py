@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from genprior.errors import GenpriorError
 from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
-from genprior.stored_files import CHECKSUM, loads
+from genprior.stored_files import CHECKSUM, loads, loads_numbers
 from genprior.training.loop import Step
 from genprior.writing import appended, remove_leftovers, write_text, written_text
 
@@ -252,14 +252,12 @@ def _is_json(line: str) -> bool:
 
 def _row(line: str) -> Row:
     """A step: its two counters, and otherwise numbers or null."""
-    row = loads(line)
-    is_whole = isinstance(row, dict) and all(type(row.get(name)) is int for name in ("step", "images_seen"))
-    if not is_whole or not all(v is None or type(v) in (int, float) for k, v in row.items() if k != "not_finite"):
+    row = loads_numbers(line)
+    words = row.get("not_finite", {})
+    is_whole = all(type(row.get(name)) is int for name in ("step", "images_seen"))
+    if not is_whole or not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
         raise ValueError("not a step")
-    if not isinstance(row.get("not_finite", {}), dict):
-        raise ValueError("not a step")
-    whole: Row = row
-    return whole
+    return row
 
 
 class StepLog:
