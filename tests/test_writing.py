@@ -94,7 +94,7 @@ def test_leftovers_are_removed_once_nobody_writes_them(tmp_path: Path) -> None:
         path.write_text("")
     os.utime(old, (0, 0))
     os.utime(tmp_path / "mine.tmp", (0, 0))
-    writing.remove_leftovers(tmp_path)
+    writing.remove_leftovers(tmp_path, below=True)
     assert [old.exists(), fresh.exists(), (tmp_path / "mine.tmp").exists()] == [False, True, True]
 
 
