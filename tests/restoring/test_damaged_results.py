@@ -38,7 +38,7 @@ def job(tiny_run: Path, image_folder: Callable[..., Path], tmp_path: Path) -> Ca
 MADE = ["images/b.png", "before/d.png", "table.csv", "latents.safetensors", "index.html", "pairs.png", "candidates.png"]
 
 
-@pytest.mark.parametrize(("name", "damage"), zip(MADE, cycle(["gone", "cut off", "altered"]), strict=False))
+@pytest.mark.parametrize(("name", "damage"), list(zip(MADE, cycle(["gone", "cut off", "altered"]), strict=False)))
 def test_a_damaged_file_is_made_again(job: Callable[..., Output], name: str, damage: str) -> None:
     folder = job().path
     before, file = contents(folder), folder / name
