@@ -335,3 +335,9 @@ def test_importing_what_help_needs_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & set({heavy})))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize("family", [[], {}, None, 3, ["gan"]])
+def test_a_family_of_another_type_is_unknown(family: object) -> None:
+    with pytest.raises(GenpriorError, match="family: unknown family"):
+        parse_config({"family": family})
