@@ -161,13 +161,26 @@ def test_arrays_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": NaN}', '{"a": 1e999}', '{"a": "1"}', '{"a": true}', '{"a": [1]}', "[1]", "5", "[" * 100_000, "{"]
+    "text",
+    [
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": "1"}',
+        '{"a": true}',
+        '{"a": [1]}',
+        "[1]",
+        "5",
+        "[" * 100_000,
+        "{",
+        '{"a": {}}',
+        '{"flags": {"a": 1}}',
+    ],
 )
 def test_a_row_holds_finite_numbers_alone(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected a table of numbers|nested too deeply|Expecting property name"):
-        loads_numbers(text)
+        loads_numbers(text, "flags")
     with pytest.raises(ValueError, match="expected a table of numbers"):
-        loads_numbers(json.dumps({"a": 10**400}))
+        loads_numbers(json.dumps({"a": 10**400}), "flags")
 
 
 READ = re.compile(r"\bjson\.loads?\(|model_validate_json\(|\bnp\.load\(|\bnumpy\.load\(|pickle\.load")

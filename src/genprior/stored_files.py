@@ -61,30 +61,38 @@ def loads(text: str | bytes) -> Any:  # noqa: ANN401 - whatever stands there
     return found
 
 
-def loads_numbers(text: str) -> dict[str, Any]:
-    """Returns an object of finite numbers and null, and of tables, of which nothing is known; a log has many of them.
+def loads_numbers(text: str, words: str) -> dict[str, Any]:
+    """Returns an object of finite numbers and null, but for a table of words; a log has many of them.
+
+    Arguments:
+        text: JSON.
+        words: The key of that table, which may be absent.
 
     Raises:
         ValueError: Anything else.
 
     Example:
-        >>> loads_numbers('{"step": 1, "loss": null, "not_finite": {"loss": "nan"}}')
+        >>> loads_numbers('{"step": 1, "loss": null, "not_finite": {"loss": "nan"}}', "not_finite")
         {'step': 1, 'loss': None, 'not_finite': {'loss': 'nan'}}
     """
     try:
         found = json.loads(text)  # without the hooks of `loads`, which take four times as long
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if not isinstance(found, dict) or not all(map(_is_number, found.values())):
+    if not isinstance(found, dict):
         raise ValueError("expected a table of numbers")
-    return found
+    flags = found.pop(words, {})
+    is_told = isinstance(flags, dict) and all(isinstance(word, str) for word in flags.values())
+    if not is_told or not all(map(_is_number, found.values())):
+        raise ValueError("expected a table of numbers")
+    return {**found, words: flags} if flags else found
 
 
 def _is_number(value: object) -> bool:
     kind = type(value)
     if kind is float:
         return math.isfinite(value)  # type: ignore[arg-type]
-    return value is None or kind is dict or (kind is int and -(2**63) <= value < 2**63)  # type: ignore[operator]
+    return value is None or (kind is int and -(2**63) <= value < 2**63)  # type: ignore[operator]
 
 
 def signed(text: str, indent: int | None = 2) -> str:
