@@ -5,6 +5,7 @@
 #   make test PYTEST=tests/data     some of them; PYTEST="-m mnist" those that need MNIST under $GENPRIOR_DATA
 #   make check                      formatting, lint, types, import directions
 #   make bench                      training speed against the usual loop
+#   make audit                      known weaknesses of the packages in constraints.txt; needs a network
 #   make clean                      removes .venv, runs/ and caches
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.genprior-installed
 RUN = PYTHONUNBUFFERED=1 $(BIN)/python
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench audit clean
 
 demo: $(READY)
 	$(BIN)/genprior train gan --data digits --minutes 2 --out runs/demo --overwrite
@@ -28,6 +29,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(RUN) benchmarks/train_throughput.py
+
+audit: $(READY)
+	test -x $(BIN)/pip-audit || $(BIN)/python -m pip install --disable-pip-version-check --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("genprior needs Python 3.11 or newer, got " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

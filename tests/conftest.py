@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from finished_folders import make_folders
 from genprior.cli import main
 from genprior.images import to_uint8, write_image
 from genprior.runs.execute import execute
@@ -26,6 +27,10 @@ MNIST_FILES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in 
 def mnist_is_here() -> bool:
     """Whether the data root of whoever started the tests holds MNIST; nothing is downloaded."""
     return bool(REAL_DATA) and all((Path(REAL_DATA) / "MNIST" / "raw" / name).is_file() for name in MNIST_FILES)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long-faults", action="store_true", help="try faults everywhere, not at a sample")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -93,6 +98,12 @@ def genprior(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a trained run; tests do not change it."""
     return make_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one of each kind that genprior writes; tests do not change it."""
+    return make_folders(tmp_path_factory.mktemp("folders"))
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import genprior
 ROOT = Path(genprior.__file__).parent
 # Each floor imports from those below it, and a room on it from no other room of the floor.
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "picture_numbers", "value_range"},
-    {"seeding", "images", "hardware", "progress", "specs"},
+    {"errors", "picture_numbers", "value_range", "writing"},
+    {"seeding", "images", "hardware", "progress", "specs", "stored_files"},
     {"settings"},
     {"engines"},
     {"data", "models"},
@@ -28,7 +28,7 @@ FLOORS: tuple[set[str], ...] = (
     {"judges", "plotting"},
     {"restoring"},
     {"scoring", "probes", "modes"},
-    {"report"},
+    {"report", "folder_check"},
     {"cli"},
     {"__main__"},
 )

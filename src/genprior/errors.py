@@ -18,6 +18,10 @@ class GenpriorError(ValueError):
         self.argument = argument
 
 
+class NoRightError(GenpriorError):
+    """A file is there, and the system does not let this user read it: nothing is wrong with the file itself."""
+
+
 class NotFiniteError(GenpriorError):
     """A computation ended in values that are not finite: the settings are at fault, not one argument."""
 

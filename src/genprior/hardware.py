@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -76,6 +77,36 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
         _ = mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 1 << 25)  # glibc's older limit
         mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def free_memory() -> int | None:
+    """Returns how many bytes this process may still use, by the system and the limits of a container; None: unknown."""
+    found = []
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        found.append(1024 * int(lines["MemAvailable"].split()[0]))
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
+        found.append(int(limit) - int(used))
+    except (OSError, KeyError, ValueError):  # another system, or no limit
+        pass
+    return min(found, default=None)
+
+
+def refuse_beyond_memory(need: int, what: str, argument: str, advice: str) -> None:
+    """Raises `GenpriorError` about `argument` where something needs more memory than there is.
+
+    Arguments:
+        need: Bytes, roughly.
+        what: Needs them.
+        argument: Decides how much it is.
+        advice: What to do.
+    """
+    free = free_memory()
+    if free is not None and need > free:
+        raise GenpriorError(
+            f"{what} need about {need / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free: {advice}",
+            argument=argument,
+        )
 
 
 def thread_counts() -> list[int]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -21,10 +22,13 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.picture_numbers import GREY_ALPHA, deep_numbers, is_deep, raw_mode
 from genprior.value_range import Extent, check_range, extent_of, scaled, white_of
+from genprior.writing import write_numbers, write_picture
 
 if TYPE_CHECKING:
     from PIL import Image
 
+MOST_PIXELS = 2**26  # of a picture that is decoded: a file of kilobytes may hold gigabytes of one colour
+LARGE, ONE_AT_A_TIME = 2**22, Lock()  # several threads together never decode more than one of these
 FIRST_TURNED = 5  # orientations of Exif from this one on exchange width and height
 
 
@@ -65,11 +69,8 @@ def image_grid(x: Tensor, columns: int | None = None, padding: int = 2) -> Tenso
 
 def write_image(image: Tensor, path: Path) -> None:
     """Writes image (C, H, W) uint8, C 1 or 3; the suffix of `path` tells the kind of file."""
-    from PIL import Image
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    array = image.permute(1, 2, 0).numpy()
-    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(path)
+    write_picture(image.permute(1, 2, 0).numpy(), path)
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,13 @@ def read_picture(
         if at_least is not None:
             stored.draft(None, (at_least, at_least))
         raw, deep = raw_mode(stored), is_deep(stored)
-        stored.load()
-        values = deep_numbers(stored, file, page, raw) if deep else None
-        picture, numbers, top = _shallow(stored, white) if values is None else _deep(stored, values, white)
-        picture = _upright(picture, _orientation(stored))
-        kept = picture if channels == 4 else _on_white(picture)
-        return DecodedPicture(kept.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]), numbers, top)
+        with _room_for(stored):
+            stored.load()
+            values = deep_numbers(stored, file, page, raw) if deep else None
+            picture, numbers, top = _shallow(stored, white) if values is None else _deep(stored, values, white)
+            picture = _upright(picture, _orientation(stored))
+            kept = picture if channels == 4 else _on_white(picture)
+            return DecodedPicture(kept.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]), numbers, top)
 
 
 def read_image(path: Path, channels: int | None = None, white: float | None = None, page: int | None = None) -> Tensor:
@@ -174,7 +176,8 @@ def read_numbers(path: Path) -> NDArray[Any]:
     """
     with _opened(path, 0) as stored:
         raw, deep, is_grey = raw_mode(stored), is_deep(stored), _is_grey(stored)
-        stored.load()
+        with _room_for(stored):
+            stored.load()
         if deep:
             values = _with_alpha(stored, deep_numbers(stored, path, 0, raw))
         else:
@@ -204,6 +207,13 @@ def picture_to_tensor(picture: Image.Image) -> Tensor:
     return array[None] if array.ndim == 2 else array.permute(2, 0, 1)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file to be read; raises OSError for a pipe or device, which might be waited for in vain."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")
+    return path.open("rb")
+
+
 @contextmanager
 def _opened(file: Path | BytesIO, page: int) -> Iterator[Image.Image]:
     """A file that Pillow knows; whatever a damaged one makes a decoder raise becomes an OSError with a short reason."""
@@ -213,7 +223,7 @@ def _opened(file: Path | BytesIO, page: int) -> Iterator[Image.Image]:
         # Never by its name: of an uncompressed file Pillow then maps the pixels into memory, with the sides exchanged
         # where a TIFF lies on its side.
         with (
-            nullcontext(file) if isinstance(file, BytesIO) else file.open("rb") as content,
+            nullcontext(file) if isinstance(file, BytesIO) else open_regular(file) as content,
             Image.open(content) as stored,
         ):
             if page:
@@ -225,6 +235,16 @@ def _opened(file: Path | BytesIO, page: int) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # SyntaxError, struct.error, KeyError ...: decoders fail as they like
         raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+@contextmanager
+def _room_for(stored: Image.Image) -> Iterator[None]:
+    """Lets large pictures be decoded one at a time, and none that would fill the memory."""
+    pixels = stored.width * stored.height
+    if pixels > MOST_PIXELS:
+        raise OSError(f"it has {pixels:,} pixels, at most {MOST_PIXELS:,} are read: make it smaller")
+    with ONE_AT_A_TIME if pixels > LARGE else nullcontext():
+        yield
 
 
 # How an array (H, W, ...) of each orientation of Exif is set upright.
@@ -329,7 +349,5 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 def write_array(x: Tensor, path: Path) -> None:
     """Writes x (B, C, H, W) as float32 numbers, readable with `numpy.load`."""
-    import numpy
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    numpy.save(path, x.numpy())
+    write_numbers(path, x.shape, [x.numpy()])

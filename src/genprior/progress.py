@@ -3,6 +3,7 @@
 Imports nothing of ours. A task is a generator that yields `Stage`s and returns what it found.
 """
 
+import re
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -14,6 +15,7 @@ R = TypeVar("R")
 Task = Generator["Stage", None, R]
 
 PLAIN_SECONDS = 10  # between lines where the output is a file
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 LEAST_SHARE = 0.01  # from which on the remaining time can be told
 
 
@@ -122,7 +124,7 @@ class _Line:
         self.first = stage.fraction if self.first is None else self.first
         self.what = stage.what
         _print(stage.notes, sys.stdout, self.bar)
-        text = stage.what + self._left(stage.fraction)
+        text = printable(stage.what) + self._left(stage.fraction)
         if self.bar is not None:
             self.bar.update(self.row, completed=stage.fraction, description=text)
         elif text and (time.monotonic() >= self.next_line or stage.fraction >= 1):
@@ -144,8 +146,18 @@ def _bar() -> Any:  # noqa: ANN401 - rich is imported late
     return Progress(TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TaskProgressColumn())
 
 
+def printable(text: str) -> str:
+    """Returns a text whose control characters, but for ends of lines, are escapes: names of files may hold any.
+
+    Example:
+        >>> printable("a\\x1b[2Jb")
+        'a\\\\x1b[2Jb'
+    """
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 def _print(lines: Iterable[str], stream: Any, bar: Any) -> None:  # noqa: ANN401 - files and rich
-    for line in lines:
+    for line in map(printable, lines):
         if bar is not None:
             bar.console.print(line, markup=False, highlight=False)
         else:

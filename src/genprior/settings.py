@@ -3,7 +3,9 @@
 Imports errors and specs of ours, and never torch.
 """
 
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from genprior.errors import GenpriorError, suggestion
 from genprior.specs import Spec, Table
 
 M = TypeVar("M", bound="Model")
+NO_TEXT = re.compile("[\ud800-\udfff]")  # bytes of a name that are no characters
 
 
 class Model(BaseModel):
@@ -32,6 +35,19 @@ class Model(BaseModel):
         if not isinstance(values, dict) or not cls.model_computed_fields:
             return values
         return {name: value for name, value in values.items() if name not in cls.model_computed_fields}
+
+    def as_json(self) -> str:
+        """Returns strict JSON in ASCII, which keeps names of files that are no Unicode, as pydantic's own does not."""
+        return json.dumps(_strict(self.model_dump(mode="json")), allow_nan=False)
+
+
+def _strict(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The same with null in place of numbers that are not finite."""
+    if isinstance(value, dict):
+        return {name: _strict(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
@@ -99,6 +115,18 @@ class Settings(Model):
             value = getattr(self, name)
             if isinstance(value, str) and value not in table.names():
                 raise GenpriorError(f"unknown {name} '{value}', {suggestion(value, table.names())}", argument=name)
+        return self
+
+    @model_validator(mode="after")
+    def _check_paths(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for path in value if isinstance(value, tuple) else [value]:
+                if isinstance(path, Path) and NO_TEXT.search(str(path)):  # safetensors opens no such file
+                    raise GenpriorError(
+                        f"{str(path)!a} is no name in UTF-8: rename it, or set PYTHONUTF8=1 where it is one",
+                        argument=name,
+                    )
         return self
 
     def same_outcome(self, other: "Settings") -> bool:
@@ -193,6 +221,11 @@ Fit = Annotated[str, Field(description="How images take another shape:"), Table(
 Strict = Annotated[bool, Field(description="Refuse a folder with an unreadable image instead of skipping it.")]
 RunFolder = Annotated[Path, Field(description="Folder of a run."), Flag(metavar="RUN", is_outcome=False)]
 """What is found of a run lies in its folder, wherever that is."""
+Moved = Annotated[
+    str | None,
+    Field(description="Where the images are now that the run was trained on."),
+    Flag(is_outcome=False),
+]
 RunFolders = Annotated[
     tuple[Path, ...], Field(min_length=1, max_length=12, description="Folders of trained runs."), Flag(metavar="RUN...")
 ]

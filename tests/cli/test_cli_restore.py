@@ -295,7 +295,10 @@ BAD_SETTINGS = {
     "hole too large": (["--operator", "inpaint:box=9"], "--operator: option 'box' of 'inpaint' .*whole number from 1"),
     "no hole": (["--operator", "inpaint"], "--operator: 'inpaint' takes exactly one of the options"),
     "unknown noise": (["--noise", "gausian"], "--noise: unknown noise 'gausian', did you mean 'gaussian'"),
-    "negative noise": (["--noise", "gaussian:sigma=-1"], "--noise: option 'sigma' .*from 0 up, got -1"),
+    "negative noise": (
+        ["--noise", "gaussian:sigma=-1"],
+        "--noise: option 'sigma' .*from 0 to 1000, where 1 is white, got -1",
+    ),
     "unknown fidelity": (["--fidelity", "l3"], "--fidelity: unknown fidelity 'l3'"),
     "unknown fidelity option": (["--fidelity", "huber:dleta=1"], "--fidelity: unknown option 'dleta' of 'huber', did"),
     "negative level": (

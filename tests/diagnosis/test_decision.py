@@ -11,7 +11,7 @@ OVER = Episode("saturated", "it was", 0, 500)
 
 
 def test_every_sign_has_its_remedy() -> None:
-    assert VERDICTS.keys() == SIGNS.keys() | {"collapsed", "poor samples", "memorising", HEALTHY}
+    assert VERDICTS.keys() == SIGNS.keys() | {"collapsed", "poor samples", "memorising", "not known", HEALTHY}
     assert all(VERDICTS.values())
 
 
@@ -99,3 +99,16 @@ def test_remedies_of_models_without_players_name_no_player() -> None:
     with_players, without = (decide([], 1000, Sampled(0.0), has_players=each) for each in (True, False))
     assert "discriminator" in with_players.remedy
     assert "discriminator" not in without.remedy
+
+
+def test_nobody_is_healthy_on_a_damaged_record() -> None:
+    fault = "steps.jsonl ends at step 3"
+    found = decide([], 1000, WELL, fault=fault)
+    assert (found.verdict, found.is_ill, found.evidence) == ("not known", True, [fault])
+    ill = decide([], 1000, Sampled(0.001), fault=fault)
+    assert (ill.verdict, ill.evidence[-1]) == ("collapsed", fault)
+
+
+def test_images_that_are_all_alike_tell_nothing() -> None:
+    found = decide([], 1000, Sampled(1e30, is_flat=True, is_young=True))
+    assert (found.verdict, found.is_ill) == ("not known", True)

@@ -356,3 +356,9 @@ def test_a_loss_that_needs_a_bounded_slope_says_so(changes: dict[str, object], i
     told = [str(each.message) for each in caught]
     assert len(told) == is_told
     assert all("needs a bound: add --penalty wgan-gp:weight=10, or norm=spectral to --model" in each for each in told)
+
+
+@pytest.mark.parametrize("family", [[], {}, None, 3, ["gan"]])
+def test_a_family_of_another_type_is_unknown(family: object) -> None:
+    with pytest.raises(GenpriorError, match="family: unknown family"):
+        parse_config({"family": family})

@@ -188,6 +188,16 @@ def test_a_classifier_that_errs_judges_nothing(cache: Path, tmp_path: Path) -> N
         make_tiny_judge(folder)
 
 
+def test_an_accuracy_that_was_altered_is_not_believed(cache: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(cache, tmp_path / "copy")
+    (file,) = (folder / CLASSIFIER.folder).glob("*.json")
+    before = file.read_text()
+    file.write_text(json.dumps({**json.loads(before), "accuracy": 1.0}))
+    with pytest.warns(UserWarning, match="was altered: the classifier is trained anew"):
+        assert make_tiny_judge(folder).record.accuracy == json.loads(before)["accuracy"]
+    assert file.read_text() == before
+
+
 def test_too_few_images_judge_nothing() -> None:
     few = Dataset("photos", torch.zeros(4, 1, 16, 16, dtype=torch.uint8))
     with pytest.raises(GenpriorError, match=r"judge: no labels; and photos has 4 images, 5 or more are needed"):

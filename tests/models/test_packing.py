@@ -128,6 +128,11 @@ def test_packs_that_do_not_fill_the_share_of_a_process_are_refused_at_once() -> 
         GAN(players, LOSSES["hinge"](), AdversarialSettings(12), Placement(processes=processes))
 
 
+def test_a_batch_of_one_pack_is_refused() -> None:
+    with pytest.raises(GenpriorError, match=r"pack: batches of 32 images are one pack, .* take at most 16"):
+        parse_config({"family": "gan", "pack": 32, "batch_size": 32})
+
+
 @pytest.mark.parametrize(("pack", "batch_size"), [(3, 8), (16, 8), (5, 128)])
 def test_packs_that_do_not_fill_a_batch_are_refused(pack: int, batch_size: int) -> None:
     with pytest.raises(GenpriorError, match=f"pack: batches of {batch_size} images do not fill packs of {pack}"):

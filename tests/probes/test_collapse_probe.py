@@ -20,11 +20,11 @@ from genprior.probes.collapse_rules import AGAIN, CollapseResult, CollapseSettin
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_age
 from genprior.runs.execute import execute
-from genprior.runs.files import save_tensors
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
 from genprior.specs import Spec
 from genprior.training.optimisation import grouped
+from genprior.writing import save_tensors
 from staged import gone_through
 from tiny_run import make_tiny_run
 

@@ -17,9 +17,9 @@ from genprior.judges.run_images import unseen_images
 from genprior.probes.equilibrium_found import EquilibriumResult, EquilibriumSettings, lines, title
 from genprior.probes.equilibrium_probe import EquilibriumSetup, nothing_found, opened_for, stages
 from genprior.runs.checkpoint import ages, load_age, load_checkpoint, save_checkpoint
-from genprior.runs.files import save_tensors
 from genprior.runs.run_folder import Run, open_run
 from genprior.training.optimisation import grouped
+from genprior.writing import save_tensors
 from staged import gone_through
 from tiny_run import make_tiny_run
 

@@ -17,11 +17,11 @@ from genprior.report.collect import MOST_AGES, collect, write_run_picture
 from genprior.report.page import page_of
 from genprior.report.words import alarm, notes_on, scores_table, summary_table
 from genprior.runs.checkpoint import load_state
-from genprior.runs.files import save_tensors
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.step_log import Alarm, Event, Setback
 from genprior.runs.trained_prior import load_prior
 from genprior.training.optimisation import grouped
+from genprior.writing import save_tensors
 from reported import DIAGNOSIS, METRICS, SCORE, made_up
 from tiny_run import make_tiny_run
 

@@ -14,7 +14,7 @@ import genprior
 from genprior.errors import GenpriorError
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.search_settings import SearchSettings
-from genprior.runs.files import save_tensors
+from genprior.writing import save_tensors
 from tiny_run import SHAPE
 
 QUICK = SearchSettings(starts=2, iterations=3)

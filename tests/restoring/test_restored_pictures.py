@@ -16,8 +16,9 @@ from PIL import Image
 from genprior.restoring.given_pictures import GivenPicture, given_values, read_given
 from genprior.restoring.ledger import Output
 from genprior.restoring.picture_formats import FORMATS, write_png
-from genprior.restoring.records import ImageRow, RestoreSummary, read_model
+from genprior.restoring.records import ImageRow, RestoreSummary
 from genprior.restoring.sources import fitted
+from genprior.stored_files import read_model
 from tiny_run import QUICK, make_tiny_run
 
 Restore = Callable[..., Output]

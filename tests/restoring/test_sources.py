@@ -1,6 +1,7 @@
 """Images read one at a time, from all kinds of sources."""
 
 import os
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from scipy.io import savemat
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.images import to_float, to_uint8, write_image
 from genprior.restoring import sources
-from genprior.restoring.records import MEASUREMENTS, RECORD
+from genprior.restoring.records import MEASUREMENTS, RECORD, ImageRow, PartRecord
 from genprior.restoring.sources import fitted, open_source
 from genprior.runs.files import write_json
 from genprior.value_range import WHITES
@@ -139,7 +141,7 @@ def test_slices_work_on_folders_and_arrays(image_folder: Callable[..., Path], tm
 
 
 def test_names_that_differ_in_their_suffix_alone_keep_it() -> None:
-    assert sources.stems(["a.png", "b.png", "b.jpg", "c/b.png"]) == ["a", "b.png", "b.jpg", "c/b"]
+    assert sources.picture_names(["a.png", "b.png", "b.jpg", "c/b.png"]) == ["a", "b.png", "b.jpg", "c/b"]
 
 
 def test_measurements_of_degrade_keep_names_and_numbers(tmp_path: Path) -> None:
@@ -152,10 +154,10 @@ def test_measurements_of_degrade_keep_names_and_numbers(tmp_path: Path) -> None:
 
 def test_a_changed_source_is_another_one(image_folder: Callable[..., Path]) -> None:
     folder = image_folder(2)
-    before = open_source(str(folder)).identity
-    assert open_source(str(folder)).identity == before
+    before = open_source(str(folder)).listing
+    assert open_source(str(folder)).listing == before
     (folder / "a.png").rename(folder / "z.png")
-    assert open_source(str(folder)).identity != before
+    assert open_source(str(folder)).listing != before
 
 
 BAD = {
@@ -212,3 +214,39 @@ def test_contents_tell_items_apart_and_dates_do_not(
 def test_items_of_a_data_set_are_told_apart_by_their_pixels() -> None:
     source = open_source("digits[:3]")
     assert source.digest(0) == open_source("digits[:1]").digest(0) != source.digest(1)
+
+
+LONG = "n" * 251
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["a.jpg", "a.png", "a.png.png"],
+        ["x.jpg", "x.png/y.png", "x.tif/y.png"],
+        [f"{LONG}.jpg", f"{LONG}.png"],
+        ["A.png", "a.png", "a.jpg"],
+        ["e\u0301.png", "\u00e9.png"],
+        ["a:b.png", "c\\..\\d.png", "e.png"],
+        ["ü" * 125 + ".png", "ü" * 125 + ".jpg"],
+    ],
+)
+def test_names_of_pictures_are_distinct_short_and_plain(files: list[str], tmp_path: Path) -> None:
+    names = sources.picture_names(files)
+    assert names == sources.picture_names(files)
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == len(files)
+    for name in names:
+        assert ImageRow(number=0, name=name).name == name
+        for suffix in (".png", ".tif", ".npy"):
+            path = tmp_path / f"{name}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+    assert all((tmp_path / f"{name}.png").read_text() == name for name in names)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a/../../b", "C:\\x", "..\\x", "", "a\0b"])
+def test_names_in_files_stay_in_their_folder(name: str) -> None:
+    with pytest.raises(ValidationError, match="is no name of an image"):
+        ImageRow(number=0, name=name)
+    with pytest.raises(ValidationError, match="is no name of an image"):
+        PartRecord(seconds=0, rows=(), files={name: ""})

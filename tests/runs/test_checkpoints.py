@@ -188,7 +188,7 @@ def test_full_disk_leaves_the_last_checkpoint_whole(
 
     run = make_run()
 
-    def fail(tensors: object, path: Path) -> None:
+    def fail(tensors: object, path: Path, **_: object) -> None:
         Path(path).write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
@@ -199,6 +199,7 @@ def test_full_disk_leaves_the_last_checkpoint_whole(
     loaded, refused = load_checkpoint(run.checkpoints)
     assert loaded is not None
     assert (loaded.images_seen, refused) == (1000, [])
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-000000000", "step-000000020"]
 
 
 def test_damage_while_resuming_is_told(make_run: Callable[..., Run]) -> None:

@@ -10,10 +10,10 @@ from genprior.errors import GenpriorError
 from genprior.families import parse_config
 from genprior.runs.checkpoint import ages, is_age, load_age, load_state
 from genprior.runs.execute import execute
-from genprior.runs.files import save_tensors
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
 from genprior.training.optimisation import grouped
+from genprior.writing import save_tensors
 
 
 @pytest.mark.parametrize("per_update", [1, 50, 384, 5000])
@@ -62,3 +62,13 @@ def test_files_of_other_names_are_left_out_and_damaged_ones_refused(make_run: Ca
     ages(run)[0].write_bytes(b"?")
     with pytest.raises(GenpriorError, match=r"0\.safetensors cannot be read: .*delete it"):
         load_age(ages(run)[0])
+
+
+def test_an_age_that_was_altered_is_refused(make_run: Callable[..., Run]) -> None:
+    run = make_run(images_seen=1000)
+    file = ages(run)[1000]
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 0x40
+    file.write_bytes(content)
+    with pytest.raises(GenpriorError, match=r"1000\.safetensors cannot be read: it was altered: its checksum"):
+        load_age(file)

@@ -28,11 +28,12 @@ from genprior.runs.encoder_settings import ENCODER, WEIGHTS, EncoderSettings, En
 from genprior.runs.encoder_training import encoder_images
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out
-from genprior.runs.files import save_tensors, weights_sha256
 from genprior.runs.prepare import resumed_run
 from genprior.runs.run_folder import Run, create_run, locked
 from genprior.runs.trained_prior import load_encoder, load_generator, load_prior
 from genprior.settings import validated
+from genprior.stored_files import weights_sha256
+from genprior.writing import save_tensors
 from small import gone_through, points_config
 
 MakeRun = Callable[..., Run]

@@ -1,6 +1,7 @@
 """The run folder: what is written, what is refused, what is never lost."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 
 from genprior.errors import GenpriorError
 from genprior.progress import result_of
+from genprior.report.collect import write_run_picture
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run, create_run, locked, open_run
 from genprior.runs.summary import summary
 from genprior.runs.trained_prior import load_prior
+from genprior.writing import MARK
 from small import points_config
 
 
@@ -24,6 +27,7 @@ def test_a_run_holds_its_parts(make_run: Callable[..., Run]) -> None:
         "config.json",
         "environment.json",
         "steps.jsonl",
+        "events.jsonl",
         "checkpoint",
         "history",
         "lock",
@@ -122,10 +126,71 @@ def test_run_in_training_is_not_overwritten(make_run: Callable[..., Run]) -> Non
 
 
 def test_an_overwritten_run_keeps_nothing_but_its_lock(make_run: Callable[..., Run]) -> None:
-    run = make_run()
-    (run.path / "notes").mkdir()
+    run = make_run(tensorboard=True)
+    (run.path / "report.html").write_text("derived")
+    write_run_picture(run, run.config.load_data())
     create_run(run.path, points_config(), overwrite=True)
     assert {path.name for path in run.path.iterdir()} == {"config.json", "lock"}
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "notes/a.txt", "figures/holiday.jpg", "checkpoint/best.safetensors"])
+def test_a_run_with_a_file_of_somebody_else_is_not_overwritten(make_run: Callable[..., Run], name: str) -> None:
+    run = make_run()
+    (run.path / name).parent.mkdir(exist_ok=True)
+    (run.path / name).write_text("years of work")
+    before = contents(run.path)
+    with pytest.raises(GenpriorError, match=f"is not overwritten: it holds {name}") as raised:
+        create_run(run.path, points_config(), overwrite=True)
+    assert raised.value.argument == "out"
+    assert contents(run.path) == before
+
+
+def test_a_link_in_a_run_is_not_followed_when_it_is_overwritten(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run, elsewhere = make_run(), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "samples.png").write_text("years of work")
+    (run.path / "figures").symlink_to(elsewhere)
+    with pytest.raises(GenpriorError, match="it holds figures, which is not of genprior"):
+        create_run(run.path, points_config(), overwrite=True)
+    assert (elsewhere / "samples.png").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"name": "web-project", "version": "1.0"}', '{"architectures": ["Bert"]}', "[]", '{"family": "gan", "x": 1}'],
+)
+def test_a_folder_of_another_program_is_not_overwritten(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "config.json").write_text(text)
+    before = contents(folder)
+    with pytest.raises(GenpriorError, match="is not overwritten: "):
+        new_run(folder, points_config(), overwrite=True)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_whose_making_was_killed_is_free(tmp_path: Path, overwrite: bool) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "lock").write_text("")
+    (folder / f"{MARK}1234.json").write_text('{"fam')
+    assert new_run(folder, points_config(), overwrite=overwrite).run.path == folder
+
+
+def test_a_run_among_the_images_that_it_learns_from_is_refused(image_folder: Callable[..., Path]) -> None:
+    photos = image_folder(4)
+    for folder in (photos, photos / "run"):
+        with pytest.raises(GenpriorError, match=r"lies in the folder of images|is no run") as raised:
+            new_run(folder, points_config(preset="pyramid", data=str(photos)))
+        assert raised.value.argument == "out"
+    assert {path.name for path in photos.iterdir()} == {"a.png", "b.png", "c.png", "d.png"}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files below a folder, but for locks, whose dates change."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_budget_of_a_run_in_training_stays(make_run: Callable[..., Run]) -> None:
@@ -166,6 +231,9 @@ def test_config_that_does_not_fit_the_checkpoint_is_named(make_run: Callable[...
     run = make_run()
     file = run.path / "config.json"
     file.write_text(file.read_text().replace('"latent_size": 2', '"latent_size": 3'))
+    with pytest.raises(GenpriorError, match=r"config\.json was altered: its checksum does not fit"):
+        load_prior(run.path)
+    file.write_text(re.sub(r',\s*"checksum": "\w+"', "", file.read_text()))  # somebody means it
     with pytest.raises(GenpriorError, match=r"config\.json does not describe the networks"):
         load_prior(run.path)
     prepared = resumed_run(run.path, {"images_seen": 2000})

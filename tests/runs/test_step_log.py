@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from genprior.runs.checkpoint import load_counters
 from genprior.runs.execute import execute
-from genprior.runs.prepare import new_run
+from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run
 from genprior.runs.step_log import (
     Alarm,
@@ -16,9 +17,11 @@ from genprior.runs.step_log import (
     append_event,
     read_events,
     read_rows,
+    record_fault,
     replace_alarms,
     rows_of,
 )
+from genprior.runs.summary import summary
 from genprior.training.loop import Step
 from small import gone_through, points_config
 
@@ -142,5 +145,69 @@ def test_events_are_read_as_they_were_written(make_run: Callable[..., Run]) -> N
     assert read_events(run) == [setback]
     with run.events.open("a") as file:
         file.write('{"event": "stopped", "step": 3}\n{"event": "ala')
-    with pytest.warns(UserWarning, match=r"line 2 of .*events.jsonl cannot be read"):
+    with pytest.warns(UserWarning, match=r"line 3 of .*events.jsonl cannot be read"):
         assert read_events(run) == [setback]
+
+
+def _without(line: int) -> Callable[[str], str]:
+    return lambda text: "".join(each for i, each in enumerate(text.splitlines(keepends=True)) if i != line)
+
+
+ALTERED = {
+    "whole": (lambda text: text, None),
+    "empty": (lambda text: "", "ends at step 0, and the checkpoint stands at step 20"),
+    "cut off": (lambda text: text[: len(text) // 2], "ends at step 10, and the checkpoint stands at step 20"),
+    "without its last line": (_without(19), "ends at step 19, and the checkpoint stands at step 20"),
+    "without a line": (_without(7), "lacks 1 of the 20 steps up to the checkpoint"),
+    "another number": (
+        lambda text: text.replace('"d_real": 0.', '"d_real": 1.', 1),
+        "was altered since the checkpoint",
+    ),
+    "more of it": (lambda text: text + text.splitlines()[-1].replace('"step": 20', '"step": 21') + "\n", None),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_a_record_that_is_not_that_of_its_checkpoint_is_told(make_run: Callable[..., Run], name: str) -> None:
+    run = make_run()
+    change, expected = ALTERED[name]
+    run.steps.write_text(change(run.steps.read_text()))
+    at, _ = load_counters(run.checkpoints)
+    assert at is not None
+    found = record_fault(run, read_rows(run.steps), at.step, at.log)
+    assert (found is None) is (expected is None)
+    assert expected is None or f"{run.steps} {expected}" in str(found)
+    assert ("record" in summary(run.path)) is (expected is not None)
+
+
+@pytest.mark.parametrize(
+    "change", [None, lambda text: "", lambda text: text.replace("loss", "lass"), lambda text: text[:-9]]
+)
+def test_events_that_are_gone_or_altered_are_told(
+    make_run: Callable[..., Run], change: Callable[[str], str] | None
+) -> None:
+    run = make_run()
+    append_event(run, Setback(event="rolled back", step=9, images_seen=450, not_finite=("loss",), back_to=4, rate=0.5))
+    at, _ = load_counters(run.checkpoints)
+    assert at is not None
+    assert record_fault(run, read_rows(run.steps), at.step, at.log) is None
+    if change is None:
+        run.events.unlink()
+    else:
+        run.events.write_text(change(run.events.read_text()))
+    assert record_fault(run, read_rows(run.steps), at.step, at.log) == f"{run.events} is gone, or was altered"
+
+
+def test_a_resumed_run_says_what_its_record_lacks_and_goes_on_saying_it(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    run.steps.write_text("")
+    prepared = resumed_run(run.path, {"images_seen": 2000})
+    assert any("the record is damaged" in note for note in prepared.notes)
+    gone_through(execute(prepared.run, prepared.learner, prepared.data))
+    assert "lacks 20 of the 40 steps" in str(summary(run.path)["record"])
+
+
+def test_a_checkpoint_without_a_sum_of_the_record_is_of_an_older_version(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    run.events.unlink()
+    assert record_fault(run, read_rows(run.steps), 20, None) is None

@@ -252,7 +252,8 @@ def test_the_exit_code_tells(genprior: Callable[..., str], tmp_path: Path, root:
 def test_alarms_are_recorded_during_training_once(tmp_path: Path) -> None:
     run = _trained(tmp_path / "run", generator_learning_rate=1e-9, discriminator_learning_rate=0.01)
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert [(event["event"], event["verdict"]) for event in events] == [("alarm", "discriminator wins")]
+    assert [(event["event"], event["verdict"]) for event in events[:-1]] == [("alarm", "discriminator wins")]
+    assert events[-1].keys() == {"checksum"}
 
 
 def test_alarms_stand_once_after_a_resume(tmp_path: Path) -> None:
@@ -265,8 +266,35 @@ def test_alarms_stand_once_after_a_resume(tmp_path: Path) -> None:
         pass
     events = (whole / "events.jsonl").read_text()
     assert run.events.read_text() == events
-    assert events.count("\n") == 1
+    assert events.count("\n") == 2
 
 
 def test_help_names_it(genprior: Callable[..., str]) -> None:
     assert "diagnose" in genprior("--help")
+
+
+@pytest.mark.parametrize("text", [None, "", "cut off"])
+def test_no_run_is_healthy_whose_record_is_not_its_checkpoints(tmp_path: Path, root: Path, text: str | None) -> None:
+    run = open_run(_trained(tmp_path / "run", generator_learning_rate=1e-9, discriminator_learning_rate=0.01))
+    record = run.steps.read_text()
+    run.steps.unlink() if text is None else run.steps.write_text(record[: len(record) // 3] if text else "")
+    found = _diagnosed(run.path, root)
+    assert found.is_ill
+    assert any(f"{run.steps} ends at step" in line for line in found.evidence)
+
+
+def test_a_run_that_stopped_and_lost_its_events_is_not_finite(tmp_path: Path, root: Path) -> None:
+    run = open_run(make_tiny_run(tmp_path / "run"))
+    last = {"step": 3, "images_seen": 72, "generator_loss": None, "not_finite": {"generator_loss": "nan"}}
+    with run.steps.open("a") as file:
+        file.write(json.dumps(last) + "\n")
+    run.events.unlink()
+    assert _diagnosed(run.path, root).evidence[0] == "step 3 was not finite: generator_loss"
+
+
+def test_black_images_are_not_healthy(tmp_path: Path, root: Path) -> None:
+    np.save(tmp_path / "black.npy", np.zeros((30, 8, 8), np.uint8))
+    run = make_tiny_run(tmp_path / "run", data=str(tmp_path / "black.npy"))
+    found = _diagnosed(run, root)
+    assert (found.verdict, found.is_ill) == ("not known", True)
+    assert "are alike" in found.evidence[0]

@@ -9,8 +9,8 @@ import torch
 import genprior as package
 from genprior.families import parse_config
 from genprior.runs.checkpoint import load_state
-from genprior.runs.files import read_table
 from genprior.runs.step_log import read_rows
+from genprior.stored_files import read_object
 
 ALL = "--data digits[:64] --size 8 --batch-size 8 --precision float32 --threads 1 --seed 3"
 FAMILIES = {
@@ -26,7 +26,7 @@ BUDGETS = {"images": "--images-seen 160", "epochs": "--epochs 2.75"}  # of the i
 @pytest.mark.parametrize("family", FAMILIES)
 def test_python_equals_the_command_line(genprior: Callable[..., str], family: str, budget: str) -> None:
     genprior("train", family, *f"{ALL} {FAMILIES[family]} {BUDGETS[budget]}".split(), "--out", "run")
-    config = parse_config(read_table(Path("run/config.json"), "run"))
+    config = parse_config(read_object(Path("run/config.json"), "run").values)
     split = config.load_split()
     algorithm = config.build(split.learned, held_out=split.load_held_out())
     *_, last = package.train(algorithm, split.learned, config.budget(), seed=config.seed)

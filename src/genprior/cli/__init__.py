@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typer.core import TyperGroup
 
 from genprior import __version__
 from genprior.cli import look, train
-from genprior.cli.console import INTERRUPTED, USER_ERROR, command, let_threads_sleep_beside_others
+from genprior.cli.console import INTERRUPTED, USER_ERROR, command, lasting_streams, let_threads_sleep_beside_others, say
 from genprior.cli.room_commands import add_experiments, add_jobs
 from genprior.errors import GenpriorError
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
@@ -24,8 +25,9 @@ from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the parent of all that typer itself finds wrong
+NO_MEMORY = re.compile("allocate memory|out of memory|[Ss]torage size calculation overflowed|Invalid buffer size")
 SECTIONS = {
-    "Train": ("data", "train", "resume", "info", "sample"),
+    "Train": ("data", "train", "resume", "info", "check", "sample"),
     "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark"),
     "Restore": ("invert", "restore", "degrade"),
 }
@@ -46,7 +48,7 @@ class _Sections(TyperGroup):
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(f"genprior {__version__}")
+        say(f"genprior {__version__}")
         raise typer.Exit
 
 
@@ -87,6 +89,19 @@ app = _made()
 
 def main() -> None:
     """Runs the command line; an error of the user's is one line and exit code 2."""
+    with lasting_streams() as output:
+        try:
+            _run()
+        except SystemExit as end:
+            output.flush()
+            lost = output.fault
+            if lost is None or isinstance(lost, BrokenPipeError):  # who reads no further has what he wanted
+                raise
+            say(f"genprior: the standard output cannot be written: {getattr(lost, 'strerror', lost)}", err=True)
+            raise SystemExit(end.code or USER_ERROR) from None
+
+
+def _run() -> None:
     warnings.showwarning = _show_warning
     if len(sys.argv) == 1:
         sys.argv.append("--help")
@@ -99,8 +114,12 @@ def main() -> None:
     except USAGE_ERROR as error:
         _fail(error.format_message(), None)
     except KeyboardInterrupt:  # before there was anything to resume
-        typer.echo("interrupted", err=True)
+        say("interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+            raise
+        _fail("there is not enough memory: lower --count, --batch-size, --size or the width in --model", None)
     except OSError as error:  # a full disk, a folder that may not be written
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", None)
@@ -108,7 +127,7 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    typer.echo(f"genprior: warning: {message}", err=True)
+    say(f"genprior: warning: {message}", err=True)
 
 
 ARGUMENTS: Mapping[str | None, str] = {
@@ -116,6 +135,7 @@ ARGUMENTS: Mapping[str | None, str] = {
     "runs": "RUN: ",
     "images": "IMAGES: ",
     "name": "NAME: ",
+    "folder": "FOLDER: ",
     None: "",
 }
 
@@ -124,5 +144,5 @@ def _fail(message: str, argument: str | None) -> NoReturn:
     where = ARGUMENTS.get(argument, f"--{str(argument).replace('_', '-')}: ")
     rank = os.environ.get("RANK", "0")
     whose = "" if rank == "0" else f"[process {rank}] "
-    typer.echo(f"genprior: {whose}{where}{message}", err=True)
+    say(f"genprior: {whose}{where}{message}", err=True)
     sys.exit(USER_ERROR)

@@ -8,13 +8,15 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOBase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from genprior.errors import GenpriorError
+from genprior.progress import printable
 from genprior.settings import Setting, Settings, validated
 
 USER_ERROR, ILL, INTERRUPTED = 2, 1, 130
@@ -46,12 +48,80 @@ def others_want_cores(running: Path = Path("/proc/loadavg")) -> bool:
     counts = []
     for _ in range(LOOKS):
         try:
-            counts.append(int(running.read_text().split()[3].partition("/")[0]) - 1)
+            counts.append(int(running.read_text(encoding="ascii").split()[3].partition("/")[0]) - 1)
         except (OSError, IndexError, ValueError):
             return False
         time.sleep(BETWEEN_LOOKS)
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     return statistics.median(counts) + ours > (os.cpu_count() or 1)
+
+
+class LastingStream(TextIOBase):
+    """A stream of text whose reader may leave: what cannot be written is dropped, and the work goes on.
+
+    Characters that the stream does not know are written as escapes.
+
+    Attributes:
+        stream: Where the text goes.
+        fault: Why it does not any more; None: it does.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.fault: Exception | None = None
+
+    def write(self, text: str) -> int:
+        """Writes a text, or nothing once that failed; returns its length."""
+        code = self.stream.encoding or "utf-8"
+        self._try(lambda: self.stream.write(text.encode(code, "backslashreplace").decode(code)))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hands the text to the operating system."""
+        self._try(self.stream.flush)
+
+    def isatty(self) -> bool:
+        """Returns whether it is a terminal."""
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        """Returns its number."""
+        return self.stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Of its characters."""
+        return self.stream.encoding
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if self.fault is not None:
+            return
+        try:
+            act()
+        except (OSError, ValueError) as error:  # of a closed file, the latter
+            self.fault = error
+            with suppress(OSError, ValueError):  # what is left in its buffer would be an error at the end
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, self.stream.fileno())
+                os.close(nothing)
+
+
+@contextmanager
+def lasting_streams() -> Iterator[LastingStream]:
+    """Makes both streams last as long as the work; yields the standard output."""
+    before = sys.stdout, sys.stderr
+    output, errors = (each or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for each in before)
+    sys.stdout, sys.stderr = lasting, _ = LastingStream(output), LastingStream(errors)
+    try:
+        yield lasting
+    finally:
+        lasting.flush()
+        sys.stdout, sys.stderr = before
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints a line, on the standard error if so wanted; control characters, of names for example, as escapes."""
+    typer.echo(printable(text), err=err)
 
 
 def set_threads(count: int | None) -> None:
@@ -116,7 +186,7 @@ def resumable(is_done_with: Callable[[str], bool]) -> Iterator[None]:
     except KeyboardInterrupt as interruption:
         where = "".join(f" at {note}" for note in getattr(interruption, "__notes__", []) if note)
         again = shlex.join(["genprior", *(word for word in sys.argv[1:] if not is_done_with(word))])
-        typer.echo(f"interrupted{where}; finish with: {again}", err=True)
+        say(f"interrupted{where}; finish with: {again}", err=True)
         sys.exit(INTERRUPTED)
 
 
@@ -133,7 +203,7 @@ def print_table(values: Mapping[str, object]) -> None:
     """Prints names and values under each other."""
     width = max(len(key) for key in values)
     for key, value in values.items():
-        typer.echo(f"{key:<{width}}  {value}")
+        say(f"{key:<{width}}  {value}")
 
 
 def command(models: Sequence[type[Settings]], do: Callable[[Given], None], help_text: str) -> Callable[..., None]:

@@ -1,13 +1,14 @@
 """Commands that look at what is there: data, info, sample, report."""
 
+import sys
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from pydantic import Field
 
-from genprior.cli.console import Given, parsed, print_table, refuse_existing
+from genprior.cli.console import ILL, Given, parsed, print_table, refuse_existing, say
 from genprior.errors import GenpriorError
 from genprior.settings import (
     Channels,
@@ -23,6 +24,7 @@ from genprior.settings import (
     is_path,
     size_text,
 )
+from genprior.writing import refuse_unwritable, remove_leftovers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
 IN_A_ROW = 8  # pictures from one latent to the next, both among them
+SAMPLE_COPIES = 4  # of all samples, in memory while they are drawn and written
 DIGITS = 6  # in the name of a single sample
 Overwrite = Annotated[bool, Field(description="Replace the file that is there.")]
 
@@ -54,6 +57,16 @@ class InfoSettings(Settings):
     """Which run is described."""
 
     run: RunFolder
+
+
+class CheckSettings(Settings):
+    """Which folder is checked."""
+
+    folder: Annotated[
+        Path,
+        Field(description="A run, results of images, a comparison, or a data root with judges."),
+        Flag(metavar="FOLDER"),
+    ]
 
 
 class SampleSettings(Settings):
@@ -119,7 +132,7 @@ def data(given: Given) -> None:
     groups = duplicate_groups(loaded.images) if is_path(settings.name) else None
     print_table({**loaded.summary(), **_own_rows(settings.name, loaded, groups), "picture": str(picture)})
     if groups is not None:
-        typer.echo("")
+        say("")
         print_table(_training_rows(settings, loaded, groups))
 
 
@@ -163,12 +176,25 @@ def info(given: Given) -> None:
     print_table(summary(parsed(InfoSettings, given).run))
 
 
+def check(given: Given) -> None:
+    """Read every file of a folder against its checksum; exit code 0 whole, 1 damaged, 2 not a folder of genprior."""
+    from genprior.folder_check import check_lines, checked
+
+    path = parsed(CheckSettings, given).folder
+    title, files = checked(path)
+    for line in check_lines(path, title, files):
+        say(line)
+    sys.exit(ILL if any(each.fault for each in files) else 0)
+
+
 def sample(given: Given) -> None:
     """Write samples of a trained run."""
     settings: SampleSettings = parsed(SampleSettings, given)
     if settings.latents is not None and "count" in given:
         raise GenpriorError("goes without --latents, whose file tells how many there are", argument="count")
     out = settings.out or Path("samples" if settings.each else "samples.png")
+    refuse_unwritable(out.parent)
+    remove_leftovers(out.parent)
     if settings.each:
         _refuse_folder(out, settings.overwrite)
     else:
@@ -184,12 +210,13 @@ def sample(given: Given) -> None:
             write_array(x, out)
         else:
             write_samples(x, out, IN_A_ROW if settings.interpolate else None)
-    typer.echo(f"{len(x)} samples: {out}")
+    say(f"{len(x)} samples: {out}")
 
 
 def _samples(settings: SampleSettings) -> "Tensor":
     import torch
 
+    from genprior.hardware import refuse_beyond_memory
     from genprior.priors.contracts import latents_of
     from genprior.priors.latent_walks import decoded, read_latents, rows_between
     from genprior.runs.trained_prior import load_prior
@@ -199,6 +226,10 @@ def _samples(settings: SampleSettings) -> "Tensor":
         z = read_latents(settings.latents, prior.latent_size)
     else:
         count = settings.count + settings.interpolate  # of rows, each from one latent to the next
+        numbers = (SAMPLE_COPIES * prod(prior.image_shape) + prior.latent_size) * (
+            IN_A_ROW if settings.interpolate else 1
+        )
+        refuse_beyond_memory(4 * numbers * count, f"{count:,} samples", "count", "ask for fewer at a time")
         z = torch.cat(latents_of(prior.draw, count, settings.seed))
     z = rows_between(z, IN_A_ROW) if settings.interpolate else z
     return decoded(prior, settings.truncation * z)
@@ -218,6 +249,7 @@ def _write_each(x: "Tensor", folder: Path) -> None:
     if x.shape[2:] == (1, 1):
         raise GenpriorError("goes with images; these are points of the plane", argument="each")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     for path in folder.glob("[0-9]" * DIGITS + ".png"):
         path.unlink()
     for i, image in enumerate(to_uint8(x)):
@@ -230,15 +262,18 @@ def report(given: Given) -> None:
     is_derived = settings.out is None and len(settings.runs) == 1
     path = settings.out or (settings.runs[0] / "report.html" if is_derived else Path("report.html"))
     refuse_existing(path, settings.overwrite or is_derived, (".html", ".htm"))
+    refuse_unwritable(path.parent)
+    remove_leftovers(path.parent)
     from genprior.report import write_report
 
     write_report(settings.runs, path)
-    typer.echo(f"report: {path}")
+    say(f"report: {path}")
 
 
 COMMANDS: dict[str, tuple[list[type[Settings]], Callable[[Given], None]]] = {
     "data": ([DataSettings], data),
     "info": ([InfoSettings], info),
+    "check": ([CheckSettings], check),
     "sample": ([SampleSettings], sample),
     "report": ([ReportSettings], report),
 }

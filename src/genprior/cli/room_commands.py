@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
-from genprior.cli.console import ILL, Given, command, parsed, resumable, set_threads
+from genprior.cli.console import ILL, Given, command, parsed, resumable, say, set_threads
 from genprior.errors import NotFiniteError
 from genprior.progress import Task, primed, show
 from genprior.restoring.commands import Command
@@ -67,7 +67,7 @@ def _measures(experiment: AnyExperiment) -> Callable[[Given], None]:
                 for one, task in zip(settings, tasks, strict=True):
                     ill.append(_shown(experiment, one, task))
         except NotFiniteError as error:
-            typer.echo(f"genprior: {error.message}", err=True)
+            say(f"genprior: {error.message}", err=True)
             sys.exit(ILL)
         sys.exit(ILL if any(ill) else 0)
 
@@ -81,7 +81,7 @@ def _works(job: Command) -> Callable[[Given], None]:
         with resumable(lambda word: word == "--overwrite"):
             result = show(job.run(models))
         for line in job.lines(result):
-            typer.echo(line)
+            say(line)
         sys.exit(ILL if job.failed(result) else 0)
 
     return do
@@ -91,8 +91,8 @@ def _shown(experiment: AnyExperiment, settings: Settings, task: Task[Any]) -> bo
     """Works an experiment to its end and prints what it found; returns whether that is ill."""
     result = show(task)
     for line in experiment.lines(result):
-        typer.echo(line)
+        say(line)
     figures: Mapping[str, Path] = {} if experiment.figures is None else experiment.figures(settings, result)
     for what, path in {"numbers": experiment.file(settings), **figures}.items():
-        typer.echo(f"{what}: {path}")
+        say(f"{what}: {path}")
     return experiment.is_ill is not None and experiment.is_ill(result)

@@ -1,17 +1,21 @@
 """Commands that train a run: one for each family, and resume."""
 
+import json
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import Field
 
-from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, stop_on_signal
+from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, say, stop_on_signal
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, FAMILIES, parse_config
-from genprior.settings import RunFolder, Settings
+from genprior.settings import Moved, RunFolder, Settings
+from genprior.stored_files import loads, read_object
 
 if TYPE_CHECKING:
     from genprior.runs.prepare import PreparedRun
@@ -36,6 +40,7 @@ class ResumeSettings(Settings):
     images_seen: Annotated[int | None, Field(description="Budget in images.")] = None
     minutes: Annotated[float | None, Field(description="Budget in minutes.")] = None
     device: Annotated[str | None, Field(description="auto, cpu, cuda, cuda:1 ...")] = None
+    data: Moved = None
 
 
 def add_train_commands(train: typer.Typer) -> None:
@@ -59,7 +64,7 @@ def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
         config = parse_config({**_from_file(flags.config, own, family), **own, "family": family})
         if flags.dry_run:
             config.check_names()
-            typer.echo(config.model_dump_json(indent=2))
+            say(json.dumps(loads(config.as_json()), indent=2))
             return
         if flags.out is None or flags.out == Path():
             raise GenpriorError("name the folder of the new run", argument="out")
@@ -76,9 +81,7 @@ def _from_file(path: Path | None, own: Given, family: str) -> dict[str, Any]:
         return {}
     if "preset" in own:
         raise GenpriorError("the config file settles what a preset would; give one of them", argument="preset")
-    from genprior.runs.files import read_table
-
-    values = read_table(path, "config")
+    values = read_object(path, "config").values  # whoever edits a copy of a run's settings need not mind its checksum
     theirs = values.get("family", family)
     if theirs != family:
         raise GenpriorError(f"{path} is for `genprior train {theirs}`, not for {family}", argument="config")
@@ -89,22 +92,35 @@ def _from_file(path: Path | None, own: Given, family: str) -> dict[str, Any]:
 def _train(prepared: "PreparedRun") -> None:
     """Trains to the end of the budget, showing how far it is, and leaves a picture; sets the exit code."""
     from genprior.progress import show
-    from genprior.report.collect import write_run_picture
+    from genprior.report.collect import picture_of, write_run_picture
     from genprior.runs.execute import execute
 
     run, processes = prepared.run, prepared.learner.processes
     quiet = processes.rank > 0
     if not quiet:
         for note in prepared.notes:
-            typer.echo(note)
-    with stop_on_signal() as stopped:
+            say(note)
+        picture_of(run).unlink(missing_ok=True)  # of other weights
+    with stop_on_signal() as stopped, _told_to_resume(run.path):
         outcome = show(execute(run, prepared.learner, prepared.data, lambda: bool(stopped)), quiet).outcome
     processes.leave()
     if quiet:
         return
     if outcome == "non-finite":
         sys.exit(ILL)
-    typer.echo(f"real and generated: {write_run_picture(run, prepared.data)}")
+    say(f"real and generated: {write_run_picture(run, prepared.data)}")
     if outcome == "interrupted":
-        typer.echo(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")
+        say(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _told_to_resume(path: Path) -> Iterator[None]:
+    """Says how training goes on where a file could not be written; all that was saved before is whole."""
+    try:
+        yield
+    except OSError as error:
+        raise GenpriorError(
+            f"{error.filename or path}: {error.strerror or error}; what was saved before is whole: make room, or mend "
+            f"the rights, and continue with: genprior resume {shlex.quote(str(path))}"
+        ) from error

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genprior.errors import GenpriorError
+from genprior.stored_files import check_array_header, read_array
 
 Array = NDArray[Any]
 ALONE = "images"  # what an array without a name is called
@@ -45,6 +46,8 @@ def open_arrays(path: Path) -> NamedArrays:
         GenpriorError: The file is damaged, or of another kind.
     """
     with _told(path):
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
         return ARRAY_FILES[path.suffix.lower()](path)
 
 
@@ -67,22 +70,25 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _npy(path: Path) -> NamedArrays:
-    # mapped, and read chunk by chunk: a file of float64 needs no memory for float64
-    mapped = np.lib.format.open_memmap(path, mode="r")
+    mapped = read_array(path)  # and read chunk by chunk: a file of float64 needs no memory for float64
     return NamedArrays(path, {ALONE: lambda: mapped})
 
 
 def _npz(path: Path) -> NamedArrays:
-    with path.open("rb") as file:
-        opened = np.load(file, allow_pickle=False)
-        if isinstance(opened, np.ndarray):  # a .npy file by another name
-            return NamedArrays(path, {ALONE: lambda: opened})
-        return NamedArrays(path, {name: partial(_npz_array, path, name) for name in opened.files})
+    if not zipfile.is_zipfile(path):  # a .npy file by another name, or none at all
+        return _npy(path)
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    return NamedArrays(path, {name: partial(_npz_array, path, name) for name in names})
 
 
 def _npz_array(path: Path, name: str) -> Array:
-    with path.open("rb") as file:
-        return np.asarray(np.load(file, allow_pickle=False)[name])
+    with zipfile.ZipFile(path) as archive:
+        info = next(each for each in archive.infolist() if each.filename.removesuffix(".npy") == name)
+        with archive.open(info) as file:
+            check_array_header(file, info.file_size)
+        with archive.open(info) as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def _mat(path: Path) -> NamedArrays:

@@ -135,7 +135,11 @@ def image_files(folder: Path) -> list[str]:
     Hidden files and folders are left out; links are followed, every folder is entered once.
     """
     names, entered = [], set()
-    for where, folders, files in os.walk(folder, followlinks=True):
+
+    def told(error: OSError) -> None:
+        warnings.warn(f"{error.filename} cannot be read and is left out: {error.strerror}", stacklevel=3)
+
+    for where, folders, files in os.walk(folder, onerror=told, followlinks=True):
         real = os.path.realpath(where)
         visible = [] if real in entered else sorted(f for f in folders if not f.startswith("."))
         folders[:] = visible

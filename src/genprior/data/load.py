@@ -80,6 +80,8 @@ def _loader(spec: DataSpec) -> Loader:
 
 def _load_path(request: Request) -> Dataset:
     path = Path(request.spec.rest)
+    if not (path.is_dir() or path.is_file()):  # a pipe would be waited for
+        raise GenpriorError(f"{path} is no file and no folder", argument="data")
     loader = load_folder if path.is_dir() else PATHS.get(path.suffix.lower())
     if loader is None:
         raise GenpriorError(

@@ -104,6 +104,11 @@ def parse_spec(spec: str | os.PathLike[str]) -> DataSpec:
     return DataSpec(text, source, rest, window)
 
 
+def absolute_spec(text: str) -> str:
+    """Returns a spec that means the same wherever it is read: a path becomes an absolute one."""
+    return os.path.abspath(os.path.expanduser(text)) if parse_spec(text).source is None else text
+
+
 def read_options(spec: DataSpec, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Returns the options that a spec gives, by name.
 

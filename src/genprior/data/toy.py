@@ -9,10 +9,12 @@ from genprior.data.dataset import Dataset, Modes
 from genprior.data.named import MNIST, SPLITS, read_collection
 from genprior.data.spec import Request, read_count, read_options, shaped_dataset
 from genprior.errors import GenpriorError
+from genprior.hardware import refuse_beyond_memory
 from genprior.seeding import derived_generator
 from genprior.settings import size_text
 
 POINTS = 100_000
+POINT_BYTES, STACK_BYTES = 100, 6_000  # at most, while they are made
 STACKS = 128_000
 
 
@@ -45,6 +47,7 @@ def load_points(centres: Tensor, sigma: float, request: Request) -> Dataset:
     """
     _refuse_image_arguments(request)
     count = read_count(request.spec, read_options(request.spec, {"count": ()}), POINTS)
+    refuse_beyond_memory(POINT_BYTES * count, f"{count:,} points", "data", "lower count=")
     chosen = request.spec.chosen(count)
     points, labels = draw_points(centres, sigma, count, derived_generator(0, str(request.spec.source)))
     return Dataset(
@@ -71,6 +74,7 @@ def load_stacked_mnist(request: Request) -> Dataset:
     """
     options = read_options(request.spec, {"split": tuple(SPLITS), "count": ()})
     count = read_count(request.spec, options, STACKS)
+    refuse_beyond_memory(STACK_BYTES * count, f"{count:,} images", "data", "lower count=")
     chosen = request.spec.chosen(count)
     digits, classes = read_collection(MNIST, options.get("split", "train"), request.root)
     triples = torch.randint(len(digits), (count, 3), generator=derived_generator(0, "stacked-mnist"))[

@@ -15,7 +15,7 @@ from genprior.diagnosis.signs import SIGNS, Game, Row, Window
 if TYPE_CHECKING:
     from torch import Tensor
 
-HEALTHY, COLLAPSED, POOR = "healthy", "collapsed", "poor samples"
+HEALTHY, COLLAPSED, POOR, NOT_KNOWN = "healthy", "collapsed", "poor samples", "not known"
 MOST_COPIES = 0.2
 MAY_MISS = 0.01  # of many modes some are missed by chance
 PLURAL = {"class": "classes", "mode": "modes"}
@@ -115,6 +115,7 @@ class Sampled:
         covered: Share of real images that samples lie near, over the share that real ones do; None: not known.
         copies: Share of samples that are near copies of training images, 0.01 where there are none; None: not known.
         is_finite: Whether all of their values are finite.
+        is_flat: Whether all real images are alike, so that nothing can be told.
         mode: What a mode is called.
         is_young: Whether training has only begun, so that poor samples are no illness.
         is_finished: Whether training has used its budget, an epoch or more, so that poor samples are one.
@@ -126,6 +127,7 @@ class Sampled:
     covered: float | None = None
     copies: float | None = None
     is_finite: bool = True
+    is_flat: bool = False
     is_young: bool = False
     is_finished: bool = False
     mode: Literal["class", "mode"] = "class"
@@ -151,7 +153,7 @@ class Diagnosis:
 
     @property
     def is_ill(self) -> bool:
-        """Whether anything is wrong."""
+        """Whether anything is wrong, or health cannot be told."""
         return self.verdict != HEALTHY
 
 
@@ -170,6 +172,7 @@ def decide(
     sampled: Sampled,
     stopped: str | None = None,
     *,
+    fault: str | None = None,
     has_players: bool = True,
 ) -> Diagnosis:
     """Returns the verdict.
@@ -179,10 +182,13 @@ def decide(
         last_images: Images seen at the end of the record.
         sampled: What samples show.
         stopped: Why training ended by itself, where it did so for values that are not finite.
+        fault: What is wrong with the record: nobody is called healthy on it.
         has_players: Whether two players were trained; the remedies of others differ.
     """
     remedies = VERDICTS | (WITHOUT_PLAYERS if not has_players else {})
     verdict, evidence, since = _decided(found, last_images, sampled, stopped)
+    if fault is not None:
+        verdict, evidence = (NOT_KNOWN if verdict == HEALTHY else verdict), [*evidence, fault]
     over = [f"was {e.name} from {e.first:,} to {e.last:,} images" for e in found if e.first != since]
     return Diagnosis(verdict, [*evidence, *over], remedies[verdict], since, list(found))
 
@@ -210,6 +216,8 @@ def _by_samples(sampled: Sampled) -> tuple[str, str]:
     # Precision is no sign here: a few odd real images have balls that hold much that is like no image.
     is_bare = sampled.modes is None and sampled.covered is not None and sampled.covered < LEAST_COVERED
     near = f"the samples lie near {100 * (sampled.covered or 0):.0f} % as many real images as other real ones do"
+    if sampled.is_flat:
+        return NOT_KNOWN, "all images that were learned are alike: samples cannot tell anything"
     if sampled.is_young and not (is_bare and sampled.is_finished):
         early = varies if sampled.diversity < LEAST_DIVERSITY else holds if are_missing else near if is_bare else ""
         return HEALTHY, early and f"{early}: too early to tell"
@@ -237,6 +245,10 @@ VERDICTS: dict[str, str] = {name: sign.remedy for name, sign in SIGNS.items()} |
     POOR: (
         "look at the samples, and train for longer with `genprior resume`; where that changes little, take other "
         "networks or another family, smaller images, or more of them"
+    ),
+    NOT_KNOWN: (
+        "look at what is damaged with `genprior check`, put it back from a copy, and train anew where there is none; "
+        "take images that differ where they do not"
     ),
     "memorising": "train on more images, or for fewer; a set this small has little to say beyond itself",
     HEALTHY: "none needed",

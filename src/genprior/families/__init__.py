@@ -36,7 +36,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         GenpriorError: Unknown family, unknown key (with the nearest known one) or a value out of range.
     """
     family = values.get("family", "gan")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise GenpriorError(f"unknown family '{family}', {suggestion(str(family), FAMILIES)}", argument="family")
     return validated(FAMILIES[family], values)
 

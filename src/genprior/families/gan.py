@@ -135,6 +135,12 @@ class GANConfig(RunConfig):
                 f"batches of {self.batch_size} images do not fill packs of {self.pack}; take a divisor of --batch-size",
                 argument="pack",
             )
+        if self.batch_size < 2 * self.pack:
+            raise GenpriorError(
+                f"batches of {self.batch_size} images are one pack, and its logit has no deviation; take at most "
+                f"{self.batch_size // 2}",
+                argument="pack",
+            )
         return self
 
     @property

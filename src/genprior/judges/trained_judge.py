@@ -26,8 +26,9 @@ from genprior.evaluation.jigsaw_features import (
     orders_named,
 )
 from genprior.progress import Stage, Task
-from genprior.runs.files import save_tensors, weights_sha256, write_text
 from genprior.settings import Model
+from genprior.stored_files import read_model, read_tensors, signed, weights_sha256
+from genprior.writing import save_tensors, write_text
 
 JudgeName = Literal["classifier", "jigsaw"]
 ONE_IN = 5  # images kept back where there are no test images
@@ -196,6 +197,8 @@ def judge_of(kind: JudgeKind[N], train: Dataset, test: Dataset, root: Path) -> T
     weights = root / kind.folder / f"{_key(kind, train, test)}.safetensors"
     judge = _kept(kind, train, weights)
     if judge is None:
+        if weights.exists():
+            warnings.warn(f"{weights} or the file beside it was altered: the {kind.name} is trained anew", stacklevel=2)
         judge = yield from _trained(kind, train, test)
         _keep(kind, judge, weights)
     if judge.record.accuracy < kind.least_accuracy:
@@ -243,14 +246,11 @@ def _trained(kind: JudgeKind[N], train: Dataset, test: Dataset) -> Task[Judge[N]
 
 def _kept(kind: JudgeKind[N], train: Dataset, weights: Path) -> Judge[N] | None:
     """The judge in the cache, or None where there is none or it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        record = TrainedRecord.model_validate_json(weights.with_suffix(".json").read_bytes())
+        record = read_model(weights.with_suffix(".json"), TrainedRecord, "judge")
         network = kind.build(train)
-        network.load_state_dict(load_file(weights))
-    except (OSError, ValueError, RuntimeError, SafetensorError):  # none, or damaged
+        network.load_state_dict(read_tensors(weights))
+    except (OSError, ValueError, RuntimeError):  # none, or damaged
         return None
     if weights_sha256(network.state_dict()) != record.sha256:
         return None
@@ -262,7 +262,7 @@ def _keep(kind: JudgeKind[N], judge: Judge[N], weights: Path) -> None:
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(judge.network.state_dict(), weights)
-        write_text(weights.with_suffix(".json"), judge.record.model_dump_json(indent=2) + "\n")
+        write_text(weights.with_suffix(".json"), signed(judge.record.as_json()))
     except OSError as error:
         reason = error.strerror or error
         warnings.warn(f"the {kind.name} is not kept, {weights.parent} cannot be written: {reason}", stacklevel=2)

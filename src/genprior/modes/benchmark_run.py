@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from genprior.errors import GenpriorError
 from genprior.evaluation.birthday import birthday
@@ -18,10 +17,11 @@ from genprior.modes.mode_tables import CountedModes, MeasuredRun
 from genprior.progress import Stage, Task, result_of, within
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.execute import execute
-from genprior.runs.files import write_text
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
 from genprior.runs.run_folder import CONFIG, Run, locked, open_run
 from genprior.runs.trained_prior import load_prior
+from genprior.stored_files import read_model, signed
+from genprior.writing import write_text
 
 MODES = "modes.json"
 # Of a config: what may differ between a folder and what is wanted, for it says how a run is made, not what is made.
@@ -54,8 +54,8 @@ class BenchmarkRun:
     def measured(self) -> MeasuredRun | None:
         """Returns what was found of it, or None while that is not known or not readable."""
         try:
-            return MeasuredRun.model_validate_json((self.path / MODES).read_bytes())
-        except (OSError, ValidationError):
+            return read_model(self.path / MODES, MeasuredRun, "out")
+        except GenpriorError:
             return None
 
     def check(self) -> None:
@@ -125,7 +125,7 @@ def measure_run(run: BenchmarkRun, finder: Finder) -> Task[None]:
         modes=modes,
         notes=tuple(dict.fromkeys(str(each.message) for each in caught)),
     )
-    write_text(run.path / MODES, found.model_dump_json(indent=2) + "\n")
+    write_text(run.path / MODES, signed(found.as_json()))
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,6 @@ def _train(run: BenchmarkRun) -> Task[TrainedStretch]:
 def _prepared(run: BenchmarkRun) -> PreparedRun | None:
     """The run, ready to be trained on from where it stands; None where it has ended."""
     if not (run.path / CONFIG).is_file():
-        for torn in run.path.glob(f"{CONFIG}.tmp"):  # killed while the run was made
-            torn.unlink()
         return new_run(run.path, run.config)
     return resumed_run(run.path, {}) if _images_seen(open_run(run.path)) < (run.config.images_seen or 0) else None
 

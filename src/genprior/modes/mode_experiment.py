@@ -3,9 +3,7 @@
 `EXPERIMENTS`, at the end, is the place to add one.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,10 +16,10 @@ from genprior.modes.mode_tables import CountedModes, ModeTable, lines_of, table_
 from genprior.modes.remedies import BASES, PLAIN, ROWS, SUITE, config_of, known
 from genprior.progress import Stage, Task, within
 from genprior.runs.experiment import Experiment, aligned
-from genprior.runs.files import write_text
 from genprior.runs.run_folder import CONFIG
 from genprior.settings import DataRoot, Flag, Result
 from genprior.specs import Table
+from genprior.writing import csv_text, write_text
 
 if TYPE_CHECKING:
     from genprior.data import Dataset
@@ -152,7 +150,7 @@ def _written(settings: ModeSettings, runs: "list[BenchmarkRun]") -> ModeBenchmar
     asked = {run.name for run in runs}
     tables = [_table(settings, data, asked) for data in BASES]
     tables = [table for table in tables if table.data in settings.data or table.rows or table.left_out]
-    write_text(settings.out / "table.csv", _csv(tables))
+    write_text(settings.out / "table.csv", "".join(csv_text(_cells(tables))))
     is_complete = all(run.measured() is not None for run in runs)
     return ModeBenchmark(is_complete=is_complete, settings=settings, tables=tuple(tables))
 
@@ -167,13 +165,11 @@ def _table(settings: ModeSettings, data: str, asked: set[str]) -> ModeTable:
     return table_of(data, [row for row in ROWS if row in wanted], found, left_out)
 
 
-def _csv(tables: Iterable[ModeTable]) -> str:
-    """Comma-separated values, with the lines that stand below each table."""
-    text = io.StringIO()
+def _cells(tables: Iterable[ModeTable]) -> Iterator[Sequence[str]]:
+    """Rows of all tables, with the lines that stand below each."""
     for table in tables:
         cells, notes = lines_of(table)
-        csv.writer(text).writerows([*cells, *([note] for note in notes), []])
-    return text.getvalue()
+        yield from [*cells, *([note] for note in notes), []]
 
 
 def lines(result: ModeBenchmark) -> list[str]:

@@ -7,12 +7,14 @@ are names of its style sheet, so that a figure looks right in light and in dark.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import Tensor
+
+from genprior.writing import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,7 +160,9 @@ def add_legend(figure: "Figure", columns: int, place: Place = "outside lower cen
 def save(figure: "Figure", path: Path) -> None:
     """Writes a figure as PNG; folders that are not there are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, facecolor="white")
+    content = BytesIO()
+    figure.savefig(content, format=path.suffix.removeprefix("."), dpi=DPI, facecolor="white")
+    write_bytes(path, content.getvalue())
 
 
 def as_svg(figure: "Figure", prefix: str) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import SAMPLES_AT_ONCE, LatentPrior
+from genprior.stored_files import read_array, read_tensors
 
 LATENTS = "latents"  # their name in files with several tensors, such as those of `invert`
 SAME_DIRECTION = 1e-4  # radians, below which a great circle is a straight line
@@ -77,12 +78,10 @@ def _stored(path: Path) -> Any:  # noqa: ANN401 - an array or a tensor
     import numpy as np
 
     if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False)
+        return np.array(read_array(path))
     if path.suffix.lower() != ".safetensors":
         raise _fault(f"expected a file that ends in .npy or .safetensors, got {path}")
-    from safetensors.torch import load_file
-
-    tensors = load_file(path)
+    tensors = read_tensors(path)
     if LATENTS not in tensors and len(tensors) != 1:
         found = ", ".join(sorted(tensors)) or "none"
         raise _fault(f"{path}: expected a tensor named {LATENTS}, or one alone, got {found}")

@@ -18,7 +18,7 @@ from genprior.priors.generator_prior import GeneratorPrior
 from genprior.runs.checkpoint import ages, load_age, load_checkpoint
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import Environment, Run, misfit, open_run, read_environment
-from genprior.runs.step_log import Event, Row, read_events, read_rows
+from genprior.runs.step_log import Event, Row, read_events, read_rows, record_fault
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.scoring_results import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
 
@@ -43,6 +43,7 @@ class Reported:
         events: Setbacks and alarms, oldest first.
         samples: (N, C, H, W), of the averaged weights where there are such.
         ages: Images of the same latents (N, C, H, W) by images seen, of the weights as they were; empty: none kept.
+        fault: What is wrong with the log, or None.
         diagnosis, metrics: Results in the folder; None where there are none.
     """
 
@@ -56,6 +57,7 @@ class Reported:
     events: list[Event]
     samples: Tensor
     ages: dict[int, Tensor] = field(default_factory=dict)
+    fault: str | None = None
     diagnosis: DiagnosisResult | None = None
     metrics: Evaluation | None = None
 
@@ -91,6 +93,7 @@ def collect(path: Path, name: str) -> Reported:
     environment, (checkpoint, _) = read_environment(run), load_checkpoint(run.checkpoints)
     if checkpoint is None:
         raise GenpriorError(f"{path} has no checkpoint; train it first", argument="run")
+    rows = read_rows(run.steps)
     return Reported(
         run,
         name,
@@ -98,10 +101,11 @@ def collect(path: Path, name: str) -> Reported:
         checkpoint.step,
         checkpoint.images_seen,
         checkpoint.seconds,
-        read_rows(run.steps),
+        rows,
         read_events(run),
         samples_of(run, checkpoint.tensors, environment.image_shape),
         samples_by_age(run, environment.image_shape, checkpoint.images_seen),
+        record_fault(run, rows, checkpoint.step, checkpoint.log),
         read_result(run.path / DIAGNOSIS, DiagnosisResult),
         read_result(run.path / METRICS, Evaluation),
     )
@@ -118,10 +122,15 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
 
 
+def picture_of(run: Run) -> Path:
+    """Returns where samples of a run are drawn when its training has ended."""
+    return run.figures / "samples.png"
+
+
 def write_run_picture(run: Run, data: Dataset) -> Path:
     """Writes samples of a run beside images of its data into its folder, and returns the file."""
     count = 2 * POINTS if data.is_points else IMAGES
-    path = run.figures / "samples.png"
+    path = picture_of(run)
     write_real_and_generated(data.some(count), load_prior(run.path).sample(count), path)
     return path
 

@@ -17,8 +17,8 @@ from genprior.plotting.sample_figures import counts_svg, points_svg
 from genprior.report import words
 from genprior.report.collect import Reported, collect, names_of
 from genprior.report.record_plots import SATURATION, plots_of, records_saturation
-from genprior.runs.files import write_text
 from genprior.scoring.scoring_results import METRICS
+from genprior.writing import write_text
 
 
 @dataclass(frozen=True)

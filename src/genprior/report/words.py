@@ -108,8 +108,8 @@ def classes_caption(classes: ClassHistogram, modes: FoundModes | None) -> str:
 
 
 def warnings_on(runs: Sequence[Reported]) -> list[str]:
-    """Returns why runs side by side must not be compared as if they were equal; nothing where they may be."""
-    lines = []
+    """Returns whose record is damaged, and why runs side by side must not be compared as if they were equal."""
+    lines = [f"The record of {each.name} is damaged: {each.fault}." for each in runs if each.fault is not None]
     if not _on_same_data(runs):
         names = ", ".join(f"{each.name}: {each.run.config.data}" for each in runs)
         lines.append(f"These runs were trained on different data ({names}): do not compare their scores or losses.")

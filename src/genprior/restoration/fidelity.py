@@ -24,6 +24,7 @@ Weigh = Callable[[Tensor, Tensor, Tensor], Tensor]
 SMALLEST = 1e-6  # for residuals of a thousandth of the range: no noise to speak of
 FASTEST = 4.0  # factor by which a weight may change between two looks
 QUADRATURE = 64  # points
+LEAST_SCALE, MOST_SCALE = 1e-9, 1e6  # of options: squares of what lies beyond are 0 or infinite in float32
 UNKNOWN = 0.3  # standard deviation that is assumed before the residual shows one
 
 
@@ -66,7 +67,7 @@ class Clipped:
     def __post_init__(self) -> None:
         if self.sigma is None:
             raise GenpriorError("needs the noise level: give clipped:sigma=... (0.1, say)", argument="fidelity")
-        _check_above_0(self.sigma, "sigma", "clipped")
+        _check_scale(self.sigma, "sigma", "clipped")
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         assert self.sigma is not None
@@ -92,7 +93,7 @@ class L1:
     smooth: float = 0.01
 
     def __post_init__(self) -> None:
-        _check_above_0(self.smooth, "smooth", "l1")
+        _check_scale(self.smooth, "smooth", "l1")
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         return ((prediction - y).square() + self.smooth**2).sqrt() - self.smooth
@@ -112,7 +113,7 @@ class Huber:
     delta: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_above_0(self.delta, "delta", "huber")
+        _check_scale(self.delta, "delta", "huber")
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         return torch.nn.functional.huber_loss(prediction, y, reduction="none", delta=self.delta)
@@ -136,8 +137,8 @@ class Poisson:
     def __post_init__(self) -> None:
         if self.gain is None:
             raise GenpriorError("needs the gain of the noise: give poisson:gain=... (0.05, say)", argument="fidelity")
-        _check_above_0(self.gain, "gain", "poisson")
-        _check_above_0(self.floor, "floor", "poisson")
+        _check_scale(self.gain, "gain", "poisson")
+        _check_scale(self.floor, "floor", "poisson")
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         assert self.gain is not None
@@ -148,10 +149,11 @@ class Poisson:
         return (2 * mean).clamp_min(1.0)  # counts cannot vary less than they do; what exceeds that is no noise
 
 
-def _check_above_0(value: float, option: str, name: str) -> None:
-    if not 0 < value < float("inf"):
+def _check_scale(value: float, option: str, name: str) -> None:
+    if not LEAST_SCALE <= value <= MOST_SCALE:
         raise GenpriorError(
-            f"option '{option}' of '{name}' must be a finite number above 0, got {value}", argument="fidelity"
+            f"option '{option}' of '{name}' must be from {LEAST_SCALE:g} to {MOST_SCALE:g}, got {value}",
+            argument="fidelity",
         )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.images import read_image
+from genprior.stored_files import read_array
 
 Shape = tuple[int, int, int]
 SMALLEST_SIGMA = 0.1  # pixels: the kernel is one pixel, to seven digits and more
@@ -74,7 +75,7 @@ def _read_values(file: Path) -> np.ndarray:
     try:
         if file.suffix.lower() != ".npy":
             return read_image(file, channels=1)[0].numpy()
-        return np.asarray(np.load(file, allow_pickle=False))
+        return np.asarray(read_array(file))
     except Exception as error:  # a damaged file makes numpy raise whatever it likes
         reason = error.message if isinstance(error, GenpriorError) else " ".join(str(error).split())
         raise refusal(f"cannot read the kernel {file}: {reason}") from error

@@ -20,14 +20,16 @@ from genprior.specs import Spec
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
+STRONGEST, FAINTEST = 1000.0, 1e-6  # what lies beyond is a slip, and its squares and counts are more than floats hold
+
 
 def _check(is_allowed: bool, what: str, expected: str, value: float) -> None:
     if not is_allowed:
         raise GenpriorError(f"{what} must be {expected}, got {value}", argument="noise")
 
 
-def _check_from_0(value: float, what: str) -> None:
-    _check(0 <= value < math.inf, what, "a finite number from 0 up", value)
+def _check_level(value: float, what: str) -> None:
+    _check(0 <= value <= STRONGEST, what, f"from 0 to {STRONGEST:g}, where 1 is white", value)
 
 
 def none() -> "NoiseModel":
@@ -38,26 +40,27 @@ def none() -> "NoiseModel":
 
 
 def gaussian(sigma: float = 0.1) -> "NoiseModel":
-    """y = A x + sigma n, n standard normal; sigma from 0 up, in units of x."""
+    """y = A x + sigma n, n standard normal; sigma from 0 to 1000, in units of x."""
     from deepinv.physics import GaussianNoise
 
-    _check_from_0(sigma, "option 'sigma' of 'gaussian'")
+    _check_level(sigma, "option 'sigma' of 'gaussian'")
     return GaussianNoise(sigma=float(sigma))
 
 
 def poisson(gain: float = 0.05) -> "NoiseModel":
-    """y = gain P(A x / gain), P Poisson counts: mean A x, variance gain A x; gain above 0, in units of x."""
+    """y = gain P(A x / gain), P Poisson counts: mean A x, variance gain A x; gain from 1e-6 to 1000, in units of x."""
     from deepinv.physics import PoissonNoise
 
-    _check(0 < gain < math.inf, "option 'gain' of 'poisson'", "a finite number above 0", gain)
+    expected = f"from {FAINTEST:g} to {STRONGEST:g}, where 1 is white"
+    _check(FAINTEST <= gain <= STRONGEST, "option 'gain' of 'poisson'", expected, gain)
     return PoissonNoise(gain=float(gain))
 
 
 def uniform(a: float = 0.1) -> "NoiseModel":
-    """y = A x + a u, u uniform in (-1, 1); a from 0 up, in units of x."""
+    """y = A x + a u, u uniform in (-1, 1); a from 0 to 1000, in units of x."""
     from deepinv.physics import UniformNoise
 
-    _check_from_0(a, "option 'a' of 'uniform'")
+    _check_level(a, "option 'a' of 'uniform'")
     return UniformNoise(a=float(a))
 
 

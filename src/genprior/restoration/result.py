@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.stored_files import loads
+from genprior.writing import save_tensors
 
 GOOD = "good fit"
 RANGE = "prior cannot represent it"
@@ -73,9 +75,7 @@ class Restoration:
         return (((self.candidates - mean[:, None]).square() * there).sum(1) / count).sqrt()
 
     def save(self, path: Path) -> None:
-        """Writes one safetensors file, whole or not at all."""
-        from safetensors.torch import save_file
-
+        """Writes one safetensors file, whole or not at all; errors as `written` has them."""
         # Copies, as safetensors refuses tensors that share memory; row by row, as it refuses channels-last ones.
         tensors = {
             f.name: getattr(self, f.name).clone(memory_format=torch.contiguous_format)
@@ -83,12 +83,7 @@ class Restoration:
             if f.name not in TEXTS
         }
         texts = json.dumps({name: getattr(self, name) for name in TEXTS})
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.touch()
-        mode = temporary.stat().st_mode  # of any new file; safetensors lets its owner alone read it
-        save_file(tensors, temporary, metadata={KEY: texts})
-        temporary.chmod(mode)
-        temporary.replace(path)
+        save_tensors(tensors, path, {KEY: texts})
 
     @classmethod
     def load(cls, path: Path) -> "Restoration":
@@ -101,7 +96,7 @@ class Restoration:
 
         try:
             with safe_open(path, framework="pt") as file:
-                texts = json.loads((file.metadata() or {})[KEY])
+                texts = loads((file.metadata() or {})[KEY])
                 values: dict[str, Any] = {f.name: file.get_tensor(f.name) for f in fields(cls) if f.name not in TEXTS}
             values |= {name: tuple(texts[name]) for name in TEXTS}
             return cls(**values)

@@ -11,15 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from genprior.engines import EngineSettings, worked_off
+from genprior.errors import GenpriorError
 from genprior.progress import Stage, Task
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobFlags, RestoreSettings
 from genprior.restoring.ledger import FILES, MASKS, Output, Prepared, Work, opened
-from genprior.restoring.records import MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary, read_model
+from genprior.restoring.records import MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary, readable
 from genprior.settings import Settings
+from genprior.stored_files import read_model
 
 S = TypeVar("S", bound=JobSummary)
 
@@ -137,7 +140,8 @@ class _Worker:
                 # before they are read: what is exchanged meanwhile is found out when the command is given again
                 contents = list(map(prepared.work.content, self.output.items(part)))
                 rows = prepared.work.do(self.output, part)
-                self.output.finish(part, rows, time.perf_counter() - start, contents)
+                files = prepared.work.files(self.output, part)
+                self.output.finish(part, rows, time.perf_counter() - start, contents, files)
         return part
 
     def _prepared(self) -> Prepared[Any]:
@@ -145,7 +149,7 @@ class _Worker:
             if self.job not in _KEPT:
                 _KEPT.clear()
                 found = self.prepare()
-                self.output.refuse_other(found.record)
+                self.output.refuse_other(found.record, listed=True)
                 _KEPT[self.job] = found
             return _KEPT[self.job]
 
@@ -173,18 +177,48 @@ def _set_threads(count: int | None) -> None:
 def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
     """Has parts done again that no longer hold what their inputs say; yields a line that says so."""
     changed = 0
+    gone, damaged = output.reopen_unfitting(set(work.names()))
     for part in filter(output.is_finished, range(output.parts)):
-        differ = sum(map(str.__ne__, output.contents(part), map(work.content, output.items(part))))
-        differ = differ if output.contents(part) else len(output.items(part))  # older results do not tell
+        then, now = output.contents(part), list(map(work.content, output.items(part)))  # older results do not tell
+        differ = sum(before != after for before, after in zip_longest(then, now))
         changed += differ
         if differ or any(map(work.is_readable, output.failed_items(part))):
             output.reopen(part)
+    damaged += [name for part in filter(output.is_finished, range(output.parts)) for name in _mended(output, part)]
+    damaged += _recollected(output, work)
+    if not all(map(output.is_finished, range(output.parts))):  # some images are new
+        output.summary.unlink(missing_ok=True)
     if not output.summary.exists():  # what is collected needs the tensors of all parts, and some jobs remove them
         for part in filter(output.is_finished, range(output.parts)):
             if not output.is_whole(part):
                 output.reopen(part)
+    if gone:
+        yield f"{len(gone)} images are gone, such as {readable(gone[0])}: their pictures stay, their rows do not"
     if changed:
         yield f"the contents of {changed} images or masks changed since: their parts are made anew"
+    if damaged:
+        yield f"{len(damaged)} files of results are gone or damaged, such as {damaged[0]}: they are made anew"
+
+
+def _mended(output: Output, part: int) -> list[str]:
+    """Has a finished part done again whose files are damaged; returns their names."""
+    damaged = output.damaged_of(part)
+    if damaged:
+        output.reopen(part)
+    return damaged
+
+
+def _recollected(output: Output, work: Work[Any]) -> list[str]:
+    """Has all collected again where a file that is made of all parts is damaged; returns the names of such files."""
+    if not output.summary.exists():
+        return []
+    try:
+        damaged = output.damaged(read_model(output.summary, work.summary, "out").files)
+    except GenpriorError:
+        damaged = [output.summary.name]
+    if damaged:
+        output.summary.unlink()
+    return damaged
 
 
 def _alarms(summary: JobSummary) -> Iterator[str]:

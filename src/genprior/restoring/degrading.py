@@ -1,11 +1,10 @@
 """Damaging many images, to have something to restore."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoring.fitting_items import Item
 from genprior.restoring.job_settings import DegradeSettings
-from genprior.restoring.ledger import MASKS, Output, Prepared
+from genprior.restoring.ledger import MASKS, Output, Prepared, write_summary
 from genprior.restoring.measurements import Reading, ReadItem, Refused, kernel_facts, measured_shape, read_all
 from genprior.restoring.records import (
     IMAGES,
@@ -29,7 +28,7 @@ from genprior.restoring.records import (
     write_model,
 )
 from genprior.restoring.sources import Source, channels_first, check_values, fitted, is_picture, open_source
-from genprior.runs.files import save_tensors
+from genprior.writing import save_tensors, write_numbers
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
@@ -48,7 +47,9 @@ def prepare_degrading(settings: DegradeSettings) -> Prepared[DegradeSummary]:
     read = _reader(source, shape, operator, noise, settings)
     work = Degrading(source, read, settings.batch_size, operator, measured_shape(operator, shape), settings)
     files = kernel_facts(settings.operator)
-    record = JobRecord(genprior="degrade", settings=settings.deciding(), source=source.identity, files=files)
+    record = JobRecord(
+        genprior="degrade", settings=settings.deciding(), source=source.identity, files=files, listing=source.listing
+    )
     note = f"{len(source):,} images of {'x'.join(map(str, shape))} from {settings.images}"
     return Prepared(work, record, len(source), settings, note)
 
@@ -133,6 +134,11 @@ class Degrading(Reading):
             self._draw(output, item)
         return [self._row(item) for item in items]
 
+    def files(self, output: Output, part: int) -> list[Path]:
+        """Returns the measurements of a part, and the pictures of them."""
+        names = [self.source.names[place] for place in output.items(part)]
+        return [output.tensors(part), *(output.picture(name, each) for name in names for each in (IMAGES, MASKS))]
+
     def collect(self, output: Output) -> None:
         """Writes the measurements of all images that could be read, what they are, and the summary last."""
         tally = Tally(output.rows())
@@ -143,7 +149,7 @@ class Degrading(Reading):
         record = Degradation(**dict(self.settings), names=names, numbers=numbers)
         write_model(record, output.path / RECORD, exclude=("threads", "data_root"))
         summary = tally.summary(DegradeSummary, self.settings, output.seconds(), {"command": "degrade"})
-        write_model(summary, output.summary)
+        write_summary(summary, output)
         for part in range(0 if tally.failures else output.parts):  # the array holds it all, unless images are mended
             output.tensors(part).unlink(missing_ok=True)
 
@@ -166,13 +172,6 @@ def _write_measurements(output: Output, shape: Sequence[int]) -> None:
     """Puts the measurements of all parts into one .npy file, never holding more than a part in memory."""
     from safetensors.torch import load_file
 
-    temporary = output.path / f"{MEASUREMENTS}.tmp"
-    array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=tuple(shape))
-    flat, place = array.reshape(len(array), math.prod(shape[1:])), 0
-    for part in range(output.parts):
-        if output.tensors(part).exists():
-            y = load_file(output.tensors(part))["y"]
-            flat[place : place + len(y)] = y.flatten(1).numpy()
-            place += len(y)
-    array.flush()
-    temporary.replace(output.path / MEASUREMENTS)
+    files = (output.tensors(part) for part in range(output.parts))
+    parts = (load_file(file)["y"].numpy() for file in files if file.exists())
+    write_numbers(output.path / MEASUREMENTS, shape, parts)

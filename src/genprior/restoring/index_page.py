@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from genprior.restoring.ledger import AFTER, BEFORE, PAGE, Output
 from genprior.restoring.records import ImageRow, RestoreSummary, readable
+from genprior.writing import written_text
 
 NUMBERS = {  # columns, where there are such numbers: what stands above them, and how they are written
     "psnr": ("PSNR, dB", "{:.2f}"),
@@ -71,10 +72,8 @@ def write_page(output: Output, rows: Iterable[ImageRow], summary: RestoreSummary
         columns=[NUMBERS[name][0] for name in columns],
         lines=_lines(output, rows, columns, suffix),
     )
-    temporary = output.path / f"{PAGE}.tmp"
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with written_text(output.path / PAGE) as file:
         file.writelines(stream)
-    temporary.replace(output.path / PAGE)
 
 
 def _is_dull(name: str, summary: RestoreSummary) -> bool:

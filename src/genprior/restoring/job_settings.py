@@ -44,7 +44,8 @@ class _Search(Settings):
         Spec | None, FIDELITIES, Field(description="Default: what noise and operator suggest. Data term:")
     ] = None
     noise_level: Annotated[
-        FromZero, Field(description="Standard deviation of the noise in the images, where its kind is not named.")
+        FromZero,
+        Field(le=1000, description="Standard deviation of the noise in the images, where its kind is not named."),
     ] = None
     preset: Annotated[str, SEARCHES, Field(description="Of the search:")] = "default"
     starts: Annotated[Whole, Field(description="Searches for each image; default: the preset's.")] = None

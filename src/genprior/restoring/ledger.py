@@ -1,31 +1,37 @@
 """The folder of a job's results, cut into parts: the parts on disk say what is done; and what a job is made of."""
 
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, NoRightError
 from genprior.restoring.job_settings import JobFlags, JobSettings
+from genprior.restoring.picture_formats import FORMATS
 from genprior.restoring.records import (
     IMAGES,
     MEASUREMENTS,
     RECORD,
+    SUMMARY,
     ImageRow,
     JobRecord,
     JobSummary,
     PartRecord,
-    read_model,
     write_model,
 )
+from genprior.runs.files import file_sha256
+from genprior.stored_files import read_model
+from genprior.writing import is_leftover, remove_leftovers, sync_all
 
 S = TypeVar("S", bound=JobSummary, covariant=True)
 
-SETTINGS, SUMMARY, PARTS, LOCK = "settings.json", "summary.json", "parts", "lock"
+SETTINGS, PARTS, LOCK = "settings.json", "parts", "lock"
 MASKS, TABLE, LATENTS = "masks", "table.csv", "latents.safetensors"
 PAIRS, CANDIDATES, PAGE = "pairs.png", "candidates.png", "index.html"
 BEFORE, AFTER = "before", "after"  # folders of pictures that the page shows
@@ -91,10 +97,31 @@ class Output:
         """Returns how many items lie in finished parts."""
         return sum(len(self.items(int(path.stem))) for path in (self.path / PARTS).glob("*.json"))
 
-    def finish(self, part: int, rows: list[ImageRow], seconds: float, contents: Sequence[str]) -> None:
-        """Writes the rows of a part, whose other files are there already, and of which contents they were made."""
-        record = PartRecord(version=1, seconds=seconds, rows=tuple(rows), contents=tuple(contents))
+    def finish(
+        self, part: int, rows: list[ImageRow], seconds: float, contents: Sequence[str], files: Iterable[Path] = ()
+    ) -> None:
+        """Writes the rows of a part, and of which contents it was made, once the disk has its other files."""
+        files = list(files)
+        sync_all(files)
+        record = PartRecord(
+            version=1, seconds=seconds, rows=tuple(rows), contents=tuple(contents), files=self.checksums(files)
+        )
         write_model(record, self._rows(part), compact=True)
+
+    def checksums(self, files: Iterable[Path]) -> dict[str, str]:
+        """Returns the SHA-256 of those files of this folder that are there, by their paths in it."""
+        there = (file for file in files if file.is_file())
+        return {file.relative_to(self.path).as_posix(): file_sha256(file) for file in there}
+
+    def damaged(self, files: Mapping[str, str]) -> list[str]:
+        """Returns which of the files with these checksums are gone, or are no longer what was written."""
+        return [name for name, sha256 in files.items() if self.checksums([self.path / name]).get(name) != sha256]
+
+    def damaged_of(self, part: int) -> list[str]:
+        """Returns what of a finished part is damaged; its tensors may be gone where all is collected."""
+        tensors = self.tensors(part).relative_to(self.path).as_posix()
+        is_over = self.summary.exists() and not self.tensors(part).exists()
+        return [name for name in self.damaged(self._read(part).files) if not (is_over and name == tensors)]
 
     def seconds(self) -> float:
         """Returns the time that went into all parts, summed over processes."""
@@ -122,6 +149,33 @@ class Output:
         rows = zip(self.items(part), self.part_rows(part), strict=True)
         return [place for place, row in rows if row.problem is not None]
 
+    def reopen_unfitting(self, names: Collection[str]) -> tuple[list[str], list[str]]:
+        """Reopens parts with images that are gone, whose pictures stay, and parts whose file of rows is damaged.
+
+        Arguments:
+            names: Of all images that are there.
+
+        Returns:
+            Names of the images that are gone, and of the damaged files.
+        """
+        gone, damaged = [], []
+        for file in sorted((self.path / PARTS).glob("*.json")):
+            part = int(file.stem)
+            try:
+                lost = [row.name for row in self.part_rows(part) if row.name not in names]
+            except NoRightError:
+                raise
+            except GenpriorError:
+                damaged.append(file.relative_to(self.path).as_posix())
+                self.reopen(part)
+                continue
+            gone += lost
+            if lost or part >= self.parts:
+                self.reopen(part)
+            if part >= self.parts:
+                self.tensors(part).unlink(missing_ok=True)
+        return gone, damaged
+
     def reopen(self, part: int) -> None:
         """Makes a finished part one that is to be done."""
         self.summary.unlink(missing_ok=True)
@@ -132,9 +186,17 @@ class Output:
         for path in (self.path / PARTS).glob("*.lock"):
             path.unlink(missing_ok=True)
 
-    def refuse_other(self, record: JobRecord) -> None:
-        """Raises `GenpriorError` where the results depend on anything else than `record` says."""
-        changed = record.differences(read_model(self.path / SETTINGS, JobRecord, "out"))
+    def refuse_other(self, record: JobRecord, *, listed: bool = False) -> None:
+        """Raises `GenpriorError` where the results depend on anything else than `record` says.
+
+        Arguments:
+            record: What they should depend on.
+            listed: Whether a folder must have the same files too, as all processes of a job must see it.
+        """
+        then = read_model(self.path / SETTINGS, JobRecord, "out")
+        changed = record.differences(then)
+        if listed and record.listing != then.listing:
+            changed.append("the files of the folder changed meanwhile: give the command again")
         if changed:
             raise GenpriorError(
                 f"{self.path} holds results of other settings ({'; '.join(changed)}): choose another folder, or start "
@@ -159,6 +221,9 @@ class Work(Protocol[S]):
     def check(self, out: Path) -> None:
         """Raises `GenpriorError` where the first items do not fit, or results would become items."""
 
+    def names(self) -> Sequence[str]:
+        """Returns the names of all items."""
+
     def is_readable(self, place: int) -> bool:
         """Returns whether an item can be worked on."""
 
@@ -168,8 +233,17 @@ class Work(Protocol[S]):
     def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes the files of a part, each whole or not at all; returns a row for each of its items."""
 
+    def files(self, output: Output, part: int) -> list[Path]:
+        """Returns the files that `do` may have written."""
+
     def collect(self, output: Output) -> None:
         """Writes what is made of all parts, the summary last; may be done again."""
+
+
+def write_summary(summary: JobSummary, output: Output) -> None:
+    """Writes the last file of a job, with the checksums of all that was made of its parts."""
+    made = [output.path / name for name in FILES.values()] + [output.path / RECORD]
+    write_model(summary.model_copy(update={"files": output.checksums(made)}), output.summary)
 
 
 @dataclass(frozen=True)
@@ -219,15 +293,18 @@ def _begin(output: Output, lock: FileLock, record: JobRecord, *, overwrite: bool
         _refuse_foreign(output.path, record.genprior)
         (output.path / PARTS).mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
+        remove_leftovers(output.path, below=True)
         if overwrite:
             _remove(output)
-        if not (output.path / SETTINGS).exists():
+        is_new = overwrite or not (output.path / SETTINGS).exists()
+        if not is_new:
+            output.refuse_other(record)
+        if is_new or record.listing != read_model(output.path / SETTINGS, JobRecord, "out").listing:
             write_model(record, output.path / SETTINGS)
     except Timeout:
         raise _in_use(output.path) from None
     except OSError as error:
         raise GenpriorError(f"cannot write to {output.path}: {error.strerror or error}", argument="out") from None
-    output.refuse_other(record)
 
 
 def _refuse_foreign(path: Path, command: str) -> None:
@@ -237,7 +314,7 @@ def _refuse_foreign(path: Path, command: str) -> None:
         raise GenpriorError(f"{path} is a file; name a folder", argument="out")
     if not (path / SETTINGS).is_file():
         # a folder with nothing but an empty parts/ and a lock is one that a kill left behind
-        if any(each.name not in (PARTS, LOCK) and not each.name.startswith(SETTINGS) for each in path.iterdir()):
+        if any(each.name not in (PARTS, LOCK) and not is_leftover(each) for each in path.iterdir()):
             raise GenpriorError(
                 f"{path} exists and holds no results of genprior; choose another folder", argument="out"
             )
@@ -253,13 +330,36 @@ def _remove(output: Output) -> None:
     for lock in (path / PARTS).glob("*.lock"):  # a worker may outlive a process that was killed
         if not _is_free(FileLock(lock)):
             raise _in_use(path)
-    shutil.rmtree(path / PARTS)
-    (path / PARTS).mkdir()
+    for folder in (IMAGES, MASKS, BEFORE, AFTER):
+        if (path / folder).is_symlink():
+            raise GenpriorError(f"{path / folder} is a link: pictures elsewhere are not overwritten", argument="out")
     for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
-    for name in (IMAGES, MASKS, BEFORE, AFTER):
-        shutil.rmtree(path / name, ignore_errors=True)
-    (path / SETTINGS).unlink(missing_ok=True)
+    for file in sorted((path / PARTS).glob("*.json")):
+        for picture in _pictures(path, _names(file)):
+            picture.unlink(missing_ok=True)
+        file.unlink()  # after the pictures that it names
+    shutil.rmtree(path / PARTS)
+    (path / PARTS).mkdir()
+    for folder in (IMAGES, MASKS, BEFORE, AFTER):
+        for where, _, _ in os.walk(path / folder, topdown=False):
+            if not os.listdir(where):
+                os.rmdir(where)
+
+
+def _names(file: Path) -> list[str]:
+    """The names of the images of a finished part; none where its file is damaged."""
+    try:
+        return [row.name for row in read_model(file, PartRecord, "out").rows]
+    except GenpriorError:
+        return []
+
+
+def _pictures(path: Path, names: Sequence[str]) -> Iterator[Path]:
+    """The pictures that there may be of images."""
+    suffixes = [each.suffix for each in FORMATS.values()]
+    for name, folder, suffix in product(names, (IMAGES, MASKS, BEFORE, AFTER), suffixes):
+        yield path / folder / f"{name}{suffix}"
 
 
 def _is_free(lock: FileLock) -> bool:

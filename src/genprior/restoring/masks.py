@@ -10,7 +10,8 @@ from genprior.data.image_files import image_files
 from genprior.errors import GenpriorError
 from genprior.restoring.given_pictures import GivenPicture, read_given, with_channels
 from genprior.restoring.placing import FULLY
-from genprior.restoring.sources import file_sha256, fitted, stems
+from genprior.restoring.sources import fitted, picture_names
+from genprior.runs.files import file_sha256
 
 HALF = 0.5  # grey from here up is known
 BLACK = 1.5 / 255
@@ -58,12 +59,13 @@ class Masks:
     digest: Callable[[int], str]
 
 
-def open_masks(path: Path, names: Sequence[str]) -> Masks:
+def open_masks(path: Path, names: Sequence[str], files: Sequence[str] = ()) -> Masks:
     """Returns the masks of images.
 
     Arguments:
         path: A picture for all images, or a folder with one for each, called like the image but for the suffix.
         names: Of the images.
+        files: What they are read from, where that says more.
 
     Raises:
         GenpriorError: No such file, a single mask that cannot be read, or an image without mask.
@@ -72,14 +74,14 @@ def open_masks(path: Path, names: Sequence[str]) -> Masks:
         digest = file_sha256(path) if path.is_file() else ""  # first: the file may be exchanged while it is read
         only = read_mask(path)
         return Masks(lambda _: only, lambda _: digest)
-    files = _by_name(path)
-    missing = [name for name in names if name not in files]
+    there = _by_name(path)
+    ways = zip(names, files or names, strict=True)  # a name may have a hash that masks do not
+    found = [there.get(name) or there.get(file) or there.get(file.rpartition(".")[0]) for name, file in ways]
+    missing = [name for name, mask in zip(names, found, strict=True) if mask is None]
     if missing:
         raise _fault(f"{path} has no mask for {missing[0]} ({len(missing)} of {len(names)} images have none)")
-    return Masks(
-        lambda place: read_mask(path / files[names[place]]),
-        lambda place: file_sha256(path / files[names[place]]),
-    )
+    masks = [path / mask for mask in found if mask is not None]
+    return Masks(lambda place: read_mask(masks[place]), lambda place: file_sha256(masks[place]))
 
 
 def read_mask(path: Path) -> Mask:
@@ -131,7 +133,7 @@ def looks_inverted(y: Tensor, known: Tensor) -> bool:
 
 def _by_name(folder: Path) -> dict[str, str]:
     files = image_files(folder)
-    return dict(zip(stems(files), files, strict=True)) | {file: file for file in files}
+    return dict(zip(picture_names(files), files, strict=True)) | {file: file for file in files}
 
 
 def _fault(what: str) -> GenpriorError:

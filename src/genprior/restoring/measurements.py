@@ -19,7 +19,8 @@ from genprior.restoring.fitting_items import Fitting, Item, joined_notes, opened
 from genprior.restoring.job_settings import RestoreSettings
 from genprior.restoring.masks import Masks, looks_inverted, open_masks
 from genprior.restoring.records import MEASUREMENTS, Degradation, Facts, read_degradation
-from genprior.restoring.sources import Shape, Source, check_values, file_sha256, is_picture, refuse_inside
+from genprior.restoring.sources import Shape, Source, check_values, is_picture, refuse_inside
+from genprior.runs.files import file_sha256
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ class Reading:
             digests = "unreadable"
         text = f"{self.source.numbers[place]} {self.source.names[place]}\n{digests}"
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def names(self) -> Sequence[str]:
+        """Returns the names of all items."""
+        return self.source.names
 
     def is_readable(self, place: int) -> bool:
         """Returns whether an item can be worked on."""
@@ -265,7 +270,7 @@ def operator_and_masks(
     if record is not None:
         record.check_operator(settings.operator, settings.seed, has_mask=settings.mask is not None)
     if settings.mask is not None:
-        masks = open_masks(settings.mask.expanduser(), source.names)
+        masks = open_masks(settings.mask.expanduser(), source.names, source.labels)
         anything = torch.ones(1, 1, *shape[1:], dtype=torch.bool)
         anything[..., 0, 0] = False
         return masked(anything, shape), masks

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genprior.writing import write_bytes, write_numbers, write_picture
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -33,11 +35,9 @@ def write_png(picture: "GivenPicture", path: Path) -> None:
     """Writes the colour type and the bits that the picture came with; floats get 8 bits."""
     values = _channels(picture, 65535 if picture.values.dtype.name == "uint16" else 255)
     if values.dtype.name == "uint16":  # Pillow writes 16 bits of grey alone
-        path.write_bytes(_deep_png(values))
-        return
-    from PIL import Image
-
-    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(path, "PNG")
+        write_bytes(path, _deep_png(values))
+    else:
+        write_picture(values, path)
 
 
 def write_tiff16(picture: "GivenPicture", path: Path) -> None:
@@ -45,14 +45,13 @@ def write_tiff16(picture: "GivenPicture", path: Path) -> None:
     values = _channels(picture, 65535)
     if values.shape[2] == 2:  # few programs, Pillow not among them, read two channels
         values = values[..., [0, 0, 0, 1]]
-    path.write_bytes(_deep_tiff(values))
+    write_bytes(path, _deep_tiff(values))
 
 
 def write_npy(picture: "GivenPicture", path: Path) -> None:
     """Writes x (C, H, W) float32 in [0, 1], transparency laid on white."""
-    import numpy as np
-
-    np.save(path, picture.image().numpy())
+    values = picture.image().numpy()
+    write_numbers(path, values.shape, [values])
 
 
 def _channels(picture: "GivenPicture", top: int) -> "NDArray[Any]":

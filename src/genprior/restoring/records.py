@@ -1,30 +1,47 @@
 """What stands in the files of a job: a row for each image, the summary, and the record that `degrade` leaves behind."""
 
-import csv
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from statistics import fmean, median
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue
 
 from genprior.errors import GenpriorError
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobSettings, RestoreSettings
 from genprior.settings import Model, Result
 from genprior.specs import Spec
+from genprior.stored_files import read_model, signed
+from genprior.writing import csv_text, write_text, written_text
 
-M = TypeVar("M", bound=Model)
 S = TypeVar("S", bound="JobSummary")
 
-MEASUREMENTS, RECORD, IMAGES = "measurements.npy", "degradation.json", "images"
+MEASUREMENTS, RECORD, IMAGES, SUMMARY = "measurements.npy", "degradation.json", "images", "summary.json"
 NUMBERS = ("error", "psnr", "ssim", "misfit", "energy", "weight")
 COUNTS = ("starts", "iterations", "candidates")
 NAMED = 100  # failures that a summary names
 Facts = dict[str, JsonValue]
+
+
+def is_plain(name: str) -> bool:
+    """Returns whether a name stays below the folder that it is joined to, which may have folders, on any system."""
+    is_rooted = bool(PureWindowsPath(name).drive) or name.startswith(("/", "\\"))
+    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
+    return bool(parts) and not is_rooted and ".." not in parts and "\0" not in name
+
+
+def _plain_path(name: str) -> str:
+    if not is_plain(name):
+        raise ValueError(f"{name!r} is no name of an image: expected a relative path without '..'")
+    return name
+
+
+PlainPath = Annotated[str, AfterValidator(_plain_path)]
+"""A relative path from a file that somebody else may have written."""
 
 
 class ImageRow(Model):
@@ -43,7 +60,7 @@ class ImageRow(Model):
     """
 
     number: int
-    name: str
+    name: PlainPath
     error: float | None = None
     psnr: float | None = None
     ssim: float | None = None
@@ -60,12 +77,21 @@ class ImageRow(Model):
 
 
 class PartRecord(Model):
-    """The rows of a finished part, the seconds of work in it, and what tells the contents of each item's inputs."""
+    """What is known of a finished part.
+
+    Attributes:
+        version: Of this form.
+        seconds: Of work.
+        rows: Of its images.
+        contents: What tells the contents of each item's inputs; older results do not have it.
+        files: SHA-256 of each file of the part, by its path in the folder of results; older results have none.
+    """
 
     version: Literal[1] = 1
     seconds: float
     rows: tuple[ImageRow, ...]
     contents: tuple[str, ...] = ()
+    files: dict[PlainPath, str] = Field(default_factory=dict)
 
 
 class JobRecord(Model):
@@ -76,6 +102,7 @@ class JobRecord(Model):
         version: Of the package that began the job; it is not compared.
         form: Of this file.
         settings, source, files, run: All that must be the same where a job is resumed.
+        listing: What tells the files of a folder: all processes of a job must see the same ones.
     """
 
     genprior: str
@@ -85,9 +112,10 @@ class JobRecord(Model):
     source: Facts
     files: Facts = Field(default_factory=dict)
     run: Facts = Field(default_factory=dict)
+    listing: Facts = Field(default_factory=dict)
 
     def differences(self, then: "JobRecord") -> list[str]:
-        """Returns what differs from an earlier record, in words."""
+        """Returns what differs from an earlier record, in words, but for the files of a folder."""
         pairs = ((self.settings, then.settings), (self.source, then.source), (self.files, then.files))
         return [line for now, before in (*pairs, (self.run, then.run)) for line in _differences(before, now)]
 
@@ -109,6 +137,7 @@ class JobSummary(Result):
         notes: What a user should know of images that did not fail, and of how many.
         seconds: Of work, summed over processes.
         images_per_second: Of one process; None where no time was measured.
+        files: SHA-256 of each file that was made of all parts, by its path in the folder; older results have none.
     """
 
     command: str
@@ -119,6 +148,7 @@ class JobSummary(Result):
     notes: dict[str, int] = Field(default_factory=dict)
     seconds: float
     images_per_second: float | None
+    files: dict[PlainPath, str] = Field(default_factory=dict)
 
 
 class RestoreSummary(JobSummary):
@@ -137,14 +167,6 @@ class DegradeSummary(JobSummary):
     settings: DegradeSettings
 
 
-def _plain_path(name: str) -> str:
-    """A name that stays below the folder that it is joined to: `degrade` keeps the folders of a tree of images."""
-    is_rooted = bool(PureWindowsPath(name).drive) or name.startswith(("/", "\\"))
-    if not name or is_rooted or ".." in (*PurePosixPath(name).parts, *PureWindowsPath(name).parts):
-        raise ValueError(f"'{name}' is no name of an image: expected a relative path without '..'")
-    return name
-
-
 class Degradation(DegradeSettings):
     """What damaged measurements, left beside them so that `restore` knows.
 
@@ -154,7 +176,7 @@ class Degradation(DegradeSettings):
     """
 
     version: Literal[1] = 1
-    names: tuple[Annotated[str, AfterValidator(_plain_path)], ...]
+    names: tuple[PlainPath, ...]
     numbers: tuple[int, ...]
 
     def check_operator(self, operator: Spec, seed: int, *, has_mask: bool = False) -> None:
@@ -198,32 +220,15 @@ def write_model(model: Model, path: Path, *, compact: bool = False, exclude: Ite
         compact: On one line, without the fields that were never set.
         exclude: Fields that are left out.
     """
-    from genprior.runs.files import write_text  # late: help of commands needs no families
-
     values = model.model_dump(mode="json", exclude_unset=compact, exclude=set(exclude))
-    write_text(path, json.dumps(values, indent=None if compact else 2, allow_nan=False) + "\n")
-
-
-def read_model(path: Path, model: type[M], argument: str) -> M:
-    """Returns the model in a file; raises `GenpriorError` about `argument` where there is none."""
-    try:
-        return model.model_validate(json.loads(path.read_bytes()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise GenpriorError(f"{path} cannot be read: {where}: {first['msg']}", argument=argument) from None
-    except (OSError, ValueError) as error:
-        raise GenpriorError(f"{path} cannot be read: {error}", argument=argument) from None
+    write_text(path, signed(json.dumps(values, allow_nan=False), indent=None if compact else 2))
 
 
 def write_table(rows: Iterable[ImageRow], path: Path) -> None:
     """Writes one line of comma-separated values for each row, whole or not at all; what is not known stays empty."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(ImageRow.model_fields)
-        writer.writerows([_text(value) for _, value in row] for row in rows)
-    temporary.replace(path)
+    cells = ([_text(value) for _, value in row] for row in rows)
+    with written_text(path) as file:
+        file.writelines(csv_text(chain([list(ImageRow.model_fields)], cells)))
 
 
 def readable(text: str) -> str:

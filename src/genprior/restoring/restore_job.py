@@ -25,10 +25,10 @@ from genprior.restoring.records import Facts, JobRecord, RestoreSummary
 from genprior.restoring.restored_parts import Restoring
 from genprior.restoring.sources import Source, open_source
 from genprior.runs.checkpoint import checkpoint_path
-from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.specs import Spec
+from genprior.stored_files import weights_sha256
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
@@ -51,6 +51,7 @@ class _Loaded:
             source=self.source.identity,
             files=files,
             run={"weights_sha256": prior_sha256(self.prior)},
+            listing=self.source.listing,
         )
         note = f"{len(self.source):,} images of {'x'.join(map(str, self.prior.image_shape))} from {settings.images}"
         return Prepared(work, record, len(self.source), settings, note)

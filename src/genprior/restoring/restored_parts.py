@@ -16,12 +16,13 @@ from genprior.restoring.finishing import Finished, finished
 from genprior.restoring.fitting_items import Item
 from genprior.restoring.index_page import write_page
 from genprior.restoring.job_settings import InvertSettings, RestoreSettings
-from genprior.restoring.ledger import AFTER, BEFORE, CANDIDATES, LATENTS, PAIRS, TABLE, Output
+from genprior.restoring.ledger import AFTER, BEFORE, CANDIDATES, LATENTS, PAIRS, TABLE, Output, write_summary
 from genprior.restoring.measurements import Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
 from genprior.restoring.picture_formats import FORMATS, PictureFormat
-from genprior.restoring.records import ImageRow, RestoreSummary, readable, restore_summary, write_model, write_table
+from genprior.restoring.records import ImageRow, RestoreSummary, readable, restore_summary, write_table
 from genprior.restoring.sources import is_picture
-from genprior.runs.files import raised_as_os_errors, save_tensors
+from genprior.stored_files import sum_of
+from genprior.writing import save_tensors
 
 SHOWN = 10
 HOLE = (0.27, 0.38, 0.62)  # a colour that grey images do not have, for pixels that nothing is known of
@@ -63,11 +64,15 @@ class Restoring(Reading):
             output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
             return [self._row(item, {}) for item in items]
         found = Restoration.joined([self.solve(group) for group in consecutive(good)])
-        with raised_as_os_errors(output.tensors(part)):
-            found.save(output.tensors(part))
+        found.save(output.tensors(part))
         results = self._written(output, good, found)
         values = iter([_facts(found, i) | _quality(item, results.get(item.place)) for i, item in enumerate(good)])
         return [self._row(item, {} if isinstance(item, Refused) else next(values)) for item in items]
+
+    def files(self, output: Output, part: int) -> list[Path]:
+        """Returns the tensors of a part, and all that is to be looked at."""
+        pictures = (self._pictures(output, place) for place in output.items(part))
+        return [output.tensors(part), *(path for each in pictures for path in dict.fromkeys(each))]
 
     def collect(self, output: Output) -> None:
         """Writes table, latents and pictures, and the summary last."""
@@ -78,7 +83,7 @@ class Restoring(Reading):
             draw(shown, output)
         summary = restore_summary(self.command, self.settings, output.rows(), output.seconds())
         write_page(output, output.rows(), summary, self.format.suffix)
-        write_model(summary, output.summary)
+        write_summary(summary, output)
 
     def _row(self, item: Item | Refused, values: dict[str, Any]) -> ImageRow:
         name = self.source.names[item.place]
@@ -162,16 +167,16 @@ def write_latents(output: Output) -> None:
     """Writes the latents (N, k) of all restored images, and the numbers (N,) of these images."""
     from safetensors import safe_open
 
-    parts = []
+    parts, numbers = [], []
     for part in range(output.parts):
         if output.tensors(part).exists():
             with safe_open(output.tensors(part), framework="pt") as file:  # the images in it stay on the disk
                 parts.append(file.get_tensor("latents"))
+            numbers += [row.number for row in output.part_rows(part) if row.problem is None]
     if not parts:
         return
-    numbers = [row.number for row in output.rows() if row.problem is None]
     found = {"latents": torch.cat(parts), "numbers": torch.tensor(numbers)}
-    save_tensors(found, output.path / LATENTS)
+    save_tensors(found, output.path / LATENTS, sum_of(found))
 
 
 @dataclass(frozen=True)

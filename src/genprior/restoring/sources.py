@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -22,10 +25,15 @@ from genprior.data.image_files import SUFFIXES, image_files
 from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.restoring.given_pictures import GivenPicture, given_values, read_given, with_channels
-from genprior.restoring.records import Facts, read_degradation
+from genprior.restoring.picture_formats import FORMATS
+from genprior.restoring.records import RECORD, SUMMARY, DegradeSummary, Facts, is_plain, read_degradation
+from genprior.runs.files import file_sha256
+from genprior.stored_files import read_model
 from genprior.value_range import ROUNDING, white_of
 
 Shape = tuple[int, ...]
+LONGEST_NAME = 255  # bytes of a file's name
+PICTURES = tuple(each.suffix for each in FORMATS.values())
 LOOKED_AT = 256  # items of an array, to see what kind of numbers it holds
 
 
@@ -44,6 +52,7 @@ class Source:
         digest: Place -> SHA-256 of what the item is read from. Raises OSError where it cannot be read.
         identity: What must be the same where a job is resumed.
         path: The file or folder that it is.
+        listing: What tells the files of a folder, of which some may be new or gone where a job is resumed.
     """
 
     names: Sequence[str]
@@ -54,6 +63,7 @@ class Source:
     digest: Callable[[int], str]
     identity: Facts
     path: Path | None = None
+    listing: Facts = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -124,18 +134,15 @@ def _folder(spec: DataSpec, folder: Path, white: float | None) -> Source:
         return read_given(folder / kept[place], white)
 
     all_names = hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
-    identity: Facts = {"images": os.path.abspath(folder), "count": len(kept), "names_sha256": all_names}
+    window = {} if len(kept) == len(files) else {"slice": f"{spec.window.start}:{spec.window.stop}"}
+    identity: Facts = {"images": os.path.abspath(folder), **window}
+    listing: Facts = {"count": len(kept), "names_sha256": all_names}
 
     def digest(place: int) -> str:
         return file_sha256(folder / kept[place])
 
-    return Source(stems(kept), kept, chosen, lambda place: given(place).image(), given, digest, identity, folder)
-
-
-def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file's bytes: neither name, date nor size tell what is in it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    names = picture_names(kept)
+    return Source(names, kept, chosen, lambda i: given(i).image(), given, digest, identity, folder, listing)
 
 
 def _sha256_of_numbers(values: NDArray[Any]) -> str:
@@ -149,16 +156,45 @@ def refuse_inside(out: Path, source: Source) -> None:
         raise GenpriorError(f"{out} lies in the folder of images {source.path}; choose another folder", argument="out")
 
 
-def stems(files: Sequence[str]) -> list[str]:
-    """Returns names without their suffixes, but for those that would then be the same.
+def picture_names(files: Sequence[str]) -> list[str]:
+    """Returns a name for each file, from which pictures can be made on any system: NAME.png and the like.
+
+    That is the file's own without suffix, with it where two would be called the same; and one with a hash where that is
+    not enough, where a folder of that name is there, or where it is too long. Capitals alone do not tell names apart.
 
     Example:
-        >>> stems(["a.png", "b/c.png", "b/c.jpg"])
+        >>> picture_names(["a.png", "b/c.png", "b/c.jpg"])
         ['a', 'b/c.png', 'b/c.jpg']
     """
-    short = [file.rpartition(".")[0] for file in files]
-    count = Counter(short)
-    return [name if count[name] == 1 else file for name, file in zip(short, files, strict=True)]
+    short = [file.rpartition(".")[0] or file for file in files]
+    often = Counter(map(_alike, short))
+    names = [name if often[_alike(name)] == 1 else file for name, file in zip(short, files, strict=True)]
+    folders = {_alike(str(parent)) for file in files for parent in PurePosixPath(file).parents}
+    for turn in count():
+        taken = Counter(map(_alike, names))
+        bad = [i for i, name in enumerate(names) if taken[_alike(name)] > 1 or not _can_be_written(name, folders)]
+        for i in bad:
+            names[i] = _hashed(files[i], turn)
+        if not bad:
+            break
+    return names
+
+
+def _alike(name: str) -> str:
+    """The same for names that some file systems take for one."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _can_be_written(name: str, folders: set[str]) -> bool:
+    is_short = len(os.fsencode(name.rpartition("/")[2])) + max(map(len, PICTURES)) <= LONGEST_NAME
+    return is_short and is_plain(name) and not any(_alike(name + suffix) in folders for suffix in PICTURES)
+
+
+def _hashed(file: str, turn: int) -> str:
+    digest = hashlib.sha256(os.fsencode(f"{turn} {file}")).hexdigest()[:8]
+    folder, slash, name = re.sub(r"[\\:\0]|(?<![^/])\.\.(?![^/])", "_", file).rpartition("/")
+    stem = os.fsencode(name.rpartition(".")[0] or name)[: LONGEST_NAME // 2].decode("utf-8", "ignore")
+    return f"{folder}{slash}{stem}-{digest}"
 
 
 def _picture(spec: DataSpec, path: Path, white: float | None) -> Source:
@@ -171,7 +207,9 @@ def _picture(spec: DataSpec, path: Path, white: float | None) -> Source:
     def digest(_: int) -> str:
         return file_sha256(path)
 
-    return Source([path.stem], [path.name], chosen, lambda _: given(0).image(), given, digest, identity, path)
+    return Source(
+        picture_names([path.name]), [path.name], chosen, lambda _: given(0).image(), given, digest, identity, path
+    )
 
 
 def _array(spec: DataSpec, path: Path, white: float | None) -> Source:
@@ -219,9 +257,22 @@ def _given_array(item: NDArray[Any], white: float | None) -> GivenPicture | None
 def _recorded(path: Path, chosen: range, count: int) -> tuple[list[str], Sequence[int]]:
     """Names and numbers of an array's items: those of the images that `degrade` made them from, or their places."""
     record = read_degradation(path)
+    if record is not None:
+        _refuse_altered(path)
     if record is None or len(record.names) != count:
         return [f"{i:06d}" for i in chosen], chosen
     return [record.names[i] for i in chosen], [record.numbers[i] for i in chosen]
+
+
+def _refuse_altered(path: Path) -> None:
+    """Raises `GenpriorError` for measurements that are not those that `degrade` wrote."""
+    summary = path.parent / SUMMARY
+    files = read_model(summary, DegradeSummary, "images").files if summary.is_file() else {}
+    if files.get(path.name) not in (None, file_sha256(path)):
+        raise _fault(
+            f"{path} was altered since genprior degrade wrote it: give that command again, or move the file away from "
+            f"{RECORD} to restore it as it is"
+        )
 
 
 def _opened(spec: DataSpec, path: Path) -> NDArray[Any]:

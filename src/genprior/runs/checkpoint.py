@@ -6,22 +6,24 @@ alone where tensors are not needed: those of a large model take seconds to read 
 
 import hashlib
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from torch import Tensor
 
-from genprior.errors import GenpriorError
-from genprior.runs.files import save_tensors, sync, usual_mode
-from genprior.runs.run_folder import Run
+from genprior.errors import GenpriorError, NoRightError
+from genprior.runs.files import file_sha256
+from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
+from genprior.stored_files import read_model, read_tensors, sum_of
 from genprior.training.loop import Learner
 from genprior.training.optimisation import joined
+from genprior.writing import save_tensors, sync, write_text
 
 TENSORS, COUNTERS = "tensors.safetensors", "counters.json"
 KEPT = 2
@@ -38,12 +40,14 @@ class Counters:
         images_seen: Images so far.
         seconds: Time spent training so far.
         threads: CPU threads with which the steps after it are made; None: not recorded.
+        log: The record of the steps up to here; None: not known.
     """
 
     step: int
     images_seen: int
     seconds: float
     threads: int | None = None
+    log: LogSum | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class CountersFile(Model):
     """What stands beside the tensors of a checkpoint.
 
     Attributes:
-        step, images_seen, seconds, threads: See `Counters`.
+        step, images_seen, seconds, threads, log: See `Counters`; older checkpoints do not have all of them.
         sha256: Of the file of tensors.
         bytes: Its size; older checkpoints do not have it.
         own_sha256: Of the other values as JSON.
@@ -71,6 +75,7 @@ class CountersFile(Model):
     images_seen: int
     seconds: float
     threads: int | None = None
+    log: LogSum | None = None
     sha256: str
     bytes: int | None = None
     own_sha256: str = ""
@@ -88,22 +93,37 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         OSError: It could not be written; the checkpoints that were there are still whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving
-        shutil.rmtree(left_over)
     final = checkpoint_path(folder, checkpoint.step)
     temporary = final.with_suffix(".tmp")
-    _write(temporary, checkpoint)
+    for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving, or removing
+        _discard(left_over)
+    try:
+        _write(temporary, checkpoint)
+    except BaseException:  # what is not whole would keep a full disk full
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     aside = final.with_suffix(".old")
     if final.exists():  # saved twice at the same step; until the new one stands, the old one is loaded
         final.rename(aside)
     temporary.rename(final)
     sync(folder)
     if aside.exists():
-        shutil.rmtree(aside)
+        _discard(aside)
     ahead = [path for path in _newest_first(folder) if path.name > final.name]  # refused ones, of a lost future
     for unwanted in [*ahead, *_newest_first(folder)[len(ahead) + KEPT :]]:
-        shutil.rmtree(unwanted)
+        _discard(unwanted)
     return final
+
+
+def _discard(folder: Path) -> None:
+    """Removes a checkpoint that nobody needs, first its name: half of one is never taken for one."""
+    gone = folder.with_name(f"{folder.stem}-gone.tmp")
+    try:
+        shutil.rmtree(gone, ignore_errors=True)
+        folder.rename(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        warnings.warn(f"{folder} cannot be removed: {error.strerror}", stacklevel=3)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -128,7 +148,7 @@ def load_counters(folder: Path) -> tuple[Counters | None, list[str]]:
     Raises:
         GenpriorError: There are checkpoints, and none of them is whole.
     """
-    return _newest(folder, lambda path: _counters(_read_counters(path)))
+    return _newest(folder, lambda path: Counters(**_values(_read_counters(path))))
 
 
 def trained_checkpoint(folder: Path) -> Checkpoint:
@@ -172,7 +192,7 @@ def keep_age(run: Run, learner: Learner, images_seen: int) -> None:
     tensors = {name: value.cpu().contiguous() for name, value in learner.snapshot().items()}
     if tensors:
         run.history.mkdir(exist_ok=True)
-        save_tensors(tensors, run.history / f"{images_seen}.safetensors")
+        save_tensors(tensors, run.history / f"{images_seen}.safetensors", sum_of(tensors))
 
 
 def ages(run: Run) -> dict[int, Path]:
@@ -187,12 +207,11 @@ def load_age(path: Path) -> dict[str, Tensor]:
     Raises:
         GenpriorError: The file is damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors = read_tensors(path)
+    except PermissionError as error:
+        raise no_right(path, error) from error
+    except (OSError, ValueError) as error:
         raise GenpriorError(f"{path} cannot be read: {error}; delete it", argument="run") from error
     return tensors if any("/" in name for name in tensors) else joined({"generator": tensors})
 
@@ -202,8 +221,12 @@ def _newest(folder: Path, read: Callable[[Path], T]) -> tuple[T | None, list[str
     for path in _newest_first(folder):
         try:
             return read(path), refused
-        except (OSError, ValueError) as error:
+        except NoRightError:
+            raise
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:
             refused.append(f"checkpoint {path} is refused: {error}")
+        except OSError as error:  # it may well be whole
+            raise no_right(path, error) from error
     if refused:
         raise GenpriorError(
             "; ".join(refused) + "; no whole checkpoint is left: train the run anew with --overwrite", argument="run"
@@ -212,43 +235,51 @@ def _newest(folder: Path, read: Callable[[Path], T]) -> tuple[T | None, list[str
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
-    from safetensors.torch import save_file
-
     folder.mkdir()
     tensors = folder / TENSORS
-    with usual_mode(tensors):
-        save_file({name: value.contiguous() for name, value in checkpoint.tensors.items()}, tensors)
+    save_tensors({name: value.contiguous() for name, value in checkpoint.tensors.items()}, tensors)
     counters = CountersFile(
         step=checkpoint.step,
         images_seen=checkpoint.images_seen,
         seconds=checkpoint.seconds,
         threads=checkpoint.threads,
-        sha256=_sha256(tensors.read_bytes()),
+        log=checkpoint.log,
+        sha256=file_sha256(tensors),
         bytes=tensors.stat().st_size,
     )
     signed = counters.model_copy(update={"own_sha256": counters.checksum()})
-    (folder / COUNTERS).write_text(signed.model_dump_json(indent=2) + "\n")
-    for name in (TENSORS, COUNTERS):
-        sync(folder / name)
-    sync(folder)
+    write_text(folder / COUNTERS, signed.model_dump_json(indent=2) + "\n")
+
+
+def checkpoint_faults(folder: Path) -> dict[Path, str]:
+    """Returns all checkpoints of a folder, newest first, with what is wrong with each; empty where it is whole."""
+    found = {}
+    for path in _newest_first(folder):
+        try:
+            _read(path)
+            found[path] = ""
+        except (OSError, ValueError) as error:
+            found[path] = str(error)
+    return found
 
 
 def _read(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     counters = _read_counters(path)
     data = (path / TENSORS).read_bytes()
     if _sha256(data) != counters.sha256:
         raise ValueError(f"{TENSORS} is truncated or was altered")
-    return Checkpoint(counters.step, counters.images_seen, counters.seconds, counters.threads, tensors=load(data))
+    try:
+        return Checkpoint(**_values(counters), tensors=load(data))
+    except SafetensorError as error:
+        raise ValueError(f"{TENSORS}: {error}") from error
 
 
 def _read_counters(path: Path) -> CountersFile:
     """Raises `OSError` or `ValueError` where a file is absent, or its checksum or size is wrong."""
-    try:
-        counters = CountersFile.model_validate_json((path / COUNTERS).read_bytes())
-    except ValidationError:
-        raise ValueError(f"{COUNTERS} cannot be read") from None
+    counters = read_model(path / COUNTERS, CountersFile, "run")
     if counters.own_sha256 != counters.checksum():
         raise ValueError(f"{COUNTERS} was altered")
     size = (path / TENSORS).stat().st_size
@@ -257,12 +288,24 @@ def _read_counters(path: Path) -> CountersFile:
     return counters
 
 
-def _counters(file: CountersFile) -> Counters:
-    return Counters(file.step, file.images_seen, file.seconds, file.threads)
+def _values(file: CountersFile) -> dict[str, Any]:
+    return {each.name: getattr(file, each.name) for each in fields(Counters)}
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.glob("step-*") if p.suffix != ".tmp"), reverse=True)
+    if not folder.is_dir():
+        return []
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise no_right(folder, error) from error
+    return [folder / name for name in sorted(names, reverse=True) if name.startswith("step-") and name[-4:] != ".tmp"]
+
+
+def no_right(path: Path, error: OSError) -> NoRightError:
+    """Returns the error for a file that is there, and that the system does not let this process read."""
+    reason = error.strerror or error
+    return NoRightError(f"{path} cannot be read: {reason}; give this user the right to read it", argument="run")
 
 
 def _sha256(data: bytes) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError
-from genprior.settings import Number, Result, RunFolder, Seed, Settings, Threads
+from genprior.settings import Moved, Number, Result, RunFolder, Seed, Settings, Threads
 
 MINUTES = 1.0
 ENCODER, WEIGHTS = "encoder.json", "encoder.safetensors"
@@ -23,6 +23,7 @@ class EncoderSettings(Settings):
     ] = None
     seed: Seed = 0
     threads: Threads = None
+    data: Moved = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

@@ -20,11 +20,11 @@ from genprior.models.players import latent_size_of
 from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import Checkpoint, Counters, load_checkpoint, save_checkpoint
 from genprior.runs.encoder_settings import MINUTES, EncoderSettings, EncoderTable
-from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import Run, locked, open_run, read_environment, refuse_other_data
 from genprior.runs.step_log import Row, in_words, rows_of
 from genprior.runs.trained_prior import load_generator, save_encoder
 from genprior.seeding import initialised
+from genprior.stored_files import weights_sha256
 from genprior.training.distillation import Distillation
 from genprior.training.loop import Budget, Step, train
 from genprior.training.processes import Placement
@@ -50,7 +50,7 @@ def train_encoder(settings: EncoderSettings, kept: EncoderTable | None = None) -
         GenpriorError: No run, no checkpoint, other data than the run's, or another process that trains the run.
         NotFiniteError: Values that are not finite; nothing is saved.
     """
-    run = open_run(settings.run)
+    run = open_run(settings.run, settings.data)
     generator = load_generator(run)
     learned, unseen = encoder_images(_run_split(run))
     if settings.threads is not None:

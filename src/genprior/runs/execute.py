@@ -1,7 +1,7 @@
 """Training of a run: draws steps from the loop, logs and saves them, and goes back after values that are not finite."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -27,9 +27,9 @@ from genprior.runs.step_log import (
     Setback,
     StepLog,
     append_event,
+    each_row,
     in_words,
     non_finite_names,
-    read_rows,
     replace_alarms,
     rows_of,
 )
@@ -182,7 +182,7 @@ def _stretch(
             if log is not None:
                 log.sync()
                 count = training.threads.choose(step.progress)
-                at = Checkpoint(step.index, step.images_seen, step.seconds, count, tensors=state)
+                at = Checkpoint(step.index, step.images_seen, step.seconds, count, log.sum(), tensors=state)
                 save_checkpoint(run.checkpoints, at)
             save_at = time.monotonic() + run.config.checkpoint_seconds
         for alarm in _alarms(watch, rows):
@@ -210,11 +210,11 @@ def _followed(run: Run, last_step: int) -> Watch | None:
     if game is None:
         return None
     watch = Watch(game)
-    replace_alarms(run, _alarms(watch, [row for row in read_rows(run.steps) if row["step"] <= last_step]))
+    replace_alarms(run, _alarms(watch, (row for row in each_row(run.steps) if row["step"] <= last_step)))
     return watch
 
 
-def _alarms(watch: Watch | None, rows: list[Row]) -> list[Alarm]:
+def _alarms(watch: Watch | None, rows: Iterable[Row]) -> list[Alarm]:
     """Looks at the next rows; returns an event for each sign that begins or ends."""
     events: list[Alarm] = []
     if watch is None:
@@ -234,8 +234,8 @@ def _alarms(watch: Watch | None, rows: list[Row]) -> list[Alarm]:
 def _save_first(run: Run, learner: Learner) -> None:
     """Saves a run before its first step, to which the first setback leads."""
     first = Checkpoint(0, 0, 0.0, torch.get_num_threads(), tensors=learner.state_dict())
+    keep_age(run, learner, 0)  # before the checkpoint, which is what says that training began
     save_checkpoint(run.checkpoints, first)
-    keep_age(run, learner, 0)
 
 
 def _restored(run: Run, learner: Learner, saved: Checkpoint) -> Counters:
@@ -244,7 +244,7 @@ def _restored(run: Run, learner: Learner, saved: Checkpoint) -> Counters:
         learner.load_state_dict(saved.tensors)
     except (RuntimeError, KeyError) as error:
         raise misfit(run) from error
-    return Counters(saved.step, saved.images_seen, saved.seconds, saved.threads)
+    return Counters(saved.step, saved.images_seen, saved.seconds, saved.threads, saved.log)
 
 
 def _rolled_back(training: _Training, ill: _Ill) -> tuple[float | None, Counters, str]:

@@ -9,12 +9,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import ValidationError
-
 from genprior.errors import GenpriorError
 from genprior.progress import Task
-from genprior.runs.files import write_text
 from genprior.settings import Result, Settings
+from genprior.stored_files import read_model, signed
+from genprior.writing import refuse_unwritable, remove_leftovers, write_text
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
@@ -60,6 +59,8 @@ def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = Fa
         GenpriorError: A result is there that must not be replaced, or whatever the experiment raises.
     """
     path = experiment.file(settings)
+    refuse_unwritable(path.parent)
+    remove_leftovers(path.parent)
     part = part_of(path)
     kept = None if overwrite else _kept(experiment, settings, path)
     task = experiment.stages(settings, kept)
@@ -86,14 +87,14 @@ def part_of(path: Path) -> Path:
 def save_result(path: Path, result: Result) -> None:
     """Writes a result as strict JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, result.model_dump_json(indent=2) + "\n")
+    write_text(path, signed(result.as_json()))
 
 
 def read_result(path: Path, model: type[R]) -> R | None:
     """Returns the result in a file; None where there is none, or none of this form: it can be made anew."""
     try:
-        return model.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return read_model(path, model, "run")
+    except GenpriorError:
         return None
 
 

@@ -11,7 +11,7 @@ import torch
 
 from genprior.data import Dataset
 from genprior.data.held_out import Split
-from genprior.data.spec import parse_spec
+from genprior.data.spec import absolute_spec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, RunConfig, parse_config
 from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
@@ -25,10 +25,11 @@ from genprior.runs.run_folder import (
     environment,
     locked,
     open_run,
-    refuse_existing,
+    refuse_to_fill,
 )
-from genprior.runs.step_log import read_rows, tensorboard_writer
+from genprior.runs.step_log import each_row, record_fault, tensorboard_writer
 from genprior.training.loop import Learner
+from genprior.writing import refuse_unwritable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -57,8 +58,8 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     Raises:
         GenpriorError: Bad data, an unknown name, or a folder that may not be written.
     """
-    if not overwrite:
-        refuse_existing(path)
+    refuse_to_fill(path, overwrite=overwrite)
+    refuse_among_images(path, config.data)
     config.check_names()  # before data are read, or fetched
     if config.tensorboard:
         tensorboard_writer()
@@ -77,25 +78,37 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     return PreparedRun(run, learner, data, [_headline(run, learner, split)])
 
 
+def refuse_among_images(path: Path, data: str) -> None:
+    """Raises `GenpriorError` where a run would lie among the images that it learns from, and become data."""
+    spec = parse_spec(data)
+    folder = Path(spec.rest)
+    if spec.source is None and folder.is_dir() and path.resolve().is_relative_to(folder.resolve()):
+        raise GenpriorError(f"{path} lies in the folder of images {folder}; choose another folder", argument="out")
+
+
 def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> PreparedRun:
     """Returns the run at `path`, ready to be continued.
 
     Arguments:
         path: Folder of the run.
-        changes: At most one of `images_seen`, `epochs` and `minutes`, to replace the run's budget, and `device`.
+        changes: At most one of `images_seen`, `epochs` and `minutes`, to replace the run's budget, `device`, and
+            `data`, where the same images are now.
 
     Raises:
         GenpriorError: No run, other data than before, or a budget that is used up.
     """
     run = open_run(path)
+    refuse_unwritable(path)  # before minutes of work
     given = {name: value for name, value in changes.items() if value is not None}
+    if "data" in given:
+        given["data"] = absolute_spec(str(given["data"]))
     if given:
         own = run.config.model_dump()
         if given.keys() & set(BUDGETS):
             own = {name: value for name, value in own.items() if name not in BUDGETS}
         run = Run(path, parse_config({**own, **given}))
     begun, _ = load_counters(run.checkpoints)
-    if begun is None and read_rows(run.steps):
+    if begun is None and any(True for _ in each_row(run.steps)):
         raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
     fabric = launch(run.config)
     split = _load_split(run.config, fabric)
@@ -106,7 +119,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         facts = environment(learner, data)  # killed between the first two files of the run
         write_json(run.environment, facts.model_dump(mode="json"))
     fabric.barrier()
-    notes = [_headline(run, learner, split), *differences(run, learner, data)]
+    notes = [_headline(run, learner, split), *differences(run, learner, data), *_record_note(run, begun)]
     _refuse_finished(run, begun, data)
     if fabric.is_global_zero and given:
         with locked(run):
@@ -161,8 +174,7 @@ def _resolved(config: RunConfig, fabric: "Fabric") -> RunConfig:
     if fabric.world_size > 1:
         found["threads"] = fabric.broadcast(config.threads or torch.get_num_threads())
         torch.set_num_threads(int(str(found["threads"])))
-    if parse_spec(config.data).source is None:  # a path, which must hold wherever the run is resumed from
-        found["data"] = os.path.abspath(os.path.expanduser(config.data))
+    found["data"] = absolute_spec(config.data)  # must hold wherever the run is resumed from
     if config.data_root is not None:
         found["data_root"] = os.path.abspath(os.path.expanduser(config.data_root))
     return config.model_copy(update=found)
@@ -175,6 +187,11 @@ def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
             f"larger budget, such as --epochs {2 * begun.images_seen / len(data):.3g}",
             argument="run",
         )
+
+
+def _record_note(run: Run, begun: Counters | None) -> list[str]:
+    fault = None if begun is None else record_fault(run, each_row(run.steps), begun.step, begun.log)
+    return [] if fault is None else [f"the record is damaged, and stays so for the steps until here: {fault}"]
 
 
 def _headline(run: Run, learner: Learner, split: Split) -> str:

@@ -1,26 +1,35 @@
 """A run folder: its files by name, its config, what it was trained on, how it is made, and how it is kept from two
 processes at once."""
 
+import os
 import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from genprior.errors import GenpriorError
 from genprior.families import RunConfig, parse_config
-from genprior.runs.files import read_table, write_json
+from genprior.runs.files import write_json
 from genprior.settings import Model
+from genprior.stored_files import ALTERED, read_model, read_object
+from genprior.writing import MARK, is_leftover
 
 if TYPE_CHECKING:
     from genprior.data import Dataset
     from genprior.training.loop import Learner
 
 CONFIG, LOCK = "config.json", "lock"
+_CHECKPOINTS = ("step-*/tensors.safetensors", "step-*/counters.json", f"step-*/{MARK}*")
+OWN = (  # what commands write into the folder of a run; nothing else is ever removed from there
+    *(CONFIG, LOCK, "environment.json", "steps.jsonl", "events.jsonl", "history/*.safetensors", "figures/*.png"),
+    *("encoder.json", "encoder.safetensors", "metrics.json", "diagnosis.json", "probe-*.json", "modes.json"),
+    *("*.part.json", "report.html", "tensorboard/events.out.tfevents.*", f"{MARK}*", f"*/{MARK}*"),
+    *(f"{folder}/{name}" for folder in ("checkpoint", "encoder-unfinished") for name in _CHECKPOINTS),
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,13 @@ class Run:
     def environment(self) -> Path:
         """Versions, device, and the data's fingerprint, as they were when training began."""
         return self.path / "environment.json"
+
+
+class LogSum(Model):
+    """What the record of a run was when a checkpoint was saved: so many bytes, with this SHA-256."""
+
+    bytes: int
+    sha256: str
 
 
 class Environment(Model):
@@ -118,13 +134,7 @@ def read_environment(run: Run) -> Environment:
     Raises:
         GenpriorError: It is not there, or not readable.
     """
-    try:
-        return Environment.model_validate_json(run.environment.read_bytes())
-    except OSError as error:
-        raise GenpriorError(f"{run.environment} cannot be read: {error}", argument="run") from None
-    except ValidationError as error:
-        reason = str(error.errors()[0]["msg"])
-        raise GenpriorError(f"{run.environment} cannot be read: {reason}", argument="run") from None
+    return read_model(run.environment, Environment, "run")
 
 
 def differences(run: Run, learner: "Learner", data: "Dataset") -> list[str]:
@@ -159,31 +169,60 @@ def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run
     """Returns a new run at `path`, its config already written.
 
     Raises:
-        GenpriorError: The folder exists and `overwrite` is not set, or it is no run, or it cannot be written.
+        GenpriorError: The folder exists and `overwrite` is not set, or holds anything else than a run, or cannot be
+            written.
     """
-    if not overwrite:
-        refuse_existing(path)
-    elif path.exists() and not (path / CONFIG).is_file():
-        # --overwrite with a mistyped folder must not delete somebody's home.
-        raise GenpriorError(f"{path} is not a run, and is not overwritten", argument="out")
+    refuse_to_fill(path, overwrite=overwrite)
     try:
-        if path.exists():
-            with locked(Run(path, config)):
-                _empty(path)
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / CONFIG, config.model_dump())
+        with locked(Run(path, config)):
+            refuse_to_fill(path, overwrite=overwrite)  # another process may have been here meanwhile
+            for own in _files(path):
+                if own.name not in (CONFIG, LOCK):
+                    own.unlink()
+            for folder in ("checkpoint", "encoder-unfinished", "history", "figures", "tensorboard"):
+                shutil.rmtree(path / folder, ignore_errors=True)  # nothing but empty folders is left there
+            write_json(path / CONFIG, config.model_dump())  # last: a kill before it leaves a run to be overwritten
     except OSError as error:
         raise GenpriorError(f"cannot write to {path}: {error.strerror or error}", argument="out") from None
     return Run(path, config)
 
 
-def _empty(path: Path) -> None:
-    """Deletes all but the lock, which is held."""
-    for child in path.iterdir():
-        if child.is_dir() and not child.is_symlink():
-            shutil.rmtree(child)
-        elif child.name != LOCK:
-            child.unlink()
+def refuse_to_fill(path: Path, *, overwrite: bool) -> None:
+    """Raises `GenpriorError` where a new run may not be made: `overwrite` replaces a run, and nothing else."""
+    if _is_free(path):
+        return
+    if not overwrite:
+        refuse_existing(path)
+    # --overwrite with a mistyped folder must not delete somebody's home.
+    if not (path / CONFIG).is_file():
+        raise GenpriorError(f"{path} is not a run, and is not overwritten", argument="out")
+    try:
+        open_run(path)
+    except GenpriorError as error:
+        raise GenpriorError(
+            f"{path} is not overwritten: {error.message}; if it may go, remove it yourself", argument="out"
+        ) from None
+    for each in _files(path):
+        name = each.relative_to(path).as_posix()
+        if not any(name.count("/") == own.count("/") and fnmatchcase(name, own) for own in OWN):
+            raise GenpriorError(
+                f"{path} is not overwritten: it holds {name}, which is not of genprior; move it away first",
+                argument="out",
+            )
+
+
+def _is_free(path: Path) -> bool:
+    """Whether there is nothing in a folder, or only what a process left that was killed while it made a run there."""
+    return not path.exists() or (
+        path.is_dir() and all(each.name == LOCK or is_leftover(each) for each in path.iterdir())
+    )
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """All files in a folder and below; a link to a folder is one of them."""
+    for where, folders, files in os.walk(path):
+        yield from (Path(where, name) for name in [*files, *(f for f in folders if Path(where, f).is_symlink())])
 
 
 def misfit(run: Run) -> GenpriorError:
@@ -195,7 +234,7 @@ def misfit(run: Run) -> GenpriorError:
 
 def refuse_existing(path: Path) -> None:
     """Raises `GenpriorError` where `path` is anything but a free name or an empty folder."""
-    if path.exists() and not (path / CONFIG).is_file() and (not path.is_dir() or any(path.iterdir())):
+    if not _is_free(path) and not (path / CONFIG).is_file():
         raise GenpriorError(f"{path} exists and is no run; choose another folder", argument="out")
     if (path / CONFIG).is_file():
         raise GenpriorError(
@@ -205,8 +244,12 @@ def refuse_existing(path: Path) -> None:
         )
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path, data: str | None = None) -> Run:
     """Returns the run at `path`.
+
+    Arguments:
+        path: Its folder.
+        data: Where its images are now; None: where they were. Whoever loads them compares their contents.
 
     Raises:
         GenpriorError: There is no run, or its config is not valid.
@@ -215,11 +258,19 @@ def open_run(path: Path) -> Run:
     if not file.is_file():
         raise GenpriorError(f"{path} is not a run: it has no {CONFIG}", argument="run")
     # a run of a version that held nothing out has learned from all images
-    values = {"held_out": 0.0, **read_table(file, "run")}
+    stored = read_object(file, "run")
+    values = {"held_out": 0.0, **stored.values}
+    if data is not None:
+        from genprior.data.spec import absolute_spec
+
+        values["data"] = absolute_spec(data)
     try:
-        return Run(path, parse_config(values))
+        run = Run(path, parse_config(values))
     except GenpriorError as error:
         raise GenpriorError(f"{file}: {error}") from None
+    if stored.is_altered:
+        raise GenpriorError(f"{file} {ALTERED}", argument="run")
+    return run
 
 
 @contextmanager

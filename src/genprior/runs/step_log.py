@@ -1,11 +1,12 @@
 """The record of a run: its steps and its events as lines of strict JSON, and the steps in TensorBoard."""
 
+import hashlib
 import json
 import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -14,10 +15,11 @@ import torch
 from pydantic import TypeAdapter
 
 from genprior.errors import GenpriorError
-from genprior.runs.files import write_text
-from genprior.runs.run_folder import Run
+from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
+from genprior.stored_files import CHECKSUM, loads, loads_numbers
 from genprior.training.loop import Step
+from genprior.writing import appended, remove_leftovers, write_text, written_text
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -76,6 +78,12 @@ def non_finite_names(row: Row) -> list[str]:
     ]
 
 
+def ill_names(row: Row) -> list[str]:
+    """Returns the same of a row as it is read from a log, where a number that is not finite is null."""
+    known = {name: value for name, value in row.items() if isinstance(value, int | float)}
+    return [*row.get("not_finite", {}), *non_finite_names(known)]
+
+
 def to_json(row: Row) -> str:
     """Returns a line of strict JSON: a number that is not finite becomes null, and `not_finite` names it.
 
@@ -129,26 +137,78 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def append_event(run: Run, event: Event) -> None:
-    """Adds a line to the run's events."""
-    with run.events.open("a") as file:
-        file.write(event.model_dump_json() + "\n")
+    """Adds an event to the run's."""
+    _write_events(run, [*read_events(run), event])
 
 
 def replace_alarms(run: Run, alarms: Sequence[Alarm]) -> None:
     """Puts alarms in the place of those that stand in the run's events, in the order of their steps."""
     setbacks = [event for event in read_events(run) if isinstance(event, Setback)]
     events: list[Event] = sorted([*setbacks, *alarms], key=_step)
-    if events or run.events.exists():
-        write_text(run.events, "".join(event.model_dump_json() + "\n" for event in events))
+    _write_events(run, events)
+
+
+def _write_events(run: Run, events: Sequence[Event]) -> None:
+    """Writes a line for each, and a last one with their checksum."""
+    lines = "".join(event.model_dump_json() + "\n" for event in events)
+    write_text(run.events, f"{lines}{_last_line(lines)}\n")
+
+
+def _last_line(lines: str) -> str:
+    return json.dumps({CHECKSUM: hashlib.sha256(lines.encode()).hexdigest()})
+
+
+def _are_whole(events: Path) -> bool:
+    lines, end, last = events.read_text(encoding="utf-8", errors="replace").rstrip("\n").rpartition("\n")
+    return last == _last_line(lines + end)
 
 
 def _step(event: Event) -> int:
     return event.step
 
 
+def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | None) -> str | None:
+    """Returns why a run's record is not the one that its checkpoint stands for, or None where it is.
+
+    Arguments:
+        run: The run.
+        rows: Its record as it is read.
+        last_step: Step of the checkpoint.
+        log: What the record was then; None: not known, as in runs of older versions.
+    """
+    steps = {row["step"] for row in rows}
+    last = max(steps, default=0)
+    if last < last_step:
+        return f"{run.steps} ends at step {last:,}, and the checkpoint stands at step {last_step:,}"
+    missing = last_step - sum(0 < step <= last_step for step in steps)
+    if missing:
+        return f"{run.steps} lacks {missing:,} of the {last_step:,} steps up to the checkpoint"
+    if log is not None and _digest(run.steps, log.bytes).hexdigest() != log.sha256:
+        return f"{run.steps} was altered since the checkpoint was saved"
+    if log is not None and not (run.events.is_file() and _are_whole(run.events)):
+        return f"{run.events} is gone, or was altered"
+    return None
+
+
+def _digest(path: Path, count: int) -> "hashlib._Hash":
+    """The SHA-256 of the first bytes of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while count > 0 and (block := file.read(min(count, 2**20))):
+            digest.update(block)
+            count -= len(block)
+    return digest
+
+
 def read_events(run: Run) -> list[Event]:
     """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
-    return _read_lines(run.events, _EVENT.validate_json)
+    return [event for event in _each(run.events, _event) if event is not None]
+
+
+def _event(line: str) -> Event | None:
+    """An event; None of the line that has the checksum."""
+    values = loads(line)
+    return None if isinstance(values, dict) and values.keys() == {CHECKSUM} else _EVENT.validate_python(values)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -156,27 +216,35 @@ def read_rows(path: Path) -> list[Row]:
 
     A last line that was cut off by a kill is left out; so is any other line that cannot be read, with a warning.
     """
-    return _read_lines(path, _row)
+    return list(_each(path, _row))
 
 
-def _read_lines(path: Path, read: Callable[[str], T]) -> list[T]:
+def each_row(path: Path) -> Iterator[Row]:
+    """Yields the same, one after another: a long log is never held in memory."""
+    return _each(path, _row)
+
+
+def _each(path: Path, read: Callable[[str], T]) -> Iterator[T]:
     """What is read of each line; `read` raises `ValueError` for a line that is not whole."""
     if not path.exists():
-        return []
-    lines = path.read_text(errors="replace").splitlines()
-    found: list[T] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(read(line))
-        except ValueError:
-            if number < len(lines) or _is_json(line):
-                warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=3)
-    return found
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line, number = file.readline(), 1
+        while line:
+            after = file.readline()
+            try:
+                found = read(line)
+            except ValueError:
+                if after or _is_json(line):
+                    warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=3)
+            else:
+                yield found
+            line, number = after, number + 1
 
 
 def _is_json(line: str) -> bool:
     try:
-        json.loads(line)
+        loads(line)
     except ValueError:
         return False
     return True
@@ -184,12 +252,10 @@ def _is_json(line: str) -> bool:
 
 def _row(line: str) -> Row:
     """A step: its two counters, and otherwise numbers or null."""
-    row = json.loads(line)
-    is_whole = isinstance(row, dict) and all(isinstance(row.get(name), int) for name in ("step", "images_seen"))
-    if not is_whole or not all(v is None or isinstance(v, int | float) for k, v in row.items() if k != "not_finite"):
+    row = loads_numbers(line, "not_finite")
+    if not all(type(row.get(name)) is int for name in ("step", "images_seen")):
         raise ValueError("not a step")
-    whole: Row = row
-    return whole
+    return row
 
 
 class StepLog:
@@ -204,23 +270,38 @@ class StepLog:
     """
 
     def __init__(self, run: Run, last_step: int) -> None:
-        kept = [row for row in read_rows(run.steps) if row["step"] <= last_step]
+        remove_leftovers(run.path, below=True)
+        images = 0
+        with written_text(run.steps) as file:
+            for row in each_row(run.steps):
+                if row["step"] <= last_step:
+                    file.write(json.dumps(row) + "\n")
+                    images = row["images_seen"]
         self._writer = None
         if run.config.tensorboard:
             # TensorBoard hides what a killed run wrote after the checkpoint: it is written again.
-            again = kept[-1]["images_seen"] + 1 if kept else 0
-            self._writer = tensorboard_writer()(str(run.path / "tensorboard"), purge_step=again)
-        write_text(run.steps, "".join(json.dumps(row) + "\n" for row in kept))
-        self._file = run.steps.open("a")
+            self._writer = tensorboard_writer()(str(run.path / "tensorboard"), purge_step=images + 1)
+        self._file = appended(run.steps)
+        if not run.events.exists():
+            _write_events(run, [])
+        self._bytes = run.steps.stat().st_size
+        self._sha256 = _digest(run.steps, self._bytes)
 
     def append(self, rows: Sequence[Row]) -> None:
         """Writes rows and hands them to the operating system, so that a kill does not lose them."""
-        self._file.write("".join(to_json(row) + "\n" for row in rows))
+        text = "".join(to_json(row) + "\n" for row in rows)
+        self._file.write(text)
         self._file.flush()
+        self._bytes += len(text)  # it is ASCII
+        self._sha256.update(text.encode())
         if self._writer is not None:
             for row in rows:
                 for name in row.keys() - {"step", "images_seen"}:
                     self._writer.add_scalar(name, row[name], row["images_seen"])
+
+    def sum(self) -> LogSum:
+        """Returns what tells whether the record, as it is now, is still there later."""
+        return LogSum(bytes=self._bytes, sha256=self._sha256.hexdigest())
 
     def sync(self) -> None:
         """Waits until the disk has all rows: a checkpoint must not outlive the rows before it."""

@@ -1,10 +1,11 @@
 """What a run is, in words."""
 
+from collections import deque
 from pathlib import Path
 
 from genprior.runs.checkpoint import Counters, load_counters
 from genprior.runs.run_folder import Environment, Run, open_run, read_environment
-from genprior.runs.step_log import Row, Setback, non_finite_names, read_events, read_rows
+from genprior.runs.step_log import Row, Setback, each_row, ill_names, read_events, record_fault
 
 AVERAGED = 50  # steps behind each of the last numbers: a single step is noise
 
@@ -29,8 +30,11 @@ def summary(path: Path) -> dict[str, object]:
     facts |= {"state": "not begun"} if counters is None else _how_far(run, environment, counters)
     facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
     facts |= _events(run)
-    rows = read_rows(run.steps)[-AVERAGED:]
-    ill = [row["step"] for row in rows if row.get("not_finite") or non_finite_names(_without_null(row))]
+    fault = None if counters is None else record_fault(run, each_row(run.steps), counters.step, counters.log)
+    if fault is not None:
+        facts["record"] = f"damaged: {fault}"
+    rows = list(deque(each_row(run.steps), AVERAGED))
+    ill = [row["step"] for row in rows if ill_names(row)]
     if ill:
         facts["state"] = f"stopped by values that are not finite at step {ill[0]}"
     return facts | _numbers(rows, run.config.facts(environment.image_shape))
@@ -78,7 +82,3 @@ def _numbers(rows: list[Row], beside: dict[str, str]) -> dict[str, object]:
     if facts:
         facts["(numbers)"] = f"means over the last {len(rows)} steps"
     return facts
-
-
-def _without_null(row: Row) -> dict[str, float]:
-    return {k: v for k, v in row.items() if isinstance(v, int | float)}

@@ -15,10 +15,11 @@ from genprior.families import FAMILIES, RunConfig
 from genprior.hardware import resolve_precision
 from genprior.models.latent_encoder import Encoder
 from genprior.priors.contracts import LatentPrior
-from genprior.runs.checkpoint import load_state
+from genprior.runs.checkpoint import load_state, no_right
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
-from genprior.runs.files import save_tensors, weights_sha256
 from genprior.runs.run_folder import Run, misfit, open_run, read_environment
+from genprior.stored_files import loads, weights_sha256
+from genprior.writing import save_tensors
 
 
 @torch.inference_mode(False)
@@ -102,9 +103,11 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
     if not file.exists():
         return None
     try:
-        shape, state = _read(file)
+        shape, state = read_encoder(file)
         encoder = Encoder(shape.image_shape, shape.latent_size, shape.width)
         encoder.load_state_dict(state)
+    except PermissionError as error:
+        raise no_right(file, error) from error
     except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
         reason = str(error).partition("\n")[0]
         raise GenpriorError(
@@ -127,7 +130,7 @@ def save_encoder(run: Run, encoder: Encoder, table: EncoderTable) -> None:
     This file holds all that is ever read back, the table and its checksum included.
     """
     state = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    text = table.model_dump_json()
+    text = table.as_json()
     save_tensors(state, run.path / WEIGHTS, {"table": text, "sha256": _checksum(text, state)})
 
 
@@ -140,7 +143,8 @@ class EncoderShape(BaseModel):
     width: int
 
 
-def _read(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
+def read_encoder(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
+    """Returns what an encoder's file holds; raises all kinds of errors where it is damaged."""
     from safetensors import safe_open
 
     with safe_open(file, framework="pt") as opened:
@@ -148,7 +152,7 @@ def _read(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
         state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     if metadata["sha256"] != _checksum(metadata["table"], state):
         raise ValueError("its checksum is wrong")
-    return EncoderShape.model_validate_json(metadata["table"]), state
+    return EncoderShape.model_validate(loads(metadata["table"])), state
 
 
 def _checksum(table: str, state: dict[str, Tensor]) -> str:

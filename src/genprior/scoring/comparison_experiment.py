@@ -1,7 +1,5 @@
 """Trained runs side by side: what each is good for, on the same held-out images."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,10 +20,11 @@ from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
 from genprior.runs.checkpoint import Checkpoint, trained_checkpoint
 from genprior.runs.experiment import part_of
-from genprior.runs.files import save_tensors, write_text
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import prior_of
 from genprior.scoring.scoring_results import COMPARISON, ComparedRun, Comparison, ComparisonSettings, RestorationScore
+from genprior.stored_files import read_tensors, sum_of
+from genprior.writing import csv_text, save_tensors, write_text
 
 SAMPLES = 36
 NONE = "none"
@@ -75,11 +74,9 @@ def compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Compa
 
 def draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping[str, Path]:
     """Draws the images of a comparison, and returns its files."""
-    from safetensors.torch import load_file
-
     from genprior.plotting.sample_figures import Pictured, write_comparison
 
-    images, path = load_file(settings.out / IMAGES), settings.out / FIGURE
+    images, path = read_tensors(settings.out / IMAGES), settings.out / FIGURE
     pictured = [
         Pictured(
             run.run,
@@ -171,12 +168,9 @@ def _resumed(
     settings: ComparisonSettings, kept: Comparison | None, compared: list[Compared], x: Tensor
 ) -> tuple[list[ComparedRun], Images]:
     """What an interrupted comparison has measured, as far as it is of these checkpoints and these images."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        images = load_file(settings.out / IMAGES) if kept is not None else {}
-    except (OSError, SafetensorError):
+        images = read_tensors(settings.out / IMAGES) if kept is not None else {}
+    except (OSError, ValueError):
         images = {}
     if kept is None or not torch.equal(images.get("truth", torch.empty(0)), x):
         return [], {"truth": x}
@@ -191,15 +185,13 @@ def _saved(settings: ComparisonSettings, found: list[ComparedRun], images: Image
     """Writes what is beside the numbers, and returns these."""
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
-        save_tensors(images, settings.out / IMAGES)
+        save_tensors(images, settings.out / IMAGES, sum_of(images))
         for stale in (TABLE, FIGURE):  # of other numbers
             (settings.out / stale).unlink(missing_ok=True)
     except OSError as error:
         raise GenpriorError(f"cannot write to {settings.out}: {error.strerror}", argument="out") from None
     if found:
-        text = io.StringIO()
-        csv.writer(text).writerows(comparison_rows(found))
-        write_text(settings.out / TABLE, text.getvalue())
+        write_text(settings.out / TABLE, "".join(csv_text(comparison_rows(found))))
     return Comparison(settings=settings, runs=found, is_complete=False)
 
 

@@ -14,7 +14,7 @@ from genprior.progress import Stage, Task, within
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import Run, open_run, read_environment
-from genprior.runs.step_log import Setback, read_events, read_rows
+from genprior.runs.step_log import Row, Setback, ill_names, read_events, read_rows, record_fault
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
 from genprior.scoring.scoring_results import (
@@ -67,22 +67,24 @@ def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -
     Raises:
         GenpriorError: No run, or an untrained one: before the first stage. A named judge that cannot be had.
     """
-    run = open_run(settings.run)
+    run = open_run(settings.run, settings.data)
     counters, _ = load_counters(run.checkpoints)
-    stopped = None if counters is None else _stopped(run, counters.step)
+    rows = read_rows(run.steps)
+    stopped = None if counters is None else _stopped(run, rows, counters.step)
     if counters is None or (counters.images_seen == 0 and stopped is None):
         raise GenpriorError(f"{settings.run} has no checkpoint of a trained model; train it first", argument="run")
     images_seen = counters.images_seen
     yield Stage(0.0, "record")
-    rows, game = read_rows(run.steps), run.config.game()
+    game = run.config.game()
     notes: list[str] = []
     signs = [] if game is None else episodes(game, rows)
     if game is not None and len(rows) < STRETCH:
         notes.append(f"the record has {len(rows)} steps, signs need {STRETCH}: samples alone were judged")
-    last = rows[-1]["images_seen"] if rows else 0
+    fault = record_fault(run, rows, counters.step, counters.log)
+    last = max([images_seen, *(row["images_seen"] for row in rows[-1:])])
 
     def result(sampled: Sampled, scores: Evaluation | None = None) -> DiagnosisResult:
-        verdict = decide(signs, last, sampled, stopped, has_players=game is not None)
+        verdict = decide(signs, last, sampled, stopped, fault=fault, has_players=game is not None)
         return _result(settings, verdict, images_seen, notes, scores)
 
     sampled, scores = Sampled(1.0), None
@@ -109,6 +111,7 @@ def _sampled(examined: Examined) -> Task[tuple[Sampled, Evaluation | None]]:
     sampled = Sampled(
         spread,
         is_finite=bool(torch.isfinite(x).all()),
+        is_flat=len(real) > 1 and bool((real == real[0]).all()),
         is_young=examined.is_young(data),
         is_finished=examined.is_finished and examined.images_seen >= len(data),
     )
@@ -151,7 +154,7 @@ def _measured(examined: Examined) -> Task[Evaluation | None]:
 def _evaluation_inputs(examined: Examined) -> EvaluationInputs:
     given = examined.settings
     settings = EvaluationSettings(
-        run=given.run, count=SAMPLES, judge=given.judge, data_root=given.data_root, inversions=0
+        run=given.run, count=SAMPLES, judge=given.judge, data=given.data, data_root=given.data_root, inversions=0
     )
     try:
         return load_evaluation_inputs(settings)
@@ -196,10 +199,12 @@ def _beside_floor(found: Evaluation, name: str) -> float | None:
     return None if score is None else score.value / max(score.floor.value, 1e-9)
 
 
-def _stopped(run: Run, last_step: int) -> str | None:
-    """Why training ended by itself after its last checkpoint, if it did."""
+def _stopped(run: Run, rows: list[Row], last_step: int) -> str | None:
+    """Why training ended by itself after its last checkpoint, if it did: by its events, or by the end of its record."""
     events = [e for e in read_events(run) if isinstance(e, Setback) and e.event == "stopped" and e.step > last_step]
-    return f"step {events[-1].step} was not finite: {', '.join(events[-1].not_finite)}" if events else None
+    ends = [(row["step"], ill_names(row)) for row in rows[-1:] if row["step"] > last_step]
+    found = [*((step, names) for step, names in ends if names), *((each.step, each.not_finite) for each in events)]
+    return f"step {found[-1][0]} was not finite: {', '.join(found[-1][1])}" if found else None
 
 
 def _result(

@@ -23,7 +23,6 @@ from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.restore import DEFAULT, invert
 from genprior.runs.checkpoint import load_counters
-from genprior.runs.files import weights_sha256
 from genprior.runs.run_folder import open_run, read_environment
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.scoring_results import (
@@ -36,6 +35,7 @@ from genprior.scoring.scoring_results import (
     ScoreInterval,
 )
 from genprior.seeding import derived_generator
+from genprior.stored_files import weights_sha256
 
 INVERTED_AT_ONCE = 25
 Scores = dict[str, ScoreBesideFloor]
@@ -128,7 +128,7 @@ def evaluate(settings: EvaluationSettings, kept: Evaluation | None = None) -> Ta
 
 def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
     """Returns what an evaluation needs, checked; errors as `evaluate` has them."""
-    run = open_run(settings.run)
+    run = open_run(settings.run, settings.data)
     config, shape = with_data_root(run.config, settings.data_root), read_environment(run).image_shape
     if shape[1:] == (1, 1):
         raise GenpriorError(

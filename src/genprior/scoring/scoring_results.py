@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from genprior.settings import DataRoot, Model, Number, Result, RunFolder, RunFolders, Seed, Settings, Threads
+from genprior.settings import DataRoot, Model, Moved, Number, Result, RunFolder, RunFolders, Seed, Settings, Threads
 
 METRICS, DIAGNOSIS, COMPARISON = "metrics.json", "diagnosis.json", "comparison.json"
 
@@ -29,6 +29,7 @@ class EvaluationSettings(Settings):
     inversions: Annotated[int, Field(description="Held-out and training images to invert; 0 for none.")] = 100
     seed: Seed = 0
     threads: Threads = None
+    data: Moved = None
     data_root: DataRoot = None
 
 
@@ -148,6 +149,7 @@ class DiagnosisSettings(Settings):
     run: RunFolder
     judge: JudgedBy = None
     threads: Threads = None
+    data: Moved = None
     data_root: DataRoot = None
 
 

@@ -1,0 +1,113 @@
+"""What is gone or damaged in a folder of results is made again, and what is a user's stays."""
+
+import os
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from finished_jobs import degraded_to, restored_to, restoring_settings
+from safetensors.torch import load_file
+
+from genprior.errors import GenpriorError
+from genprior.progress import result_of
+from genprior.restoring.commands import restore_task
+from genprior.restoring.job_settings import JobFlags
+from genprior.restoring.ledger import Output
+from genprior.writing import write_text
+from tiny_run import QUICK
+
+Files = dict[str, bytes]
+SEVERAL = {"operator": "denoise", "noise": "gaussian:sigma=0.1", "candidates": 2, "batch_size": 2, **QUICK}
+TIMED = ("summary.json", "lock")  # and the parts' rows, which tell seconds
+
+
+def contents(folder: Path) -> Files:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: path.read_bytes() for name, path in named.items() if name not in TIMED and "parts/0" not in name}
+
+
+@pytest.fixture
+def job(tiny_run: Path, image_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., Output]:
+    """Restores five pictures, in three parts, into a folder; or does what is left of that."""
+    photos = image_folder(5)
+    return lambda: restored_to(tmp_path / "out", restoring_settings(tiny_run, photos, **SEVERAL))
+
+
+MADE = ["images/b.png", "before/d.png", "table.csv", "latents.safetensors", "index.html", "pairs.png", "candidates.png"]
+
+
+@pytest.mark.parametrize(("name", "damage"), list(zip(MADE, cycle(["gone", "cut off", "altered"]), strict=False)))
+def test_a_damaged_file_is_made_again(job: Callable[..., Output], name: str, damage: str) -> None:
+    folder = job().path
+    before, file = contents(folder), folder / name
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(b"" if damage == "cut off" else file.read_bytes()[:-1] + b"?")
+    job()
+    assert contents(folder) == before
+
+
+def test_what_is_made_again_is_told(job: Callable[..., Output], tiny_run: Path, tmp_path: Path) -> None:
+    (job().path / "images" / "b.png").unlink()
+    task = restore_task(restoring_settings(tiny_run, tmp_path / "photos", **SEVERAL), JobFlags(out=tmp_path / "out"))
+    notes = [note for stage in task for note in stage.notes]
+    assert notes[1:] == ["1 files of results are gone or damaged, such as images/b.png: they are made anew"]
+
+
+def test_latents_and_their_numbers_belong_together(job: Callable[..., Output]) -> None:
+    output = job()
+    for gone in (output.tensors(1), output.summary, output.path / "latents.safetensors"):
+        gone.unlink()
+    job()
+    found = load_file(output.path / "latents.safetensors")
+    assert len(found["latents"]) == len(found["numbers"]) == 5
+
+
+@pytest.mark.parametrize("name", ["measurements.npy", "degradation.json", "images/a.png", "masks/c.png"])
+def test_damaged_measurements_are_made_again(image_folder: Callable[..., Path], tmp_path: Path, name: str) -> None:
+    photos, out = image_folder(5), tmp_path / "out"
+    settings = {"operator": "inpaint:random=0.5", "noise": "gaussian:sigma=0.1", "batch_size": 2}
+    degraded_to(out, photos, **settings)
+    before = contents(out)
+    (out / name).write_bytes(b"")
+    degraded_to(out, photos, **settings)
+    assert contents(out) == before
+
+
+def overwritten(run: Path, photos: Path, out: Path) -> None:
+    flags = JobFlags(out=out, overwrite=True)
+    result_of(restore_task(restoring_settings(run, photos, **{**SEVERAL, "format": "tiff16"}), flags))
+
+
+def test_overwriting_keeps_what_is_not_of_the_job(job: Callable[..., Output], tiny_run: Path, tmp_path: Path) -> None:
+    folder = job().path
+    for name in ("images/mine.png", "notes.txt"):
+        write_text(folder / name, "years of work")
+    overwritten(tiny_run, tmp_path / "photos", folder)
+    assert (folder / "images" / "mine.png").read_text() == (folder / "notes.txt").read_text() == "years of work"
+    assert sorted(path.name for path in (folder / "images").iterdir()) == [
+        *("a.tif", "b.tif", "c.tif", "d.tif", "e.tif", "mine.png")
+    ]
+
+
+def test_overwriting_follows_no_link(job: Callable[..., Output], tiny_run: Path, tmp_path: Path) -> None:
+    folder, elsewhere = job().path, tmp_path / "elsewhere"
+    os.rename(folder / "images", elsewhere)
+    (folder / "images").symlink_to(elsewhere)
+    with pytest.raises(GenpriorError, match="images is a link: pictures elsewhere are not overwritten"):
+        overwritten(tiny_run, tmp_path / "photos", folder)
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+
+
+def test_names_that_lead_out_of_the_folder_remove_nothing(
+    job: Callable[..., Output], tiny_run: Path, tmp_path: Path
+) -> None:
+    output, mine = job(), tmp_path / "mine.png"
+    mine.write_text("years of work")
+    rows = output.path / "parts" / "000000.json"
+    rows.write_text(rows.read_text().replace('"name": "a"', '"name": "../../mine"'))
+    overwritten(tiny_run, tmp_path / "photos", output.path)
+    assert mine.read_text() == "years of work"

@@ -1,0 +1,93 @@
+"""`genprior check` reads all files of every kind of folder, names what is damaged, and says what makes it again."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genprior.errors import GenpriorError
+from genprior.folder_check import KINDS, check_lines, checked
+
+Command = Callable[..., str]
+
+
+def _faults(path: Path) -> dict[str, str]:
+    return {each.name: each.again for each in checked(path)[1] if each.fault}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_folder_that_nobody_touched_is_whole(name: str, folders: Path) -> None:
+    title, files = checked(folders / name)
+    assert title == KINDS[name].title
+    assert files
+    assert [each for each in files if each.fault] == []
+    assert check_lines(folders / name, title, files)[-1] == f"{len(files)} files are whole, 0 are damaged"
+
+
+FILES = {
+    "run": (
+        "config.json",
+        "environment.json",
+        "steps.jsonl",
+        "events.jsonl",
+        "checkpoint/*/counters.json",
+        "checkpoint/*/tensors.safetensors",
+        "history/*.safetensors",
+        "encoder.json",
+        "encoder.safetensors",
+        "metrics.json",
+        "figures/samples.png",
+    ),
+    "job": ("settings.json", "summary.json", "parts/000000.json", "images/*.png", "table.csv", "latents.safetensors"),
+    "comparison": ("comparison.json", "comparison.safetensors", "comparison.png"),
+    "judges": ("classifiers/*.json", "classifiers/*.safetensors"),
+}
+
+
+@pytest.mark.parametrize(("kind", "pattern"), [(kind, each) for kind, all_ in FILES.items() for each in all_])
+@pytest.mark.parametrize("damage", ["a bit", "the end"])
+def test_a_damaged_file_is_found_and_something_is_advised(
+    kind: str, pattern: str, damage: str, folders: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders / kind, tmp_path / "copy")
+    file = sorted(folder.glob(pattern))[-1]
+    content = bytearray(file.read_bytes())
+    if damage == "a bit":
+        place = next(i for i in range(len(content) // 2, len(content)) if chr(content[i]).isalnum())
+        content[place] ^= 1
+    file.write_bytes(content if damage == "a bit" else content[: len(content) // 2])
+    found = _faults(folder)
+    assert found
+    assert all(found.values())
+    stem = file.parent.name if file.parent.parent.name == "checkpoint" else file.stem
+    assert any(stem in name for name in found)
+
+
+@pytest.mark.parametrize("name", ["steps.jsonl", "events.jsonl", "history/0.safetensors", "environment.json"])
+def test_what_is_gone_is_missed(name: str, folders: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders / "run", tmp_path / "copy")
+    (folder / name).unlink()
+    assert _faults(folder)
+
+
+def test_a_part_that_is_gone_is_missed(folders: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders / "job", tmp_path / "copy")
+    (folder / "parts" / "000001.json").unlink()
+    assert _faults(folder) == {"parts": "the command that made it makes it again"}
+
+
+def test_other_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(GenpriorError, match=r"folder: expected a run, results of .*is none of them"):
+        checked(tmp_path)
+
+
+def test_the_exit_code_tells(genprior: Command, folders: Path, tmp_path: Path) -> None:
+    assert genprior("check", folders / "run").endswith("are whole, 0 are damaged\n")
+    folder = shutil.copytree(folders / "run", tmp_path / "copy")
+    (folder / "metrics.json").write_text("{}")
+    text = genprior("check", folder, code=1)
+    assert "metrics.json: " in text
+    assert f"; genprior evaluate {folder}\n" in text
+    assert "FOLDER: expected a run" in genprior("check", tmp_path, code=2)
