@@ -196,6 +196,10 @@ RunFolder = Annotated[Path, Field(description="Folder of a run."), Flag(metavar=
 RunFolders = Annotated[
     tuple[Path, ...], Field(min_length=1, max_length=12, description="Folders of trained runs."), Flag(metavar="RUN...")
 ]
+Weights = Annotated[
+    Literal["auto", "best", "last"],
+    Field(description="Of the run; auto: the best if they restore held-out images clearly better than the last:"),
+]
 Seed = Annotated[int, Field(description="Any integer; the same settings give the same result.")]
 
 

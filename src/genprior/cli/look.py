@@ -9,6 +9,8 @@ from pydantic import Field
 
 from genprior.cli.console import Given, parsed, print_table, refuse_existing
 from genprior.errors import GenpriorError
+from genprior.runs.experiment import read_result
+from genprior.scoring.auto_results import AUTO, AutoTraining
 from genprior.settings import (
     Channels,
     DataRoot,
@@ -19,6 +21,7 @@ from genprior.settings import (
     Settings,
     Size,
     Strict,
+    Weights,
     White,
     is_path,
     size_text,
@@ -81,6 +84,7 @@ class SampleSettings(Settings):
         float, Field(gt=0, le=1, description="Factor of the latents: below 1 more typical and less varied samples.")
     ] = 1.0
     seed: Annotated[int, Field(description="Any integer.")] = 0
+    weights: Weights = "auto"
     no_average: Annotated[bool, Field(description="Use the last weights, not their moving average.")] = False
     overwrite: Overwrite = False
 
@@ -160,7 +164,9 @@ def info(given: Given) -> None:
     """Print what a run is, how far it is, and its last numbers."""
     from genprior.runs.summary import summary
 
-    print_table(summary(parsed(InfoSettings, given).run))
+    run = parsed(InfoSettings, given).run
+    chosen = read_result(run / AUTO, AutoTraining)
+    print_table(summary(run) | ({} if chosen is None else {"chosen": chosen.reason}))
 
 
 def sample(given: Given) -> None:
@@ -194,7 +200,7 @@ def _samples(settings: SampleSettings) -> "Tensor":
     from genprior.priors.latent_walks import decoded, read_latents, rows_between
     from genprior.runs.trained_prior import load_prior
 
-    prior = load_prior(settings.run, average=not settings.no_average)
+    prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
     if settings.latents is not None:
         z = read_latents(settings.latents, prior.latent_size)
     else:

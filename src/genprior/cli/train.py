@@ -9,8 +9,12 @@ import typer
 from pydantic import Field
 
 from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, stop_on_signal
+from genprior.cli.room_commands import measures
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, FAMILIES, parse_config
+from genprior.runs.experiment import part_of, read_result
+from genprior.scoring.auto_results import AUTO, AutoTraining
+from genprior.scoring.scoring_experiments import EXPERIMENTS
 from genprior.settings import RunFolder, Settings
 
 if TYPE_CHECKING:
@@ -35,6 +39,9 @@ class ResumeSettings(Settings):
     epochs: Annotated[float | None, Field(description="Budget in passes over the data.")] = None
     images_seen: Annotated[int | None, Field(description="Budget in images.")] = None
     minutes: Annotated[float | None, Field(description="Budget in minutes.")] = None
+    patience: Annotated[
+        int | None, Field(ge=1, description="Images without a better restoration after which training ends.")
+    ] = None
     device: Annotated[str | None, Field(description="auto, cpu, cuda, cuda:1 ...")] = None
 
 
@@ -46,10 +53,23 @@ def add_train_commands(train: typer.Typer) -> None:
 
 def resume(given: Given) -> None:
     """Resume a run where its last checkpoint stands; a budget given here replaces the run's."""
+    settings: ResumeSettings = parsed(ResumeSettings, given)
+    unfinished = read_result(part_of(settings.run / AUTO), AutoTraining)
+    if unfinished is not None:
+        _resume_auto(unfinished, given)
+        return
     from genprior.runs.prepare import resumed_run
 
-    settings: ResumeSettings = parsed(ResumeSettings, given)
     _train(resumed_run(settings.run, settings.model_dump(exclude={"run"})))
+
+
+def _resume_auto(unfinished: AutoTraining, given: Given) -> None:
+    """Continues an automatic training that was interrupted, wherever it stood."""
+    changed = given.keys() - {"run"}
+    if changed:
+        raise GenpriorError("an unfinished automatic training keeps its settings", argument=min(changed))
+    own = unfinished.settings.model_dump(exclude_none=True) | {"out": given["run"]}
+    measures(EXPERIMENTS["train auto"])(own)
 
 
 def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
@@ -90,6 +110,7 @@ def _train(prepared: "PreparedRun") -> None:
     """Trains to the end of the budget, showing how far it is, and leaves a picture; sets the exit code."""
     from genprior.progress import show
     from genprior.report.collect import write_run_picture
+    from genprior.runs.best_weights import weights_in_words
     from genprior.runs.execute import execute
 
     run, processes = prepared.run, prepared.learner.processes
@@ -98,12 +119,16 @@ def _train(prepared: "PreparedRun") -> None:
         for note in prepared.notes:
             typer.echo(note)
     with stop_on_signal() as stopped:
-        outcome = show(execute(run, prepared.learner, prepared.data, lambda: bool(stopped)), quiet).outcome
+        task = execute(run, prepared.learner, prepared.data, lambda: bool(stopped), held_out=prepared.held_out)
+        outcome = show(task, quiet).outcome
     processes.leave()
     if quiet:
         return
     if outcome == "non-finite":
         sys.exit(ILL)
+    used = weights_in_words(run)
+    if used is not None:
+        typer.echo(f"weights: {used}")
     typer.echo(f"real and generated: {write_run_picture(run, prepared.data)}")
     if outcome == "interrupted":
         typer.echo(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")

@@ -56,6 +56,8 @@ def summary_table(runs: Sequence[Reported]) -> PageTable:
     verdicts = [UNKNOWN if each.diagnosis is None else each.diagnosis.verdict for each in runs]
     facts = [{"verdict": verdict, **facts_of(each)} for each, verdict in zip(runs, verdicts, strict=True)]
     rows = [[name, *(each[name] for each in facts)] for name in facts[0]]
+    if any(each.chosen for each in runs):
+        rows.append(["chosen", *(each.chosen or "by hand" for each in runs)])
     found = [{} if each.metrics is None else each.metrics.scores for each in runs]
     titles = {name: _with_unit(score) for own in found for name, score in own.items()}
     for name, title in titles.items():
@@ -86,7 +88,10 @@ def notes_on(reported: Reported, found: Evaluation | DiagnosisResult | None) -> 
     what, command = ("scores are", "evaluate") if found is reported.metrics else ("verdict is", "diagnose")
     again = f"`genprior {command} {reported.run.path}`"
     old = f"The {what} from {found.images_seen:,} images seen; the run was trained further since. Run {again} again."
-    return [*found.notes, *([old] if found.images_seen != reported.images_seen else [])]
+    seen = reported.images_seen
+    if found is reported.metrics and reported.sampled_at is not None:
+        seen = reported.sampled_at
+    return [*found.notes, *([old] if found.images_seen != seen else [])]
 
 
 def alarm(event: Event) -> str:

@@ -51,6 +51,16 @@ class Run:
         return self.path / "checkpoint"
 
     @property
+    def best(self) -> Path:
+        """The folder of the last two checkpoints that restored held-out images better than all before them."""
+        return self.path / "best"
+
+    @property
+    def scores(self) -> Path:
+        """One line of strict JSON for each age whose weights restored held-out images."""
+        return self.path / "held-out.jsonl"
+
+    @property
     def history(self) -> Path:
         """The folder of what is kept of several ages, a file `<images seen>.safetensors` each."""
         return self.path / "history"
@@ -169,7 +179,7 @@ def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run
     try:
         if path.exists():
             with locked(Run(path, config)):
-                _empty(path)
+                empty_folder(path)
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / CONFIG, config.model_dump())
     except OSError as error:
@@ -177,7 +187,7 @@ def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run
     return Run(path, config)
 
 
-def _empty(path: Path) -> None:
+def empty_folder(path: Path) -> None:
     """Deletes all but the lock, which is held."""
     for child in path.iterdir():
         if child.is_dir() and not child.is_symlink():

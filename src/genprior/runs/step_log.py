@@ -148,7 +148,7 @@ def _step(event: Event) -> int:
 
 def read_events(run: Run) -> list[Event]:
     """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
-    return _read_lines(run.events, _EVENT.validate_json)
+    return read_lines(run.events, _EVENT.validate_json)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -156,11 +156,11 @@ def read_rows(path: Path) -> list[Row]:
 
     A last line that was cut off by a kill is left out; so is any other line that cannot be read, with a warning.
     """
-    return _read_lines(path, _row)
+    return read_lines(path, _row)
 
 
-def _read_lines(path: Path, read: Callable[[str], T]) -> list[T]:
-    """What is read of each line; `read` raises `ValueError` for a line that is not whole."""
+def read_lines(path: Path, read: Callable[[str], T]) -> list[T]:
+    """Returns what is read of each line, as `read_rows` does; `read` raises `ValueError` for one that is not whole."""
     if not path.exists():
         return []
     lines = path.read_text(errors="replace").splitlines()
