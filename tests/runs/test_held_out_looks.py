@@ -204,11 +204,11 @@ def test_weights_that_were_never_scored_are_not_the_best(tmp_path: Path) -> None
 def test_looks_take_a_twentieth_of_the_time(tmp_path: Path) -> None:
     ready = prepared(tmp_path / "run", score_every=None)
     looks = HeldOutLooks(ready.run, ready.held_out, 1.0)
-    assert [looks.is_due(100, seconds, 0.5) for seconds in (19.0, 21.0)] == [False, True]
-    looks.ages.append(ScoredAge(step=1, images_seen=100, seconds=21.0, psnr=(20.0, 20.0), took=2.0))
-    assert [looks.is_due(200, seconds, 0.5) for seconds in (60.0, 61.0)] == [False, True]
-    assert not looks.is_due(100, 99.0, 1.0)  # twice at the same age tells nothing
-    assert looks.is_due(101, 22.0, 1.0)  # the end is looked at
+    assert [looks.is_due(100, seconds, 0.5) for seconds in (119.0, 121.0)] == [False, True]
+    looks.ages.append(ScoredAge(step=1, images_seen=100, seconds=121.0, psnr=(20.0, 20.0), took=3.0))
+    assert [looks.is_due(200, seconds, 0.5) for seconds in (180.5, 181.0)] == [False, True]
+    assert not looks.is_due(100, 199.0, 1.0)  # twice at the same age tells nothing
+    assert looks.is_due(101, 122.0, 1.0)  # the end is looked at
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def facts_of(reported: Reported) -> dict[str, str]:
         "time": f"{reported.seconds / 60:.1f} minutes",
         "device": f"{environment.device or 'unknown'}, {config.precision}",
         "seed": str(config.seed),
+        **({"chosen": reported.chosen} if reported.chosen else {}),
     }
 
 
@@ -55,9 +56,8 @@ def summary_table(runs: Sequence[Reported]) -> PageTable:
     """Returns a column a run: model, verdict, cost and all scores."""
     verdicts = [UNKNOWN if each.diagnosis is None else each.diagnosis.verdict for each in runs]
     facts = [{"verdict": verdict, **facts_of(each)} for each, verdict in zip(runs, verdicts, strict=True)]
-    rows = [[name, *(each[name] for each in facts)] for name in facts[0]]
-    if any(each.chosen for each in runs):
-        rows.append(["chosen", *(each.chosen or "by hand" for each in runs)])
+    names = dict.fromkeys(name for each in facts for name in each)
+    rows = [[name, *(each.get(name, "by hand") for each in facts)] for name in names]
     found = [{} if each.metrics is None else each.metrics.scores for each in runs]
     titles = {name: _with_unit(score) for own in found for name, score in own.items()}
     for name, title in titles.items():

@@ -157,14 +157,13 @@ class _Training:
         at = Checkpoint(step.index, step.images_seen, step.seconds, count, tensors=state)
         save_checkpoint(self.run.checkpoints, at)
         if self.looks.is_due(step.images_seen, step.seconds, step.progress):
-            self.looks.look(at, step.progress)
+            self.looks.look(at)
 
     def look_again(self, saved: Checkpoint) -> None:
         """Looks at a checkpoint where a kill came between its writing and its look."""
         self.looks.begin(saved)
-        share = self._share(saved)
-        if saved.step and self.looks.is_due(saved.images_seen, saved.seconds, share):
-            self.looks.look(saved, share)
+        if saved.step and self.looks.is_due(saved.images_seen, saved.seconds, self._share(saved)):
+            self.looks.look(saved)
 
     def _share(self, at: Counters) -> float:
         return self.run.config.budget().share(at.images_seen, at.seconds, len(self.data))

@@ -21,7 +21,8 @@ IMAGES, LEAST = 16, 2
 DAMAGE = (("denoise", 0.1), ("inpaint:random=0.8", 0.02))  # operators, and standard deviations of the noise
 QUICK = SearchSettings(starts=2, iterations=20, second_try=False)
 REST = 20  # times as long as a look takes, until the next one
-FIRST_SECONDS = 20.0  # of training before the first look: a shorter run has none
+LEAST_SECONDS = 60.0  # from one look to the next
+FIRST_SECONDS = 120.0  # of training before the first look: a shorter run has none
 
 
 class HeldOutLooks:
@@ -29,8 +30,8 @@ class HeldOutLooks:
 
     A look restores 16 held-out images. It leaves training as it is: it draws from no generator of training, and its
     networks are its own. Looks are made where a checkpoint was saved: after so many images, where the run's settings
-    say so; else as often as takes a twentieth of the time. Where there were looks the end of the budget is looked at,
-    too.
+    say so; else from two minutes on, as often as takes a twentieth of the time. Where there were looks, the end of the
+    budget is looked at, too.
 
     Arguments:
         run: What is trained.
@@ -44,7 +45,6 @@ class HeldOutLooks:
         self.x: Tensor | None = held_out.some(IMAGES) if held_out is not None and is_seen else None
         self.run, self.every, self.until = run, every, until
         self.ages: list[ScoredAge] = []
-        self._expected = 0.0  # seconds that a look takes
 
     @property
     def reason(self) -> str | None:
@@ -72,37 +72,27 @@ class HeldOutLooks:
         if self.every is not None:
             return images_seen // self.every > (0 if last is None else last.images_seen // self.every)
         if last is None:
-            return seconds >= max(FIRST_SECONDS, REST * self._expected)
-        return seconds - last.seconds >= REST * last.took
+            return seconds >= FIRST_SECONDS
+        return seconds - last.seconds >= max(LEAST_SECONDS, REST * last.took)
 
-    def look(self, at: Checkpoint, progress: float) -> None:
+    def look(self, at: Checkpoint) -> None:
         """Scores the weights of a checkpoint, and keeps it where they are the best so far.
 
         Raises:
             OSError: Disk full, for example; training can be resumed.
         """
         assert self.x is not None, "a look is due only where there are images"
-        is_first_by_time = not self.ages and self.every is None and progress < self.until
-        if is_first_by_time and not self._expected:
-            # One image tells about how long all take: a look must not take a large part of a short run.
-            self._expected = len(self.x) * self._score(at, self.x[:1])[1]
-            if at.seconds < REST * self._expected:
-                return
-        psnr, took = self._score(at, self.x)
-        age = ScoredAge(
-            step=at.step, images_seen=at.images_seen, seconds=at.seconds, psnr=tuple(psnr.tolist()), took=took
-        )
+        began = time.perf_counter()
+        shape = (self.x.shape[1], self.x.shape[2], self.x.shape[3])
+        with in_float32():
+            prior = self.run.config.prior(at.tensors, shape, average=True)
+        psnr = tuple(held_out_score(prior, self.x).tolist())
+        took = time.perf_counter() - began
+        age = ScoredAge(step=at.step, images_seen=at.images_seen, seconds=at.seconds, psnr=psnr, took=took)
         if best_of([*self.ages, age]) is age:
             save_checkpoint(self.run.best, at)
         self.ages.append(age)
         self._write()
-
-    def _score(self, at: Checkpoint, x: Tensor) -> tuple[Tensor, float]:
-        """PSNR (B,) of restored images, and the seconds that it took."""
-        began = time.perf_counter()
-        with in_float32():
-            prior = self.run.config.prior(at.tensors, (x.shape[1], x.shape[2], x.shape[3]), average=True)
-        return held_out_score(prior, x), time.perf_counter() - began
 
     def _write(self) -> None:
         write_text(self.run.scores, "".join(age.model_dump_json() + "\n" for age in self.ages))

@@ -121,7 +121,7 @@ def _configs(settings: AutoSettings, data: Dataset) -> tuple[dict[str, RunConfig
             possible[name] = own
     if not possible:
         raise GenpriorError("; ".join(left_out), argument="data")
-    budget = _budget(settings, len(possible))
+    budget = _budget(settings, len(possible), max(own["batch_size"] for own in possible.values()))
     return {name: parse_config(own | budget) for name, own in possible.items()}, left_out
 
 
@@ -149,14 +149,21 @@ def _share_of_run(count: int) -> float:
     return SHARE / count + 1 - SHARE
 
 
-def _budget(settings: AutoSettings, count: int) -> dict[str, float | int]:
-    """The budget of a whole run, for so many tries.
+def _budget(settings: AutoSettings, count: int, batch_size: int) -> dict[str, float | int]:
+    """The budget of a whole run, for so many tries with batches of at most so many images.
 
     Raises:
         GenpriorError: Too small a one.
     """
-    if settings.images_seen is not None:
-        return {"images_seen": max(1, round(settings.images_seen * _share_of_run(count)))}
+    images = settings.images_seen
+    if images is not None:
+        if images * SHARE / count < batch_size:
+            raise GenpriorError(
+                f"{images:,} images leave {int(images * SHARE / count)} for each of {count} tries; give at least "
+                f"{math.ceil(batch_size * count / SHARE):,}",
+                argument="images_seen",
+            )
+        return {"images_seen": round(images * _share_of_run(count))}
     minutes = settings.minutes or MINUTES
     seconds = 60 * minutes * SHARE / count
     if seconds < LEAST_SECONDS:
