@@ -72,10 +72,8 @@ def execute(
 
     A checkpoint is saved before the first step, every `checkpoint_seconds`, and at the end; never after a step whose
     record holds anything that is not finite: training then continues from the last checkpoint at half the learning
-    rates, or ends where the family rather stops. Each such setback stands in the run's events.
-
-    Now and then the weights restore held-out images. The best are kept, and training ends early where the settings have
-    a patience that is used up.
+    rates, or ends where the family rather stops. Each such setback stands in the run's events. Now and then the weights
+    restore held-out images, and training ends where the patience of the settings is used up.
 
     Arguments:
         run: The run; only the first process writes to it.

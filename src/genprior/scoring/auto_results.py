@@ -133,11 +133,12 @@ class AutoTraining(Result):
 def _vae(shape: Shape) -> dict[str, Any]:
     """Pixels of little deviation draw closer images; convolutions are for squares alone."""
     is_square = shape[1] == shape[2]
-    return {"model": "conv" if is_square else "dense", "latent_size": 100, "likelihood": "gaussian:sigma=0.1"}
+    return {"model": "conv" if is_square else "dense", "likelihood": "gaussian:sigma=0.1", "batch_size": 32}
 
 
+# Batches are small: in minutes the number of updates decides.
 TRIES: dict[str, Recipe] = {
-    "glo": lambda _: {"model": "pyramid"},
+    "glo": lambda _: {"model": "pyramid", "batch_size": 32},
     "vae": _vae,
     "gan": lambda _: {"preset": "pyramid"},
 }

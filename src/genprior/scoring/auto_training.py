@@ -52,20 +52,20 @@ def train_auto(settings: AutoSettings, kept: AutoTraining | None = None) -> Task
     found = kept or AutoTraining(settings=settings, is_complete=False)
     if kept is None and settings.out.exists():
         empty_folder(settings.out)
-    each = SHARE / len(configs)
+    each, whole = SHARE / len(configs), _share_of_run(len(configs))
     note = f"{len(split.learned):,} images to learn, {held_out:,} held out"
     yield Stage(0.0, "images", (note, *left_out), found=found)
     for i, (name, config) in enumerate(configs.items()):
         if i >= len(found.tries):
             trying = _tried(name, config, settings.out / FOLDER / name, _until(len(configs)))
-            tried = yield from within(trying, i * each, (i + 1) * each, f"{name}: ")
+            tried = yield from within(trying, i * each, i * each + whole, f"{name}: ")
             found = found.model_copy(update={"tries": (*found.tries, tried)})
             yield Stage((i + 1) * each, str(tried), (str(tried),), found=found)
     if not found.winner:
         found = _decided(found)
         yield Stage(SHARE, found.reason, (found.reason,), found=found)
     _move(settings.out / FOLDER / found.winner, settings.out)
-    yield from within(_continued(settings.out), SHARE, 1.0, f"{found.winner}: ")
+    yield from within(_continued(settings.out), 1 - whole, 1.0, f"{found.winner}: ")
     counters, _ = load_counters(settings.out / "checkpoint")
     assert counters is not None, "the winner was trained"
     done = {"images_seen": counters.images_seen, "minutes": counters.seconds / 60, "is_complete": True}
@@ -172,7 +172,7 @@ def _budget(settings: AutoSettings, count: int, batch_size: int) -> dict[str, fl
             f"{minutes:g} minutes leave {seconds:.1g} seconds for each of {count} tries; give at least {least:.2g}",
             argument="minutes",
         )
-    return {"minutes": minutes * _share_of_run(count)}
+    return {"minutes": round(minutes * _share_of_run(count), 3)}
 
 
 def _tried(name: str, config: RunConfig, path: Path, until: float) -> Task[TriedFamily]:
