@@ -198,7 +198,7 @@ RunFolders = Annotated[
 ]
 Weights = Annotated[
     Literal["auto", "best", "last"],
-    Field(description="Of the run; auto: the best if they restore held-out images clearly better than the last:"),
+    Field(description="Which weights; auto: the best where they are clearly better on held-out images than the last:"),
 ]
 Seed = Annotated[int, Field(description="Any integer; the same settings give the same result.")]
 

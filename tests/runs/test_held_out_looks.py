@@ -38,8 +38,11 @@ def prepared(path: Path, data: str = "digits[:60]", family: str = "vae", **chang
     return new_run(path, parse_config({"family": family, "data": data, **COMMON, **SMALL[family], **changes}))
 
 
-def trained(ready: PreparedRun, until: float = 1.0) -> tuple[list[Stage], TrainingOutcome]:
-    return gone_through(execute(ready.run, ready.learner, ready.data, held_out=ready.held_out, until=until))
+def trained(
+    ready: PreparedRun, until: float = 1.0, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[list[Stage], TrainingOutcome]:
+    task = execute(ready.run, ready.learner, ready.data, should_stop, held_out=ready.held_out, until=until)
+    return gone_through(task)
 
 
 def states(run: Run) -> dict[str, torch.Tensor]:
@@ -114,10 +117,23 @@ def test_a_look_that_a_kill_prevented_is_made_up_for(tmp_path: Path) -> None:
     assert scores(torn.run) == scores(whole.run)
 
 
+def test_whoever_interrupts_does_not_wait_for_a_look(tmp_path: Path) -> None:
+    whole, hasty = prepared(tmp_path / "whole"), prepared(tmp_path / "hasty")
+    trained(whole)
+    answers = iter([False, True])
+    assert trained(hasty, should_stop=lambda: next(answers))[1].outcome == "interrupted"
+    assert scores(hasty.run) == []
+    trained(resumed_run(hasty.run.path, {}))
+    assert scores(hasty.run) == scores(whole.run)
+
+
 def test_looks_at_a_lost_future_are_forgotten(tmp_path: Path) -> None:
     ready = prepared(tmp_path / "run", checkpoint_seconds=1e-9)
     trained(ready)
     before = scores(ready.run)
+    *kept, last = scored_ages(ready.run)
+    lost = [*kept, last.model_copy(update={"psnr": (99.0,) * len(last.psnr)})]
+    ready.run.scores.write_text("".join(age.model_dump_json() + "\n" for age in lost))
     newest, _ = sorted(ready.run.checkpoints.iterdir())[::-1]
     (newest / "tensors.safetensors").write_bytes(b"")
     stages, _ = trained(resumed_run(ready.run.path, {}))

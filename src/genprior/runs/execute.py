@@ -149,12 +149,12 @@ class _Training:
             wish = INTERRUPTED
         return FINISHED if step.progress >= self.looks.until else self.learner.processes.largest(wish)
 
-    def save(self, step: Step, state: dict[str, torch.Tensor]) -> None:
-        """Saves a checkpoint, and looks at its weights where that is due."""
+    def save(self, step: Step, state: dict[str, torch.Tensor], is_in_a_hurry: bool) -> None:
+        """Saves a checkpoint, and looks at its weights where that is due; in a hurry the next start does that."""
         count = self.threads.choose(step.progress)
         at = Checkpoint(step.index, step.images_seen, step.seconds, count, tensors=state)
         save_checkpoint(self.run.checkpoints, at)
-        if self.looks.is_due(step.images_seen, step.seconds, step.progress):
+        if not is_in_a_hurry and self.looks.is_due(step.images_seen, step.seconds, step.progress):
             self.looks.look(at)
 
     def look_again(self, saved: Checkpoint) -> None:
@@ -203,7 +203,7 @@ def _stretch(
         if state is not None:
             if log is not None:
                 log.sync()
-                training.save(step, state)
+                training.save(step, state, decided == INTERRUPTED)
             if decided != INTERRUPTED and learner.processes.largest(training.looks.reason is not None):
                 decided = FINISHED
             save_at = time.monotonic() + run.config.checkpoint_seconds
