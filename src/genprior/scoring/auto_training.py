@@ -17,7 +17,7 @@ from genprior.runs.checkpoint import load_counters
 from genprior.runs.execute import TrainingOutcome, execute
 from genprior.runs.experiment import part_of
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
-from genprior.runs.run_folder import CONFIG, LOCK, empty_folder, open_run, read_environment
+from genprior.runs.run_folder import CONFIG, LOCK, Run, empty_folder, locked, open_run, read_environment
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.auto_results import AUTO, MINUTES, TRIES, AutoSettings, AutoTraining, TriedFamily
 
@@ -51,7 +51,8 @@ def train_auto(settings: AutoSettings, kept: AutoTraining | None = None) -> Task
     configs, left_out = _configs(settings, split.learned)
     found = kept or AutoTraining(settings=settings, is_complete=False)
     if kept is None and settings.out.exists():
-        empty_folder(settings.out)
+        with locked(Run(settings.out, next(iter(configs.values())))):
+            empty_folder(settings.out)
     each, whole = SHARE / len(configs), _share_of_run(len(configs))
     note = f"{len(split.learned):,} images to learn, {held_out:,} held out"
     yield Stage(0.0, "images", (note, *left_out), found=found)
