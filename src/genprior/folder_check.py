@@ -5,7 +5,7 @@ Each file is read whole and held against its checksum. `KINDS`, at the end, is t
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,13 +27,15 @@ from genprior.restoring.records import (
     PartRecord,
     RestoreSummary,
 )
+from genprior.runs.best_weights import scored_ages
 from genprior.runs.checkpoint import ages, checkpoint_faults, is_age, load_age, load_counters
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.encoder_settings import WEIGHTS
 from genprior.runs.experiment import part_of
-from genprior.runs.run_folder import CONFIG, Run, open_run, read_environment
+from genprior.runs.run_folder import AUTO, CONFIG, TRIED, Run, open_run, read_environment
 from genprior.runs.step_log import Row, read_events, read_rows, record_fault
 from genprior.runs.trained_prior import read_encoder
+from genprior.scoring.auto_results import AutoTraining
 from genprior.scoring.comparison_experiment import FIGURE
 from genprior.scoring.comparison_experiment import IMAGES as COMPARED
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
@@ -120,6 +122,10 @@ def _run_files(path: Path) -> Iterator[CheckedFile]:
     yield from _checkpoints(run, rows)
     if run.events.is_file():
         yield _tried(run.events.name, lambda: read_events(run), f"alarms: genprior resume {path}; setbacks: {LOST}")
+    if run.scores.is_file():
+        yield _tried(run.scores.name, lambda: scored_ages(run), f"{LOST}; delete it, and the last weights are used")
+    for kept, fault in checkpoint_faults(run.best).items() if run.best.is_dir() else ():
+        yield CheckedFile(f"{run.best.name}/{kept.name}", fault, f"{LOST}; {UNUSED}")
     for file in ages(run).values():
         yield _tried(f"{run.history.name}/{file.name}", partial(load_age, file), f"{LOST}; {UNUSED}")
     yield from _lost_ages(run, rows)
@@ -127,6 +133,10 @@ def _run_files(path: Path) -> Iterator[CheckedFile]:
         again = f"genprior train encoder {path} --overwrite"
         yield _tried(WEIGHTS, lambda: read_encoder(path / WEIGHTS), again)
     yield from _results(path)
+    for auto in filter(Path.is_file, (path / AUTO, part_of(path / AUTO))):
+        yield _tried(auto.name, _of(AutoTraining, auto), LOST)
+    for each in sorted((path / TRIED).glob("*/")):
+        yield from (replace(one, name=f"{TRIED}/{each.name}/{one.name}") for one in _run_files(each))
     for picture in sorted(run.figures.glob("*.png")):
         yield _tried(f"{run.figures.name}/{picture.name}", partial(_decoded, picture), "it is drawn anew")
 

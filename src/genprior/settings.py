@@ -229,6 +229,10 @@ Moved = Annotated[
 RunFolders = Annotated[
     tuple[Path, ...], Field(min_length=1, max_length=12, description="Folders of trained runs."), Flag(metavar="RUN...")
 ]
+Weights = Annotated[
+    Literal["auto", "best", "last"],
+    Field(description="Which weights; auto: the best where they are clearly better on held-out images than the last:"),
+]
 Seed = Annotated[int, Field(description="Any integer; the same settings give the same result.")]
 
 

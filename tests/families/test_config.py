@@ -52,6 +52,8 @@ REFUSED: dict[str, list[Any]] = {
     "beta1": [-0.1, 1, NOT_A_NUMBER],
     "beta2": [-0.1, 1, INFINITE],
     "weight_decay": [-0.1, NOT_A_NUMBER, INFINITE],
+    "score_every": [-1, 1.5, "often"],
+    "patience": [0, -1, 1.5],
     "average_half_life": [0, -1, NOT_A_NUMBER],
     "images_seen": [0, -1, 2.5],
     "epochs": [0, -1, NOT_A_NUMBER, INFINITE],

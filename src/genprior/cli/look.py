@@ -10,6 +10,9 @@ from pydantic import Field
 
 from genprior.cli.console import ILL, Given, parsed, print_table, refuse_existing, say
 from genprior.errors import GenpriorError
+from genprior.runs.experiment import read_result
+from genprior.runs.run_folder import AUTO
+from genprior.scoring.auto_results import AutoTraining
 from genprior.settings import (
     Channels,
     DataRoot,
@@ -20,6 +23,7 @@ from genprior.settings import (
     Settings,
     Size,
     Strict,
+    Weights,
     White,
     is_path,
     size_text,
@@ -94,6 +98,7 @@ class SampleSettings(Settings):
         float, Field(gt=0, le=1, description="Factor of the latents: below 1 more typical and less varied samples.")
     ] = 1.0
     seed: Annotated[int, Field(description="Any integer.")] = 0
+    weights: Weights = "auto"
     no_average: Annotated[bool, Field(description="Use the last weights, not their moving average.")] = False
     overwrite: Overwrite = False
 
@@ -173,7 +178,9 @@ def info(given: Given) -> None:
     """Print what a run is, how far it is, and its last numbers."""
     from genprior.runs.summary import summary
 
-    print_table(summary(parsed(InfoSettings, given).run))
+    run = parsed(InfoSettings, given).run
+    chosen = read_result(run / AUTO, AutoTraining)
+    print_table(summary(run) | ({} if chosen is None else {"chosen": chosen.reason}))
 
 
 def check(given: Given) -> None:
@@ -221,7 +228,7 @@ def _samples(settings: SampleSettings) -> "Tensor":
     from genprior.priors.latent_walks import decoded, read_latents, rows_between
     from genprior.runs.trained_prior import load_prior
 
-    prior = load_prior(settings.run, average=not settings.no_average)
+    prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
     if settings.latents is not None:
         z = read_latents(settings.latents, prior.latent_size)
     else:

@@ -37,7 +37,7 @@ def add_experiments(apps: Mapping[str, typer.Typer], experiments: Mapping[str, A
         before: list[type[Settings]] = [RunsFlag] if experiment.is_per_run else []
         after: list[type[Settings]] = [] if experiment.is_derived else [OverwriteFlag]
         models = [*before, experiment.settings, *after]
-        apps[group].command(own)(command(models, _measures(experiment), experiment.help))
+        apps[group].command(own)(command(models, measures(experiment), experiment.help))
 
 
 def add_jobs(app: typer.Typer, jobs: Mapping[str, Command]) -> None:
@@ -46,7 +46,9 @@ def add_jobs(app: typer.Typer, jobs: Mapping[str, Command]) -> None:
         app.command(name)(command(job.settings, _works(job), job.help))
 
 
-def _measures(experiment: AnyExperiment) -> Callable[[Given], None]:
+def measures(experiment: AnyExperiment) -> Callable[[Given], None]:
+    """Returns what the command of an experiment does with what was given."""
+
     def do(given: Given) -> None:
         overwrite = bool(given.pop("overwrite", False))
         runs = given.pop("run") if experiment.is_per_run else [None]

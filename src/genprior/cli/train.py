@@ -12,8 +12,13 @@ import typer
 from pydantic import Field
 
 from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, say, stop_on_signal
+from genprior.cli.room_commands import measures
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, FAMILIES, parse_config
+from genprior.runs.experiment import part_of, read_result
+from genprior.runs.run_folder import AUTO
+from genprior.scoring.auto_results import AutoTraining
+from genprior.scoring.scoring_experiments import EXPERIMENTS
 from genprior.settings import Moved, RunFolder, Settings
 from genprior.stored_files import loads, read_object
 
@@ -39,6 +44,9 @@ class ResumeSettings(Settings):
     epochs: Annotated[float | None, Field(description="Budget in passes over the data.")] = None
     images_seen: Annotated[int | None, Field(description="Budget in images.")] = None
     minutes: Annotated[float | None, Field(description="Budget in minutes.")] = None
+    patience: Annotated[
+        int | None, Field(ge=1, description="Images without a better restoration after which training ends.")
+    ] = None
     device: Annotated[str | None, Field(description="auto, cpu, cuda, cuda:1 ...")] = None
     data: Moved = None
 
@@ -51,10 +59,23 @@ def add_train_commands(train: typer.Typer) -> None:
 
 def resume(given: Given) -> None:
     """Resume a run where its last checkpoint stands; a budget given here replaces the run's."""
+    settings: ResumeSettings = parsed(ResumeSettings, given)
+    unfinished = read_result(part_of(settings.run / AUTO), AutoTraining)
+    if unfinished is not None:
+        _resume_auto(unfinished, given)
+        return
     from genprior.runs.prepare import resumed_run
 
-    settings: ResumeSettings = parsed(ResumeSettings, given)
     _train(resumed_run(settings.run, settings.model_dump(exclude={"run"})))
+
+
+def _resume_auto(unfinished: AutoTraining, given: Given) -> None:
+    """Continues an automatic training that was interrupted, wherever it stood."""
+    changed = given.keys() - {"run"}
+    if changed:
+        raise GenpriorError("an unfinished automatic training keeps its settings", argument=min(changed))
+    own = unfinished.settings.model_dump(exclude_none=True) | {"out": given["run"]}
+    measures(EXPERIMENTS["train auto"])(own)
 
 
 def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
@@ -93,6 +114,7 @@ def _train(prepared: "PreparedRun") -> None:
     """Trains to the end of the budget, showing how far it is, and leaves a picture; sets the exit code."""
     from genprior.progress import show
     from genprior.report.collect import picture_of, write_run_picture
+    from genprior.runs.best_weights import weights_in_words
     from genprior.runs.execute import execute
 
     run, processes = prepared.run, prepared.learner.processes
@@ -102,12 +124,16 @@ def _train(prepared: "PreparedRun") -> None:
             say(note)
         picture_of(run).unlink(missing_ok=True)  # of other weights
     with stop_on_signal() as stopped, _told_to_resume(run.path):
-        outcome = show(execute(run, prepared.learner, prepared.data, lambda: bool(stopped)), quiet).outcome
+        task = execute(run, prepared.learner, prepared.data, lambda: bool(stopped), held_out=prepared.held_out)
+        outcome = show(task, quiet).outcome
     processes.leave()
     if quiet:
         return
     if outcome == "non-finite":
         sys.exit(ILL)
+    used = weights_in_words(run)
+    if used is not None:
+        say(f"weights: {used}")
     say(f"real and generated: {write_run_picture(run, prepared.data)}")
     if outcome == "interrupted":
         say(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")

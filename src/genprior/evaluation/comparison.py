@@ -15,7 +15,8 @@ from genprior.evaluation.image_quality import psnr
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.noise import measure, stacked
 from genprior.restoration.operators import Operator
-from genprior.restoration.restore import invert, restore
+from genprior.restoration.restore import DEFAULT, invert, restore
+from genprior.restoration.search_settings import SearchSettings
 from genprior.specs import Spec
 
 Shape = tuple[int, int, int]
@@ -62,7 +63,14 @@ def inverted(prior: LatentPrior, x: Tensor) -> Reconstructions:
     return _found(images, x, x, began)
 
 
-def restored(prior: LatentPrior, x: Tensor, operator: Operator, sigma: float, seed: int = 0) -> Reconstructions:
+def restored(
+    prior: LatentPrior,
+    x: Tensor,
+    operator: Operator,
+    sigma: float,
+    seed: int = 0,
+    settings: SearchSettings = DEFAULT,
+) -> Reconstructions:
     """Returns what the prior makes of damaged images x (B, C, H, W); the level of the noise is known.
 
     Arguments:
@@ -71,13 +79,14 @@ def restored(prior: LatentPrior, x: Tensor, operator: Operator, sigma: float, se
         operator: A.
         sigma: Standard deviation of the noise, above 0.
         seed: Of the noise.
+        settings: How to search.
     """
     from deepinv.physics import GaussianNoise
 
     noise = GaussianNoise(sigma)
     y, parameters = measure(x, operator, noise, seed=seed), stacked(operator, range(len(x)))
     began = time.perf_counter()
-    images = restore(prior, y, operator.physics, parameters=parameters, noise_level=sigma).images
+    images = restore(prior, y, operator.physics, settings, parameters=parameters, noise_level=sigma).images
     return _found(images, x, _shown(y, x, operator, parameters), began)
 
 

@@ -94,6 +94,13 @@ class RunConfig(Settings, ABC):
     held_out: Annotated[
         Fraction, Field(description="Share of images never learned where the data have no test images; 0 for none.")
     ] = 0.1
+    score_every: Annotated[
+        int | None,
+        Field(ge=0, description="Images between restorations of held-out ones; 0: none; default: 1/20 of the time."),
+    ] = None
+    patience: Annotated[
+        Count | None, Field(description="Images without a better restoration after which training ends.")
+    ] = None
     average_half_life: Annotated[
         Positive, Field(description="Half-life of the moving average of the weights, in images.")
     ] = 10_000
@@ -135,6 +142,13 @@ class RunConfig(Settings, ABC):
             )
         if not given:
             object.__setattr__(self, "epochs", self.EPOCHS)
+        return self
+
+    @model_validator(mode="after")
+    def _patience_needs_scores(self) -> Self:
+        if self.patience is not None and (self.score_every == 0 or self.held_out == 0):
+            name = "score_every" if self.score_every == 0 else "held_out"
+            raise GenpriorError("needs restorations of held-out images, got 0", argument=name)
         return self
 
     @classmethod

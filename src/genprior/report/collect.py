@@ -15,11 +15,13 @@ from genprior.errors import GenpriorError
 from genprior.models.players import latent_size_of
 from genprior.plotting.sample_figures import PLANE, write_real_and_generated
 from genprior.priors.generator_prior import GeneratorPrior
-from genprior.runs.checkpoint import ages, load_age, load_checkpoint
+from genprior.runs.best_weights import ScoredAge, scored_ages, used_checkpoint
+from genprior.runs.checkpoint import ages, load_age, load_counters
 from genprior.runs.experiment import read_result
-from genprior.runs.run_folder import Environment, Run, misfit, open_run, read_environment
+from genprior.runs.run_folder import AUTO, Environment, Run, misfit, open_run, read_environment
 from genprior.runs.step_log import Event, Row, read_events, read_rows, record_fault
 from genprior.runs.trained_prior import load_prior
+from genprior.scoring.auto_results import AutoTraining
 from genprior.scoring.scoring_results import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
 
 IMAGES, POINTS = 64, 1000
@@ -42,6 +44,9 @@ class Reported:
         rows: Of the log.
         events: Setbacks and alarms, oldest first.
         samples: (N, C, H, W), of the averaged weights where there are such.
+        sampled_at: Images seen by the weights that made them; None: those of the checkpoint.
+        scored: Ages whose weights restored held-out images, youngest first.
+        chosen: Why its family was chosen, in words; empty: by the user.
         ages: Images of the same latents (N, C, H, W) by images seen, of the weights as they were; empty: none kept.
         fault: What is wrong with the log, or None.
         diagnosis, metrics: Results in the folder; None where there are none.
@@ -60,6 +65,9 @@ class Reported:
     fault: str | None = None
     diagnosis: DiagnosisResult | None = None
     metrics: Evaluation | None = None
+    sampled_at: int | None = None
+    scored: tuple[ScoredAge, ...] = ()
+    chosen: str = ""
 
     @property
     def is_points(self) -> bool:
@@ -90,10 +98,11 @@ def collect(path: Path, name: str) -> Reported:
         GenpriorError: There is no run, or it is not trained, or its files are damaged.
     """
     run = open_run(path)
-    environment, (checkpoint, _) = read_environment(run), load_checkpoint(run.checkpoints)
+    environment, (checkpoint, _) = read_environment(run), load_counters(run.checkpoints)
     if checkpoint is None:
         raise GenpriorError(f"{path} has no checkpoint; train it first", argument="run")
     rows = read_rows(run.steps)
+    used, tried = used_checkpoint(run), read_result(run.path / AUTO, AutoTraining)
     return Reported(
         run,
         name,
@@ -103,11 +112,14 @@ def collect(path: Path, name: str) -> Reported:
         checkpoint.seconds,
         rows,
         read_events(run),
-        samples_of(run, checkpoint.tensors, environment.image_shape),
+        samples_of(run, used.tensors, environment.image_shape),
         samples_by_age(run, environment.image_shape, checkpoint.images_seen),
         record_fault(run, rows, checkpoint.step, checkpoint.log),
         read_result(run.path / DIAGNOSIS, DiagnosisResult),
         read_result(run.path / METRICS, Evaluation),
+        used.images_seen,
+        tuple(scored_ages(run)),
+        "" if tried is None else tried.reason,
     )
 
 

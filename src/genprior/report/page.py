@@ -16,7 +16,7 @@ from genprior.plotting.drawing import PALETTE
 from genprior.plotting.sample_figures import counts_svg, points_svg
 from genprior.report import words
 from genprior.report.collect import Reported, collect, names_of
-from genprior.report.record_plots import SATURATION, plots_of, records_saturation
+from genprior.report.record_plots import HELD_OUT, SATURATION, plots_of, records_saturation
 from genprior.scoring.scoring_results import METRICS
 from genprior.writing import write_text
 
@@ -133,7 +133,8 @@ def _samples(reported: Reported, name: str) -> PageCell:
     """Samples of the run as it is now."""
     x = reported.samples
     whose = "averaged " if reported.has_players else ""
-    caption = f"{len(x):,} samples of the {whose}weights after {reported.images_seen:,} images, not chosen."
+    age = reported.images_seen if reported.sampled_at is None else reported.sampled_at
+    caption = f"{len(x):,} samples of the {whose}weights after {age:,} images, not chosen."
     bad = int((~torch.isfinite(x.flatten(1)).all(1)).sum())
     if bad:
         caption += f" {bad} of them are not finite: training has diverged."
@@ -181,6 +182,8 @@ def _absent(reported: Reported, title: str) -> PageCell:
     """Why a run has not what others have under a title."""
     if not reported.rows:
         missing = "The run's log is empty."
+    elif title == HELD_OUT.title:
+        missing = "No weights of this run were scored: training was short, or no images are held out."
     elif reported.has_players and title in SATURATION:
         missing = "Not in this run's log, which is older than these numbers; `genprior train gan` records them."
     else:

@@ -10,6 +10,7 @@ from genprior.families.run_config import Curves
 from genprior.plotting.curves import Curve, Plot
 from genprior.plotting.drawing import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, TEAL
 from genprior.report.collect import Reported
+from genprior.runs.best_weights import ScoredAge
 from genprior.runs.step_log import Row
 from genprior.specs import Spec
 from genprior.training.losses import LOSSES, AdversarialLoss
@@ -94,6 +95,12 @@ EFFECTIVE: tuple[Plot, Lines] = (
     ),
     {"effective_share": "effective share"},
 )
+HELD_OUT = Plot(
+    "Restoration of held-out images",
+    "PSNR in dB",
+    "Of images that are never learned, with noise and with missing pixels. Where the curve falls while training goes "
+    "on, the model learns its images by heart. The weights of the highest point are kept.",
+)
 SATURATION = (LOSS_FACTORS.title, FACTORS[0].title, EFFECTIVE[0].title)
 
 
@@ -102,10 +109,17 @@ def plots_of(reported: Reported) -> list[Plot]:
     rows, config = reported.rows, reported.run.config
     if not rows:
         return []
+    scored = [_held_out(reported.scored)] if reported.scored else []
     game = config.adversarial_loss()
     if game is None:
-        return [_family_plot(reported, curves) for curves in config.CURVES.values()]
-    return [*_players(rows, *game), *_saturation(rows, game[0].name)]
+        return [*(_family_plot(reported, curves) for curves in config.CURVES.values()), *scored]
+    return [*_players(rows, *game), *_saturation(rows, game[0].name), *scored]
+
+
+def _held_out(ages: Sequence[ScoredAge]) -> Plot:
+    """The restoration of held-out images at all ages that were scored."""
+    images, values = (np.array(each, dtype=float) for each in ([a.images_seen for a in ages], [a.mean for a in ages]))
+    return replace(HELD_OUT, curves=(Curve("held-out images", BLUE, images, values, has_band=False),))
 
 
 def records_saturation(rows: Sequence[Row]) -> bool:

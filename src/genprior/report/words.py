@@ -48,6 +48,7 @@ def facts_of(reported: Reported) -> dict[str, str]:
         "time": f"{reported.seconds / 60:.1f} minutes",
         "device": f"{environment.device or 'unknown'}, {config.precision}",
         "seed": str(config.seed),
+        **({"chosen": reported.chosen} if reported.chosen else {}),
     }
 
 
@@ -55,7 +56,8 @@ def summary_table(runs: Sequence[Reported]) -> PageTable:
     """Returns a column a run: model, verdict, cost and all scores."""
     verdicts = [UNKNOWN if each.diagnosis is None else each.diagnosis.verdict for each in runs]
     facts = [{"verdict": verdict, **facts_of(each)} for each, verdict in zip(runs, verdicts, strict=True)]
-    rows = [[name, *(each[name] for each in facts)] for name in facts[0]]
+    names = dict.fromkeys(name for each in facts for name in each)
+    rows = [[name, *(each.get(name, "by hand") for each in facts)] for name in names]
     found = [{} if each.metrics is None else each.metrics.scores for each in runs]
     titles = {name: _with_unit(score) for own in found for name, score in own.items()}
     for name, title in titles.items():
@@ -86,7 +88,10 @@ def notes_on(reported: Reported, found: Evaluation | DiagnosisResult | None) -> 
     what, command = ("scores are", "evaluate") if found is reported.metrics else ("verdict is", "diagnose")
     again = f"`genprior {command} {reported.run.path}`"
     old = f"The {what} from {found.images_seen:,} images seen; the run was trained further since. Run {again} again."
-    return [*found.notes, *([old] if found.images_seen != reported.images_seen else [])]
+    seen = reported.images_seen
+    if found is reported.metrics and reported.sampled_at is not None:
+        seen = reported.sampled_at
+    return [*found.notes, *([old] if found.images_seen != seen else [])]
 
 
 def alarm(event: Event) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError
-from genprior.settings import DataRoot, Flag, Seed, Settings, Threads, White
+from genprior.settings import DataRoot, Flag, Seed, Settings, Threads, Weights, White
 from genprior.specs import Spec, Table
 
 OPERATORS = Table("genprior.restoration.operators", "OPERATORS")
@@ -65,6 +65,7 @@ class _Search(Settings):
         bool, Field(description="Make images and masks smaller, or grey, that are more than the prior's.")
     ] = False
     format: Annotated[str, FORMATS, Field(description="Of restored pictures:")] = "png"
+    weights: Weights = "auto"
     no_average: Annotated[bool, Field(description="Use the last weights of the prior, not their moving average.")] = (
         False
     )

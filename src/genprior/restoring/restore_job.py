@@ -60,7 +60,7 @@ class _Loaded:
 def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:
     search = search_settings(settings)
     refuse_untrained(settings.run)
-    prior = load_prior(settings.run, average=not settings.no_average)
+    prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
     return _Loaded(search, prior, open_source(settings.images, data_root=settings.data_root, white=settings.white))
 
 

@@ -20,7 +20,8 @@ from genprior.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from genprior.runs.run_folder import Run, locked, misfit
+from genprior.runs.held_out_looks import HeldOutLooks
+from genprior.runs.run_folder import LogSum, Run, locked, misfit
 from genprior.runs.step_log import (
     Alarm,
     Row,
@@ -64,12 +65,15 @@ def execute(
     data: Dataset,
     should_stop: Callable[[], bool] = lambda: False,
     flush_every: int = STEPS_A_FLUSH,
+    held_out: Dataset | None = None,
+    until: float = 1.0,
 ) -> Task[TrainingOutcome]:
     """Trains a run from its last checkpoint to the end of its budget, and returns how that ended.
 
     A checkpoint is saved before the first step, every `checkpoint_seconds`, and at the end; never after a step whose
     record holds anything that is not finite: training then continues from the last checkpoint at half the learning
-    rates, or ends where the family rather stops. Each such setback stands in the run's events.
+    rates, or ends where the family rather stops. Each such setback stands in the run's events. Now and then the weights
+    restore held-out images, and training ends where the patience of the settings is used up.
 
     Arguments:
         run: The run; only the first process writes to it.
@@ -77,20 +81,18 @@ def execute(
         data: The run's data.
         should_stop: Called after each step; True ends training with a checkpoint.
         flush_every: Steps between two looks at the record, and so between two stages.
+        held_out: Images that the run never learns; None: its weights are not scored.
+        until: Share of the budget at which training pauses, in (0, 1].
 
     Raises:
         GenpriorError: The run's checkpoints are all damaged, or another process trains it.
         OSError: Disk full, for example; the last checkpoint is whole.
     """
     threads = ThreadChoice(learner, data, run.config.threads)
-    training = _Training(run, learner, data, threads, should_stop, flush_every)
+    looks = HeldOutLooks(run, held_out if learner.processes.rank == 0 else None, until)
+    training = _Training(run, learner, data, threads, looks, should_stop, flush_every)
     with locked(run) if training.is_first else nullcontext():
-        saved, refused = load_checkpoint(run.checkpoints)
-        start = Counters(0, 0, 0.0) if saved is None else _restored(run, learner, saved)
-        threads.begin(start.threads)
-        if training.is_first and saved is None:
-            _save_first(run, learner)
-        del saved  # its tensors may be large
+        start, refused = _begun(training)
         for line in refused:
             yield training.stage(start, alarm=line)
         while True:
@@ -112,6 +114,7 @@ class _Training:
     learner: Learner
     data: Dataset
     threads: ThreadChoice
+    looks: HeldOutLooks
     should_stop: Callable[[], bool]
     flush_every: int
 
@@ -123,6 +126,8 @@ class _Training:
     def steps(self, start: Counters) -> Iterator[Step]:
         """The steps from a checkpoint to the end of the budget."""
         config = self.run.config
+        if self._share(start) >= self.looks.until:
+            return iter(())
         return train(
             self.learner,
             self.data,
@@ -134,15 +139,32 @@ class _Training:
 
     def stage(self, at: Counters, alarm: str) -> Stage:
         """What is shown between two stretches."""
-        share = self.run.config.budget().share(at.images_seen, at.seconds, len(self.data))
-        return Stage(share, f"{at.images_seen:,} images", alarm=alarm)
+        return Stage(self._share(at), f"{at.images_seen:,} images", alarm=alarm)
 
     def decision(self, step: Step, save_at: float) -> int:
         """What the processes do after a step: what the one that wants most would do."""
-        wish = SAVE if time.monotonic() >= save_at or self.threads.has_fallen(step.images_seen) else GO_ON
+        is_due = self.looks.is_due(step.images_seen, step.seconds, step.progress)
+        wish = SAVE if is_due or time.monotonic() >= save_at or self.threads.has_fallen(step.images_seen) else GO_ON
         if self.should_stop():
             wish = INTERRUPTED
-        return FINISHED if step.progress >= 1 else self.learner.processes.largest(wish)
+        return FINISHED if step.progress >= self.looks.until else self.learner.processes.largest(wish)
+
+    def save(self, step: Step, state: dict[str, torch.Tensor], log: LogSum, is_in_a_hurry: bool) -> None:
+        """Saves a checkpoint, and looks at its weights where that is due; in a hurry the next start does that."""
+        count = self.threads.choose(step.progress)
+        at = Checkpoint(step.index, step.images_seen, step.seconds, count, log, tensors=state)
+        save_checkpoint(self.run.checkpoints, at)
+        if not is_in_a_hurry and self.looks.is_due(step.images_seen, step.seconds, step.progress):
+            self.looks.look(at)
+
+    def look_again(self, saved: Checkpoint) -> None:
+        """Looks at a checkpoint where a kill came between its writing and its look."""
+        self.looks.begin(saved)
+        if saved.step and self.looks.is_due(saved.images_seen, saved.seconds, self._share(saved)):
+            self.looks.look(saved)
+
+    def _share(self, at: Counters) -> float:
+        return self.run.config.budget().share(at.images_seen, at.seconds, len(self.data))
 
 
 @dataclass(frozen=True)
@@ -181,14 +203,14 @@ def _stretch(
         if state is not None:
             if log is not None:
                 log.sync()
-                count = training.threads.choose(step.progress)
-                at = Checkpoint(step.index, step.images_seen, step.seconds, count, log.sum(), tensors=state)
-                save_checkpoint(run.checkpoints, at)
+                training.save(step, state, log.sum(), decided == INTERRUPTED)
+            if decided != INTERRUPTED and learner.processes.largest(training.looks.reason is not None):
+                decided = FINISHED
             save_at = time.monotonic() + run.config.checkpoint_seconds
         for alarm in _alarms(watch, rows):
             append_event(run, alarm)
             yield Stage(step.progress, in_words(row), alarm=alarm.message)
-        yield Stage(step.progress, in_words(row))
+        yield Stage(step.progress, in_words(row), alarm=training.looks.reason)
         if decided in OUTCOMES:
             return TrainingOutcome(OUTCOMES[decided], row, step.seconds)
         pending, block_began = [], time.perf_counter()
@@ -229,6 +251,19 @@ def _alarms(watch: Watch | None, rows: Iterable[Row]) -> list[Alarm]:
                 Alarm(event=event, step=row["step"], images_seen=seen.last, verdict=seen.name, message=message)
             )
     return events
+
+
+def _begun(training: _Training) -> tuple[Counters, list[str]]:
+    """Loads the last checkpoint, or saves the first; returns where training starts, and lines to be shown."""
+    run, learner = training.run, training.learner
+    saved, refused = load_checkpoint(run.checkpoints)
+    start = Counters(0, 0, 0.0) if saved is None else _restored(run, learner, saved)
+    training.threads.begin(start.threads)
+    if training.is_first and saved is None:
+        _save_first(run, learner)
+    elif training.is_first and saved is not None:
+        training.look_again(saved)
+    return start, refused
 
 
 def _save_first(run: Run, learner: Learner) -> None:

@@ -15,6 +15,7 @@ from genprior.data.spec import absolute_spec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, RunConfig, parse_config
 from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
+from genprior.runs.best_weights import impatience, scored_ages
 from genprior.runs.checkpoint import Counters, load_counters
 from genprior.runs.files import write_json
 from genprior.runs.run_folder import (
@@ -43,12 +44,14 @@ class PreparedRun:
         run: Folder and config.
         learner: In its first state; `execute` loads the checkpoint.
         data: As the config names it.
+        held_out: Images that it never learns; None: there are none.
         notes: Lines to show before training begins.
     """
 
     run: Run
     learner: Learner
     data: Dataset
+    held_out: Dataset | None
     notes: list[str]
 
 
@@ -65,9 +68,11 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
         tensorboard_writer()
     fabric = launch(config)
     split = _load_split(config, fabric)
-    data = split.learned
+    data, held_out = split.learned, split.load_held_out()
+    if config.patience is not None and held_out is None:
+        raise GenpriorError(f"needs held-out images, {config.data} has none", argument="patience")
     config = _resolved(config, fabric)
-    learner = config.build(data, fabric, split.load_held_out())
+    learner = config.build(data, fabric, held_out)
     learner.check(data)
     run = Run(path, config)
     if fabric.is_global_zero:
@@ -75,7 +80,7 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
         run = create_run(path, config, overwrite=overwrite)
         write_json(run.environment, facts.model_dump(mode="json"))
     fabric.barrier()
-    return PreparedRun(run, learner, data, [_headline(run, learner, split)])
+    return PreparedRun(run, learner, data, held_out, [_headline(run, learner, split)])
 
 
 def refuse_among_images(path: Path, data: str) -> None:
@@ -91,8 +96,8 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
 
     Arguments:
         path: Folder of the run.
-        changes: At most one of `images_seen`, `epochs` and `minutes`, to replace the run's budget, `device`, and
-            `data`, where the same images are now.
+        changes: At most one of `images_seen`, `epochs` and `minutes`, to replace the run's budget; `patience`,
+            `device`, and `data`, where the same images are now.
 
     Raises:
         GenpriorError: No run, other data than before, or a budget that is used up.
@@ -112,8 +117,8 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
     fabric = launch(run.config)
     split = _load_split(run.config, fabric)
-    data = split.learned
-    learner = run.config.build(data, fabric, split.load_held_out())
+    data, held_out = split.learned, split.load_held_out()
+    learner = run.config.build(data, fabric, held_out)
     learner.check(data)
     if fabric.is_global_zero and not run.environment.exists() and begun is None:
         facts = environment(learner, data)  # killed between the first two files of the run
@@ -125,7 +130,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         with locked(run):
             write_json(path / CONFIG, run.config.model_dump())
     fabric.barrier()
-    return PreparedRun(run, learner, data, notes)
+    return PreparedRun(run, learner, data, held_out, notes)
 
 
 def launch(config: "RunConfig") -> "Fabric":
@@ -187,6 +192,9 @@ def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
             f"larger budget, such as --epochs {2 * begun.images_seen / len(data):.3g}",
             argument="run",
         )
+    reason = impatience(scored_ages(run), run.config.patience)
+    if reason is not None:
+        raise GenpriorError(f"{run.path}: {reason}; continue it with a larger --patience", argument="run")
 
 
 def _record_note(run: Run, begun: Counters | None) -> list[str]:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from genprior.data import Dataset
     from genprior.training.loop import Learner
 
-CONFIG, LOCK = "config.json", "lock"
+CONFIG, LOCK, AUTO, TRIED = "config.json", "lock", "auto.json", "tries"
 _CHECKPOINTS = ("step-*/tensors.safetensors", "step-*/counters.json", f"step-*/{MARK}*")
 OWN = (  # what commands write into the folder of a run; nothing else is ever removed from there
     *(CONFIG, LOCK, "environment.json", "steps.jsonl", "events.jsonl", "history/*.safetensors", "figures/*.png"),
     *("encoder.json", "encoder.safetensors", "metrics.json", "diagnosis.json", "probe-*.json", "modes.json"),
     *("*.part.json", "report.html", "tensorboard/events.out.tfevents.*", f"{MARK}*", f"*/{MARK}*"),
-    *(f"{folder}/{name}" for folder in ("checkpoint", "encoder-unfinished") for name in _CHECKPOINTS),
+    *(AUTO, "held-out.jsonl"),
+    *(f"{folder}/{name}" for folder in ("checkpoint", "best", "encoder-unfinished") for name in _CHECKPOINTS),
 )
 
 
@@ -58,6 +59,16 @@ class Run:
     def checkpoints(self) -> Path:
         """The folder of the last two checkpoints."""
         return self.path / "checkpoint"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the last two checkpoints that restored held-out images better than all before them."""
+        return self.path / "best"
+
+    @property
+    def scores(self) -> Path:
+        """One line of strict JSON for each age whose weights restored held-out images."""
+        return self.path / "held-out.jsonl"
 
     @property
     def history(self) -> Path:
@@ -177,11 +188,7 @@ def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run
         path.mkdir(parents=True, exist_ok=True)
         with locked(Run(path, config)):
             refuse_to_fill(path, overwrite=overwrite)  # another process may have been here meanwhile
-            for own in _files(path):
-                if own.name not in (CONFIG, LOCK):
-                    own.unlink()
-            for folder in ("checkpoint", "encoder-unfinished", "history", "figures", "tensorboard"):
-                shutil.rmtree(path / folder, ignore_errors=True)  # nothing but empty folders is left there
+            clear_run(path)
             write_json(path / CONFIG, config.model_dump())  # last: a kill before it leaves a run to be overwritten
     except OSError as error:
         raise GenpriorError(f"cannot write to {path}: {error.strerror or error}", argument="out") from None
@@ -190,7 +197,7 @@ def create_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Run
 
 def refuse_to_fill(path: Path, *, overwrite: bool) -> None:
     """Raises `GenpriorError` where a new run may not be made: `overwrite` replaces a run, and nothing else."""
-    if _is_free(path):
+    if is_free(path):
         return
     if not overwrite:
         refuse_existing(path)
@@ -203,16 +210,31 @@ def refuse_to_fill(path: Path, *, overwrite: bool) -> None:
         raise GenpriorError(
             f"{path} is not overwritten: {error.message}; if it may go, remove it yourself", argument="out"
         ) from None
+    refuse_foreign(path)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises `GenpriorError` where the folder of a run holds a file that no command of ours writes there."""
     for each in _files(path):
         name = each.relative_to(path).as_posix()
-        if not any(name.count("/") == own.count("/") and fnmatchcase(name, own) for own in OWN):
+        of_run = name.split("/", 2)[-1] if name.startswith(f"{TRIED}/") else name
+        if not any(of_run.count("/") == own.count("/") and fnmatchcase(of_run, own) for own in OWN):
             raise GenpriorError(
                 f"{path} is not overwritten: it holds {name}, which is not of genprior; move it away first",
                 argument="out",
             )
 
 
-def _is_free(path: Path) -> bool:
+def clear_run(path: Path) -> None:
+    """Deletes what `refuse_foreign` lets pass, but for the lock, which is held, and the config: the next replaces it."""
+    files = [each for each in _files(path) if each not in (path / CONFIG, path / LOCK)]
+    for own in sorted(files, key=lambda each: each.name.startswith(Path(AUTO).stem)):  # it tells whose folder this is
+        own.unlink()
+    for folder in ("checkpoint", "best", "encoder-unfinished", "history", "figures", "tensorboard", TRIED):
+        shutil.rmtree(path / folder, ignore_errors=True)  # nothing but empty folders is left there
+
+
+def is_free(path: Path) -> bool:
     """Whether there is nothing in a folder, or only what a process left that was killed while it made a run there."""
     return not path.exists() or (
         path.is_dir() and all(each.name == LOCK or is_leftover(each) for each in path.iterdir())
@@ -234,7 +256,7 @@ def misfit(run: Run) -> GenpriorError:
 
 def refuse_existing(path: Path) -> None:
     """Raises `GenpriorError` where `path` is anything but a free name or an empty folder."""
-    if not _is_free(path) and not (path / CONFIG).is_file():
+    if not is_free(path) and not (path / CONFIG).is_file():
         raise GenpriorError(f"{path} exists and is no run; choose another folder", argument="out")
     if (path / CONFIG).is_file():
         raise GenpriorError(

@@ -138,28 +138,29 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 def append_event(run: Run, event: Event) -> None:
     """Adds an event to the run's."""
-    _write_events(run, [*read_events(run), event])
+    write_lines(run.events, [*read_events(run), event])
 
 
 def replace_alarms(run: Run, alarms: Sequence[Alarm]) -> None:
     """Puts alarms in the place of those that stand in the run's events, in the order of their steps."""
     setbacks = [event for event in read_events(run) if isinstance(event, Setback)]
     events: list[Event] = sorted([*setbacks, *alarms], key=_step)
-    _write_events(run, events)
+    write_lines(run.events, events)
 
 
-def _write_events(run: Run, events: Sequence[Event]) -> None:
+def write_lines(path: Path, items: Sequence[Model]) -> None:
     """Writes a line for each, and a last one with their checksum."""
-    lines = "".join(event.model_dump_json() + "\n" for event in events)
-    write_text(run.events, f"{lines}{_last_line(lines)}\n")
+    lines = "".join(item.model_dump_json() + "\n" for item in items)
+    write_text(path, f"{lines}{_last_line(lines)}\n")
 
 
 def _last_line(lines: str) -> str:
     return json.dumps({CHECKSUM: hashlib.sha256(lines.encode()).hexdigest()})
 
 
-def _are_whole(events: Path) -> bool:
-    lines, end, last = events.read_text(encoding="utf-8", errors="replace").rstrip("\n").rpartition("\n")
+def are_whole(path: Path) -> bool:
+    """Returns whether the lines of a file are those that `write_lines` wrote."""
+    lines, end, last = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").rpartition("\n")
     return last == _last_line(lines + end)
 
 
@@ -185,7 +186,7 @@ def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | No
         return f"{run.steps} lacks {missing:,} of the {last_step:,} steps up to the checkpoint"
     if log is not None and _digest(run.steps, log.bytes).hexdigest() != log.sha256:
         return f"{run.steps} was altered since the checkpoint was saved"
-    if log is not None and not (run.events.is_file() and _are_whole(run.events)):
+    if log is not None and not (run.events.is_file() and are_whole(run.events)):
         return f"{run.events} is gone, or was altered"
     return None
 
@@ -202,13 +203,22 @@ def _digest(path: Path, count: int) -> "hashlib._Hash":
 
 def read_events(run: Run) -> list[Event]:
     """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
-    return [event for event in _each(run.events, _event) if event is not None]
+    return read_lines(run.events, _EVENT.validate_python)
 
 
-def _event(line: str) -> Event | None:
-    """An event; None of the line that has the checksum."""
-    values = loads(line)
-    return None if isinstance(values, dict) and values.keys() == {CHECKSUM} else _EVENT.validate_python(values)
+def read_lines(path: Path, read: Callable[[object], T]) -> list[T]:
+    """Returns what is read of the values of each line that `write_lines` wrote; others as `read_rows` does.
+
+    Arguments:
+        path: Of the file; it need not exist.
+        read: Raises `ValueError` for values that are not those of such a line.
+    """
+
+    def parsed(line: str) -> list[T]:
+        values = loads(line)
+        return [] if isinstance(values, dict) and values.keys() == {CHECKSUM} else [read(values)]
+
+    return [item for items in _each(path, parsed) for item in items]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -283,7 +293,7 @@ class StepLog:
             self._writer = tensorboard_writer()(str(run.path / "tensorboard"), purge_step=images + 1)
         self._file = appended(run.steps)
         if not run.events.exists():
-            _write_events(run, [])
+            write_lines(run.events, [])
         self._bytes = run.steps.stat().st_size
         self._sha256 = _digest(run.steps, self._bytes)
 

@@ -3,6 +3,7 @@
 from collections import deque
 from pathlib import Path
 
+from genprior.runs.best_weights import impatience, scored_ages, weights_in_words
 from genprior.runs.checkpoint import Counters, load_counters
 from genprior.runs.run_folder import Environment, Run, open_run, read_environment
 from genprior.runs.step_log import Row, Setback, each_row, ill_names, read_events, record_fault
@@ -28,6 +29,8 @@ def summary(path: Path) -> dict[str, object]:
         "seed": run.config.seed,
     }
     facts |= {"state": "not begun"} if counters is None else _how_far(run, environment, counters)
+    used = weights_in_words(run)
+    facts |= {} if used is None else {"weights": used}
     facts |= {f"refused {number}": line for number, line in enumerate(refused, 1)}
     facts |= _events(run)
     fault = None if counters is None else record_fault(run, each_row(run.steps), counters.step, counters.log)
@@ -50,8 +53,10 @@ def _how_far(run: Run, environment: Environment, counters: Counters) -> dict[str
     budget, seen = run.config.budget(), counters.images_seen
     is_finished = budget.share(seen, counters.seconds, environment.images) >= 1
     text = budget.text(environment.images)
+    reason = impatience(scored_ages(run), run.config.patience)
+    unfinished = f"not finished; budget {text}" if reason is None else f"stopped early: {reason}"
     return {
-        "state": f"finished ({text})" if is_finished else f"not finished; budget {text}",
+        "state": f"finished ({text})" if is_finished else unfinished,
         "progress": (
             f"{seen:,} images = {seen / environment.images:.2f} epochs, {counters.step:,} steps, "
             f"{counters.seconds / 60:.1f} minutes"

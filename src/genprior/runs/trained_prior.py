@@ -15,28 +15,33 @@ from genprior.families import FAMILIES, RunConfig
 from genprior.hardware import resolve_precision
 from genprior.models.latent_encoder import Encoder
 from genprior.priors.contracts import LatentPrior
-from genprior.runs.checkpoint import load_state, no_right
+from genprior.runs.best_weights import used_checkpoint
+from genprior.runs.checkpoint import no_right
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
 from genprior.runs.run_folder import Run, misfit, open_run, read_environment
+from genprior.settings import Weights
 from genprior.stored_files import loads, weights_sha256
 from genprior.writing import save_tensors
 
 
 @torch.inference_mode(False)
-def load_prior(run: str | Path, *, average: bool = True) -> LatentPrior:
+def load_prior(run: str | Path, *, average: bool = True, weights: Weights = "auto") -> LatentPrior:
     """Returns the model of a run as a prior, in float32 on the CPU; with the run's encoder where it has one.
 
     Arguments:
         run: The run's folder.
-        average: Use the moving average of the weights; False: the weights as they were at the last step, for which
-            there is no trained encoder.
+        average: Use the moving average of the weights; False: the weights as they were at that step, for which there is
+            no trained encoder.
+        weights: Those of the last checkpoint, or of the one that restored held-out images best; "auto": the best where
+            they are clearly better.
 
     Raises:
         GenpriorError: No run, no whole checkpoint in it, or a damaged encoder.
     """
     opened = open_run(Path(run))
     with in_float32():
-        return prior_of(opened, load_state(opened.checkpoints), average=average)
+        own: Weights = "last" if weights == "auto" and not average else weights  # scores are those of averages
+        return prior_of(opened, used_checkpoint(opened, own).tensors, average=average)
 
 
 @contextmanager
@@ -65,7 +70,7 @@ def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True) -> Lat
 
 
 def load_generator(run: Run, *, average: bool = True) -> nn.Module:
-    """Returns what makes images of standard normal latents in a run, in float32 on the CPU.
+    """Returns what makes images of standard normal latents in a run, in float32 on the CPU, with the weights in use.
 
     Arguments:
         run: The run.
@@ -74,7 +79,7 @@ def load_generator(run: Run, *, average: bool = True) -> nn.Module:
     Raises:
         GenpriorError: No whole checkpoint, a config that does not fit it, or a family that has no such generator.
     """
-    state = load_state(run.checkpoints)
+    state = used_checkpoint(run).tensors
     try:
         generator = run.config.generator(state, read_environment(run).image_shape, average)
     except (RuntimeError, KeyError) as error:

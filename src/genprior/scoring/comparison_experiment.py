@@ -18,11 +18,13 @@ from genprior.models.image_flow import bits_per_dim
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.operators import OPERATORS
-from genprior.runs.checkpoint import Checkpoint, trained_checkpoint
+from genprior.runs.best_weights import used_checkpoint
+from genprior.runs.checkpoint import Checkpoint
 from genprior.runs.experiment import part_of
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import prior_of
 from genprior.scoring.scoring_results import COMPARISON, ComparedRun, Comparison, ComparisonSettings, RestorationScore
+from genprior.settings import Weights
 from genprior.stored_files import read_tensors, sum_of
 from genprior.writing import csv_text, save_tensors, write_text
 
@@ -56,7 +58,7 @@ def compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Compa
     """
     _refuse_folder(settings.out)
     # What is wrong with the last run is found before an hour is spent on the others.
-    compared = [_opened(path) for path in settings.runs]
+    compared = [_opened(path, settings.weights) for path in settings.runs]
     data = _held_out(settings, compared[0].run, _common_shape(compared))
     notes = _notes(settings, compared, data)
     x = data.take(torch.arange(len(data)))
@@ -117,9 +119,9 @@ def _refuse_folder(out: Path) -> None:
         raise GenpriorError(f"{out} exists and holds no comparison; choose another folder", argument="out")
 
 
-def _opened(path: Path) -> Compared:
+def _opened(path: Path, weights: Weights) -> Compared:
     run = open_run(path)
-    checkpoint = trained_checkpoint(run.checkpoints)
+    checkpoint = used_checkpoint(run, weights)
     return Compared(run, checkpoint, prior_of(run, checkpoint.tensors))
 
 

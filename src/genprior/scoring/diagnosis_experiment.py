@@ -11,6 +11,7 @@ from genprior.errors import GenpriorError
 from genprior.judges.mode_finder import finder_or_note, held_modes
 from genprior.judges.run_images import run_split, with_data_root
 from genprior.progress import Stage, Task, within
+from genprior.runs.best_weights import used_counters
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import Run, open_run, read_environment
@@ -166,10 +167,12 @@ def _evaluation_inputs(examined: Examined) -> EvaluationInputs:
 
 
 def _kept_scores(examined: Examined) -> Evaluation | None:
-    """Scores that belong to the last checkpoint and were made of enough samples."""
+    """Scores that belong to the weights in use and were made of enough samples."""
+    counters = used_counters(examined.run)
     kept = read_result(examined.run.path / METRICS, Evaluation) if examined.settings.judge is None else None
-    is_used = kept is not None and kept.images_seen == examined.images_seen and kept.samples >= LEAST_KEPT
-    return kept if is_used else None
+    if kept is None or counters is None or kept.images_seen != counters.images_seen:
+        return None
+    return kept if kept.samples >= LEAST_KEPT else None
 
 
 def _has_held_out(examined: Examined, scores: Evaluation) -> bool:

@@ -22,7 +22,7 @@ from genprior.judges.trained_judge import JUDGES, Judge, JudgedBy, choose_judge,
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.restore import DEFAULT, invert
-from genprior.runs.checkpoint import load_counters
+from genprior.runs.best_weights import used_counters
 from genprior.runs.run_folder import open_run, read_environment
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.scoring_results import (
@@ -134,14 +134,14 @@ def load_evaluation_inputs(settings: EvaluationSettings) -> EvaluationInputs:
         raise GenpriorError(
             f"{settings.run} models points, which no judge sees; runs of images are evaluated", argument="run"
         )
-    prior, split = load_prior(settings.run), run_split(run, settings.data_root)
+    prior, split = load_prior(settings.run, weights=settings.weights), run_split(run, settings.data_root)
     training, held_out = split.learned, held_out_images(config, shape, settings.held_out, split)
     judged_by = choose_judge(settings.judge, config.data, training, lambda spec: load_images(config, shape, spec))
     size = _checked_size(settings.count, held_out, training)
     if settings.inversions != 0 and settings.inversions < 2:
         raise GenpriorError(f"expected 0 for none, or at least 2, got {settings.inversions}", argument="inversions")
     inversions = min(settings.inversions, len(held_out), len(training))
-    counters, _ = load_counters(run.checkpoints)
+    counters = used_counters(run, settings.weights)
     assert counters is not None, "a prior was loaded from the checkpoint"
     return EvaluationInputs(
         settings, config, counters.images_seen, prior, training, held_out, judged_by, size, inversions

@@ -9,6 +9,8 @@ from typing import Any
 
 from genprior.progress import Task
 from genprior.runs.experiment import Experiment, aligned
+from genprior.runs.run_folder import AUTO
+from genprior.scoring.auto_results import AutoSettings, AutoTraining
 from genprior.scoring.scoring_results import (
     COMPARISON,
     DIAGNOSIS,
@@ -65,6 +67,31 @@ def comparison_lines(found: Comparison) -> list[str]:
     return aligned(comparison_rows(found.runs)) + how
 
 
+def auto_lines(found: AutoTraining) -> list[str]:
+    """Returns why the family was chosen, how far it was trained, and which of its weights are used."""
+    from genprior.runs.best_weights import weights_in_words
+    from genprior.runs.run_folder import open_run
+
+    used = weights_in_words(open_run(found.settings.out))
+    return [
+        found.reason,
+        f"{found.winner}: {found.images_seen:,} images in {found.minutes:.1f} minutes",
+        *([] if used is None else [f"weights: {used}"]),
+    ]
+
+
+def _train_auto(settings: AutoSettings, kept: AutoTraining | None) -> Task[AutoTraining]:
+    from genprior.scoring.auto_training import train_auto
+
+    return train_auto(settings, kept)
+
+
+def _draw_auto(settings: AutoSettings, found: AutoTraining) -> Mapping[str, Path]:
+    from genprior.scoring.auto_training import draw_auto
+
+    return draw_auto(settings, found)
+
+
 def _evaluate(settings: EvaluationSettings, kept: Evaluation | None) -> Task[Evaluation]:
     from genprior.scoring.evaluation_experiment import evaluate
 
@@ -90,6 +117,15 @@ def _draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping
 
 
 EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
+    "train auto": Experiment(
+        help="Try families on a third of the budget, and train the one that restores held-out images best.",
+        settings=AutoSettings,
+        result=AutoTraining,
+        file=lambda settings: settings.out / AUTO,
+        stages=_train_auto,
+        lines=auto_lines,
+        figures=_draw_auto,
+    ),
     "evaluate": Experiment(
         help="Score samples of trained runs, beside the scores of real images, into metrics.json of each.",
         settings=EvaluationSettings,

@@ -5,7 +5,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from genprior.settings import DataRoot, Model, Moved, Number, Result, RunFolder, RunFolders, Seed, Settings, Threads
+from genprior.settings import (
+    DataRoot,
+    Model,
+    Moved,
+    Number,
+    Result,
+    RunFolder,
+    RunFolders,
+    Seed,
+    Settings,
+    Threads,
+    Weights,
+)
 
 METRICS, DIAGNOSIS, COMPARISON = "metrics.json", "diagnosis.json", "comparison.json"
 
@@ -27,6 +39,7 @@ class EvaluationSettings(Settings):
     held_out: HeldOut = None
     judge: JudgedBy = None
     inversions: Annotated[int, Field(description="Held-out and training images to invert; 0 for none.")] = 100
+    weights: Weights = "auto"
     seed: Seed = 0
     threads: Threads = None
     data: Moved = None
@@ -196,6 +209,7 @@ class ComparisonSettings(Settings):
     out: Annotated[Path, Field(description="Folder of table, numbers and figure.")] = Path("comparison")
     held_out: HeldOut = None
     count: Annotated[int, Field(description="How many of them, at least 2.")] = 100
+    weights: Weights = "auto"
     seed: Seed = 0
     threads: Threads = None
     data_root: DataRoot = None
