@@ -281,16 +281,16 @@ class StepLog:
 
     def __init__(self, run: Run, last_step: int) -> None:
         remove_leftovers(run.path, below=True)
-        images = 0
+        again = 0
         with written_text(run.steps) as file:
             for row in each_row(run.steps):
                 if row["step"] <= last_step:
                     file.write(json.dumps(row) + "\n")
-                    images = row["images_seen"]
+                    again = row["images_seen"] + 1
         self._writer = None
         if run.config.tensorboard:
             # TensorBoard hides what a killed run wrote after the checkpoint: it is written again.
-            self._writer = tensorboard_writer()(str(run.path / "tensorboard"), purge_step=images + 1)
+            self._writer = tensorboard_writer()(str(run.path / "tensorboard"), purge_step=again)
         self._file = appended(run.steps)
         if not run.events.exists():
             write_lines(run.events, [])
