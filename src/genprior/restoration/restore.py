@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
+from genprior.restoration.closed_form import solve_in_closed_form
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
@@ -55,6 +56,8 @@ def invert(
     if settings.energy_weight is None and noise_level == 0.0:
         settings = replace(settings, energy_weight=0.0)  # the closest image there is, however unlikely its latents
     problem = make_problem(prior, x, None, fidelity or L2())
+    if prior.conditional is not None and settings.energy_weight is None:
+        return solve_in_closed_form(problem, prior.conditional, settings, _checked_level(noise_level), is_shared=True)
     start = warm_start(prior, x, None, {}) if settings.encoder else None
     return solve(problem, start, settings, _checked_level(noise_level), seed)
 
@@ -89,6 +92,8 @@ def restore(
         GenpriorError: Measurements that the operator cannot have made of the prior's images, not finite, or of another
             scale than images in [0, 1].
     """
+    from deepinv.physics import LinearPhysics
+
     _check_operator(physics)
     for module in (physics, *prior.networks):
         out_of_inference(module)
@@ -100,6 +105,8 @@ def restore(
     try:
         problem = make_problem(prior, y, physics, fidelity or suggested(physics, noise_level), own)
         _check_plausible(y, physics, own, level)
+        if prior.conditional is not None and settings.energy_weight is None and isinstance(physics, LinearPhysics):
+            return solve_in_closed_form(problem, prior.conditional, settings, level, is_shared=not own)
         start = warm_start(prior, y, physics, own) if settings.encoder else None
         return solve(problem, start, settings, level, seed)
     finally:
