@@ -50,13 +50,13 @@ class MixtureConfig(RunConfig):
     ] = None
     noise_floor: Annotated[
         Positive, Field(le=1, description="Smallest standard deviation of a pixel's own noise, in units of x.")
-    ] = 0.01
+    ] = 0.005
     pseudo_images: Annotated[
         NotNegative, Field(description="Images that the noise of all components counts for in each of them.")
     ] = 5.0
-    batch_size: Annotated[int, Field(ge=1, le=10**7, description="Images in an update; all where there are fewer.")] = (
-        5000
-    )
+    batch_size: Annotated[
+        Count | None, Field(le=10**7, description="Images in an update; default: an eighth of all, at most 10,000.")
+    ] = None
     average_half_life: Annotated[
         Positive, Field(description="Unused: a mixture averages its statistics over one pass.")
     ] = 10_000

@@ -28,7 +28,8 @@ class LowRankCovariance:
 
     def latents(self, v: Tensor) -> Tensor:
         """Returns E[f | F f + e = v] (B, r) for v (B, M), with f standard normal and e of variance n."""
-        return torch.cholesky_solve((v @ self.weighted).T, self.inner).T
+        found: Tensor = torch.cholesky_solve((v @ self.weighted).T, self.inner)
+        return found.T
 
     def solve(self, v: Tensor) -> Tensor:
         """Returns S^-1 v (B, M) for v (B, M)."""

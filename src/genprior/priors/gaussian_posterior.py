@@ -170,9 +170,9 @@ class MixturePosterior(Posterior):
                 x[i, s] = model.drawn(int(chosen[i, s]), generator)
                 n[i, s] = torch.randn(n.shape[2], generator=generator, dtype=torch.float32).to(x)
         for c in torch.unique(chosen).tolist():
-            i, s = torch.nonzero(chosen == c, as_tuple=True)
-            off = self._y[i] - self._map.forward(x[i, s]) - self._noise.sqrt() * n[i, s]
-            x[i, s] += self._back(c, self._covariance(c).solve(off))
+            at = torch.nonzero(chosen == c, as_tuple=True)
+            off = self._y[at[0]] - self._map.forward(x[at]) - self._noise.sqrt() * n[at]
+            x[at] += self._back(c, self._covariance(c).solve(off))
         return x.view(len(x), count, *shape)
 
     def _component(self, c: int) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,8 @@ from genprior.restoration.solve import NoiseLevels, judged, misfits
 LEAST_NOISE = 0.002  # standard deviation: that of rounding to 8 bits is half of it, and less is none
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of noise that is not known; the most probable is taken
 ROUNDS = 6  # of replacing a data term that is not Gaussian
-SMALLEST = 1e-5
+SMALLEST = 1e-3  # residual from which a slope tells a curvature
+LEAST_WEIGHT = 1e-6
 SETTLED = 1e-3  # change of a prediction, root mean square, after which the data term is no longer replaced
 INSIDE = (0.05, 0.95)  # measurements that are not clipped, nor without a photon
 NUMBERS_AT_ONCE = 2**26  # of the means of all kinds, over all images
@@ -103,7 +104,11 @@ def _explained(
             misfit = problem.misfit_of(prediction, who) / problem.counts[who]
             scale = fidelity.scale(misfit).clamp_min(LEAST_NOISE**2)
         pseudo, weight = as_gaussian(fidelity, prediction, y)
-        if done == 2 and torch.allclose(pseudo, y, atol=SMALLEST) and torch.allclose(weight, torch.ones_like(weight)):
+        if (
+            done == 2
+            and torch.allclose(pseudo, y, atol=1e-4)
+            and torch.allclose(weight, torch.ones_like(weight), rtol=1e-3)
+        ):
             return found, level.square()  # it is Gaussian
         sigma = (scale[:, None] / weight).sqrt().clamp_min(LEAST_NOISE)
         found = replace(_posterior(conditional, pseudo, measure, sigma), is_exact=False, rounds=done)
@@ -132,7 +137,8 @@ def _posterior(conditional: ConditionalPrior, y: Tensor, measure: Measure, sigma
         order.append(which)
         parts.append((own.mean, own.weights, own.means.transpose(0, 1), own.log_evidence))
     back = torch.argsort(torch.cat(order))
-    return _Explained(*(torch.cat(values)[back] for values in zip(*parts, strict=True)))
+    mean, weights, means, log_evidence = (torch.cat(values)[back] for values in zip(*parts, strict=True))
+    return _Explained(mean, weights, means, log_evidence)
 
 
 @torch.enable_grad()
@@ -148,7 +154,7 @@ def as_gaussian(fidelity: Fidelity, prediction: Tensor, y: Tensor) -> tuple[Tens
     (steepest,) = torch.autograd.grad(first.sum(), inside)
     off = (p - y).detach()
     weight = torch.where(off.abs() > SMALLEST, slope / torch.where(off == 0, 1.0, off), steepest)
-    weight = torch.minimum(weight.clamp_min(SMALLEST), steepest)
+    weight = torch.minimum(weight.clamp_min(LEAST_WEIGHT), steepest)
     return prediction - slope / weight, weight
 
 

@@ -18,6 +18,7 @@ from genprior.training.processes import ON_CPU, Placement, Processes
 CONSIDERED = 4  # components of an image, those with the nearest means; the others' shares are all but nothing
 SMALLEST = 1e-6  # share below which an image is none of a component's
 START_NUMBERS = 2**26  # of all images that decide the start
+PARTS_OF_A_PASS, LARGEST_BATCH = 8, 10_000  # of an update: few images need several of them a pass
 LEAST_IMAGES = 1.0  # of a component that moves: fewer tell nothing
 
 
@@ -35,7 +36,7 @@ class MixtureSettings:
 
     components: int | None = None
     rank: int | None = None
-    floor: float = 1e-4
+    floor: float = 2.5e-5
     pseudo_images: float = 5.0
     seed: int = 0
 
@@ -131,14 +132,15 @@ class ExpectationMaximisation:
     Arguments:
         data: Images, of which the start is made.
         settings: Hyperparameters.
-        batch_size: Images in an update.
+        batch_size: Images in an update; None: an eighth of all, at most `LARGEST_BATCH`.
         placement: Device; everything is at least float32.
     """
 
     def __init__(
-        self, data: Dataset, settings: MixtureSettings, batch_size: int, placement: Placement = ON_CPU
+        self, data: Dataset, settings: MixtureSettings, batch_size: int | None = None, placement: Placement = ON_CPU
     ) -> None:
-        self.settings, self.images_per_update = settings, min(batch_size, len(data))
+        self.settings = settings
+        self.images_per_update = batch_size or min(LARGEST_BATCH, max(1, len(data) // PARTS_OF_A_PASS))
         self.placement, self.device, self.processes = placement, placement.device, Processes()
         self._data, self._images = data, len(data)
 

@@ -9,9 +9,9 @@ from genprior.models.factor_analysers import FactorAnalysers
 from genprior.seeding import derived_seed, initialised
 
 AXES = 50  # in which images are clustered: what distinguishes kinds of images is coarse
-CLUSTERED = 20_000  # images that decide where the clusters are
-PER_COMPONENT = (2000, 600, 200)  # images of a component, tried where the number of components is open
-RANKS = (100, 50, 25, 12)  # tried where the rank is open
+CLUSTERED = 10_000  # images that decide where the clusters are
+PER_COMPONENT = (2000, 500)  # images of a component, tried where the number of components is open
+RANKS = (150, 100, 50, 25, 12)  # tried where the rank is open
 MOST_NUMBERS = 2**24  # of all factors together: more takes minutes and gigabytes
 JUDGED = 1000  # images that decide between sizes
 
@@ -70,11 +70,11 @@ def _clustered(x: Tensor, axes: Tensor, count: int, seed: int) -> Tensor:
 
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # of scikit-learn
 
     short = (x @ axes).cpu()
     some = short[:: max(1, len(short) // CLUSTERED)]
-    model = KMeans(count, n_init=1, max_iter=20, random_state=derived_seed(seed, "clusters") % 2**32)
+    model = KMeans(count, n_init=1, max_iter=10, random_state=derived_seed(seed, "clusters") % 2**32)
     with warnings.catch_warnings(), threadpool_limits(1):  # several threads add up in an order that changes
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
         model.fit(some.numpy())
@@ -94,7 +94,7 @@ def _of_clusters(x: Tensor, cluster: Tensor, rank: int, floor: float, seed: int)
         values, axes = _svd(rows - means[c], rank, seed)
         own = values.square() / len(rows)
         variance = (rows - means[c]).square().mean(0)
-        left = (variance.sum() - own.sum()).clamp_min(0) / size
+        left = (variance.sum() - own.sum()).clamp_min(0) / max(1, size - len(own))
         factors[c, :, : len(own)] = axes * (own - left).clamp_min(0).sqrt()
         noise[c] = (variance - factors[c].square().sum(1)).clamp_min(floor)
     return FactorAnalysers(weights / weights.sum(), means, factors, noise)
