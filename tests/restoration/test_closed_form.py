@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import genprior
+from genprior.errors import GenpriorError
 from genprior.models.factor_analysers import FactorAnalysers
 from genprior.priors.mixture_prior import MixturePrior
 from genprior.restoration.closed_form import APPROXIMATE, EXACT, as_gaussian
@@ -165,6 +166,12 @@ def test_a_weight_of_the_energy_or_an_operator_that_is_not_linear_asks_for_a_sea
     squared = restore(prior, y.square(), Squared(), SearchSettings(iterations=100), noise_level=0.01)
     assert not {*by_weight.stopped, *squared.stopped} & {EXACT, APPROXIMATE}
     assert _error(squared.images, y) < 0.1
+
+
+def test_leaving_its_range_is_refused() -> None:
+    prior, operator = _prior(), _operator("denoise", SHAPE)
+    with pytest.raises(GenpriorError, match="beyond: goes with priors that make some images only"):
+        restore(prior, prior.sample(1).clamp(0, 1), operator.physics, SearchSettings(beyond=True))
 
 
 def test_many_images_are_restored_in_parts_that_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,8 @@ class LowRankCovariance:
 
     def latents(self, v: Tensor) -> Tensor:
         """Returns E[f | F f + e = v] (B, r) for v (B, M), with f standard normal and e of variance n."""
-        found: Tensor = torch.cholesky_solve((v @ self.weighted).T, self.inner)
-        return found.T
+        found: Tensor = torch.cholesky_solve((v @ self.weighted).T, self.inner).T
+        return found
 
     def solve(self, v: Tensor) -> Tensor:
         """Returns S^-1 v (B, M) for v (B, M)."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
 from genprior.priors.contracts import ConditionalPrior
 from genprior.restoration.fidelity import Fidelity, noise_scale
 from genprior.restoration.minimise import chosen_apart
@@ -70,7 +71,14 @@ def solve_in_closed_form(
         settings: How many candidates are wanted; nothing else in them matters.
         noise_level: Standard deviation of the noise, or None where it is not known.
         is_shared: Whether the operator is the same for all images.
+
+    Raises:
+        GenpriorError: The result is to leave the prior's range, which has no bounds.
     """
+    if settings.beyond:
+        raise GenpriorError(
+            "goes with priors that make some images only; this one has a density of all", argument="beyond"
+        )
     at_once = _images_at_once(problem, conditional) if is_shared else 1
     parts = []
     for who in torch.split(torch.arange(len(problem.y), device=problem.y.device), at_once):
