@@ -116,6 +116,7 @@ def test_open_sizes_are_those_of_the_highest_held_out_likelihood(monkeypatch: py
     spread = FactorAnalysers(truth.weights, 8 * truth.means, truth.factors, torch.full_like(truth.noise, 0.2))
     monkeypatch.setattr(mixture_start, "PER_COMPONENT", (1000, 250, 20))
     monkeypatch.setattr(mixture_start, "RANKS", (20, 2, 1))
+    monkeypatch.setattr(mixture_start, "MENDED", 0.0)
     found = started(_draws(spread, 1000), None, None, 1e-4, 0)
     assert (found.count, found.rank) == (4, 2)
 

@@ -18,6 +18,7 @@ from genprior.training.processes import ON_CPU, Placement, Processes
 CONSIDERED = 4  # components of an image, those with the nearest means; the others' shares are all but nothing
 SMALLEST = 1e-6  # share below which an image is none of a component's
 START_NUMBERS = 2**26  # of all images that decide the start
+START_SHARE = 0.01  # of the images, that the start counts for: training leaves it the sooner the less that is
 PARTS_OF_A_PASS, LARGEST_BATCH = 8, 10_000  # of an update: few images need several of them a pass
 LEAST_IMAGES = 1.0  # of a component that moves: fewer tell nothing
 
@@ -153,8 +154,8 @@ class ExpectationMaximisation:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Of the images so far, the start counted as one pass."""
-        return statistics_of(self.model, self._images)
+        """Of the images so far, the start counted as a few of them."""
+        return statistics_of(self.model, START_SHARE * self._images)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Returns nothing: only players are kept at several ages."""
