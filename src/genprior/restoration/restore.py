@@ -15,7 +15,7 @@ from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
 from genprior.restoration.plausibility import implausible, is_average
-from genprior.restoration.problem import flat_measurement, make_problem, out_of_inference, warm_start
+from genprior.restoration.problem import Problem, flat_measurement, make_problem, out_of_inference, warm_start
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoration.solve import solve
@@ -92,8 +92,6 @@ def restore(
         GenpriorError: Measurements that the operator cannot have made of the prior's images, not finite, or of another
             scale than images in [0, 1].
     """
-    from deepinv.physics import LinearPhysics
-
     _check_operator(physics)
     for module in (physics, *prior.networks):
         out_of_inference(module)
@@ -105,10 +103,7 @@ def restore(
     try:
         problem = make_problem(prior, y, physics, fidelity or suggested(physics, noise_level), own)
         _check_plausible(y, physics, own, level)
-        if prior.conditional is not None and settings.energy_weight is None and isinstance(physics, LinearPhysics):
-            return solve_in_closed_form(problem, prior.conditional, settings, level, is_shared=not own)
-        start = warm_start(prior, y, physics, own) if settings.encoder else None
-        return solve(problem, start, settings, level, seed)
+        return _solved(problem, y, physics, own, settings, level, seed)
     finally:
         physics.update(**held)  # deepinv's operators remember the parameters of the last call
 
@@ -150,6 +145,24 @@ def _check_operator(physics: object) -> None:
     if not isinstance(physics, Physics):
         got = type(physics).__name__
         raise GenpriorError(f"expected an operator with A(x), a Physics of deepinv, got {got}", argument="physics")
+
+
+def _solved(
+    problem: Problem,
+    y: object,
+    physics: "Physics",
+    parameters: dict[str, Tensor],
+    settings: SearchSettings,
+    level: float | None,
+    seed: int,
+) -> Restoration:
+    from deepinv.physics import LinearPhysics
+
+    conditional = problem.prior.conditional
+    if conditional is not None and settings.energy_weight is None and isinstance(physics, LinearPhysics):
+        return solve_in_closed_form(problem, conditional, settings, level, is_shared=not parameters)
+    start = warm_start(problem.prior, y, physics, parameters) if settings.encoder else None
+    return solve(problem, start, settings, level, seed)
 
 
 def _checked_measurement(y: object) -> int:
