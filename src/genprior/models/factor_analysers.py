@@ -39,7 +39,8 @@ class LowRankCovariance:
         """Returns log N(v; 0, S) (B,)."""
         half = torch.linalg.solve_triangular(self.inner, (v @ self.weighted).T, upper=False)
         square = (v.square() / self.noise).sum(1) - half.square().sum(0)
-        return -0.5 * (square + self.log_det + v.shape[1] * math.log(2 * math.pi))
+        found: Tensor = -0.5 * (square + self.log_det + v.shape[1] * math.log(2 * math.pi))
+        return found
 
 
 class FactorAnalysers(nn.Module):
