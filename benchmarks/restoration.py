@@ -125,7 +125,8 @@ def main() -> None:
             if not is_flow:
                 table.add(task, name, case, labels, ours)
             table.add(task, f"{name}, few", few, labels, ours)
-            if not is_flow:
+            has_range = not is_flow and prior.conditional is None
+            if has_range:
                 table.add(task, f"{name}, beyond, few", few, labels, partial(ours, settings=beyond))
             if options.ours:
                 continue
@@ -133,7 +134,7 @@ def main() -> None:
                 table.add(task, f"{name}, L2, few", few, labels, partial(ours, fidelity=L2()))
             elif "denoise" in task:
                 table.add(task, f"{name}, L1, few", few, labels, partial(ours, fidelity=L1()))
-            if not is_flow:
+            if has_range:
                 table.add(task, f"{name}, study", few, labels, partial(ours, settings=SEARCHES["study"], fidelity=L2()))
         others = () if options.ours else (("total variation", total_variation), ("lasso", lasso))
         for name, method in others:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from genprior.families import GANConfig as GANConfig
     from genprior.families import GLOConfig as GLOConfig
     from genprior.families import GlowConfig as GlowConfig
+    from genprior.families import MixtureConfig as MixtureConfig
     from genprior.families import VAEConfig as VAEConfig
     from genprior.priors.contracts import LatentPrior as LatentPrior
     from genprior.priors.contracts import Prior as Prior
@@ -38,6 +39,7 @@ _HOME = {
     "GeneratorPrior": "genprior.priors.generator_prior",
     "GenpriorError": "genprior.errors",
     "GlowConfig": "genprior.families",
+    "MixtureConfig": "genprior.families",
     "LatentPrior": "genprior.priors.contracts",
     "Prior": "genprior.priors.contracts",
     "PriorReconstructor": "genprior.restoration.restore",

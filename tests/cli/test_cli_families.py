@@ -18,6 +18,7 @@ OWN = {
     "gan": "--latent-size 4 --model dcgan:generator_width=4,discriminator_width=4,norm=none",
     "glo": "--latent-size 4 --model dcgan:generator_width=4 --density gaussian",
     "glow": "--steps 1 --width 4",
+    "mixture": "--components 2 --rank 2",
     "vae": "--latent-size 3 --model dense:width=8",
 }
 SEEN = {"gan": 144}  # a step of a GAN sees three batches

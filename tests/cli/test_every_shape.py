@@ -22,6 +22,7 @@ SMALL = {
     "gan": "--preset pyramid --model pyramid:generator_width=2,discriminator_width=2 --latent-size 4",
     "glo": "--model pyramid:generator_width=2 --latent-size 4",
     "glow": "--levels 1 --steps 1 --width 4",
+    "mixture": "--components 2 --rank 3",
     "vae": "--model dense:width=8,depth=1 --latent-size 4",
 }
 OPTIONS = {"inpaint": "inpaint:box=8", "blur": "blur:sigma=1", "compressed-sensing": "compressed-sensing:m=20"}

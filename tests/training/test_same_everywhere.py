@@ -17,6 +17,7 @@ FAMILIES = {
     "vae": "--model dense:width=8 --latent-size 3 --kl-warm-up 0.5",
     "glo": "--model dcgan:generator_width=4 --latent-size 4",
     "glow": "--steps 2 --width 6",
+    "mixture": "--rank 3",
     "gan": "--preset r1-28 --model dcgan:generator_width=4,discriminator_width=4,norm=none --schedule linear",
 }
 BUDGETS = {"images": "--images-seen 160", "epochs": "--epochs 2.75"}  # of the images that are learned

@@ -12,6 +12,7 @@ from genprior.errors import GenpriorError, suggestion
 from genprior.families.gan import GANConfig
 from genprior.families.glo import GLOConfig
 from genprior.families.glow import GlowConfig
+from genprior.families.mixture import MixtureConfig
 from genprior.families.run_config import BUDGETS, Curves, RunConfig
 from genprior.families.vae import VAEConfig
 from genprior.settings import validated
@@ -23,6 +24,7 @@ __all__ = [
     "GANConfig",
     "GLOConfig",
     "GlowConfig",
+    "MixtureConfig",
     "RunConfig",
     "VAEConfig",
     "parse_config",
@@ -45,5 +47,6 @@ FAMILIES: dict[str, type[RunConfig]] = {
     "gan": GANConfig,
     "glo": GLOConfig,
     "glow": GlowConfig,
+    "mixture": MixtureConfig,
     "vae": VAEConfig,
 }

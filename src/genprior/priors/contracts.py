@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from genprior.seeding import derived_generator
 
 if TYPE_CHECKING:
-    from deepinv.physics import LinearPhysics
-
     from genprior.models.autoencoder import Recognition
     from genprior.models.latent_encoder import Encoder
 
@@ -100,6 +98,11 @@ class LatentPrior(Prior, Protocol):
         """The same prior in a number format in which it is faster."""
         return None
 
+    @property
+    def conditional(self) -> "ConditionalPrior | None":
+        """The prior as one whose posterior has a closed form; None where images have to be searched for."""
+        return None
+
     def faster_in(self, dtype: torch.dtype) -> "LatentPrior":
         """Returns the prior with a `rough` one of that number format; itself where it has no use for that."""
         return self
@@ -126,9 +129,15 @@ class Posterior(Protocol):
 
     Attributes:
         mean: E[x | y] (B, C, H, W).
+        log_evidence: log p(y) (B,) in nats.
+        weights: Probabilities (B, K) of the kinds of images that are told apart.
+        means: E[x | y] of each kind (K, B, C, H, W).
     """
 
     mean: Tensor
+    log_evidence: Tensor
+    weights: Tensor
+    means: Tensor
 
     @abstractmethod
     def draws(self, count: int, seed: int = 0) -> Tensor:
@@ -139,8 +148,14 @@ class ConditionalPrior(Prior, Protocol):
     """A prior whose posterior under Gaussian noise has a closed form."""
 
     @abstractmethod
-    def posterior(self, y: Tensor, A: "LinearPhysics", sigma: float) -> Posterior:
-        """Returns the posterior for y = A x + sigma n (B, ...), n standard normal, sigma above 0."""
+    def posterior(self, y: Tensor, A: Callable[[Tensor], Tensor], sigma: Tensor | float) -> Posterior:
+        """Returns the posterior for y = A x + sigma n (B, ...), n standard normal.
+
+        Arguments:
+            y: Measurements.
+            A: A linear map of images (R, C, H, W) for any R, the same for all; such as `physics.A` of deepinv.
+            sigma: Above 0: one number, or one for each number of a measurement (M,).
+        """
 
 
 class LikelihoodPrior(Prior, Protocol):

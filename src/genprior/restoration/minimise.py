@@ -211,14 +211,14 @@ def distinct(pool: Searches, prior: LatentPrior, slack: Tensor, count: int) -> t
     x = torch.stack([prior.decode(z) for z in pool.z.unbind(1)], 1)
     limit = EQUAL_SHARE * pool.misfit[:, 0] + slack
     for i in range(images):
-        places = _choose(x[i], (pool.misfit[i] <= limit[i]) & pool.misfit[i].isfinite(), count)
+        places = chosen_apart(x[i], (pool.misfit[i] <= limit[i]) & pool.misfit[i].isfinite(), count)
         chosen[i, : len(places)] = torch.tensor(places, device=chosen.device)
         counts[i] = len(places)
     return chosen, counts
 
 
-def _choose(x: Tensor, fits: Tensor, count: int) -> list[int]:
-    """Returns places in x (P, C, H, W), the first and those that fit and differ from all before."""
+def chosen_apart(x: Tensor, fits: Tensor, count: int) -> list[int]:
+    """Returns up to `count` places in x (P, C, H, W), the first and those that fit (P,) and differ from all before."""
     chosen = [0]
     for place in range(1, len(x)):
         if len(chosen) == count:

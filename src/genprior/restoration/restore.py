@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
+from genprior.restoration.closed_form import solve_in_closed_form
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
 from genprior.restoration.plausibility import implausible, is_average
-from genprior.restoration.problem import flat_measurement, make_problem, out_of_inference, warm_start
+from genprior.restoration.problem import Problem, flat_measurement, make_problem, out_of_inference, warm_start
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoration.solve import solve
@@ -55,6 +56,8 @@ def invert(
     if settings.energy_weight is None and noise_level == 0.0:
         settings = replace(settings, energy_weight=0.0)  # the closest image there is, however unlikely its latents
     problem = make_problem(prior, x, None, fidelity or L2())
+    if prior.conditional is not None and settings.energy_weight is None:
+        return solve_in_closed_form(problem, prior.conditional, settings, _checked_level(noise_level), is_shared=True)
     start = warm_start(prior, x, None, {}) if settings.encoder else None
     return solve(problem, start, settings, _checked_level(noise_level), seed)
 
@@ -100,8 +103,7 @@ def restore(
     try:
         problem = make_problem(prior, y, physics, fidelity or suggested(physics, noise_level), own)
         _check_plausible(y, physics, own, level)
-        start = warm_start(prior, y, physics, own) if settings.encoder else None
-        return solve(problem, start, settings, level, seed)
+        return _solved(problem, y, physics, own, settings, level, seed)
     finally:
         physics.update(**held)  # deepinv's operators remember the parameters of the last call
 
@@ -143,6 +145,24 @@ def _check_operator(physics: object) -> None:
     if not isinstance(physics, Physics):
         got = type(physics).__name__
         raise GenpriorError(f"expected an operator with A(x), a Physics of deepinv, got {got}", argument="physics")
+
+
+def _solved(
+    problem: Problem,
+    y: object,
+    physics: "Physics",
+    parameters: dict[str, Tensor],
+    settings: SearchSettings,
+    level: float | None,
+    seed: int,
+) -> Restoration:
+    from deepinv.physics import LinearPhysics
+
+    conditional = problem.prior.conditional
+    if conditional is not None and settings.energy_weight is None and isinstance(physics, LinearPhysics):
+        return solve_in_closed_form(problem, conditional, settings, level, is_shared=not parameters)
+    start = warm_start(problem.prior, y, physics, parameters) if settings.encoder else None
+    return solve(problem, start, settings, level, seed)
 
 
 def _checked_measurement(y: object) -> int:

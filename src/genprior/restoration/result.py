@@ -42,7 +42,8 @@ class Restoration:
         weight: Weight (B,) that the energy had beside the data term.
         starts: Starts that were tried (B,), int64.
         iterations: Evaluations of the start that won (B,), int64.
-        stopped: Why the search ended, B of "converged", "iterations", "stalled".
+        stopped: Why the search ended, B of "converged", "iterations", "stalled"; or how an image was found without a
+            search, "closed form" or "approximated".
         verdicts: B of the `VERDICTS`.
         candidates: All distinct solutions (B, K, C, H, W), best first; the first are `images`.
         candidate_latents: Their latents (B, K, k).

@@ -91,7 +91,7 @@ def _solve(
     if start is not None:
         z[:, 0] = start[who]
     pool = _search(problem, who, z, weights, settings)
-    error, level = _judged(problem, problem.prior.decode(pool.z[:, 0]), who, noise)
+    error, level = judged(problem, problem.prior.decode(pool.z[:, 0]), who, noise)
     ratio = torch.full_like(error, torch.nan)
     tried = torch.full_like(who, count)
     again = torch.nonzero(is_poor(error, level))[:, 0] if settings.second_try else who[:0]
@@ -155,11 +155,11 @@ def _result(
     row = torch.arange(len(who), device=who.device)[:, None]
     z = pool.z[row, chosen]
     images = _images(problem, who, z, settings, noise)
-    misfit = _misfit(problem, images, who)
+    misfit = misfits(problem, images, who)
     best = _order(misfit, numbers)
     winner = pool.taken(chosen[row, best][:, :1])
     images, z = images[row, best], z[row, best]
-    error, level = _judged(problem, images[:, 0], who, noise)
+    error, level = judged(problem, images[:, 0], who, noise)
     return Restoration(
         images=images[:, 0],
         latents=z[:, 0],
@@ -195,8 +195,8 @@ def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, 
     return x.view(*z.shape[:2], *x.shape[1:])
 
 
-def _misfit(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
-    """Data terms (B, K) of images (B, K, C, H, W)."""
+def misfits(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
+    """Returns data terms (B, K) of images (B, K, C, H, W)."""
     rows = who.repeat_interleave(x.shape[1])
     return problem.misfit_of(problem.measure(x.flatten(0, 1), rows), rows).view(x.shape[:2])
 
@@ -207,8 +207,8 @@ def _residual(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
     return (off.sum(1) / problem.counts[who]).sqrt()
 
 
-def _judged(problem: Problem, x: Tensor, who: Tensor, noise: NoiseLevels | None) -> tuple[Tensor, Tensor | None]:
-    """The residual (B,) of images, and the level of the noise (B,) that it is to be compared with."""
+def judged(problem: Problem, x: Tensor, who: Tensor, noise: NoiseLevels | None) -> tuple[Tensor, Tensor | None]:
+    """Returns the residual (B,) of images (B, C, H, W), and the level of the noise (B,) to compare it with."""
     error = _residual(problem, x, who)
     if noise is None:
         return error, None

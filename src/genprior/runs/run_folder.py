@@ -226,7 +226,7 @@ def refuse_foreign(path: Path) -> None:
 
 
 def clear_run(path: Path) -> None:
-    """Deletes what `refuse_foreign` lets pass, but for the lock, which is held, and the config: the next replaces it."""
+    """Deletes what `refuse_foreign` lets pass, but for the lock, which is held, and the config, which is replaced."""
     files = [each for each in _files(path) if each not in (path / CONFIG, path / LOCK)]
     for own in sorted(files, key=lambda each: each.name.startswith(Path(AUTO).stem)):  # it tells whose folder this is
         own.unlink()

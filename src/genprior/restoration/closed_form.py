@@ -1,0 +1,211 @@
+"""Images by their posterior, for priors that have one in closed form: no search. Knows priors, problems, data terms.
+
+Under Gaussian noise the restored image is the posterior mean, which has the smallest expected squared error of all
+estimates. Any other data term is replaced, at the prediction so far, by the Gaussian one that has its slope there and
+is no steeper than it is at y (half-quadratic, Geman & Yang 1995), some times over. Such a result is approximate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from genprior.errors import GenpriorError
+from genprior.priors.contracts import ConditionalPrior
+from genprior.restoration.fidelity import Fidelity, noise_scale
+from genprior.restoration.minimise import chosen_apart
+from genprior.restoration.problem import Problem
+from genprior.restoration.result import Restoration, verdicts
+from genprior.restoration.search_settings import SearchSettings
+from genprior.restoration.solve import NoiseLevels, judged, misfits
+
+LEAST_NOISE = 0.002  # standard deviation: that of rounding to 8 bits is half of it, and less is none
+LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of noise that is not known; the most probable is taken
+ROUNDS = 6  # of replacing a data term that is not Gaussian
+SMALLEST = 1e-3  # residual from which a slope tells a curvature
+LEAST_WEIGHT = 1e-6
+SETTLED = 1e-3  # change of a prediction, root mean square, after which the data term is no longer replaced
+INSIDE = (0.05, 0.95)  # measurements that are not clipped, nor without a photon
+NUMBERS_AT_ONCE = 2**26  # of the means of all kinds, over all images
+KINDS = 16  # of images, the most probable ones, among which candidates are sought
+LIKELY = 1e-3  # probability of a kind whose image is a candidate
+EXACT, APPROXIMATE = "closed form", "approximated"
+Measure = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What a posterior says of b images.
+
+    Attributes:
+        mean: (b, C, H, W).
+        weights: Of kinds of images (b, K).
+        means: Of each kind (b, K, C, H, W).
+        log_evidence: (b,).
+        is_exact: Whether the data term was Gaussian.
+        rounds: Posteriors that it took.
+    """
+
+    mean: Tensor
+    weights: Tensor
+    means: Tensor
+    log_evidence: Tensor
+    is_exact: bool = True
+    rounds: int = 1
+
+
+@torch.no_grad()
+def solve_in_closed_form(
+    problem: Problem,
+    conditional: ConditionalPrior,
+    settings: SearchSettings,
+    noise_level: float | None,
+    is_shared: bool,
+) -> Restoration:
+    """Returns the restoration of all images.
+
+    Arguments:
+        problem: What is to be explained, by a linear operator.
+        conditional: Its prior, as one that has a posterior.
+        settings: How many candidates are wanted; nothing else in them matters.
+        noise_level: Standard deviation of the noise, or None where it is not known.
+        is_shared: Whether the operator is the same for all images.
+
+    Raises:
+        GenpriorError: The result is to leave the prior's range, which has no bounds.
+    """
+    if settings.beyond:
+        raise GenpriorError(
+            "goes with priors that make some images only; this one has a density of all", argument="beyond"
+        )
+    at_once = _images_at_once(problem, conditional) if is_shared else 1
+    parts = []
+    for who in torch.split(torch.arange(len(problem.y), device=problem.y.device), at_once):
+        found, scale = _explained(problem, conditional, who, noise_level)
+        parts.append(_restoration(problem, who, found, scale, settings.candidates, noise_level))
+    return Restoration.joined(parts)
+
+
+def _images_at_once(problem: Problem, conditional: ConditionalPrior) -> int:
+    numbers = sum(value.numel() for network in conditional.networks for value in network.buffers())
+    return max(1, min(NUMBERS_AT_ONCE // max(1, numbers), len(problem.y)))
+
+
+def _explained(
+    problem: Problem, conditional: ConditionalPrior, who: Tensor, noise_level: float | None
+) -> tuple[_Explained, Tensor]:
+    """What images (b,) that share an operator are, and the scale (b,) of their data terms."""
+    y, fidelity = problem.y[who], problem.fidelity
+
+    def measure(x: Tensor) -> Tensor:
+        return problem.measure(x, who[:1].expand(len(x)))
+
+    level = _level(conditional, y, measure, noise_level)
+    scale = noise_scale(fidelity, level)
+    found = _posterior(conditional, y, measure, level[:, None].expand_as(y))
+    if noise_level == 0:  # where there is no noise there is no other kind of it
+        return found, scale
+    prediction = measure(found.mean)
+    for done in range(2, ROUNDS + 1):
+        if noise_level is None:
+            misfit = problem.misfit_of(prediction, who) / problem.counts[who]
+            scale = fidelity.scale(misfit).clamp_min(LEAST_NOISE**2)
+        pseudo, weight = as_gaussian(fidelity, prediction, y)
+        if (
+            done == 2
+            and torch.allclose(pseudo, y, atol=1e-4)
+            and torch.allclose(weight, torch.ones_like(weight), rtol=1e-3)
+        ):
+            return found, level.square()  # it is Gaussian
+        sigma = (scale[:, None] / weight).sqrt().clamp_min(LEAST_NOISE)
+        found = replace(_posterior(conditional, pseudo, measure, sigma), is_exact=False, rounds=done)
+        before, prediction = prediction, measure(found.mean)
+        if float((prediction - before).square().mean().sqrt()) < SETTLED:
+            break
+    return found, scale
+
+
+def _level(conditional: ConditionalPrior, y: Tensor, measure: Measure, noise_level: float | None) -> Tensor:
+    """The standard deviation (b,) of the noise: the known one, or the one under which y is most probable."""
+    if noise_level is not None:
+        return torch.full_like(y[:, 0], max(noise_level, LEAST_NOISE))
+    evidence = torch.stack([conditional.posterior(y, measure, level).log_evidence for level in LEVELS], 1)
+    return torch.tensor(LEVELS).to(y)[evidence.argmax(1)]
+
+
+def _posterior(conditional: ConditionalPrior, y: Tensor, measure: Measure, sigma: Tensor) -> _Explained:
+    """The posterior of images (b,) with noise of standard deviations (b, M): images with equal ones at once."""
+    rows, group = torch.unique(sigma, dim=0, return_inverse=True)
+    order, parts = [], []
+    for number, row in enumerate(rows):
+        which = torch.nonzero(group == number)[:, 0]
+        level = row[:1] if bool((row == row[0]).all()) else row
+        own = conditional.posterior(y[which], measure, level)
+        order.append(which)
+        parts.append((own.mean, own.weights, own.means.transpose(0, 1), own.log_evidence))
+    back = torch.argsort(torch.cat(order))
+    mean, weights, means, log_evidence = (torch.cat(values)[back] for values in zip(*parts, strict=True))
+    return _Explained(mean, weights, means, log_evidence)
+
+
+@torch.enable_grad()
+def as_gaussian(fidelity: Fidelity, prediction: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns y' and w > 0 (B, M) with w (p - y')^2 / 2 of the slope of the data term at predictions p (B, M).
+
+    y' is y wherever that needs no steeper a parabola than the data term has near its minimum.
+    """
+    p = prediction.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(fidelity(p, y).sum(), p)
+    inside = y.clamp(*INSIDE).requires_grad_()
+    (first,) = torch.autograd.grad(fidelity(inside, inside.detach()).sum(), inside, create_graph=True)
+    (steepest,) = torch.autograd.grad(first.sum(), inside)
+    off = (p - y).detach()
+    weight = torch.where(off.abs() > SMALLEST, slope / torch.where(off == 0, 1.0, off), steepest)
+    weight = torch.minimum(weight.clamp_min(LEAST_WEIGHT), steepest)
+    return prediction - slope / weight, weight
+
+
+def _restoration(
+    problem: Problem,
+    who: Tensor,
+    found: _Explained,
+    scale: Tensor,
+    candidates: int,
+    noise_level: float | None,
+) -> Restoration:
+    images, numbers = _candidates(found, candidates)
+    prior, best = problem.prior, images[:, 0]
+    assert prior.encode is not None, "a prior with a posterior knows the latents of any image"
+    z = prior.encode(images.flatten(0, 1)).view(*images.shape[:2], -1)
+    noise = None if noise_level is None else NoiseLevels(noise_level, torch.full_like(scale, noise_level))
+    error, level = judged(problem, best, who, noise)
+    counts, one = problem.counts[who], torch.ones_like(who)
+    return Restoration(
+        images=best,
+        latents=z[:, 0],
+        misfit=misfits(problem, best[:, None], who)[:, 0],
+        error=error,
+        energy=prior.energy(z[:, 0]),
+        weight=scale,
+        starts=one,
+        iterations=found.rounds * one,
+        stopped=(EXACT if found.is_exact else APPROXIMATE,) * len(who),
+        verdicts=verdicts(error, torch.ones_like(error), counts, prior.latent_size, level),
+        candidates=images,
+        candidate_latents=z,
+        candidate_counts=numbers,
+    )
+
+
+def _candidates(found: _Explained, count: int) -> tuple[Tensor, Tensor]:
+    """Images (b, count, C, H, W) in [0, 1], the mean first, then means of kinds that look different; and how many."""
+    weights, kinds = found.weights.topk(min(KINDS, found.weights.shape[1]), dim=1)
+    row = torch.arange(len(kinds), device=kinds.device)[:, None]
+    x = torch.cat([found.mean[:, None], found.means[row, kinds]], 1)
+    x = x.clamp(0, 1)
+    fits = torch.nn.functional.pad(weights >= LIKELY, (1, 0), value=True)
+    chosen = [chosen_apart(images, fit, count) for images, fit in zip(x, fits, strict=True)]
+    numbers = torch.tensor([len(places) for places in chosen], device=kinds.device)
+    places = torch.tensor([[*each, *[0] * (count - len(each))] for each in chosen], device=kinds.device)
+    return x[row, places], numbers
