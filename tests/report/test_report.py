@@ -20,6 +20,7 @@ from genprior.runs.checkpoint import load_state
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.step_log import Alarm, Event, Setback
 from genprior.runs.trained_prior import load_prior
+from genprior.stored_files import signed
 from genprior.training.optimisation import grouped
 from genprior.writing import save_tensors
 from reported import DIAGNOSIS, METRICS, SCORE, made_up
@@ -121,7 +122,7 @@ def test_damaged_files_are_told(contents: str, run: Path) -> None:
 
 def test_a_config_of_other_networks_is_refused(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "latent_size": 5}))
+    (run / "config.json").write_text(signed(json.dumps({**config, "latent_size": 5})))
     with pytest.raises(GenpriorError, match="does not describe the networks"):
         collect(run, "run")
 

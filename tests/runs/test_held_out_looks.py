@@ -19,7 +19,7 @@ from genprior.runs.execute import TrainingOutcome, execute
 from genprior.runs.held_out_looks import HeldOutLooks, held_out_score
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
 from genprior.runs.run_folder import Run, open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_log import read_rows, write_lines
 from genprior.runs.summary import summary
 from genprior.runs.trained_prior import load_prior
 from small import gone_through
@@ -28,6 +28,7 @@ SMALL = {
     "gan": {"preset": "pyramid", "model": "pyramid:generator_width=2,discriminator_width=2", "latent_size": 4},
     "glo": {"model": "pyramid:generator_width=2", "latent_size": 4},
     "glow": {"levels": 1, "steps": 1, "width": 4},
+    "mixture": {"components": 2, "rank": 2},
     "vae": {"model": "dense:width=8,depth=1", "latent_size": 4},
 }
 COMMON = {"held_out": 0.1, "batch_size": 8, "images_seen": 48, "threads": 1, "precision": "float32", "score_every": 16}
@@ -110,9 +111,9 @@ def test_a_look_that_a_kill_prevented_is_made_up_for(tmp_path: Path) -> None:
     whole, torn = prepared(tmp_path / "whole"), prepared(tmp_path / "torn")
     trained(whole)
     trained(torn, until=2 / 3)
-    lines = torn.run.scores.read_text().splitlines(keepends=True)
-    assert len(lines) == 2
-    torn.run.scores.write_text(lines[0])  # killed after the checkpoint, before its look was written
+    kept = scored_ages(torn.run)
+    assert len(kept) == 2
+    write_lines(torn.run.scores, kept[:1])  # killed after the checkpoint, before its look was written
     trained(resumed_run(torn.run.path, {}))
     assert scores(torn.run) == scores(whole.run)
 
@@ -133,7 +134,7 @@ def test_looks_at_a_lost_future_are_forgotten(tmp_path: Path) -> None:
     before = scores(ready.run)
     *kept, last = scored_ages(ready.run)
     lost = [*kept, last.model_copy(update={"psnr": (99.0,) * len(last.psnr)})]
-    ready.run.scores.write_text("".join(age.model_dump_json() + "\n" for age in lost))
+    write_lines(ready.run.scores, lost)
     newest, _ = sorted(ready.run.checkpoints.iterdir())[::-1]
     (newest / "tensors.safetensors").write_bytes(b"")
     stages, _ = trained(resumed_run(ready.run.path, {}))
@@ -205,7 +206,7 @@ def test_the_last_weights_are_used_where_the_best_may_be_chance(tmp_path: Path) 
             ScoredAge(step=step, images_seen=8 * step, seconds=1.0, psnr=each, took=0.1)
             for step, each in ((2, (1.0, 1.0, 1.0)), (4, psnr), (6, (21.0, 22.0, 23.0)))
         ]
-        run.scores.write_text("".join(age.model_dump_json() + "\n" for age in ages))
+        write_lines(run.scores, ages)
         assert says in str(weights_in_words(open_run(run.path)))
 
 
@@ -241,3 +242,11 @@ def test_patience_without_scores_is_refused(tmp_path: Path, changes: dict[str, o
     with pytest.raises(GenpriorError, match=message):
         new_run(tmp_path / "run", parse_config(settings))
     assert not (tmp_path / "run").exists()
+
+
+def test_altered_scores_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    ready = prepared(tmp_path / "run")
+    trained(ready)
+    ready.run.scores.write_text(ready.run.scores.read_text().replace('"psnr":[', '"psnr":[9', 1))
+    with pytest.warns(UserWarning, match="was altered, and is left out: the last weights are used"):
+        assert scored_ages(ready.run) == []

@@ -32,7 +32,7 @@ from genprior.runs.prepare import resumed_run
 from genprior.runs.run_folder import Run, create_run, locked
 from genprior.runs.trained_prior import load_encoder, load_generator, load_prior
 from genprior.settings import validated
-from genprior.stored_files import weights_sha256
+from genprior.stored_files import read_model, signed, weights_sha256
 from genprior.writing import save_tensors
 from small import gone_through, points_config
 
@@ -95,7 +95,7 @@ def test_the_table_tells_what_was_done(make_run: MakeRun) -> None:
     run = make_run(**DIGITS)
     found = _train(run, 256, seed=3)
     table = json.loads((run.path / ENCODER).read_text())
-    assert EncoderTable.model_validate(table) == found
+    assert read_model(run.path / ENCODER, EncoderTable, "run") == found
     assert (table["version"], table["is_complete"]) == (1, True)
     assert table["settings"]["seed"] == 3
     assert table["images_seen"] == 256
@@ -266,7 +266,7 @@ def test_a_run_without_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_other_data_than_the_run_s_are_refused(make_run: MakeRun) -> None:
     run = make_run()
     file = run.path / "config.json"
-    file.write_text(file.read_text().replace("count=500", "count=501"))
+    file.write_text(signed(file.read_text().replace("count=500", "count=501")))
     with pytest.raises(
         GenpriorError, match=r"^data: ring:count=501 is no longer what .*run was trained on \(500 images .*\)$"
     ):
@@ -436,7 +436,7 @@ def _flip_a_bit(path: Path) -> None:
 
 
 def _alter_the_table(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b'\\"seed\\":0', b'\\"seed\\":1'))
+    path.write_bytes(path.read_bytes().replace(b'\\"seed\\": 0', b'\\"seed\\": 1'))
 
 
 def _forget_the_table(path: Path) -> None:

@@ -19,9 +19,9 @@ from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.prepare import new_run
-from genprior.runs.run_folder import open_run
+from genprior.runs.run_folder import AUTO, open_run
 from genprior.scoring import auto_results, auto_training
-from genprior.scoring.auto_results import AUTO, TRIES, AutoSettings, AutoTraining, TriedFamily
+from genprior.scoring.auto_results import TRIES, AutoSettings, AutoTraining, TriedFamily
 from genprior.scoring.scoring_experiments import EXPERIMENTS
 from small import gone_through
 
@@ -29,9 +29,10 @@ Command = Callable[..., str]
 REAL = dict(TRIES)
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 32, 48), (3, 64, 64))
 TINY = {  # the same families, small enough for a test
-    "glo": lambda shape: {"model": "pyramid:generator_width=2", "batch_size": 16},
-    "vae": lambda shape: {"model": "dense:width=8,depth=1", "batch_size": 8},
-    "gan": lambda shape: {
+    "glo": lambda shape, count: {"model": "pyramid:generator_width=2", "batch_size": 16, "latent_size": 4},
+    "vae": lambda shape, count: {"model": "dense:width=8,depth=1", "batch_size": 8, "latent_size": 4},
+    "gan": lambda shape, count: {
+        "latent_size": 4,
         "preset": "pyramid",
         "model": "pyramid:generator_width=2,discriminator_width=2",
         "batch_size": 8,
@@ -44,7 +45,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_out_looks, "QUICK", SearchSettings(starts=1, iterations=2, second_try=False))
     for name, recipe in TINY.items():
         monkeypatch.setitem(auto_results.TRIES, name, recipe)
-    monkeypatch.setattr(auto_training, "LATENT_SIZE", 4)
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_every_try_is_for_images_of_any_shape(tmp_path: Path, name: str, shape: 
     images = torch.rand(50, height, width, channels, generator=torch.Generator().manual_seed(1))
     np.save(tmp_path / "images.npy", (255 * images).to(torch.uint8).numpy())
     for recipe in (TRIES[name], REAL[name]):
-        values = {"family": name, "data": str(tmp_path / "images.npy"), "size": None, "latent_size": 4}
-        config = parse_config({**values, **recipe(shape), "batch_size": 8, "images_seen": 8})
+        values = {"family": name, "data": str(tmp_path / "images.npy"), "size": None}
+        config = parse_config({**values, **recipe(shape, 45), "batch_size": 8, "images_seen": 8})
         data = config.load_data()
         config.build(data).check(data)
 

@@ -20,7 +20,6 @@ from genprior.runs.checkpoint import ages, load_age, load_counters
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import AUTO, Environment, Run, misfit, open_run, read_environment
 from genprior.runs.step_log import Event, Row, read_events, read_rows, record_fault
-from genprior.runs.trained_prior import load_prior
 from genprior.scoring.auto_results import AutoTraining
 from genprior.scoring.scoring_results import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
 
@@ -143,12 +142,19 @@ def write_run_picture(run: Run, data: Dataset) -> Path:
     """Writes samples of a run beside images of its data into its folder, and returns the file."""
     count = 2 * POINTS if data.is_points else IMAGES
     path = picture_of(run)
-    write_real_and_generated(data.some(count), load_prior(run.path).sample(count), path)
+    generated = samples_of(run, used_checkpoint(run).tensors, data.image_shape, count)
+    write_real_and_generated(data.some(count), generated, path)
     return path
 
 
-def samples_of(run: Run, state: Mapping[str, Tensor], shape: Shape) -> Tensor:
+def samples_of(run: Run, state: Mapping[str, Tensor], shape: Shape, count: int | None = None) -> Tensor:
     """Returns samples (N, C, H, W) of a checkpoint's tensors, of the averaged weights where there are such.
+
+    Arguments:
+        run: The run.
+        state: The tensors.
+        shape: (C, H, W).
+        count: N; None: as many as a report shows.
 
     Raises:
         GenpriorError: The tensors are not those of the run's config.
@@ -157,7 +163,7 @@ def samples_of(run: Run, state: Mapping[str, Tensor], shape: Shape) -> Tensor:
         prior = run.config.prior(state, shape, average=True)
     except (RuntimeError, KeyError) as error:
         raise misfit(run) from error
-    return prior.sample(POINTS if shape == PLANE else IMAGES).detach().float()
+    return prior.sample(count or (POINTS if shape == PLANE else IMAGES)).detach().float()
 
 
 def samples_by_age(run: Run, shape: Shape, last: int) -> dict[int, Tensor]:

@@ -149,7 +149,7 @@ class _Training:
             wish = INTERRUPTED
         return FINISHED if step.progress >= self.looks.until else self.learner.processes.largest(wish)
 
-    def save(self, step: Step, state: dict[str, torch.Tensor], log: LogSum, is_in_a_hurry: bool) -> None:
+    def keep(self, step: Step, state: dict[str, torch.Tensor], log: LogSum, is_in_a_hurry: bool) -> None:
         """Saves a checkpoint, and looks at its weights where that is due; in a hurry the next start does that."""
         count = self.threads.choose(step.progress)
         at = Checkpoint(step.index, step.images_seen, step.seconds, count, log, tensors=state)
@@ -203,7 +203,7 @@ def _stretch(
         if state is not None:
             if log is not None:
                 log.sync()
-                training.save(step, state, log.sum(), decided == INTERRUPTED)
+                training.keep(step, state, log.sum(), decided == INTERRUPTED)
             if decided != INTERRUPTED and learner.processes.largest(training.looks.reason is not None):
                 decided = FINISHED
             save_at = time.monotonic() + run.config.checkpoint_seconds
