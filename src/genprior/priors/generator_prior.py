@@ -48,7 +48,8 @@ class GeneratorPrior(LatentPrior):
     @cached_property
     def preconditioner(self) -> Tensor:
         """(k, k), the inverse curvature of `decode` on average; found on first use, in about a second."""
-        return inverse_curvature(self.decode, self.start(10 * self.latent_size, derived_generator(0, "preconditioner")))
+        count = min(10 * self.latent_size, 1000 + 2 * self.latent_size)  # of long latents fewer will do
+        return inverse_curvature(self.decode, self.start(count, derived_generator(0, "preconditioner")))
 
     def start(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, k), drawn from the density."""
@@ -179,7 +180,7 @@ def inverse_curvature(decode: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
 
     Arguments:
         decode: z (B, k) -> x (B, ...), differentiable.
-        z: Typical latents (N, k); ten times as many as there are dimensions will do.
+        z: Typical latents (N, k); ten times as many as there are dimensions will do, of hundreds three times.
     """
     generator = derived_generator(0, "preconditioner")
     slopes = torch.cat([_random_slope(decode, part, generator) for part in torch.split(z, ROWS_AT_ONCE)])
