@@ -65,6 +65,7 @@ def test_the_budget_is_that_of_the_preset_where_that_is_usual(
 def test_what_was_said_of_the_images_is_said_again() -> None:
     found = suggested({"data": "x", "size": "32", "white": 4095.0}, split(20, 1, 32, 32))
     assert "--size 32 --white 4095" in found.command
+    assert found.trial == "genprior train auto --data x --size 32 --white 4095 --minutes 20 --out runs/own"
 
 
 def test_oblong_images_are_trained_as_they_are() -> None:

@@ -1,4 +1,4 @@
-"""How to train on somebody's own images: which family and preset, and how long that takes here, measured."""
+"""How to train on somebody's own images: which commands, and how long that takes here, measured."""
 
 import shlex
 import time
@@ -22,7 +22,8 @@ class Suggestion:
     """How to train.
 
     Attributes:
-        command: To be typed.
+        command: To be typed, for new images.
+        trial: To be typed by whoever restores images: a trial chooses the family.
         minutes: That it takes here; where a budget in minutes is suggested, that budget.
         seconds_per_step: As measured.
         images_per_step: Images in a step.
@@ -30,6 +31,7 @@ class Suggestion:
     """
 
     command: str
+    trial: str
     minutes: float
     seconds_per_step: float
     images_per_step: int
@@ -39,7 +41,8 @@ class Suggestion:
         """Returns it in words, by what it is about."""
         measured = f"measured here: {self.seconds_per_step:.2f} s a step of {self.images_per_step} images"
         own = "" if self.minutes == self.own_minutes else f"; the preset's own budget takes {self.own_minutes:.1f}"
-        return {"train with": self.command, "minutes": f"{self.minutes:.0f} ({measured}{own})"}
+        minutes = f"{self.minutes:.0f} ({measured}{own})"
+        return {"train with": self.command, "minutes": minutes, "to restore": self.trial}
 
 
 def suggested(flags: dict[str, object], split: Split) -> Suggestion:
@@ -63,11 +66,15 @@ def suggested(flags: dict[str, object], split: Split) -> Suggestion:
     minutes = config.minutes or seconds / 60 * (config.epochs or 1) * len(learned) / count
     is_usual = USUAL_MINUTES / 2 <= minutes <= LONGEST
     if not is_usual:
-        own["minutes"] = f"{USUAL_MINUTES:g}"
-    told = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in own.items()}
-    words = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in told.items()]
-    command = f"genprior train gan {' '.join(words)} --out runs/own"
-    return Suggestion(command, minutes if is_usual else USUAL_MINUTES, seconds, count, minutes)
+        own["minutes"] = USUAL_MINUTES
+    command = f"genprior train gan {_as_flags(own)} --out runs/own"
+    trial = f"genprior train auto {_as_flags(flags | {'minutes': USUAL_MINUTES})} --out runs/own"
+    return Suggestion(command, trial, minutes if is_usual else USUAL_MINUTES, seconds, count, minutes)
+
+
+def _as_flags(values: dict[str, object]) -> str:
+    told = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in told.items())
 
 
 def _seconds_per_step(config: GANConfig, data: Dataset) -> float:
