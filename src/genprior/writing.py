@@ -26,6 +26,7 @@ SYNCED_AT_ONCE = 8
 STALE_SECONDS = 600  # without a change, after which nobody writes such a file any more
 LONGEST_SUFFIX = 12  # of a file's name that its temporary name keeps
 NUMBER = re.compile(r"\(os error (\d+)\)")
+AMOUNT = re.compile(r"[+-][0-9.][\w .,%±-]*")  # a signed number, and words after it: nothing is called there
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
 
 
@@ -127,18 +128,16 @@ def csv_text(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 
 def _harmless(cell: object) -> object:
-    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+    if not isinstance(cell, str) or not cell.startswith(FORMULA) or AMOUNT.fullmatch(cell):
         return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
+    return f"'{cell}"
 
 
 def refuse_unwritable(folder: Path) -> None:
     """Raises `OSError` where no file can be made in a folder, or in the nearest one that is there."""
     place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not place.is_dir():
+        return  # whoever makes the folder says what is wrong with its name
     with _errors_of(folder):
         probe = place / f"{MARK}{secrets.token_hex(4)}"
         probe.open("xb").close()

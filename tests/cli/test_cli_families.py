@@ -1,6 +1,5 @@
 """Every family at the command line: trained, looked at, resumed, used, compared; and what it refuses."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image
 
 from genprior.families import FAMILIES
+from genprior.stored_files import read_model
 
 Command = Callable[..., str]
 COMMON = (
@@ -40,7 +40,7 @@ def test_a_run_is_trained_looked_at_gone_on_with_and_used(genprior: Command, fam
     for picture in Path(family, "figures").glob("*.png"):
         with Image.open(picture) as image:
             assert min(image.size) > 300
-    assert FAMILIES[family].model_validate(json.loads(Path(family, "config.json").read_text())).title in text
+    assert read_model(Path(family, "config.json"), FAMILIES[family], "run").title in text
     genprior("sample", family, "-n", 4, "--out", "samples.png")
     told = genprior("info", family)
     assert "48 images = 0.75 epochs" in told

@@ -10,8 +10,9 @@ from genprior.errors import GenpriorError
 from genprior.modes.benchmark_run import MODES, BenchmarkRun, measure, measure_run
 from genprior.modes.mode_tables import CountedModes, MeasuredRun
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.run_folder import CONFIG, locked, open_run
+from genprior.runs.run_folder import locked, open_run
 from genprior.runs.step_log import read_rows
+from genprior.writing import MARK
 from tiny_modes import BATCH, STEPS, Fills, ring_finder, ring_run, shrink
 
 
@@ -50,7 +51,7 @@ def test_what_is_stored_has_the_keys_of_earlier_versions(tmp_path: Path) -> None
     stored = json.loads((run.path / MODES).read_text())
     assert list(stored) == [
         *("data", "row", "seed", "samples", "images_seen", "training_seconds", "images_per_core_second", "failed"),
-        *("modes", "notes"),
+        *("modes", "notes", "checksum"),
     ]
     assert list(stored["modes"]) == [
         *("samples", "found", "of", "found_surely", "high_quality", "ceiling", "divergences", "perfect", "counts"),
@@ -107,7 +108,7 @@ def test_a_trained_run_is_only_measured(tmp_path: Path) -> None:
 def test_a_run_that_was_killed_while_it_was_made_is_made_anew(tmp_path: Path) -> None:
     run = ring_run(tmp_path)
     run.path.mkdir(parents=True)
-    (run.path / f"{CONFIG}.tmp").write_text('{"fam')
+    (run.path / f"{MARK}0a1b2c3d").write_text('{"fam')
     assert isinstance(_measure(run).modes, CountedModes)
 
 

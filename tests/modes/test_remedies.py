@@ -16,6 +16,7 @@ from genprior.training.penalties import PENALTIES
 SMALL = {"ring": "ring:count=300", "grid": "grid:count=300"}
 
 
+@pytest.mark.filterwarnings("ignore:nothing bounds the slope:UserWarning")
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("base", SMALL)
 def test_every_row_trains_on_points(base: str, row: str) -> None:
@@ -30,6 +31,7 @@ def test_every_row_trains_on_points(base: str, row: str) -> None:
     assert all(bool(torch.isfinite(value)) for value in record.values())
 
 
+@pytest.mark.filterwarnings("ignore:nothing bounds the slope:UserWarning")
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("base", [base for base in BASES if base not in SMALL])
 def test_every_row_can_be_built_for_images(base: str, row: str) -> None:

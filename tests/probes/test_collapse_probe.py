@@ -23,6 +23,7 @@ from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
 from genprior.specs import Spec
+from genprior.stored_files import signed
 from genprior.training.optimisation import grouped
 from genprior.writing import save_tensors
 from staged import gone_through
@@ -178,7 +179,7 @@ def test_a_model_without_a_width_is_used_as_it_is_and_told(
 
     monkeypatch.setitem(players.MODELS, "plain", plain)
     file = run / "config.json"
-    file.write_text(file.read_text().replace("dcgan:generator_width=4,discriminator_width=4,", "plain:"))
+    file.write_text(signed(file.read_text().replace("dcgan:generator_width=4,discriminator_width=4,", "plain:")))
     found = _measured(run, ages=1, steps=1, data_root=root)
     assert any("has no option for D's width: only its own size is used" in note for note in found.notes)
     assert list(found.generators[0].moments[0].cosines_with_strong) == [AGAIN]

@@ -18,6 +18,7 @@ from genprior.probes.equilibrium_found import EquilibriumResult, EquilibriumSett
 from genprior.probes.equilibrium_probe import EquilibriumSetup, nothing_found, opened_for, stages
 from genprior.runs.checkpoint import ages, load_age, load_checkpoint, save_checkpoint
 from genprior.runs.run_folder import Run, open_run
+from genprior.stored_files import signed
 from genprior.training.optimisation import grouped
 from genprior.writing import save_tensors
 from staged import gone_through
@@ -192,7 +193,7 @@ def test_a_fading_penalty_has_the_weight_that_it_had_at_the_checkpoint(
     """The run has seen 48 of 64 images, in about a second."""
     path = run / "config.json"
     config = json.loads(path.read_text()) | {"images_seen": None} | budget
-    path.write_text(json.dumps(config | {"penalty": ["r1:gamma=2,fade=0.1"]}))
+    path.write_text(signed(json.dumps(config | {"penalty": ["r1:gamma=2,fade=0.1"]})))
     ((penalty,),) = [_opened(run).penalties]
     assert penalty.weight == pytest.approx(share, rel=0.01)
     assert penalty.fade == 1

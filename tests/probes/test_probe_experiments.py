@@ -17,6 +17,7 @@ from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
 from genprior.settings import Settings, validated
+from genprior.stored_files import signed
 
 VAE = {"family": "vae", "data": "digits[:64]", "size": 8, "latent_size": 3, "model": "dense:width=8", "batch_size": 8}
 PENALISED = {"penalty": ["r1:gamma=0.1"]}  # players of points, which no classifier has to judge
@@ -162,6 +163,6 @@ def test_a_damaged_age_is_named(run: Path, name: str) -> None:
 )
 def test_a_config_that_was_changed_is_noticed(run: Path, name: str, old: str, new: str, message: str) -> None:
     file = run / "config.json"
-    file.write_text(file.read_text().replace(old, new))
+    file.write_text(signed(file.read_text().replace(old, new)))
     with pytest.raises(GenpriorError, match=message):
         _first_stage(name, run=run)

@@ -30,6 +30,7 @@ from genprior.scoring.comparison_experiment import FIGURE, IMAGES, TABLE, compar
 from genprior.scoring.scoring_experiments import EXPERIMENTS
 from genprior.scoring.scoring_results import COMPARISON, Comparison, ComparisonSettings
 from genprior.seeding import derived_generator
+from genprior.stored_files import signed
 from tiny_run import make_tiny_run
 
 TINY = {"data": "digits[:64]", "size": 8, "batch_size": 8, "images_seen": 48, "threads": 1, "precision": "float32"}
@@ -214,7 +215,7 @@ def test_inversion_is_timed_for_each_image(runs: dict[str, Path]) -> None:
 def test_different_data_are_noted(runs: dict[str, Path], tmp_path: Path) -> None:
     file = runs["gan"] / "config.json"
     before = file.read_text()
-    file.write_text(before.replace('"digits[:64]"', '"mnist:all"'))
+    file.write_text(signed(before.replace('"digits[:64]"', '"mnist:all"')))
     try:
         notes = _first_stage(_settings(tmp_path / "out", [runs["gan"], runs["vae"]])).notes
         assert any("trained on different data: digits[:64], mnist:all" in note for note in notes)

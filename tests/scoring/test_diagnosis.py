@@ -285,11 +285,11 @@ def test_no_run_is_healthy_whose_record_is_not_its_checkpoints(tmp_path: Path, r
 
 def test_a_run_that_stopped_and_lost_its_events_is_not_finite(tmp_path: Path, root: Path) -> None:
     run = open_run(make_tiny_run(tmp_path / "run"))
-    last = {"step": 3, "images_seen": 72, "generator_loss": None, "not_finite": {"generator_loss": "nan"}}
+    last = {"step": 7, "images_seen": 56, "generator_loss": None, "not_finite": {"generator_loss": "nan"}}
     with run.steps.open("a") as file:
         file.write(json.dumps(last) + "\n")
     run.events.unlink()
-    assert _diagnosed(run.path, root).evidence[0] == "step 3 was not finite: generator_loss"
+    assert _diagnosed(run.path, root).evidence[0] == "step 7 was not finite: generator_loss"
 
 
 def test_black_images_are_not_healthy(tmp_path: Path, root: Path) -> None:

@@ -31,6 +31,7 @@ from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evalua
 from genprior.scoring.scoring_experiments import EXPERIMENTS
 from genprior.scoring.scoring_results import METRICS, ClassHistogram, Evaluation, EvaluationSettings, ScoreBesideFloor
 from genprior.settings import validated
+from genprior.stored_files import read_object
 from tiny_judge import load_tiny, make_tiny_judge
 
 TINY = {
@@ -87,7 +88,7 @@ def _evaluated(run: Path, root: Path, **changes: object) -> dict:
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
     assert read_result(run / METRICS, Evaluation) == found
-    return json.loads((run / METRICS).read_text())
+    return read_object(run / METRICS, "run").values
 
 
 @pytest.fixture(scope="module")

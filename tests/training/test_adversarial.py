@@ -531,6 +531,7 @@ def _points_run(loss: str, images: int) -> tuple[GAN, list[Step]]:
     return gan, list(train(gan, data, Budget(images=images))) if images else []
 
 
+@pytest.mark.filterwarnings("ignore:nothing bounds the slope:UserWarning")
 @every_loss
 def test_every_loss_trains_points_on_the_ring(loss: str) -> None:
     gan, steps = _points_run(loss, 64 * 20)

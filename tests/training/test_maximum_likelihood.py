@@ -178,7 +178,8 @@ def test_values_that_are_not_finite_lead_back_to_the_last_checkpoint_at_half_the
     assert ended.outcome == "finished"
     (message,) = [stage.alarm for stage in stages if stage.alarm]
     assert "went back to step 3, learning rates at 0.5 of the settings" in message
-    (event,) = [json.loads(line) for line in prepared.run.events.read_text().splitlines()]
+    *events, _ = [json.loads(line) for line in prepared.run.events.read_text().splitlines()]
+    (event,) = events
     assert (event["event"], event["step"], event["back_to"], event["rate"]) == ("rolled back", 4, 3, 0.5)
     logged = [json.loads(line)["step"] for line in prepared.run.steps.read_text().splitlines()]
     assert logged == list(range(1, 11))
@@ -198,7 +199,7 @@ def test_a_run_that_cannot_be_saved_from_nan_stops_and_says_so(tmp_path: Path) -
     assert ended.outcome == "non-finite"
     assert stages[-1].alarm is not None
     assert "training stopped" in stages[-1].alarm
-    events = [json.loads(line) for line in prepared.run.events.read_text().splitlines()]
+    *events, _ = [json.loads(line) for line in prepared.run.events.read_text().splitlines()]
     assert [event["event"] for event in events] == ["rolled back"] * 10 + ["stopped"]
 
 
