@@ -26,7 +26,7 @@ SYNCED_AT_ONCE = 8
 STALE_SECONDS = 600  # without a change, after which nobody writes such a file any more
 LONGEST_SUFFIX = 12  # of a file's name that its temporary name keeps
 NUMBER = re.compile(r"\(os error (\d+)\)")
-AMOUNT = re.compile(r"[+-][0-9.][\w .,%±-]*")  # a signed number, and words after it: nothing is called there
+AMOUNT = re.compile(r"[+-][0-9.][\w .,%±/-]*")  # a signed number, and words after it: nothing is called there
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
 
 

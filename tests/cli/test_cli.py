@@ -240,7 +240,7 @@ def test_dry_run_refuses_an_unknown_loss(genprior: Callable[..., str]) -> None:
 def test_samples_need_a_name_that_says_what_they_are(genprior: Callable[..., str]) -> None:
     genprior("train", "gan", *SMALL, "--out", "run")
     assert "--out: expected a name that ends in .png" in genprior("sample", "run", "--out", "a.xyz", code=2)
-    assert "run/config.json: Not a directory" in genprior("sample", "run", "--out", "run/config.json/a.png", code=2)
+    assert "run/config.json: File exists" in genprior("sample", "run", "--out", "run/config.json/a.png", code=2)
 
 
 def test_full_disk_is_one_line(genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

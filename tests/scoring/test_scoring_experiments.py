@@ -35,7 +35,7 @@ def test_bad_input_is_found_before_the_first_stage(name: str, tmp_path: Path) ->
     paths = {each: path for each, path in every.items() if each in names}
     if "run" not in names and "runs" not in names:
         paths["data"] = str(none)
-    with pytest.raises(Exception, match=r"none is not a run|expected a folder of images or a file .*none"):
+    with pytest.raises(Exception, match=r"none is not a run|no such file or folder: .*none"):
         next(experiment.stages(experiment.settings(**paths), None))
 
 
