@@ -1,6 +1,8 @@
 """Every family at the command line: trained, looked at, resumed, used, compared; and what it refuses."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +33,21 @@ def _train(genprior: Command, family: str, *flags: object, code: int = 0) -> str
 
 def test_every_family_is_tried_here() -> None:
     assert OWN.keys() == FAMILIES.keys()
+
+
+@every_family
+def test_a_family_trains_with_its_defaults_and_two_threads(family: str, tmp_path: Path) -> None:
+    """In a process of its own: what waits for a thread that never comes back waits for ever."""
+    words = f"train {family} --data digits --images-seen 128 --threads 2 --out run".split()
+    done = subprocess.run(
+        [sys.executable, "-m", "genprior", *words],
+        cwd=tmp_path,
+        timeout=300,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "real and generated" in done.stdout) == (0, True), done.stderr
 
 
 @every_family

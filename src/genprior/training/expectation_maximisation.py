@@ -109,7 +109,9 @@ def maximised(model: FactorAnalysers, found: Statistics, settings: MixtureSettin
     """
     counts, size = found.counts[:, None], found.moments.shape[1]
     ridge = (SMALLEST * found.counts + SMALLEST)[:, None, None] * torch.eye(size).to(found.moments)
-    lines = torch.linalg.solve(found.moments + ridge, found.products.mT).mT
+    # The moments are symmetric and positive; and MKL's batched LU may never return where it has several threads.
+    roots = torch.linalg.cholesky((found.moments + ridge).double())
+    lines = torch.cholesky_solve(found.products.mT.double(), roots).mT.to(found.products)
     left = (found.squares - 2 * (lines * found.products).sum(2) + ((lines @ found.moments) * lines).sum(2)).clamp_min(0)
     shared = left.sum(0) / counts.sum()
     noise = (left + settings.pseudo_images * shared) / (counts + settings.pseudo_images).clamp_min(SMALLEST)
