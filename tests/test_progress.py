@@ -58,3 +58,17 @@ def test_a_task_within_another_fills_its_share() -> None:
     assert [round(stage.fraction, 3) for stage in stages] == [0.2, 0.3, 0.4]
     assert stages[1].what == "part: half"
     assert result_of(within(_task(), 0, 1)) == "found"
+
+
+def test_a_part_may_go_through_less_than_all_of_its_own_progress() -> None:
+    def stages(of: Task[str], own: tuple[float, float]) -> list[float]:
+        return [round(stage.fraction, 3) for stage in within(of, 0.2, 0.4, own=own)]
+
+    assert stages(_task(), (0, 0.5)) == [0.2, 0.4, 0.4]
+    assert stages(_task(), (0.5, 1)) == [0.2, 0.2, 0.4]
+
+
+def test_a_part_ends_exactly_where_the_next_begins() -> None:
+    begin, end = 0.3, 0.9
+    assert begin + (end - begin) != end  # what rounding would make of it
+    assert list(within(_task(), begin, end))[-1].fraction == end

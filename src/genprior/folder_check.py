@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
+from genprior.images import read_numbers
 from genprior.judges.trained_judge import JUDGES, TrainedRecord
 from genprior.modes.benchmark_run import MODES
 from genprior.modes.mode_tables import MeasuredRun
@@ -138,7 +139,7 @@ def _run_files(path: Path) -> Iterator[CheckedFile]:
     for each in sorted((path / TRIED).glob("*/")):
         yield from (replace(one, name=f"{TRIED}/{each.name}/{one.name}") for one in _run_files(each))
     for picture in sorted(run.figures.glob("*.png")):
-        yield _tried(f"{run.figures.name}/{picture.name}", partial(_decoded, picture), "it is drawn anew")
+        yield _tried(f"{run.figures.name}/{picture.name}", partial(read_numbers, picture), "it is drawn anew")
 
 
 def _checkpoints(run: Run, rows: list[Row]) -> Iterator[CheckedFile]:
@@ -184,13 +185,6 @@ def _results(path: Path) -> Iterator[CheckedFile]:
         yield _tried(MODES, _of(MeasuredRun, path / MODES), "delete it, and give `genprior benchmark modes` again")
 
 
-def _decoded(picture: Path) -> None:
-    from PIL import Image
-
-    with Image.open(picture) as opened:
-        opened.load()
-
-
 def _job_files(path: Path) -> Iterator[CheckedFile]:
     output, again = Output(path, 0, 1), "the command that made it makes it again"
     yield _tried(SETTINGS, _of(JobRecord, path / SETTINGS), f"{LOST}, or start anew with --overwrite")
@@ -230,7 +224,7 @@ def _comparison_files(path: Path) -> Iterator[CheckedFile]:
         yield _tried(each.name, _of(Comparison, each), again)
     yield _tried(COMPARED, lambda: read_tensors(path / COMPARED), again)
     if (path / FIGURE).is_file():
-        yield _tried(FIGURE, lambda: _decoded(path / FIGURE), again)
+        yield _tried(FIGURE, lambda: read_numbers(path / FIGURE), again)
 
 
 def _judge_folders(path: Path) -> list[Path]:

@@ -89,7 +89,12 @@ def primed(task: Task[R]) -> Task[R]:
 
 
 def within(
-    task: Task[R], begin: float, end: float, prefix: str = "", found: Callable[[Any], Any] = lambda part: part
+    task: Task[R],
+    begin: float,
+    end: float,
+    prefix: str = "",
+    found: Callable[[Any], Any] = lambda part: part,
+    own: tuple[float, float] = (0.0, 1.0),
 ) -> Task[R]:
     """Returns a task as a part of a larger one.
 
@@ -98,14 +103,17 @@ def within(
         begin, end: Of the whole, both in [0, 1], between which its stages lie.
         prefix: Before its words.
         found: What the part has found -> what the whole has found.
+        own: Fractions of the part's own progress that it goes through, which may be less than all of it.
     """
+    first, last = own
     while True:
         try:
             stage = next(task)
         except StopIteration as done:
             result: R = done.value
             return result
-        share = begin + (end - begin) * stage.fraction
+        part = min(1.0, max(0.0, (stage.fraction - first) / (last - first)))
+        share = end if part == 1 else begin + (end - begin) * part  # without rounding where the next part begins
         yield Stage(
             share, prefix + stage.what, stage.notes, stage.alarm, None if stage.found is None else found(stage.found)
         )

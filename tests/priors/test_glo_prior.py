@@ -15,7 +15,7 @@ from genprior.priors.densities import Mixture, StandardNormal, whitening
 from genprior.priors.generator_prior import EncodedPrior, GeneratorPrior
 from genprior.progress import result_of
 from genprior.restoration.search_settings import SearchSettings
-from genprior.runs.checkpoint import load_state
+from genprior.runs.checkpoint import trained_checkpoint
 from genprior.runs.encoder_settings import EncoderSettings
 from genprior.runs.encoder_training import train_encoder
 from genprior.runs.execute import execute
@@ -51,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _state(run: Path) -> State:
-    return load_state(open_run(run).checkpoints)
+    return trained_checkpoint(open_run(run).checkpoints).tensors
 
 
 def _assert_bit_equal(got: State, expected: State) -> None:

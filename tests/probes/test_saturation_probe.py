@@ -11,7 +11,7 @@ from genprior.diagnosis.one_player import Retrained, RetrainingMoment
 from genprior.errors import GenpriorError
 from genprior.probes.opened_gan import open_probed, spread
 from genprior.probes.saturation_probe import RetrainedAge, SaturationResult, SaturationSettings, lines, stages
-from genprior.runs.checkpoint import ages, load_age, load_state
+from genprior.runs.checkpoint import ages, load_age, trained_checkpoint
 from genprior.runs.run_folder import Run, open_run
 from genprior.settings import validated
 from staged import gone_through
@@ -41,7 +41,7 @@ def test_kept_ages_and_the_last_checkpoint_are_probed(run: Path) -> None:
 
 def test_the_last_generator_is_that_of_the_last_step_without_averaging(run: Path) -> None:
     probed = open_probed(run, None)
-    expected = probed.config.generator(load_state(probed.run.checkpoints), (1, 8, 8), average=False)
+    expected = probed.config.generator(trained_checkpoint(probed.run.checkpoints).tensors, (1, 8, 8), average=False)
     assert expected is not None
     for name, value in probed.generator(48).state_dict().items():
         assert torch.equal(expected.state_dict()[name], value)

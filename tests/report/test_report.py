@@ -16,7 +16,7 @@ from genprior.report import write_report
 from genprior.report.collect import MOST_AGES, collect, write_run_picture
 from genprior.report.page import page_of
 from genprior.report.words import alarm, notes_on, scores_table, summary_table
-from genprior.runs.checkpoint import load_state
+from genprior.runs.checkpoint import trained_checkpoint
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.step_log import Alarm, Event, Setback
 from genprior.runs.trained_prior import load_prior
@@ -93,7 +93,9 @@ def test_results_are_read_from_the_folder(run: Path) -> None:
 def test_ages_show_the_latents_of_the_first_samples(run: Path) -> None:
     """The generator as it is now, kept as an age, makes what the run's own weights make."""
     (run / "history").mkdir(exist_ok=True)
-    state = {name: x.contiguous() for name, x in grouped(load_state(run / "checkpoint"), "generator").items()}
+    state = {
+        name: x.contiguous() for name, x in grouped(trained_checkpoint(run / "checkpoint").tensors, "generator").items()
+    }
     save_tensors(state, run / "history" / "48.safetensors")
     found = collect(run, "run").ages[48]
     torch.testing.assert_close(found, load_prior(run, average=False).sample(len(found)), atol=1e-5, rtol=0)

@@ -8,7 +8,7 @@ import torch
 
 from genprior.errors import GenpriorError
 from genprior.families import parse_config
-from genprior.runs.checkpoint import ages, is_age, load_age, load_state
+from genprior.runs.checkpoint import ages, is_age, load_age, trained_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import Run
@@ -31,7 +31,7 @@ def test_both_players_are_kept_as_they_were(make_run: Callable[..., Run]) -> Non
     first = load_age(ages(run)[0])
     for player in ("generator", "discriminator"):
         then = grouped(last, player)
-        for name, value in grouped(load_state(run.checkpoints), player).items():
+        for name, value in grouped(trained_checkpoint(run.checkpoints).tensors, player).items():
             torch.testing.assert_close(then.pop(name), value, rtol=0, atol=0, msg=name)
         assert then == {}
         assert any(

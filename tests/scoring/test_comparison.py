@@ -20,7 +20,7 @@ from genprior.models.autoencoder import Gaussian
 from genprior.models.image_flow import bits_per_dim
 from genprior.progress import Stage
 from genprior.restoration.operators import OPERATORS
-from genprior.runs.checkpoint import load_state
+from genprior.runs.checkpoint import trained_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.prepare import new_run, resumed_run
@@ -226,7 +226,7 @@ def test_different_data_are_noted(runs: dict[str, Path], tmp_path: Path) -> None
 
 def test_the_likelihood_of_a_vae_is_its_bound_times_the_width_of_a_level(runs: dict[str, Path]) -> None:
     run = open_run(runs["vae"])
-    state, x = load_state(run.checkpoints), genprior.load_data(HELD_OUT, size=8).take(torch.arange(4))
+    state, x = trained_checkpoint(run.checkpoints).tensors, genprior.load_data(HELD_OUT, size=8).take(torch.arange(4))
     networks = run.config._trained(state, (1, 8, 8), average=True).eval()
     bound = importance_weighted_bound(
         networks.encoder,

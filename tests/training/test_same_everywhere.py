@@ -8,7 +8,7 @@ import torch
 
 import genprior as package
 from genprior.families import parse_config
-from genprior.runs.checkpoint import load_state
+from genprior.runs.checkpoint import trained_checkpoint
 from genprior.runs.step_log import read_rows
 from genprior.stored_files import read_object
 
@@ -31,7 +31,7 @@ def test_python_equals_the_command_line(genprior: Callable[..., str], family: st
     split = config.load_split()
     algorithm = config.build(split.learned, held_out=split.load_held_out())
     *_, last = package.train(algorithm, split.learned, config.budget(), seed=config.seed)
-    expected, found = load_state(Path("run/checkpoint")), algorithm.state_dict()
+    expected, found = trained_checkpoint(Path("run/checkpoint")).tensors, algorithm.state_dict()
     assert found.keys() == expected.keys()
     assert not [name for name, value in expected.items() if not torch.equal(found[name], value)]
     row = read_rows(Path("run/steps.jsonl"))[-1]

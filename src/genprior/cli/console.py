@@ -89,7 +89,7 @@ class LastingStream(TextIOBase):
         return self.stream.fileno()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
+    def encoding(self) -> str:  # type: ignore[override]  # an attribute, says typeshed; of C, which nobody may set
         """Of its characters."""
         return self.stream.encoding
 
@@ -222,7 +222,7 @@ def command(models: Sequence[type[Settings]], do: Callable[[Given], None], help_
     for setting in (each for model in models for each in model.settings()):
         settings.setdefault(setting.name, setting)
     ordered = sorted(settings.values(), key=lambda setting: setting.flag.metavar is None)  # arguments come first
-    run.__signature__ = inspect.Signature([_parameter(setting) for setting in ordered])  # type: ignore[attr-defined]
+    vars(run)["__signature__"] = inspect.Signature([_parameter(setting) for setting in ordered])
     run.__annotations__ = {setting.name: _annotation(setting) for setting in ordered}
     run.__doc__ = help_text
     return run

@@ -25,8 +25,6 @@ from genprior.stored_files import loads, read_object
 if TYPE_CHECKING:
     from genprior.runs.prepare import PreparedRun
 
-Minutes = Annotated[float | None, Field(gt=0, description="Budget in minutes.")]
-
 
 class NewRunFlags(Settings):
     """Where a new run goes, and what its settings begin with."""

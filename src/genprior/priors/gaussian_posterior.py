@@ -20,7 +20,6 @@ MOST_MEASUREMENTS, MOST_ENTRIES = 2048, 2**24  # of a matrix that is small
 AT_ONCE = 512  # images that an operator is applied to
 PROBES = 16
 ITERATIONS, TOLERANCE = 100, 1e-5  # of conjugate gradients
-NEGLIGIBLE = 1e-4  # weight of a component that is left out of the mean
 
 
 class LinearMap:

@@ -64,7 +64,7 @@ def read_latents(path: Path, size: int) -> Tensor:
         z = torch.as_tensor(_stored(path))
     except GenpriorError:
         raise
-    except Exception as error:  # numpy and safetensors have errors of their own for every kind of damage
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
         raise _fault(f"cannot read {path} as latents: {reason}") from error
     if z.ndim != 2 or not len(z) or z.shape[1] != size or not z.is_floating_point():

@@ -165,11 +165,6 @@ def trained_checkpoint(folder: Path) -> Checkpoint:
     return checkpoint
 
 
-def load_state(folder: Path) -> dict[str, Tensor]:
-    """Returns the tensors of `trained_checkpoint`."""
-    return trained_checkpoint(folder).tensors
-
-
 def is_age(images_seen: int, images_per_update: int) -> bool:
     """Whether the last update reached an age that is kept: 0, 1000, 4000, 16,000 ... images.
 

@@ -1,15 +1,12 @@
-"""Settings as JSON, and what tells files and weights from others. Imports torch late."""
+"""Settings as JSON, and what tells files and weights from others, by their contents."""
 
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genprior.stored_files import signed
 from genprior.writing import write_text
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

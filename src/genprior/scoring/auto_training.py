@@ -65,20 +65,20 @@ def train_auto(settings: AutoSettings, kept: AutoTraining | None = None) -> Task
             refuse_foreign(settings.out)
             clear_run(settings.out)
             (settings.out / CONFIG).unlink(missing_ok=True)
-    each, whole = SHARE / len(configs), _share_of_run(len(configs))
+    each, until = SHARE / len(configs), _until(len(configs))
     note = f"{len(split.learned):,} images to learn, {held_out:,} held out"
     yield Stage(0.0, "images", (note, *left_out), found=found)
     for i, (name, config) in enumerate(configs.items()):
         if i >= len(found.tries):
-            trying = _tried(name, config, settings.out / TRIED / name, _until(len(configs)))
-            tried = yield from within(trying, i * each, i * each + whole, f"{name}: ")
+            trying = _tried(name, config, settings.out / TRIED / name, until)
+            tried = yield from within(trying, i * each, (i + 1) * each, f"{name}: ", own=(0.0, until))
             found = found.model_copy(update={"tries": (*found.tries, tried)})
             yield Stage((i + 1) * each, str(tried), (str(tried),), found=found)
     if not found.winner:
         found = _decided(found)
         yield Stage(SHARE, found.reason, (found.reason,), found=found)
     _move(settings.out / TRIED / found.winner, settings.out)
-    yield from within(_continued(settings.out), 1 - whole, 1.0, f"{found.winner}: ")
+    yield from within(_continued(settings.out), SHARE, 1.0, f"{found.winner}: ", own=(until, 1.0))
     counters, _ = load_counters(settings.out / "checkpoint")
     assert counters is not None, "the winner was trained"
     done = {"images_seen": counters.images_seen, "minutes": counters.seconds / 60, "is_complete": True}
