@@ -10,12 +10,10 @@ import torch
 from genprior.errors import GenpriorError
 from genprior.hardware import (
     bf16_speedup,
-    cores,
     fastest_threads,
     keep_freed_memory,
     resolve_device,
     resolve_precision,
-    thread_counts,
 )
 
 CPU = torch.device("cpu")
@@ -116,19 +114,12 @@ def test_all_cores_are_taken_unless_fewer_are_surely_faster() -> None:
         assert fastest_threads(work, [1, 2], seconds=5.0) == 2
 
 
-def test_threads_worth_trying_are_one_and_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genprior.hardware.cores", lambda: 8)
-    assert thread_counts() == [1, 8]
-    monkeypatch.setattr("genprior.hardware.cores", lambda: 1)
-    assert thread_counts() == [1]
+def test_one_turn_decides_only_by_far() -> None:
+    def work() -> None:
+        clock[0] += seconds[torch.get_num_threads()]
 
-
-@pytest.mark.parametrize(("limit", "expected"), [(None, 8), ("2", 2), ("64", 8), ("", 8), ("0", 8), ("2,1", 8)])
-def test_no_more_cores_are_used_than_the_user_allows(
-    monkeypatch: pytest.MonkeyPatch, limit: str | None, expected: int
-) -> None:
-    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if limit is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", limit)
-    assert cores() == expected
+    for slow, expected in ((1.2, 2), (1.6, 1)):
+        clock, seconds = [0.0], {1: 1.0, 2: slow}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("genprior.hardware.time.perf_counter", lambda clock=clock: clock[0])
+            assert fastest_threads(work, [1, 2], seconds=0.1, turns=1) == expected

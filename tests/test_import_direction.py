@@ -14,7 +14,7 @@ import genprior
 ROOT = Path(genprior.__file__).parent
 # Each floor imports from those below it, and a room on it from no other room of the floor.
 FLOORS: tuple[set[str], ...] = (
-    {"errors", "picture_numbers", "value_range", "writing"},
+    {"cpu_cores", "errors", "picture_numbers", "value_range", "writing"},
     {"seeding", "images", "hardware", "progress", "specs", "stored_files"},
     {"settings"},
     {"engines"},

@@ -1,7 +1,6 @@
 """Device, precision and memory: what this machine has, asked or measured once. Of ours it imports errors."""
 
 import ctypes
-import os
 import statistics
 import sys
 import time
@@ -13,7 +12,7 @@ import torch
 from genprior.errors import GenpriorError
 
 TRIAL_SECONDS = 1.0  # of work with each number of threads
-TURNS = 5  # in which each number does its share of the work
+TURNS = 5  # in which each number does its share of the work, where chance is large
 FAR = 1.5  # times as fast: more than chance beside busy programs
 
 
@@ -109,49 +108,39 @@ def refuse_beyond_memory(need: int, what: str, argument: str, advice: str) -> No
         )
 
 
-def thread_counts() -> list[int]:
-    """Returns the numbers of threads that are worth trying: one, and all cores that this process may use."""
-    return sorted({1, cores()})
-
-
-def cores() -> int:
-    """Returns how many cores this process may use: by affinity, by the limits of a container, by `OMP_NUM_THREADS`."""
-    from joblib import cpu_count
-
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    have = int(cpu_count())
-    return min(have, int(limit)) if limit.isdecimal() and int(limit) > 0 else have
-
-
-def fastest_threads(work: Callable[[], object], counts: Sequence[int], seconds: float = TRIAL_SECONDS) -> int:
+def fastest_threads(
+    work: Callable[[], object], counts: Sequence[int], seconds: float = TRIAL_SECONDS, turns: int = TURNS
+) -> int:
     """Returns the number of CPU threads with which `work` is done most often in a second; torch's own stays as it was.
 
     Beside busy programs many threads may be slower than one: each operation waits for the thread whose core was taken
     away, rarely but long. So whole stretches of work are timed, and the counts take turns. There chance is large, and
-    many threads mostly win: fewer are chosen where they are faster in every turn, or `FAR` times as fast in the middle
-    one.
+    many threads mostly win: fewer are chosen where they are faster in each of several turns, or `FAR` times as fast in
+    the middle one.
 
     Arguments:
         work: Something short, such as one update of a copy of what is trained.
         counts: Numbers of threads, at least one.
-        seconds: Time for each count; a turn takes a `TURNS`-th of it, and work of its own length at least.
+        seconds: Time for each count, in all turns; a turn does the work at least once.
+        turns: At least one, which is enough on a quiet machine: fewer threads are then chosen by `FAR` alone.
     """
     before = torch.get_num_threads()
     times: dict[int, list[float]] = {count: [] for count in counts}
     began = time.perf_counter()
     try:
-        for _ in range(TURNS):
+        for _ in range(turns):
             for count, found in times.items():
                 torch.set_num_threads(count)
                 work()  # threads that are new at this count are started
-                found.append(_mean_time(work, seconds / TURNS))
+                found.append(_mean_time(work, seconds / turns))
             if time.perf_counter() - began > 2 * seconds * len(counts):
                 break
     finally:
         torch.set_num_threads(before)
     best, *fewer = sorted(times, reverse=True)
     for count in fewer:
-        is_always_faster = all(mine < theirs for mine, theirs in zip(times[count], times[best], strict=True))
+        pairs = list(zip(times[count], times[best], strict=True))
+        is_always_faster = len(pairs) > 1 and all(mine < theirs for mine, theirs in pairs)
         if is_always_faster or FAR * statistics.median(times[count]) < statistics.median(times[best]):
             best = count
     return best

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from genprior.hardware import TRIAL_SECONDS, TURNS
 from genprior.progress import result_of
 from genprior.runs import thread_choice
 from genprior.runs.checkpoint import load_checkpoint, load_counters
@@ -32,7 +33,7 @@ def fastest(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def find(*counts: int) -> None:
         left: Iterator[int] = iter(counts)
 
-        def tried(work: Callable[[], object], _: object) -> int:
+        def tried(work: Callable[[], object], *_: object) -> int:
             work()
             return next(left, counts[-1])
 
@@ -121,3 +122,38 @@ def test_trials_take_a_small_share_of_the_time(
     assert choice.choose(0.1) == 1
     clock[0] += 60
     assert choice.choose(0.2) == 2
+
+
+@pytest.mark.parametrize(("is_busy", "turns"), [(False, 1), (True, TURNS)])
+def test_a_glance_is_enough_on_a_quiet_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_busy: bool, turns: int
+) -> None:
+    def tried(_: object, counts: list[int], seconds: float, turns: int) -> int:
+        found.append((seconds < TRIAL_SECONDS, turns))
+        return 1
+
+    found: list[tuple[bool, int]] = []
+    monkeypatch.setattr(thread_choice, "fastest_threads", tried)
+    monkeypatch.setattr(thread_choice, "thread_counts", lambda: [1, 2])
+    monkeypatch.setattr(thread_choice, "others_want_cores", lambda: is_busy)
+    prepared = _prepared(tmp_path / "run", None)
+    ThreadChoice(prepared.learner, prepared.data, None).begin(None)
+    assert found == [(not is_busy, turns)]
+
+
+def test_a_fallen_rate_is_looked_into_thoroughly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+    clock = [0.0]
+    monkeypatch.setattr(thread_choice.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(thread_choice, "fastest_threads", lambda *given: turns.append(given[-1]) or 1)
+    monkeypatch.setattr(thread_choice, "thread_counts", lambda: [1, 2])
+    monkeypatch.setattr(thread_choice, "others_want_cores", lambda: False)
+    prepared = _prepared(tmp_path / "run", None)
+    choice = ThreadChoice(prepared.learner, prepared.data, None)
+    fallen = []
+    for images in (100, 200, 210, 220):
+        clock[0] += 2.5
+        fallen.append(choice.has_fallen(images))
+    assert fallen == [False, False, False, True]
+    choice.choose(0.5)
+    assert turns == [TURNS]

@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 
 from genprior import __version__
 from genprior.cli import look, train
-from genprior.cli.console import INTERRUPTED, USER_ERROR, command, lasting_streams, let_threads_sleep_beside_others, say
+from genprior.cli.console import INTERRUPTED, USER_ERROR, command, lasting_streams, say
 from genprior.cli.room_commands import add_experiments, add_jobs
+from genprior.cpu_cores import let_threads_sleep_beside_others
 from genprior.errors import GenpriorError
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES

@@ -5,12 +5,14 @@ import time
 
 import torch
 
+from genprior.cpu_cores import others_want_cores, thread_counts
 from genprior.data import Dataset
-from genprior.hardware import fastest_threads, thread_counts
+from genprior.hardware import TRIAL_SECONDS, TURNS, fastest_threads
 from genprior.training.loop import Batch, Learner
 
 REST = 50  # times as long as a trial takes, until the next one: trials take two hundredths of the time at most
 WINDOW_SECONDS = 2.0  # over which a rate is measured
+QUICK_SECONDS = 0.1  # of work with each number of threads, where nobody else wants the cores
 FALLEN = 0.6  # share of the best rate since the last trial below which another number of threads may be faster
 
 
@@ -18,9 +20,10 @@ class ThreadChoice:
     """The number of CPU threads that a run is trained with.
 
     A number in the settings stays. Else one thread and all cores are tried on a copy of what is trained: before the
-    first step, at checkpoints, and when the rate falls, as it does when other programs want the cores. Training itself
-    is not touched by a trial. Numbers of threads may differ in the last digits of a step, so each checkpoint records
-    the number that the steps after it are made with, and a resumed run starts with that one.
+    first step, at checkpoints, and when the rate falls, as it does when other programs want the cores. On a quiet
+    machine a glance is enough. Training itself is not touched by a trial. Numbers of threads may differ in the last
+    digits of a step, so each checkpoint records the number that the steps after it are made with, and a resumed run
+    starts with that one.
 
     Arguments:
         learner: What is trained; nothing is tried on a GPU, or in several processes.
@@ -77,4 +80,9 @@ class ThreadChoice:
         twin = copy.deepcopy(self.learner)
         indices = torch.arange(self.learner.images_per_update) % len(self.data)
         batch = Batch(self.data.take(indices), indices)
-        return fastest_threads(lambda: twin.update(batch, progress, torch.Generator().manual_seed(0)), thread_counts())
+        is_quiet = not self._is_slow and not others_want_cores()
+        seconds, turns = (QUICK_SECONDS, 1) if is_quiet else (TRIAL_SECONDS, TURNS)
+        generator = torch.Generator()
+        return fastest_threads(
+            lambda: twin.update(batch, progress, generator.manual_seed(0)), thread_counts(), seconds, turns
+        )
