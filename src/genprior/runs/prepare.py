@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,11 +76,11 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     learner = config.build(data, fabric, held_out)
     learner.check(data)
     run = Run(path, config)
-    if fabric.is_global_zero:
+    if fabric is None or fabric.is_global_zero:
         facts = environment(learner, data)  # takes its time, so before the folder is there
         run = create_run(path, config, overwrite=overwrite)
         write_json(run.environment, facts.model_dump(mode="json"))
-    fabric.barrier()
+    _wait(fabric)
     return PreparedRun(run, learner, data, held_out, [_headline(run, learner, split)])
 
 
@@ -120,63 +121,68 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
     data, held_out = split.learned, split.load_held_out()
     learner = run.config.build(data, fabric, held_out)
     learner.check(data)
-    if fabric.is_global_zero and not run.environment.exists() and begun is None:
+    is_first = fabric is None or fabric.is_global_zero
+    if is_first and not run.environment.exists() and begun is None:
         facts = environment(learner, data)  # killed between the first two files of the run
         write_json(run.environment, facts.model_dump(mode="json"))
-    fabric.barrier()
+    _wait(fabric)
     notes = [_headline(run, learner, split), *differences(run, learner, data), *_record_note(run, begun)]
     _refuse_finished(run, begun, data)
-    if fabric.is_global_zero and given:
+    if is_first and given:
         with locked(run):
             write_json(path / CONFIG, run.config.model_dump())
-    fabric.barrier()
+    _wait(fabric)
     return PreparedRun(run, learner, data, held_out, notes)
 
 
-def launch(config: "RunConfig") -> "Fabric":
-    """Returns Fabric with all its processes started: those of `torchrun` where that was used, else this one.
+def launch(config: "RunConfig") -> "Fabric | None":
+    """Returns Fabric with all its processes started, where `torchrun` was used; None where this process is alone.
 
     Raises:
         GenpriorError: The device does not exist.
     """
-    from lightning_fabric import Fabric
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets each process at length
     device = resolve_device(config.device)
     if device.type not in ("cpu", "cuda"):
         raise GenpriorError(f"trains on cpu and cuda, got {device}", argument="device")
-    accelerator = device.type
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        devices: list[int] | int = [device.index or 0] if accelerator == "cuda" else 1
-        fabric = Fabric(accelerator=accelerator, devices=devices)
-    else:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-        if accelerator == "cuda" and local > torch.cuda.device_count():
-            have = torch.cuda.device_count()
-            raise GenpriorError(
-                f"{local} processes on this machine need {local} GPUs, it has {have}", argument="device"
-            )
-        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
-    fabric.launch()
+    fabric = None if world == 1 else _connected(device.type, world)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     keep_freed_memory()
     return fabric
 
 
-def _load_split(config: RunConfig, fabric: "Fabric") -> Split:
-    with fabric.rank_zero_first():  # one process downloads, the others find it there
+def _connected(accelerator: str, world: int) -> "Fabric":
+    from lightning_fabric import Fabric  # takes seconds, which one process need not wait
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets each process at length
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    if accelerator == "cuda" and local > torch.cuda.device_count():
+        have = torch.cuda.device_count()
+        raise GenpriorError(f"{local} processes on this machine need {local} GPUs, it has {have}", argument="device")
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
+    fabric.launch()
+    return fabric
+
+
+def _wait(fabric: "Fabric | None") -> None:
+    if fabric is not None:
+        fabric.barrier()
+
+
+def _load_split(config: RunConfig, fabric: "Fabric | None") -> Split:
+    with nullcontext() if fabric is None else fabric.rank_zero_first():  # one downloads, the others find it there
         return config.load_split()
 
 
-def _resolved(config: RunConfig, fabric: "Fabric") -> RunConfig:
+def _resolved(config: RunConfig, fabric: "Fabric | None") -> RunConfig:
     """What was "auto" as it turned out, so that the run resumes in the same arithmetic on any machine.
 
     The number of threads of one process is left open: checkpoints record it (`thread_choice`).
     """
-    found: dict[str, object] = {"precision": fabric.broadcast(resolve_precision(config.precision, fabric.device))}
-    if fabric.world_size > 1:
+    found: dict[str, object] = {"precision": resolve_precision(config.precision, resolve_device(config.device))}
+    if fabric is not None:
+        found["precision"] = fabric.broadcast(found["precision"])
         found["threads"] = fabric.broadcast(config.threads or torch.get_num_threads())
         torch.set_num_threads(int(str(found["threads"])))
     found["data"] = absolute_spec(config.data)  # must hold wherever the run is resumed from
