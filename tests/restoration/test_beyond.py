@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration import beyond as beyond_module
-from genprior.restoration.beyond import LEAST_NOISE, BeyondPrior
+from genprior.restoration.beyond import LEAST_NOISE, PRIOR_SHARE, PriorImage, needs_more, total_variation
 from genprior.restoration.minimise import Searches, minimise
 from genprior.restoration.problem import Problem
 from genprior.restoration.restore import invert, restore
@@ -75,12 +76,26 @@ def test_the_deviation_is_where_the_prior_fails() -> None:
 
 
 @pytest.mark.parametrize("level", [0.05, 0.1])
-def test_in_the_range_there_is_nothing_to_deviate_for(level: float) -> None:
+def test_what_the_prior_explains_as_well_as_noise_allows_stays_as_it_is(level: float) -> None:
     prior, (x, _) = _Linear(), _targets()
-    y = x + level * torch.randn(x.shape, dtype=torch.float64)
+    y = x + level * torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     inside, beyond = (invert(prior, y, settings, noise_level=level) for settings in (INSIDE, BEYOND))
-    assert (_rms(beyond.images - inside.images.clamp(0, 1)) < 0.5 * level).all()
-    assert (_rms(beyond.images - x) < level).all()
+    assert torch.equal(beyond.images, inside.images)
+
+
+def test_only_images_that_need_it_leave_the_range() -> None:
+    prior, (x, target) = _Linear(), _targets(2)
+    y = torch.stack([x[0], target[1]])
+    y += 0.05 * torch.randn(y.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    inside, beyond = (invert(prior, y, settings, noise_level=0.05) for settings in (INSIDE, BEYOND))
+    assert torch.equal(beyond.images[0], inside.images[0])
+    assert not torch.equal(beyond.images[1], inside.images[1])
+
+
+def test_noise_alone_needs_nothing() -> None:
+    level, counts = torch.full((2,), 0.1), torch.full((2,), 200.0)
+    error = level * torch.tensor([1.19, 1.21]).sqrt()  # two standard deviations of the mean square are 0.2
+    assert needs_more(error, level, counts).tolist() == [False, True]
 
 
 def test_images_stay_in_the_range_of_values() -> None:
@@ -91,14 +106,47 @@ def test_images_stay_in_the_range_of_values() -> None:
     assert found.images.max() <= 1
 
 
-def test_holes_are_filled_by_the_prior_alone() -> None:
+class _Flat(LatentPrior):
+    """Grey images of one level each."""
+
+    latent_size, image_shape = 1, (1, 8, 8)
+
+    def start(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(count, 1, generator=generator, dtype=torch.float64)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return (0.5 + 0.1 * z).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+    def energy(self, z: Tensor) -> Tensor:
+        return 0.5 * z.square().sum(1)
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        return self.decode(self.start(count, torch.Generator().manual_seed(seed)))
+
+
+def test_a_hole_goes_on_with_what_is_around() -> None:
     from deepinv.physics import Inpainting
 
-    prior, (x, _) = _Linear(), _targets()
-    mask = torch.ones(1, 1, 6, 6, dtype=torch.float64)
-    mask[..., 3:] = 0
-    found = restore(prior, x * mask, Inpainting(img_size=SHAPE, mask=mask), BEYOND, noise_level=0.02)
-    assert (_rms((found.images - x) * (1 - mask)) < 0.05).all()
+    x = torch.full((1, 1, 8, 8), 0.2, dtype=torch.float64)
+    x[..., 4:] = 0.8  # an edge that no image of the prior has, through the hole
+    mask = torch.ones(1, 1, 8, 8, dtype=torch.float64)
+    mask[..., 3:5, 3:5] = 0
+    physics = Inpainting(img_size=(1, 8, 8), mask=mask)
+    inside, beyond = (restore(_Flat(), x * mask, physics, settings, noise_level=0.02) for settings in (INSIDE, BEYOND))
+    assert ((inside.images - x).abs() > 0.2)[..., 3:5, 3:5].all()
+    assert ((beyond.images - x).abs() < 0.05).all()
+
+
+def test_points_are_refused() -> None:
+    class Points(_Linear):
+        image_shape = (1, 1, 72)
+
+        def decode(self, z: Tensor) -> Tensor:
+            return super().decode(z).view(-1, 1, 1, 72)
+
+    y = torch.full((1, 1, 1, 72), 3.0, dtype=torch.float64)
+    with pytest.raises(GenpriorError, match="beyond: goes with images, this prior makes points"):
+        invert(Points(), y, BEYOND, noise_level=0.05)
 
 
 def test_candidates_are_widened_each() -> None:
@@ -121,7 +169,7 @@ def test_each_search_begins_where_the_search_within_ended(monkeypatch: pytest.Mo
     monkeypatch.setattr(beyond_module, "minimise", watched)
     prior, (_, target) = _Linear(), _targets()
     found = invert(prior, target, BEYOND, noise_level=0.05)
-    assert torch.equal(torch.cat(begun), BeyondPrior(prior).widened(found.latents))
+    assert torch.equal(torch.cat(begun), PriorImage(SHAPE).widened(prior.decode(found.latents)))
 
 
 def test_images_do_not_depend_on_how_many_are_widened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,32 +181,43 @@ def test_images_do_not_depend_on_how_many_are_widened_at_once(monkeypatch: pytes
     torch.testing.assert_close(found.candidates, expected.candidates, rtol=0, atol=1e-9)
 
 
-# The widened prior.
+# Images beside one of the prior.
 
 
-def test_without_deviation_it_is_the_prior() -> None:
-    prior = _Linear()
-    wide, z = BeyondPrior(prior), torch.randn(3, LATENTS, dtype=torch.float64)
-    assert wide.latent_size == LATENTS + 72
-    assert torch.equal(wide.decode(wide.widened(z)), prior.decode(z))
-    assert torch.equal(wide.energy(wide.widened(z)), prior.energy(z))
-    assert torch.equal(wide.sample(2, 1), prior.sample(2, 1))
-    starts = [each.start(2, torch.Generator().manual_seed(0)) for each in (wide, prior)]
-    assert torch.equal(starts[0], wide.widened(starts[1]))
+def test_without_deviation_it_is_the_image() -> None:
+    near, x = PriorImage(SHAPE), torch.rand(3, *SHAPE, dtype=torch.float64)
+    assert near.latent_size == 2 * 72
+    assert torch.equal(near.decode(near.widened(x)), x)
+    torch.testing.assert_close(near.energy(near.widened(x)), (1 - PRIOR_SHARE) * total_variation(x))
 
 
-def test_deviations_are_added_and_cost_their_size() -> None:
-    prior, scale = _Linear(), 0.04
-    wide = BeyondPrior(prior, scale)
-    z, v = torch.randn(3, LATENTS, dtype=torch.float64), torch.randn(3, *SHAPE, dtype=torch.float64)
-    both = torch.cat([z, v.flatten(1) / scale], 1)
-    torch.testing.assert_close(wide.decode(both), prior.decode(z) + v)
-    laplace = v.abs().sum((1, 2, 3)) / scale
-    torch.testing.assert_close(wide.energy(both) - prior.energy(z), laplace, rtol=0.02, atol=0)
+def test_edges_cost_least_where_the_image_has_them() -> None:
+    near, g = PriorImage((1, 8, 8)), torch.zeros(1, 1, 8, 8, dtype=torch.float64)
+    g[..., 4:] = 1.0
+    moved, flat = g.roll(1, -1), torch.zeros_like(g)
+    moved[..., :1] = 0
+    costs = [float(near.energy(torch.cat([g.flatten(1), (x - g).flatten(1)], 1))) for x in (g, flat, moved)]
+    heights = [(1 - PRIOR_SHARE) * 8, PRIOR_SHARE * 8, (1 - PRIOR_SHARE) * 8 + PRIOR_SHARE * 16]
+    assert costs == pytest.approx(heights, rel=0.02)
 
 
-def test_the_cost_has_a_slope_everywhere() -> None:
-    wide = BeyondPrior(_Linear())
-    z = wide.widened(torch.randn(1, LATENTS, dtype=torch.float64)).requires_grad_()
-    (slope,) = torch.autograd.grad(wide.energy(z).sum(), z)
+def test_total_variation_is_the_height_of_edges_times_their_length() -> None:
+    x = torch.zeros(2, 3, 6, 9, dtype=torch.float64)
+    x[0, 1, :, 4:] = 0.5
+    x[1, :, 2:] = 0.25
+    expected = torch.tensor([0.5 * 6, 3 * 0.25 * 9], dtype=torch.float64)
+    torch.testing.assert_close(total_variation(x), expected, rtol=0.02, atol=0)
+
+
+def test_the_image_of_the_prior_has_no_slope_and_the_deviation_has_one_everywhere() -> None:
+    near = PriorImage(SHAPE)
+    z = near.widened(torch.full((1, *SHAPE), 0.5, dtype=torch.float64)).requires_grad_()
+    (slope,) = torch.autograd.grad(near.energy(z).sum(), z)
     assert torch.isfinite(slope).all()
+    assert not slope[:, :72].any()
+
+
+def test_it_knows_no_other_images() -> None:
+    near = PriorImage(SHAPE)
+    assert not near.sample(2).any()
+    assert not near.decode(near.start(2, torch.Generator())).any()

@@ -1,93 +1,122 @@
-"""Images beyond a prior's range: x = G(z) + v with a deviation v that costs energy. Knows priors and problems."""
+"""Images beyond a prior's range: one that it has found, and a deviation with few edges. Knows priors and problems."""
 
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
-from genprior.restoration.fidelity import weight_from_noise
+from genprior.restoration.fidelity import noise_scale
 from genprior.restoration.minimise import minimise
 from genprior.restoration.problem import Problem
 from genprior.restoration.search_methods import MEMORY
 from genprior.restoration.search_settings import SearchSettings
 
-TYPICAL = 0.05  # mean size of a deviation, in units of x, that costs one nat a pixel
+PRIOR_SHARE = 0.3  # of the energy that counts edges of x - G(z); the rest counts those of x itself
 MEGABYTES = 256  # for the state of searches: each has as many unknowns as pixels
-ITERATIONS = 300  # more unknowns than the latents alone, and a cost with corners
+ITERATIONS = 300  # more unknowns than latents, and a cost with corners
 LEAST_NOISE = 0.01  # standard deviation; without noise a deviation explains anything, and nothing limits it
-ROUND = 0.01  # deviations below this share of it cost less than their absolute value: the cost has a slope everywhere
+ROUND = 0.003  # edges below this, in units of x, cost less than their height: the cost has a slope everywhere
+SURELY = 2  # standard deviations of the mean square of noise
 
 
-class BeyondPrior(LatentPrior):
-    """A prior widened by sparse deviations, itself a prior: latents are z and v side by side, (B, k + C H W).
+class PriorImage(LatentPrior):
+    """Images near one that a prior has found: latents are that image g and a deviation v side by side, (B, 2 C H W).
 
-    The energy is that of z plus |v| / b summed over pixels, the negative log density of a Laplace distribution, which
-    leaves most pixels as the prior has them (Dhar, Grover & Ermon 2018, https://arxiv.org/abs/1807.01442). How far the
-    result may leave the range follows from the energy's weight, and that from the noise.
+    The energy is `PRIOR_SHARE` TV(v) + (1 - `PRIOR_SHARE`) TV(g + v), TV the isotropic total variation of each channel:
+    images have few edges, and most of them are where the prior has them (prior image constrained compressed sensing,
+    Chen, Tang & Leng 2008, https://doi.org/10.1118/1.2836423). Where nothing is measured the deviation goes on smoothly
+    from what is around. g stays as it is.
 
     Arguments:
-        prior: What to widen.
-        scale: b, mean of |v|, in units of x, above 0.
+        image_shape: (C, H, W).
     """
 
-    def __init__(self, prior: LatentPrior, scale: float = TYPICAL) -> None:
-        self.prior, self.scale = prior, scale
-        self.image_shape = prior.image_shape
-        channels, height, width = prior.image_shape
-        self.latent_size = prior.latent_size + channels * height * width
+    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+        self.image_shape = image_shape
+        channels, height, width = image_shape
+        self.latent_size = 2 * channels * height * width
 
-    def widened(self, z: Tensor) -> Tensor:
-        """Returns latents (B, k + C H W) without deviation, for z (B, k)."""
-        return torch.cat([z, z.new_zeros(len(z), self.latent_size - self.prior.latent_size)], 1)
+    def widened(self, x: Tensor) -> Tensor:
+        """Returns latents (B, 2 C H W) without deviation, for images of the prior (B, C, H, W)."""
+        return torch.cat([x.flatten(1), torch.zeros_like(x).flatten(1)], 1)
 
     def start(self, count: int, generator: torch.Generator) -> Tensor:
-        """Returns starts of the prior, without deviation."""
-        return self.widened(self.prior.start(count, generator))
+        """Returns black images without deviation: a search begins at an image of the prior instead."""
+        return torch.zeros(count, self.latent_size)
 
     def decode(self, z: Tensor) -> Tensor:
         """Returns x (B, C, H, W), which may leave [0, 1]."""
-        inner, v = self._split(z)
-        return self.prior.decode(inner) + self.scale * v.view(-1, *self.image_shape)
+        g, v = self._split(z)
+        return g + v
 
     def energy(self, z: Tensor) -> Tensor:
-        """Returns the energy (B,) in nats."""
-        inner, v = self._split(z)
-        return self.prior.energy(inner) + ((v.square() + ROUND**2).sqrt() - ROUND).sum(1)
+        """Returns the energy (B,), in units of x times pixels."""
+        g, v = self._split(z)
+        return PRIOR_SHARE * total_variation(v) + (1 - PRIOR_SHARE) * total_variation(g + v)
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
-        """Returns samples of the prior itself."""
-        return self.prior.sample(count, seed)
+        """Returns black images: it knows no others."""
+        return torch.zeros(count, *self.image_shape)
 
     def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        k = self.prior.latent_size
-        return z[:, :k], z[:, k:]
+        g, v = z.view(-1, 2, *self.image_shape).unbind(1)
+        return g.detach(), v
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """Returns the isotropic total variation (B,) of images (B, C, H, W), each channel alone (Rudin et al. 1992).
+
+    Its corners are rounded within `ROUND`.
+    """
+    down, right = torch.zeros_like(x), torch.zeros_like(x)
+    down[..., :-1, :] = x.diff(dim=-2)
+    right[..., :-1] = x.diff(dim=-1)
+    return ((down.square() + right.square() + ROUND**2).sqrt() - ROUND).flatten(1).sum(1)
+
+
+def needs_more(error: Tensor, noise_level: Tensor, counts: Tensor) -> Tensor:
+    """Returns which images (B,) leave a residual that noise surely does not explain: the prior cannot represent them.
+
+    Arguments:
+        error: Root mean square (B,) of the residual.
+        noise_level: Standard deviation of the noise (B,).
+        counts: Number of measurements (B,).
+    """
+    return error.square() * counts > noise_level.square() * (counts + SURELY * (2 * counts).sqrt())
 
 
 def beyond_range(
-    problem: Problem, who: Tensor, z: Tensor, noise_level: Tensor | None, energy_weight: float | None = None
+    problem: Problem, who: Tensor, x: Tensor, noise_level: Tensor, energy_weight: float | None = None
 ) -> Tensor:
-    """Returns x (R, C, H, W), images in [0, 1], that start at G(z) and deviate from it as far as the noise tells.
+    """Returns images (R, C, H, W) in [0, 1] that begin at images of the prior and deviate as far as the noise tells.
+
+    With s the standard deviation of the noise an edge weighs s times its height beside a squared data term; beside
+    others as much as that is of the scale of the noise.
 
     Arguments:
         problem: What is to be explained.
         who: Image of each row (R,).
-        z: Latents within the range (R, k).
-        noise_level: Standard deviation of the noise (B,), or None where it is not known.
+        x: What the prior has found (R, C, H, W).
+        noise_level: Standard deviation of the noise of each of the problem's images (B,).
         energy_weight: At least 0; None: from the noise.
+
+    Raises:
+        GenpriorError: The prior is one of points.
     """
-    prior = BeyondPrior(problem.prior)
-    level = (torch.zeros_like(problem.counts) if noise_level is None else noise_level).clamp_min(LEAST_NOISE)
-    weight, follow = weight_from_noise(problem.fidelity, problem.counts, level)
-    weigh = follow if energy_weight is None else None
-    weight = weight if energy_weight is None else torch.full_like(weight, energy_weight)
+    if x.shape[2] == 1:
+        raise GenpriorError("goes with images, this prior makes points", argument="beyond")
+    prior = PriorImage(problem.prior.image_shape)
+    level = noise_level.clamp_min(LEAST_NOISE)
+    weight = noise_scale(problem.fidelity, level) / level
+    if energy_weight is not None:
+        weight = torch.full_like(weight, energy_weight)
     wide = replace(problem, prior=prior)
-    settings = SearchSettings(iterations=ITERATIONS, tolerance=1e-4, candidates=len(z))
-    at_once = max(1, MEGABYTES * 2**20 // (2 * MEMORY * prior.latent_size * z.element_size()))
+    settings = SearchSettings(iterations=ITERATIONS, tolerance=1e-4, candidates=max(1, len(x)))
+    at_once = max(1, MEGABYTES * 2**20 // (2 * MEMORY * prior.latent_size * x.element_size()))
     parts = []
-    for some, rows in zip(torch.split(prior.widened(z), at_once), torch.split(who, at_once), strict=True):
-        found = minimise(wide, some, rows, weight[rows], weigh, settings)
-        with torch.no_grad():
-            parts.append(prior.decode(found.z))
-    x = torch.cat(parts)
-    return x.clamp(0, 1) if x.shape[2] > 1 else x  # 2-D points have units of their own
+    for some, rows in zip(torch.split(x, at_once), torch.split(who, at_once), strict=True):
+        found = minimise(wide, prior.widened(some), rows, weight[rows], None, settings)
+        parts.append(prior.decode(found.z))
+    return torch.cat(parts).clamp(0, 1)

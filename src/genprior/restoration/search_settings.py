@@ -25,7 +25,7 @@ class SearchSettings:
         tolerance: A search has converged when ten evaluations lowered its objective by less than this share.
         energy_weight: Weight of the prior's energy beside the data term, at least 0; None: from the noise.
         candidates: Distinct solutions wanted for each image, at least 1.
-        beyond: Whether the result may leave the prior's range as far as the noise level tells.
+        beyond: Whether results leave the prior's range where that leaves more than noise: a deviation with few edges.
         encoder: Whether the prior's encoder gives the first start, where it has one.
         rough: Whether the search runs in the prior's rougher number format, where it has one; results are judged in
             float32 all the same, but may then differ more with the images searched for beside them.

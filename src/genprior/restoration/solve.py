@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.priors.contracts import USUAL_STARTS, LatentPrior
-from genprior.restoration.beyond import LEAST_NOISE, beyond_range
+from genprior.restoration.beyond import LEAST_NOISE, beyond_range, needs_more
 from genprior.restoration.fidelity import Weigh, level_after_clipping, level_around, noise_scale, weight_from_noise
 from genprior.restoration.minimise import REASONS, Searches, distinct, minimise
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
@@ -185,13 +185,16 @@ def _order(misfit: Tensor, numbers: Tensor) -> Tensor:
 
 
 def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, noise: NoiseLevels | None) -> Tensor:
-    """x (B, K, C, H, W) of latents (B, K, k), or images beyond the range that start there."""
+    """x (B, K, C, H, W) of latents (B, K, k), or images beyond the range where those leave more than noise."""
+    x = torch.cat([problem.prior.decode(part) for part in torch.split(z.flatten(0, 1), ROWS_AT_ONCE)])
     if settings.beyond:
         rows = who.repeat_interleave(z.shape[1])
-        level = noise and noise.clipped
-        x = beyond_range(problem, rows, z.flatten(0, 1), level, settings.energy_weight or None)
-    else:
-        x = torch.cat([problem.prior.decode(part) for part in torch.split(z.flatten(0, 1), ROWS_AT_ONCE)])
+        error, level = judged(problem, x, rows, noise)
+        allowed = torch.full_like(error, LEAST_NOISE) if level is None else level.clamp_min(LEAST_NOISE)
+        far = needs_more(error, allowed, problem.counts[rows])
+        levels = torch.zeros_like(problem.counts) if noise is None else noise.clipped
+        if far.any():
+            x[far] = beyond_range(problem, rows[far], x[far], levels, settings.energy_weight or None)
     return x.view(*z.shape[:2], *x.shape[1:])
 
 
