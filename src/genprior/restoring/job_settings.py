@@ -59,7 +59,7 @@ class _Search(Settings):
         int | None, Field(ge=1, le=64, description="Distinct solutions wanted for each image; default: the preset's.")
     ] = None
     beyond: Annotated[
-        bool, Field(description="Leave the prior's range at the end, as far as the noise level allows.")
+        bool, Field(description="Leave the prior's range where that leaves more than noise, for few training images.")
     ] = False
     resize: Annotated[
         bool, Field(description="Make images and masks smaller, or grey, that are more than the prior's.")
