@@ -7,7 +7,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration import beyond as beyond_module
-from genprior.restoration.beyond import LEAST_NOISE, PRIOR_SHARE, PriorImage, needs_more, total_variation
+from genprior.restoration.beyond import LEAST_NOISE, PRIOR_SHARE, PriorImage, needs_more, parameters_of, total_variation
 from genprior.restoration.minimise import Searches, minimise
 from genprior.restoration.problem import Problem
 from genprior.restoration.restore import invert, restore
@@ -135,6 +135,23 @@ def test_a_hole_goes_on_with_what_is_around() -> None:
     inside, beyond = (restore(_Flat(), x * mask, physics, settings, noise_level=0.02) for settings in (INSIDE, BEYOND))
     assert ((inside.images - x).abs() > 0.2)[..., 3:5, 3:5].all()
     assert ((beyond.images - x).abs() < 0.05).all()
+
+
+def test_flat_pieces_are_few_parameters() -> None:
+    g = torch.full((3, 1, 8, 8), 0.5, dtype=torch.float64)
+    x = g.clone()
+    x[1, ..., 4:] = 0.8  # an edge of eight pixels
+    x[2] = torch.rand(1, 8, 8, dtype=torch.float64)
+    assert parameters_of(g, x, 5).tolist()[:2] == [5, 5 + 8]
+    assert parameters_of(g, x, 5)[2] >= 60
+
+
+def test_what_noise_made_the_deviation_leave_is_no_over_fitting() -> None:
+    x = torch.full((4, 1, 8, 8), 0.2, dtype=torch.float64)
+    x[..., 4:] = 0.8
+    y = x + 0.05 * torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = invert(_Flat(), y, BEYOND, noise_level=0.05)
+    assert set(found.verdicts) == {"good fit"}
 
 
 def test_points_are_refused() -> None:

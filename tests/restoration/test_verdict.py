@@ -18,7 +18,7 @@ from genprior.restoration.result import (
     verdicts,
 )
 
-SIGMA, COUNT, LATENTS = 0.2, 400.0, 20
+SIGMA, COUNT, LATENTS = 0.2, 400.0, torch.tensor(20)
 ALONE = 1.0  # one try
 ALLOWED = math.hypot(SIGMA, RANGE_TOLERANCE)
 
@@ -66,7 +66,7 @@ def test_as_many_latents_as_measurements_may_explain_all_noise() -> None:
 
 def test_true_noise_is_hardly_ever_called_over_fitted() -> None:
     """Residuals of a least-squares fit: chi-square with as many degrees of freedom as are left."""
-    chi = torch.distributions.Chi2(torch.tensor(COUNT - LATENTS, dtype=torch.float64))
+    chi = torch.distributions.Chi2((COUNT - LATENTS).double())
     error = SIGMA * (chi.sample((2000,)) / COUNT).sqrt()
     found = verdicts(
         error, torch.full_like(error, ALONE), torch.full_like(error, COUNT), LATENTS, torch.full_like(error, SIGMA)

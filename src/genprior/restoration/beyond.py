@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from genprior.errors import GenpriorError
@@ -70,10 +71,13 @@ def total_variation(x: Tensor) -> Tensor:
 
     Its corners are rounded within `ROUND`.
     """
-    down, right = torch.zeros_like(x), torch.zeros_like(x)
-    down[..., :-1, :] = x.diff(dim=-2)
-    right[..., :-1] = x.diff(dim=-1)
-    return ((down.square() + right.square() + ROUND**2).sqrt() - ROUND).flatten(1).sum(1)
+    return ((_slopes(x).square().sum(0) + ROUND**2).sqrt() - ROUND).flatten(1).sum(1)
+
+
+def _slopes(x: Tensor) -> Tensor:
+    """Differences (2, B, C, H, W) to the pixel below and to the one on the right; 0 at the last ones."""
+    below = F.pad(x.diff(dim=-2), (0, 0, 0, 1))
+    return torch.stack([below, F.pad(x.diff(dim=-1), (0, 1))])
 
 
 def needs_more(error: Tensor, noise_level: Tensor, counts: Tensor) -> Tensor:
@@ -85,6 +89,23 @@ def needs_more(error: Tensor, noise_level: Tensor, counts: Tensor) -> Tensor:
         counts: Number of measurements (B,).
     """
     return error.square() * counts > noise_level.square() * (counts + SURELY * (2 * counts).sqrt())
+
+
+def parameters_of(g: Tensor, x: Tensor, latent_size: int) -> Tensor:
+    """Returns how many numbers (B,) explain an image: k for images of the prior, more for those beyond its range.
+
+    Beyond it each pixel counts whose edges are neither absent nor the prior's, as flat pieces count once in the degrees
+    of freedom of total variation (Tibshirani & Taylor 2012, https://doi.org/10.1214/12-AOS1003). That is a little too
+    many: a piece's border counts.
+
+    Arguments:
+        g: Images of the prior (B, C, H, W).
+        x: The results (B, C, H, W).
+        latent_size: k.
+    """
+    own = (_slopes(x).abs().amax(0) > ROUND) & (_slopes(x - g).abs().amax(0) > ROUND)
+    is_beyond = ((x - g).abs() > ROUND).flatten(1).any(1)  # decoding again may round otherwise
+    return latent_size + is_beyond * own.flatten(1).sum(1)
 
 
 def beyond_range(

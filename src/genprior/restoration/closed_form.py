@@ -191,7 +191,7 @@ def _restoration(
         starts=one,
         iterations=found.rounds * one,
         stopped=(EXACT if found.is_exact else APPROXIMATE,) * len(who),
-        verdicts=verdicts(error, torch.ones_like(error), counts, prior.latent_size, level),
+        verdicts=verdicts(error, torch.ones_like(error), counts, torch.full_like(counts, prior.latent_size), level),
         candidates=images,
         candidate_latents=z,
         candidate_counts=numbers,

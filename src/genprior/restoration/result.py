@@ -125,7 +125,7 @@ def is_poor(error: Tensor, noise_level: Tensor | None) -> Tensor:
 
 
 def verdicts(
-    error: Tensor, ratio: Tensor, counts: Tensor, latent_size: int, noise_level: Tensor | None
+    error: Tensor, ratio: Tensor, counts: Tensor, parameters: Tensor, noise_level: Tensor | None
 ) -> tuple[str, ...]:
     """Returns one of `VERDICTS` for each image.
 
@@ -133,14 +133,14 @@ def verdicts(
         error: Root mean square (B,) of the residual.
         ratio: Larger over smaller (B,) of the residuals that two independent tries ended with; NaN after one try.
         counts: Number of measurements (B,).
-        latent_size: k; k parameters explain up to k measurements of mere noise.
+        parameters: Numbers that explain each image (B,); k of them explain up to k measurements of mere noise.
         noise_level: Standard deviation of the noise (B,), or None where it is not known.
     """
     poor = is_poor(error, noise_level)
     disagree = poor & ~(ratio <= DISAGREEMENT)
     fitted = torch.zeros_like(poor)
     if noise_level is not None:
-        free = (counts - latent_size).clamp_min(0)
+        free = (counts - parameters).clamp_min(0)
         # Chi-square with `free` degrees of freedom, three standard deviations below its mean.
         least = (free - 3 * (2 * free).sqrt()).clamp_min(0)
         fitted = error.square() * counts < noise_level**2 * least

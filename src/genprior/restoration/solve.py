@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.priors.contracts import USUAL_STARTS, LatentPrior
-from genprior.restoration.beyond import LEAST_NOISE, beyond_range, needs_more
+from genprior.restoration.beyond import LEAST_NOISE, beyond_range, needs_more, parameters_of
 from genprior.restoration.fidelity import Weigh, level_after_clipping, level_around, noise_scale, weight_from_noise
 from genprior.restoration.minimise import REASONS, Searches, distinct, minimise
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
@@ -160,6 +160,7 @@ def _result(
     winner = pool.taken(chosen[row, best][:, :1])
     images, z = images[row, best], z[row, best]
     error, level = judged(problem, images[:, 0], who, noise)
+    parameters = parameters_of(problem.prior.decode(z[:, 0]), images[:, 0], problem.prior.latent_size)
     return Restoration(
         images=images[:, 0],
         latents=z[:, 0],
@@ -170,7 +171,7 @@ def _result(
         starts=tried,
         iterations=winner.iterations[:, 0],
         stopped=tuple(REASONS[place] for place in winner.reason[:, 0].tolist()),
-        verdicts=verdicts(error, ratio, counts, problem.prior.latent_size, level),
+        verdicts=verdicts(error, ratio, counts, parameters, level),
         candidates=images,
         candidate_latents=z,
         candidate_counts=numbers,
