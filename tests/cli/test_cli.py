@@ -417,6 +417,16 @@ def test_help_and_import_do_without_torch() -> None:
     assert "Judge" in in_fresh_process(code)
 
 
+def test_one_process_trains_without_what_several_need(tmp_path: Path) -> None:
+    words = ["genprior", "train", "mixture", "--data", "digits[:60]", "--components", "1", "--rank", "2"]
+    code = (
+        f"import sys, genprior.cli\nsys.argv = {[*words, '--out', str(tmp_path / 'run')]}\n"
+        "try:\n    genprior.cli.main()\nexcept SystemExit as ended:\n    assert not ended.code, ended.code\n"
+        "assert 'torch' in sys.modules and 'lightning_fabric' not in sys.modules"
+    )
+    assert "100 %" in in_fresh_process(code)
+
+
 def test_public_names_are_the_promised_ones() -> None:
     import genprior as package
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration import beyond as beyond_module
-from genprior.restoration.beyond import LEAST_NOISE, PRIOR_SHARE, PriorImage, needs_more, parameters_of, total_variation
+from genprior.restoration.beyond import LEAST_NOISE, PRIOR_SHARE, PriorImage, needs_more, own_edges, total_variation
 from genprior.restoration.minimise import Searches, minimise
 from genprior.restoration.problem import Problem
 from genprior.restoration.restore import invert, restore
@@ -137,13 +137,23 @@ def test_a_hole_goes_on_with_what_is_around() -> None:
     assert ((beyond.images - x).abs() < 0.05).all()
 
 
-def test_flat_pieces_are_few_parameters() -> None:
-    g = torch.full((3, 1, 8, 8), 0.5, dtype=torch.float64)
+def test_flat_pieces_have_few_edges_of_their_own() -> None:
+    g = torch.full((4, 1, 8, 8), 0.5, dtype=torch.float64)
+    g[3] = torch.rand(1, 8, 8, dtype=torch.float64)
     x = g.clone()
     x[1, ..., 4:] = 0.8  # an edge of eight pixels
     x[2] = torch.rand(1, 8, 8, dtype=torch.float64)
-    assert parameters_of(g, x, 5).tolist()[:2] == [5, 5 + 8]
-    assert parameters_of(g, x, 5)[2] >= 60
+    x[3] += 0.1  # goes as the prior has it
+    found = own_edges(g, x).tolist()
+    assert (found[0], found[1], found[3]) == (0, 8, 0)
+    assert found[2] >= 60
+
+
+def test_the_weight_of_the_latents_energy_is_not_that_of_edges() -> None:
+    prior, (_, target) = _Linear(), _targets()
+    settings = [SearchSettings(starts=2, energy_weight=weight, beyond=True) for weight in (0.0, 1e-9)]
+    found = [invert(prior, target, each, noise_level=0.05).images for each in settings]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0.01)
 
 
 def test_what_noise_made_the_deviation_leave_is_no_over_fitting() -> None:

@@ -28,7 +28,7 @@ class PriorImage(LatentPrior):
     The energy is `PRIOR_SHARE` TV(v) + (1 - `PRIOR_SHARE`) TV(g + v), TV the isotropic total variation of each channel:
     images have few edges, and most of them are where the prior has them (prior image constrained compressed sensing,
     Chen, Tang & Leng 2008, https://doi.org/10.1118/1.2836423). Where nothing is measured the deviation goes on smoothly
-    from what is around. g stays as it is.
+    from what is around. g stays as it is; it is carried along because searches that have ended leave their batch.
 
     Arguments:
         image_shape: (C, H, W).
@@ -91,26 +91,22 @@ def needs_more(error: Tensor, noise_level: Tensor, counts: Tensor) -> Tensor:
     return error.square() * counts > noise_level.square() * (counts + SURELY * (2 * counts).sqrt())
 
 
-def parameters_of(g: Tensor, x: Tensor, latent_size: int) -> Tensor:
-    """Returns how many numbers (B,) explain an image: k for images of the prior, more for those beyond its range.
+def own_edges(g: Tensor, x: Tensor) -> Tensor:
+    """Returns how many pixels (B,) of images have edges that are neither absent nor those of the prior.
 
-    Beyond it each pixel counts whose edges are neither absent nor the prior's, as flat pieces count once in the degrees
-    of freedom of total variation (Tibshirani & Taylor 2012, https://doi.org/10.1214/12-AOS1003). That is a little too
-    many: a piece's border counts.
+    A flat piece counts once among the degrees of freedom of total variation (Tibshirani & Taylor 2012,
+    https://doi.org/10.1214/12-AOS1003), and so does one that goes as the prior has it; here its border counts, which is
+    a little too many.
 
     Arguments:
         g: Images of the prior (B, C, H, W).
-        x: The results (B, C, H, W).
-        latent_size: k.
+        x: What `beyond_range` made of them (B, C, H, W).
     """
-    own = (_slopes(x).abs().amax(0) > ROUND) & (_slopes(x - g).abs().amax(0) > ROUND)
-    is_beyond = ((x - g).abs() > ROUND).flatten(1).any(1)  # decoding again may round otherwise
-    return latent_size + is_beyond * own.flatten(1).sum(1)
+    both = (_slopes(x).abs().amax(0) > ROUND) & (_slopes(x - g).abs().amax(0) > ROUND)
+    return both.flatten(1).sum(1)
 
 
-def beyond_range(
-    problem: Problem, who: Tensor, x: Tensor, noise_level: Tensor, energy_weight: float | None = None
-) -> Tensor:
+def beyond_range(problem: Problem, who: Tensor, x: Tensor, noise_level: Tensor) -> Tensor:
     """Returns images (R, C, H, W) in [0, 1] that begin at images of the prior and deviate as far as the noise tells.
 
     With s the standard deviation of the noise an edge weighs s times its height beside a squared data term; beside
@@ -121,7 +117,6 @@ def beyond_range(
         who: Image of each row (R,).
         x: What the prior has found (R, C, H, W).
         noise_level: Standard deviation of the noise of each of the problem's images (B,).
-        energy_weight: At least 0; None: from the noise.
 
     Raises:
         GenpriorError: The prior is one of points.
@@ -131,8 +126,6 @@ def beyond_range(
     prior = PriorImage(problem.prior.image_shape)
     level = noise_level.clamp_min(LEAST_NOISE)
     weight = noise_scale(problem.fidelity, level) / level
-    if energy_weight is not None:
-        weight = torch.full_like(weight, energy_weight)
     wide = replace(problem, prior=prior)
     settings = SearchSettings(iterations=ITERATIONS, tolerance=1e-4, candidates=max(1, len(x)))
     at_once = max(1, MEGABYTES * 2**20 // (2 * MEMORY * prior.latent_size * x.element_size()))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.priors.contracts import USUAL_STARTS, LatentPrior
-from genprior.restoration.beyond import LEAST_NOISE, beyond_range, needs_more, parameters_of
+from genprior.restoration.beyond import LEAST_NOISE, beyond_range, needs_more, own_edges
 from genprior.restoration.fidelity import Weigh, level_after_clipping, level_around, noise_scale, weight_from_noise
 from genprior.restoration.minimise import REASONS, Searches, distinct, minimise
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
@@ -154,13 +154,12 @@ def _result(
     chosen, numbers = distinct(pool, problem.prior, slack, settings.candidates)
     row = torch.arange(len(who), device=who.device)[:, None]
     z = pool.z[row, chosen]
-    images = _images(problem, who, z, settings, noise)
+    images, parameters = _images(problem, who, z, settings, noise)
     misfit = misfits(problem, images, who)
     best = _order(misfit, numbers)
     winner = pool.taken(chosen[row, best][:, :1])
     images, z = images[row, best], z[row, best]
     error, level = judged(problem, images[:, 0], who, noise)
-    parameters = parameters_of(problem.prior.decode(z[:, 0]), images[:, 0], problem.prior.latent_size)
     return Restoration(
         images=images[:, 0],
         latents=z[:, 0],
@@ -171,7 +170,7 @@ def _result(
         starts=tried,
         iterations=winner.iterations[:, 0],
         stopped=tuple(REASONS[place] for place in winner.reason[:, 0].tolist()),
-        verdicts=verdicts(error, ratio, counts, parameters, level),
+        verdicts=verdicts(error, ratio, counts, parameters[row, best][:, 0], level),
         candidates=images,
         candidate_latents=z,
         candidate_counts=numbers,
@@ -185,9 +184,15 @@ def _order(misfit: Tensor, numbers: Tensor) -> Tensor:
     return torch.where(there, best, best[:, :1])
 
 
-def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, noise: NoiseLevels | None) -> Tensor:
-    """x (B, K, C, H, W) of latents (B, K, k), or images beyond the range where those leave more than noise."""
+def _images(
+    problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, noise: NoiseLevels | None
+) -> tuple[Tensor, Tensor]:
+    """x (B, K, C, H, W) of latents (B, K, k), and how many numbers explain each (B, K).
+
+    Where images leave more than noise and that is wanted, others beyond the range take their place.
+    """
     x = torch.cat([problem.prior.decode(part) for part in torch.split(z.flatten(0, 1), ROWS_AT_ONCE)])
+    parameters = torch.full_like(z[..., 0].flatten(), problem.prior.latent_size)
     if settings.beyond:
         rows = who.repeat_interleave(z.shape[1])
         error, level = judged(problem, x, rows, noise)
@@ -195,8 +200,10 @@ def _images(problem: Problem, who: Tensor, z: Tensor, settings: SearchSettings, 
         far = needs_more(error, allowed, problem.counts[rows])
         levels = torch.zeros_like(problem.counts) if noise is None else noise.clipped
         if far.any():
-            x[far] = beyond_range(problem, rows[far], x[far], levels, settings.energy_weight or None)
-    return x.view(*z.shape[:2], *x.shape[1:])
+            found = beyond_range(problem, rows[far], x[far], levels)
+            parameters[far] += own_edges(x[far], found)
+            x[far] = found
+    return x.view(*z.shape[:2], *x.shape[1:]), parameters.view(z.shape[:2])
 
 
 def misfits(problem: Problem, x: Tensor, who: Tensor) -> Tensor:
