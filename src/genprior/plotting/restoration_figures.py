@@ -1,5 +1,6 @@
 """Pictures of restored images beside what they were made from, and of several solutions for one image."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ NOTE = 0.2  # inches for a line under an image
 LABEL = 0.95  # inches for the labels of the rows
 BAR = 0.75  # inches for a scale of colours
 MARGIN, TOP = 0.08, 0.3
-DIFFERENCE = "difference"
+DIFFERENCE, DEVIATION = "difference", "deviation"
+SCALES = {DIFFERENCE, DEVIATION}
 SMALL = 7.5  # points, for what stands under an image
 MOST_CANDIDATES, MOST_ROWS = 8, 6
 
@@ -32,43 +34,62 @@ def write_pairs(
     """Writes images as columns, and what there is of each as rows with labels.
 
     Arguments:
-        rows: Label -> x (B, C, H, W) in [0, 1], of any size; a row called "difference" is signed, and has a scale of
-            colours of its own, equal for all images.
+        rows: Label -> x (B, C, H, W) in [0, 1], of any size; a row called "difference" is signed, one called
+            "deviation" is not, and each has a scale of colours of its own, equal for all images.
         notes: Label -> a line under each image (B,), for the rows that have one.
         names: Of the images (B,), written above the first row.
         path: Of the picture.
     """
     count, heights = len(names), [CELL + (NOTE if label in notes else 0) for label in rows]
-    right = BAR if DIFFERENCE in rows else 0
+    right = BAR if SCALES & rows.keys() else 0
     with _cells(count, heights, left=LABEL, right=right) as grid:
         for r, (label, x) in enumerate(rows.items()):
-            bound = _bound(x)
+            scales = {DIFFERENCE: ("RdBu_r", -_bound(x), _bound(x)), DEVIATION: ("magma", 0.0, _bound(x))}
             for c in range(count):
                 axis = grid.axis(r, c)
-                shown = _show(axis, x[c], ("RdBu_r", -bound, bound) if label == DIFFERENCE else None)
+                shown = _show(axis, x[c], scales.get(label))
                 _note(axis, notes[label][c] if label in notes else "")
                 if c == 0:
                     axis.set_ylabel(label, rotation=0, ha="right", va="center")
                 if r == 0:
                     axis.set_title(_short(names[c]), fontsize=SMALL, color=GREY, pad=3, parse_math=False)
-            if label == DIFFERENCE:
+            if label in scales:
                 grid.scale(r, count, shown)
         save(grid.figure, path)
 
 
-def write_candidates(
-    before: tuple[str, Tensor] | None, candidates: Tensor, counts: Tensor, errors: Tensor, spread: Tensor, path: Path
-) -> None:
-    """Writes images as rows: what was measured, the solutions with their residuals, and where these differ.
+@dataclass(frozen=True)
+class Solutions:
+    """Several images for each measurement.
 
-    Arguments:
-        before: Title and images (B, C, H', W') of the first column: measurements, if those are images.
+    Attributes:
         candidates: x (B, K, C, H, W), best first.
         counts: How many of the K there are (B,).
         errors: Root mean squared residual of each (B, K).
-        spread: Standard deviation over them (B, C, H, W).
+        probabilities: Of each (B, K); NaN where they are not known.
+    """
+
+    candidates: Tensor
+    counts: Tensor
+    errors: Tensor
+    probabilities: Tensor
+
+    def note(self, row: int, place: int) -> str:
+        """Returns what stands under one of them."""
+        error, probability = float(self.errors[row, place]), float(self.probabilities[row, place])
+        return f"error {error:.3g}" if math.isnan(probability) else f"probability {probability:.2f}"
+
+
+def write_candidates(before: tuple[str, Tensor] | None, solutions: Solutions, spread: Tensor, path: Path) -> None:
+    """Writes images as rows: what was measured, the solutions with residuals or probabilities, and how they vary.
+
+    Arguments:
+        before: Title and images (B, C, H', W') of the first column: measurements, if those are images.
+        solutions: Of each row.
+        spread: Standard deviation over solutions or draws (B, C, H, W).
         path: Of the picture.
     """
+    candidates, counts = solutions.candidates, solutions.counts
     rows, most = min(len(candidates), MOST_ROWS), min(int(counts.max()), MOST_CANDIDATES)
     offset = int(before is not None)
     titles = ([] if before is None else [before[0]]) + [f"solution {k + 1}" for k in range(most)] + ["spread"]
@@ -80,10 +101,11 @@ def write_candidates(
             for k in range(min(most, int(counts[r]))):
                 axis = grid.axis(r, offset + k)
                 _show(axis, candidates[r, k])
-                _note(axis, f"error {float(errors[r, k]):.3g}")
+                _note(axis, solutions.note(r, k))
             axis = grid.axis(r, len(titles) - 1)
             shown = _show(axis, spread[r], ("magma", 0, bound))
-            _note(axis, "one solution alone" if counts[r] == 1 else "")
+            is_alone = counts[r] == 1 and bool(solutions.probabilities[r].isnan().any())
+            _note(axis, "one solution alone" if is_alone else "")
             grid.scale(r, len(titles), shown)
         for c, title in enumerate(titles):
             grid.title(c, title)

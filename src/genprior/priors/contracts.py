@@ -5,7 +5,7 @@ else has a default, which is None where it stands for something that the prior c
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -140,8 +140,8 @@ class Posterior(Protocol):
     means: Tensor
 
     @abstractmethod
-    def draws(self, count: int, seed: int = 0) -> Tensor:
-        """Returns x (B, count, C, H, W); those of measurement i depend on (seed, i) alone."""
+    def draws(self, count: int, seed: int = 0, numbers: Sequence[int] | None = None) -> Tensor:
+        """Returns x (B, count, C, H, W); those of measurement i depend on (seed, numbers[i]) alone; None: (seed, i)."""
 
 
 class ConditionalPrior(Prior, Protocol):

@@ -6,7 +6,7 @@ diagonal; where A is a small matrix, it is one, too. Others are solved by conjug
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -153,14 +153,14 @@ class MixturePosterior(Posterior):
         self.means = torch.stack([mean for _, mean in found]).view(model.count, len(y), *A.image_shape)
         self.mean = torch.einsum("bk,kbchw->bchw", self.weights, self.means)
 
-    def draws(self, count: int, seed: int = 0) -> Tensor:
-        """Returns x (B, count, C, H, W), exact draws; those of measurement i depend on (seed, i) alone.
+    def draws(self, count: int, seed: int = 0, numbers: Sequence[int] | None = None) -> Tensor:
+        """Returns x (B, count, C, H, W), exact draws; those of measurement i depend on (seed, numbers[i]) alone.
 
         A draw of a component and of its measurement is moved to the measurement that was made (Hoffman & Ribak 1991).
         """
         model, shape = self._model, self._map.image_shape
         x = self._y.new_empty(len(self._y), count, math.prod(shape))
-        generators = [derived_generator(seed, "posterior", i) for i in range(len(x))]
+        generators = [derived_generator(seed, "posterior", i) for i in numbers or range(len(x))]
         pairs = zip(self.weights.float().cpu(), generators, strict=True)
         chosen = torch.stack([torch.multinomial(own, count, True, generator=generator) for own, generator in pairs])
         n = torch.empty(len(x), count, self._y.shape[1]).to(x)

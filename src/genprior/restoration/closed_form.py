@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.priors.contracts import ConditionalPrior
+from genprior.priors.contracts import ConditionalPrior, Posterior
+from genprior.restoration.estimates import with_draws
 from genprior.restoration.fidelity import Fidelity, noise_scale
 from genprior.restoration.minimise import chosen_apart
 from genprior.restoration.problem import Problem
-from genprior.restoration.result import Restoration, verdicts
+from genprior.restoration.result import Restoration, verdicts, without_draws
 from genprior.restoration.search_settings import SearchSettings
 from genprior.restoration.solve import NoiseLevels, judged, misfits
+from genprior.seeding import derived_generator
 
 LEAST_NOISE = 0.002  # standard deviation: that of rounding to 8 bits is half of it, and less is none
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of noise that is not known; the most probable is taken
@@ -30,6 +32,7 @@ INSIDE = (0.05, 0.95)  # measurements that are not clipped, nor without a photon
 NUMBERS_AT_ONCE = 2**26  # of the means of all kinds, over all images
 KINDS = 16  # of images, the most probable ones, among which candidates are sought
 LIKELY = 1e-3  # probability of a kind whose image is a candidate
+TIMES = 8  # draws of which one is chosen where the posterior is approximate
 EXACT, APPROXIMATE = "closed form", "approximated"
 Measure = Callable[[Tensor], Tensor]
 
@@ -43,6 +46,8 @@ class _Explained:
         weights: Of kinds of images (b, K).
         means: Of each kind (b, K, C, H, W).
         log_evidence: (b,).
+        posteriors: Of which places, and what they are.
+        y, sigma: What they were taken to be measurements of, and the deviations of the noise (b, M).
         is_exact: Whether the data term was Gaussian.
         rounds: Posteriors that it took.
     """
@@ -51,6 +56,9 @@ class _Explained:
     weights: Tensor
     means: Tensor
     log_evidence: Tensor
+    posteriors: tuple[tuple[Tensor, Posterior], ...]
+    y: Tensor
+    sigma: Tensor
     is_exact: bool = True
     rounds: int = 1
 
@@ -62,15 +70,17 @@ def solve_in_closed_form(
     settings: SearchSettings,
     noise_level: float | None,
     is_shared: bool,
+    seed: int = 0,
 ) -> Restoration:
     """Returns the restoration of all images.
 
     Arguments:
         problem: What is to be explained, by a linear operator.
         conditional: Its prior, as one that has a posterior.
-        settings: How many candidates are wanted; nothing else in them matters.
+        settings: How many candidates and draws are wanted, and which estimate; nothing else in them matters.
         noise_level: Standard deviation of the noise, or None where it is not known.
         is_shared: Whether the operator is the same for all images.
+        seed: Any integer; image i's draws come from (seed, settings.first + i) alone.
 
     Raises:
         GenpriorError: The result is to leave the prior's range, which has no bounds.
@@ -83,8 +93,49 @@ def solve_in_closed_form(
     parts = []
     for who in torch.split(torch.arange(len(problem.y), device=problem.y.device), at_once):
         found, scale = _explained(problem, conditional, who, noise_level)
-        parts.append(_restoration(problem, who, found, scale, settings.candidates, noise_level))
+        restoration = _restoration(problem, who, found, scale, settings.candidates, noise_level)
+        parts.append(_with_draws(restoration, problem, who, found, settings, seed) if settings.draws else restoration)
     return Restoration.joined(parts)
+
+
+def _with_draws(
+    restoration: Restoration, problem: Problem, who: Tensor, found: _Explained, settings: SearchSettings, seed: int
+) -> Restoration:
+    """With draws of images (b,): exact ones, or ones that are chosen by weight where the posterior is near alone."""
+    count = settings.draws if found.is_exact else TIMES * settings.draws
+    draws, order = [], []
+    for which, own in found.posteriors:
+        numbers = [settings.first + i for i in who[which].tolist()]
+        draws.append(own.draws(count, seed, numbers))
+        order.append(which)
+    x = torch.cat(draws)[torch.argsort(torch.cat(order))]
+    effective = torch.full_like(restoration.error, settings.draws)
+    if not found.is_exact:
+        x, effective = _weighed(problem, who, found, restoration.weight, x, settings, seed)
+    encode = problem.prior.encode
+    assert encode is not None
+    z = encode(x.flatten(0, 1)).view(*x.shape[:2], -1)
+    r_hat = (1 + 1 / effective).sqrt() if not found.is_exact else torch.ones_like(effective)
+    return with_draws(restoration, x, z, (r_hat, effective), settings, is_mean=True)
+
+
+def _weighed(
+    problem: Problem, who: Tensor, found: _Explained, scale: Tensor, x: Tensor, settings: SearchSettings, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Draws x (b, S, C, H, W) out of (b, T, C, H, W) by importance weights, and how many they are worth (b,).
+
+    The weight of a draw is the likelihood over that of the Gaussian noise in its place.
+    """
+    chosen, worth = [], []
+    for i, own in enumerate(x):
+        prediction = problem.measure(own, who[i].expand(len(own)))
+        gaussian = 0.5 * ((prediction - found.y[i]) / found.sigma[i]).square().sum(1)
+        weight = torch.softmax(gaussian - problem.misfit_of(prediction, who[i].expand(len(own))) / scale[i], 0)
+        generator = derived_generator(seed, "weighed", settings.first + int(who[i]))
+        places = torch.multinomial(weight.cpu(), settings.draws, True, generator=generator)
+        chosen.append(own[places.to(own.device)])
+        worth.append((1 / weight.square().sum()).clamp_max(settings.draws))
+    return torch.stack(chosen), torch.stack(worth)
 
 
 def _images_at_once(problem: Problem, conditional: ConditionalPrior) -> int:
@@ -137,16 +188,17 @@ def _level(conditional: ConditionalPrior, y: Tensor, measure: Measure, noise_lev
 def _posterior(conditional: ConditionalPrior, y: Tensor, measure: Measure, sigma: Tensor) -> _Explained:
     """The posterior of images (b,) with noise of standard deviations (b, M): images with equal ones at once."""
     rows, group = torch.unique(sigma, dim=0, return_inverse=True)
-    order, parts = [], []
+    order, parts, posteriors = [], [], []
     for number, row in enumerate(rows):
         which = torch.nonzero(group == number)[:, 0]
         level = row[:1] if bool((row == row[0]).all()) else row
         own = conditional.posterior(y[which], measure, level)
         order.append(which)
+        posteriors.append((which, own))
         parts.append((own.mean, own.weights, own.means.transpose(0, 1), own.log_evidence))
     back = torch.argsort(torch.cat(order))
     mean, weights, means, log_evidence = (torch.cat(values)[back] for values in zip(*parts, strict=True))
-    return _Explained(mean, weights, means, log_evidence)
+    return _Explained(mean, weights, means, log_evidence, tuple(posteriors), y, sigma)
 
 
 @torch.enable_grad()
@@ -195,6 +247,7 @@ def _restoration(
         candidates=images,
         candidate_latents=z,
         candidate_counts=numbers,
+        **without_draws(images),
     )
 
 

@@ -1,5 +1,6 @@
 """The two questions that a prior answers: which latents make this image, and which image made this measurement."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.closed_form import solve_in_closed_form
-from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
+from genprior.restoration.estimates import check_memory, with_drawn_latents
+from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity, noise_scale
 from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
 from genprior.restoration.plausibility import implausible, is_average
@@ -56,10 +58,12 @@ def invert(
     if settings.energy_weight is None and noise_level == 0.0:
         settings = replace(settings, energy_weight=0.0)  # the closest image there is, however unlikely its latents
     problem = make_problem(prior, x, None, fidelity or L2())
-    if prior.conditional is not None and settings.energy_weight is None:
-        return solve_in_closed_form(problem, prior.conditional, settings, _checked_level(noise_level), is_shared=True)
+    level = _checked_level(noise_level)
+    check_memory(len(x), settings, x[0].numel())
+    if prior.conditional is not None and settings.energy_weight is None and settings.estimate != "map":
+        return solve_in_closed_form(problem, prior.conditional, settings, level, is_shared=True, seed=seed)
     start = warm_start(prior, x, None, {}) if settings.encoder else None
-    return solve(problem, start, settings, _checked_level(noise_level), seed)
+    return _searched(problem, start, settings, level, seed)
 
 
 @torch.inference_mode(False)
@@ -159,10 +163,23 @@ def _solved(
     from deepinv.physics import LinearPhysics
 
     conditional = problem.prior.conditional
-    if conditional is not None and settings.energy_weight is None and isinstance(physics, LinearPhysics):
-        return solve_in_closed_form(problem, conditional, settings, level, is_shared=not parameters)
+    check_memory(len(problem.y), settings, math.prod(problem.prior.image_shape))
+    is_linear = isinstance(physics, LinearPhysics)
+    if conditional is not None and settings.energy_weight is None and is_linear and settings.estimate != "map":
+        return solve_in_closed_form(problem, conditional, settings, level, is_shared=not parameters, seed=seed)
     start = warm_start(problem.prior, y, physics, parameters) if settings.encoder else None
-    return solve(problem, start, settings, level, seed)
+    return _searched(problem, start, settings, level, seed)
+
+
+def _searched(
+    problem: Problem, start: Tensor | None, settings: SearchSettings, level: float | None, seed: int
+) -> Restoration:
+    """The most likely images, and draws where they are wanted."""
+    found = solve(problem, start, settings, level, seed)
+    if not settings.draws:
+        return found
+    scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
+    return with_drawn_latents(problem, found, settings, scale, seed)
 
 
 def _checked_measurement(y: object) -> int:

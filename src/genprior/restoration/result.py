@@ -17,11 +17,13 @@ GOOD = "good fit"
 RANGE = "prior cannot represent it"
 STUCK = "starts disagree"
 OVERFITTED = "noise over-fitted"
+NOT_MIXED = "not mixed"
 VERDICTS = {
     GOOD: "the residual is no larger than the noise and what such a prior usually leaves",
     RANGE: "every start ended at about the same large residual: the image lies outside the prior's range",
     STUCK: "starts ended at different large residuals, or there was one only: more of them may help",
     OVERFITTED: "the residual is smaller than the noise: give more weight to the energy",
+    NOT_MIXED: "populations of draws disagree: mean, deviation and probabilities are not to be trusted",
 }
 RANGE_TOLERANCE = 0.1  # root mean square of a residual, in units of y, that a good prior may leave on clean images
 DISAGREEMENT = 1.25  # ratio of residuals from which two starts did not end in the same place
@@ -35,7 +37,8 @@ class Restoration:
 
     Attributes:
         images: x (B, C, H, W), the restored images.
-        latents: z (B, k); `images` are their decodings, or lie beyond the prior's range where that was asked for.
+        latents: z (B, k) of what was found first. `images` are their decodings, or lie beyond the prior's range where
+            that was asked for, or are the mean or median of draws.
         misfit: Data term (B,), summed over measurements: how far the restored image's measurement is from y.
         error: Root of the mean squared residual (B,), in the units of y.
         energy: Of the latents (B,), in nats; lower is more plausible.
@@ -45,9 +48,14 @@ class Restoration:
         stopped: Why the search ended, B of "converged", "iterations", "stalled"; or how an image was found without a
             search, "closed form" or "approximated".
         verdicts: B of the `VERDICTS`.
-        candidates: All distinct solutions (B, K, C, H, W), best first; the first are `images`.
+        candidates: All distinct solutions (B, K, C, H, W), best first; the first are `images`. Of draws those that
+            stand for many others, the most probable kind first.
         candidate_latents: Their latents (B, K, k).
         candidate_counts: How many of the K there are (B,), int64; the places after them repeat the best.
+        draws: Of the posterior (B, S, C, H, W); S is 0 where none were asked for.
+        probabilities: Of the candidates (B, K), shares of the draws; NaN where there are none.
+        r_hat: Potential scale reduction (B,), 1 where populations of draws agree; NaN where there are none.
+        effective: Independent draws that the S are worth (B,); NaN where there are none.
     """
 
     images: Tensor
@@ -63,6 +71,10 @@ class Restoration:
     candidates: Tensor
     candidate_latents: Tensor
     candidate_counts: Tensor
+    draws: Tensor
+    probabilities: Tensor
+    r_hat: Tensor
+    effective: Tensor
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,6 +87,30 @@ class Restoration:
         mean = (self.candidates * there).sum(1) / count
         return (((self.candidates - mean[:, None]).square() * there).sum(1) / count).sqrt()
 
+    def deviation(self) -> Tensor:
+        """Returns the standard deviation over draws (B, C, H, W); over candidates where there are no draws."""
+        return self.draws.std(1) if self.draws.shape[1] else self.spread()
+
+    def interval(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
+        """Returns the bounds (B, C, H, W) between which a pixel lies with a probability, by quantiles of the draws.
+
+        Arguments:
+            level: The probability, above 0 and below 1.
+
+        Raises:
+            GenpriorError: Another level, or no draws.
+        """
+        if not 0 < level < 1:
+            raise GenpriorError(f"expected a probability above 0 and below 1, got {level}", argument="level")
+        if not self.draws.shape[1]:
+            raise GenpriorError("there are no draws to take an interval of; restore with draws", argument="draws")
+        low, high = (torch.quantile(self.draws.float(), each, dim=1) for each in ((1 - level) / 2, (1 + level) / 2))
+        return low, high
+
+    def taken(self, rows: Sequence[int]) -> "Restoration":
+        """Returns the restoration of some of the images, by their places."""
+        return Restoration(**{f.name: _taken(getattr(self, f.name), rows) for f in fields(self)})
+
     def save(self, path: Path) -> None:
         """Writes one safetensors file, whole or not at all; errors as `written` has them."""
         # Copies, as safetensors refuses tensors that share memory; row by row, as it refuses channels-last ones.
@@ -83,6 +119,7 @@ class Restoration:
             for f in fields(self)
             if f.name not in TEXTS
         }
+        tensors["draws"] = tensors["draws"].half()  # finer than 8 bits, and half of the room
         texts = json.dumps({name: getattr(self, name) for name in TEXTS})
         save_tensors(tensors, path, {KEY: texts})
 
@@ -100,6 +137,7 @@ class Restoration:
                 texts = loads((file.metadata() or {})[KEY])
                 values: dict[str, Any] = {f.name: file.get_tensor(f.name) for f in fields(cls) if f.name not in TEXTS}
             values |= {name: tuple(texts[name]) for name in TEXTS}
+            values["draws"] = values["draws"].to(values["images"])
             return cls(**values)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise GenpriorError(f"{path} holds no restoration: {error}") from None
@@ -109,6 +147,22 @@ class Restoration:
         """Returns several restorations, at least one, as one."""
         values = {f.name: _joined([getattr(part, f.name) for part in parts]) for f in fields(cls)}
         return cls(**values)
+
+
+def without_draws(candidates: Tensor) -> dict[str, Tensor]:
+    """Returns the fields of a `Restoration` about draws where there are none, for candidates (B, K, C, H, W)."""
+    count, most, *shape = candidates.shape
+    unknown = torch.full((count,), torch.nan, device=candidates.device)
+    return {
+        "draws": candidates.new_empty(count, 0, *shape),
+        "probabilities": unknown[:, None].repeat(1, most),
+        "r_hat": unknown,
+        "effective": unknown.clone(),
+    }
+
+
+def _taken(value: Any, rows: Sequence[int]) -> Any:  # noqa: ANN401 - tensors or texts, as the field has them
+    return value[list(rows)] if isinstance(value, Tensor) else tuple(value[i] for i in rows)
 
 
 def _joined(values: list[Any]) -> Any:  # noqa: ANN401 - tensors or texts, as the field has them

@@ -10,6 +10,11 @@ from genprior.errors import GenpriorError
 from genprior.restoration.search_methods import LBFGS, Adam, Method
 
 SURVIVORS = 4  # for each candidate wanted
+ESTIMATES = {
+    "mean": "the mean of the draws, which has the smallest expected squared error",
+    "median": "their median in each pixel, which has the smallest expected absolute error",
+    "map": "the most likely image that a search finds",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class SearchSettings:
             float32 all the same, but may then differ more with the images searched for beside them.
         second_try: Whether images that came out badly are searched for once more, from fresh starts.
         first: Number of the first image, at least 0: image i's starts are drawn from (seed, first + i) alone.
+        draws: Draws of the posterior for each image, at least 0. Where there are any, candidates are kinds of draws,
+            with their probabilities.
+        estimate: Which image is the restored one, an entry of `ESTIMATES`; None: "mean" where there are draws, else
+            what the prior's solver gives, the mean of a closed form and the most likely image of a search.
     """
 
     method: Callable[[Tensor, Tensor, Tensor, Tensor | None], Method] = LBFGS
@@ -44,6 +53,8 @@ class SearchSettings:
     rough: bool = False
     second_try: bool = True
     first: int = 0
+    draws: int = 0
+    estimate: str | None = None
 
     @property
     def survivors(self) -> int:
@@ -59,6 +70,21 @@ class SearchSettings:
             raise GenpriorError(f"expected a number of at least 0, got {self.energy_weight}", argument="energy_weight")
         if not self.tolerance >= 0:
             raise GenpriorError(f"expected a number of at least 0, got {self.tolerance}", argument="tolerance")
+        self._check_draws()
+
+    def _check_draws(self) -> None:
+        if type(self.draws) is not int or self.draws < 0 or self.draws == 1:
+            raise GenpriorError(
+                f"expected 0 for none, or a whole number of at least 2, got {self.draws!r}", argument="draws"
+            )
+        if self.estimate is not None and self.estimate not in ESTIMATES:
+            raise GenpriorError(f"expected one of {', '.join(ESTIMATES)}, got {self.estimate!r}", argument="estimate")
+        if self.estimate in ("mean", "median") and not self.draws:
+            raise GenpriorError(
+                f"the {self.estimate} is taken over draws; give some with draws, such as 64", argument="estimate"
+            )
+        if self.draws and self.beyond:
+            raise GenpriorError("draws stay in the prior's range; give one of draws and beyond", argument="draws")
 
 
 SEARCHES: dict[str, SearchSettings] = {

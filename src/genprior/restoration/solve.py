@@ -11,7 +11,7 @@ from genprior.restoration.beyond import LEAST_NOISE, beyond_range, needs_more, o
 from genprior.restoration.fidelity import Weigh, level_after_clipping, level_around, noise_scale, weight_from_noise
 from genprior.restoration.minimise import REASONS, Searches, distinct, minimise
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
-from genprior.restoration.result import Restoration, is_poor, verdicts
+from genprior.restoration.result import Restoration, is_poor, verdicts, without_draws
 from genprior.restoration.search_settings import SearchSettings
 from genprior.seeding import derived_generator
 
@@ -174,6 +174,7 @@ def _result(
         candidates=images,
         candidate_latents=z,
         candidate_counts=numbers,
+        **without_draws(images),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from genprior.restoring.ledger import AFTER, BEFORE, PAGE, Output
+from genprior.restoring.ledger import AFTER, BEFORE, DEVIATIONS, PAGE, Output
 from genprior.restoring.records import ImageRow, RestoreSummary, readable
 from genprior.writing import written_text
 
@@ -17,6 +17,9 @@ NUMBERS = {  # columns, where there are such numbers: what stands above them, an
     "energy": ("energy, nats", "{:.1f}"),
     "iterations": ("iterations", "{:.0f}"),
     "candidates": ("solutions", "{:.0f}"),
+    "deviation": ("deviation", "{:.4f}"),
+    "r_hat": ("R-hat", "{:.2f}"),
+    "effective": ("effective draws", "{:.0f}"),
 }
 FEW = ("psnr", "ssim", "error")  # numbers whose mean stands above the table
 
@@ -28,7 +31,7 @@ class PictureLine:
     Attributes:
         number: Of the image.
         name: Of the image, as text that any page can hold.
-        before, after: Addresses of pictures, from the page; empty where there is none.
+        before, after, deviation: Addresses of pictures, from the page; empty where there is none.
         file: Address of the restored picture itself.
         verdict: In words.
         numbers: Text and exact value of each column, the value empty where it is not known.
@@ -40,6 +43,7 @@ class PictureLine:
     name: str
     before: str
     after: str
+    deviation: str
     file: str
     verdict: str
     numbers: list[tuple[str, str]]
@@ -69,6 +73,7 @@ def write_page(output: Output, rows: Iterable[ImageRow], summary: RestoreSummary
     stream = environment.get_template("restored.html.j2").stream(
         title=f"{summary.images:,} images: genprior {summary.command}",
         facts=_facts(summary),
+        has_draws="deviation" in summary.mean,
         columns=[NUMBERS[name][0] for name in columns],
         lines=_lines(output, rows, columns, suffix),
     )
@@ -93,13 +98,14 @@ def _facts(summary: RestoreSummary) -> dict[str, str]:
 def _lines(output: Output, rows: Iterable[ImageRow], columns: list[str], suffix: str) -> Iterator[PictureLine]:
     for row in rows:
         picture = output.picture(row.name, suffix=suffix)
-        before, after = (output.picture(row.name, folder) for folder in (BEFORE, AFTER))
+        before, after, deviation = (output.picture(row.name, folder) for folder in (BEFORE, AFTER, DEVIATIONS))
         values = [getattr(row, name) for name in columns]
         yield PictureLine(
             row.number,
             readable(row.name),
             address(before, output.path),
             address(picture if suffix == ".png" else after, output.path),
+            address(deviation, output.path),
             address(picture, output.path),
             row.verdict or "",
             [

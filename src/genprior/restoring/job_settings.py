@@ -58,6 +58,14 @@ class _Search(Settings):
     candidates: Annotated[
         int | None, Field(ge=1, le=64, description="Distinct solutions wanted for each image; default: the preset's.")
     ] = None
+    draws: Annotated[
+        int,
+        Field(ge=0, le=10_000, description="Draws of each image's posterior, 64 say: mean, deviation, probabilities."),
+    ] = 0
+    estimate: Annotated[
+        Literal["mean", "median", "map"] | None,
+        Field(description="Which image is the restored one; default: mean where there are draws."),
+    ] = None
     beyond: Annotated[
         bool, Field(description="Leave the prior's range where that leaves more than noise, for few training images.")
     ] = False

@@ -35,11 +35,14 @@ SETTINGS, PARTS, LOCK = "settings.json", "parts", "lock"
 MASKS, TABLE, LATENTS = "masks", "table.csv", "latents.safetensors"
 PAIRS, CANDIDATES, PAGE = "pairs.png", "candidates.png", "index.html"
 BEFORE, AFTER = "before", "after"  # folders of pictures that the page shows
+DEVIATIONS = "deviations"
+FOLDERS = (IMAGES, MASKS, BEFORE, AFTER, DEVIATIONS)  # of pictures, one for each image
 FILES = {  # what a user may look for
     "page": PAGE,
     "pictures": PAIRS,
     "solutions": CANDIDATES,
     "images in": IMAGES,
+    "deviations in": DEVIATIONS,
     "masks in": MASKS,
     "table": TABLE,
     "latents": LATENTS,
@@ -330,7 +333,7 @@ def _remove(output: Output) -> None:
     for lock in (path / PARTS).glob("*.lock"):  # a worker may outlive a process that was killed
         if not _is_free(FileLock(lock)):
             raise _in_use(path)
-    for folder in (IMAGES, MASKS, BEFORE, AFTER):
+    for folder in FOLDERS:
         if (path / folder).is_symlink():
             raise GenpriorError(f"{path / folder} is a link: pictures elsewhere are not overwritten", argument="out")
     for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
@@ -341,7 +344,7 @@ def _remove(output: Output) -> None:
         file.unlink()  # after the pictures that it names
     shutil.rmtree(path / PARTS)
     (path / PARTS).mkdir()
-    for folder in (IMAGES, MASKS, BEFORE, AFTER):
+    for folder in FOLDERS:
         for where, _, _ in os.walk(path / folder, topdown=False):
             if not os.listdir(where):
                 os.rmdir(where)
@@ -358,7 +361,7 @@ def _names(file: Path) -> list[str]:
 def _pictures(path: Path, names: Sequence[str]) -> Iterator[Path]:
     """The pictures that there may be of images."""
     suffixes = [each.suffix for each in FORMATS.values()]
-    for name, folder, suffix in product(names, (IMAGES, MASKS, BEFORE, AFTER), suffixes):
+    for name, folder, suffix in product(names, FOLDERS, suffixes):
         yield path / folder / f"{name}{suffix}"
 
 

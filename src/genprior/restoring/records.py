@@ -22,7 +22,7 @@ S = TypeVar("S", bound="JobSummary")
 
 MEASUREMENTS, RECORD, IMAGES, SUMMARY = "measurements.npy", "degradation.json", "images", "summary.json"
 NUMBERS = ("error", "psnr", "ssim", "misfit", "energy", "weight")
-COUNTS = ("starts", "iterations", "candidates")
+COUNTS = ("starts", "iterations", "candidates", "deviation", "probability", "r_hat", "effective")
 NAMED = 100  # failures that a summary names
 Facts = dict[str, JsonValue]
 
@@ -55,6 +55,9 @@ class ImageRow(Model):
         misfit, energy, weight: Of the data term and the prior, in nats, and of the latter's weight.
         starts, iterations, candidates: How many there were.
         stopped, verdict: Why the search ended, and how well the result fits.
+        deviation: Root mean square over pixels of the standard deviation of draws, where there are any.
+        probability: Of the first candidate among the draws.
+        r_hat, effective: Whether populations of draws agree (1), and how many independent draws they are worth.
         note: What a user should know of it: another size, a mask that looks wrong.
         problem: Why there is no result.
     """
@@ -72,6 +75,10 @@ class ImageRow(Model):
     candidates: int | None = None
     stopped: str | None = None
     verdict: str | None = None
+    deviation: float | None = None
+    probability: float | None = None
+    r_hat: float | None = None
+    effective: float | None = None
     note: str | None = None
     problem: str | None = None
 

@@ -33,6 +33,8 @@ from genprior.stored_files import weights_sha256
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
+GIVEN = {"starts", "iterations", "energy_weight", "candidates", "draws", "estimate"}  # what replaces a preset's own
+
 
 @dataclass(frozen=True)
 class _Loaded:
@@ -139,7 +141,7 @@ def keeps_known(settings: RestoreSettings) -> bool:
 
 def search_settings(settings: InvertSettings | RestoreSettings) -> SearchSettings:
     """Returns the preset with what replaces its settings."""
-    given = settings.model_dump(include={"starts", "iterations", "energy_weight", "candidates"}, exclude_none=True)
+    given = settings.model_dump(include=GIVEN, exclude_none=True)
     preset = SEARCHES[settings.preset]
     return replace(preset, **given, beyond=settings.beyond or preset.beyond)
 

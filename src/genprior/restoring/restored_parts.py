@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,17 @@ from genprior.restoring.finishing import Finished, finished
 from genprior.restoring.fitting_items import Item
 from genprior.restoring.index_page import write_page
 from genprior.restoring.job_settings import InvertSettings, RestoreSettings
-from genprior.restoring.ledger import AFTER, BEFORE, CANDIDATES, LATENTS, PAIRS, TABLE, Output, write_summary
+from genprior.restoring.ledger import (
+    AFTER,
+    BEFORE,
+    CANDIDATES,
+    DEVIATIONS,
+    LATENTS,
+    PAIRS,
+    TABLE,
+    Output,
+    write_summary,
+)
 from genprior.restoring.measurements import Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
 from genprior.restoring.picture_formats import FORMATS, PictureFormat
 from genprior.restoring.records import ImageRow, RestoreSummary, readable, restore_summary, write_table
@@ -25,6 +35,7 @@ from genprior.stored_files import sum_of
 from genprior.writing import save_tensors
 
 SHOWN = 10
+WHITEST = 0.5  # a standard deviation that values in [0, 1] can just have
 HOLE = (0.27, 0.38, 0.62)  # a colour that grey images do not have, for pixels that nothing is known of
 Solve = Callable[[Sequence[Item]], Restoration]
 Measure = Callable[[Tensor, dict[str, Tensor]], Tensor]
@@ -96,9 +107,10 @@ class Restoring(Reading):
         if not is_picture(tuple(found.images.shape[1:])):
             return {}
         results = {item.place: finished(item, image) for item, image in zip(items, found.images, strict=True)}
-        for item in items:
-            picture, before, after = self._pictures(output, item.place)
-            for path in (picture, before, after):
+        for item, spread in zip(items, found.deviation(), strict=True):
+            pictures = self._pictures(output, item.place)
+            picture, before, after, deviation = pictures
+            for path in pictures[: 4 if self.settings.draws else 3]:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self.format.write(results[item.place].picture, picture)
             damaged = shown_before(item)
@@ -106,14 +118,16 @@ class Restoring(Reading):
                 write_image(to_uint8(damaged), before)
             if after != picture:  # what browsers cannot show
                 write_image(to_uint8(results[item.place].picture.image()), after)
+            if self.settings.draws:
+                write_image(to_uint8(deviation_picture(item, spread)), deviation)
         return results
 
-    def _pictures(self, output: Output, place: int) -> tuple[Path, Path, Path]:
-        """The restored picture of an item, and what the page shows of it: before and after."""
+    def _pictures(self, output: Output, place: int) -> tuple[Path, Path, Path, Path]:
+        """The restored picture of an item, and what the page shows of it: before, after, and the deviation of draws."""
         name = self.source.names[place]
         picture = output.picture(name, suffix=self.format.suffix)
         after = picture if self.format.suffix == ".png" else output.picture(name, AFTER)
-        return picture, output.picture(name, BEFORE), after
+        return picture, output.picture(name, BEFORE), after, output.picture(name, DEVIATIONS)
 
     @property
     def format(self) -> PictureFormat:
@@ -131,6 +145,16 @@ def _facts(found: Restoration, i: int) -> dict[str, Any]:
         "candidates": int(found.candidate_counts[i]),
         "stopped": found.stopped[i],
         "verdict": found.verdicts[i],
+        **({} if not found.draws.shape[1] else _draw_facts(found, i)),
+    }
+
+
+def _draw_facts(found: Restoration, i: int) -> dict[str, float | None]:
+    return {
+        "deviation": _number(found.deviation()[i].square().mean().sqrt()),
+        "probability": _number(found.probabilities[i, 0]),
+        "r_hat": _number(found.r_hat[i]),
+        "effective": _number(found.effective[i]),
     }
 
 
@@ -148,6 +172,14 @@ def _quality(item: Item, result: Finished | None) -> dict[str, float | None]:
     is_large = min(x.shape[2:]) >= SMALLEST_SIDE
     found = {"psnr": psnr(x, truth)} | ({"ssim": ssim(x, truth)} if is_large else {})
     return {name: _number(values[0]) for name, values in found.items()}
+
+
+def deviation_picture(item: Item, deviation: Tensor) -> Tensor:
+    """Returns standard deviations (C, H, W) as a picture of the item's size, white for `WHITEST` and more."""
+    x = deviation.float() if item.frame is None else item.frame.back(deviation.float())
+    if item.keeps and item.known is not None and item.known.shape == x.shape[1:]:
+        x = x * (item.known == 0)  # known pixels are given
+    return (x / WHITEST).clamp(0, 1)
 
 
 def shown_before(item: Item) -> Tensor | None:
@@ -193,7 +225,8 @@ class Shown:
         candidates: All solutions (B, K, C, H, W).
         counts: How many of the K there are (B,).
         errors: Root mean squared residual (B, K) of each solution's measurement, in the units of y.
-        spread: Standard deviation over the candidates (B, C, H, W).
+        spread: Standard deviation over draws (B, C, H, W), over the candidates where there are no draws.
+        probabilities: Of the candidates (B, K), NaN where there are no draws.
     """
 
     names: list[str]
@@ -206,6 +239,7 @@ class Shown:
     counts: Tensor
     errors: Tensor
     spread: Tensor
+    probabilities: Tensor
 
     def rows(self) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
         """Returns what is to be shown of each image, by label, and lines to be written under it."""
@@ -215,6 +249,8 @@ class Shown:
             there = {"truth": self.truth, "damaged": self.damaged, "restored": self.restored}
             rows = {label: x for label, x in there.items() if x is not None}
         notes = {}
+        if not self.probabilities.isnan().any():
+            rows["deviation"] = self.spread
         if self.truth is not None:
             rows["difference"] = self.restored - self.truth
             notes["restored"] = [f"{value:.1f} dB" for value in psnr(self.restored, self.truth).tolist()]
@@ -225,14 +261,15 @@ class Shown:
 
 def draw(shown: Shown, output: Output) -> None:
     """Draws the first images, and their solutions where several were wanted."""
-    from genprior.plotting.restoration_figures import write_candidates, write_pairs
+    from genprior.plotting.restoration_figures import Solutions, write_candidates, write_pairs
 
     rows, notes = shown.rows()
     write_pairs(rows, notes, shown.names, output.path / PAIRS)
     if shown.candidates.shape[1] > 1:
         first = next((each for each in rows.items() if each[0] in ("damaged", "input")), None)
         target = output.path / CANDIDATES
-        write_candidates(first, shown.candidates, shown.counts, shown.errors, shown.spread, target)
+        solutions = Solutions(shown.candidates, shown.counts, shown.errors, shown.probabilities)
+        write_candidates(first, solutions, shown.spread, target)
 
 
 @torch.no_grad()
@@ -264,7 +301,8 @@ def first_shown(output: Output, names: Sequence[str], read: ReadItem, measure: M
         found.candidates,
         found.candidate_counts,
         _errors([x if measure is None else measure(x, each) for x in found.candidates.unbind(1)], y, seen),
-        found.spread(),
+        found.deviation() if found.draws.shape[1] else found.spread(),
+        found.probabilities,
     )
 
 
@@ -285,11 +323,7 @@ def _first_restored(output: Output) -> tuple[list[int], Restoration | None]:
             found.append(Restoration.load(output.tensors(part)))
             rows = zip(output.items(part), output.part_rows(part), strict=True)
             places += [place for place, row in rows if row.problem is None]
-    return places[:SHOWN], _first(Restoration.joined(found), SHOWN) if found else None
-
-
-def _first(found: Restoration, count: int) -> Restoration:
-    return Restoration(**{field.name: getattr(found, field.name)[:count] for field in fields(found)})
+    return places[:SHOWN], Restoration.joined(found).taken(range(min(SHOWN, len(places)))) if found else None
 
 
 def _seen(x: Tensor, parameters: dict[str, Tensor], measure: Measure) -> Tensor:
