@@ -34,6 +34,10 @@ def _restoration(images: int = 3, candidates: int = 4, seed: int = 0) -> Restora
         candidates=x,
         candidate_latents=z,
         candidate_counts=1 + torch.arange(images) % candidates,
+        draws=draw(6, *SHAPE).half().float(),
+        probabilities=draw(candidates),
+        r_hat=1 + draw(),
+        effective=draw(),
     )
 
 
