@@ -70,11 +70,10 @@ def execute(
 ) -> Task[TrainingOutcome]:
     """Trains a run from its last checkpoint to the end of its budget, and returns how that ended.
 
-    A checkpoint is saved before the first step, every `checkpoint_seconds`, and at the end; never after a step whose
-    record holds anything that is not finite: training then continues from the last checkpoint at half the learning
-    rates, or ends where the family rather stops. Each such setback stands in the run's events. Now and then the weights
-    restore held-out images, and training ends where the patience of the settings is used up. Where an error ends it
-    between two steps, or the caller closes the task, a checkpoint of the last step is saved first.
+    A checkpoint is saved before the first step, every `checkpoint_seconds`, at the end, and before an error between
+    two steps is raised; never after a step whose record holds anything that is not finite: training then continues from
+    the last checkpoint at half the learning rates, or ends where the family rather stops. Each such setback stands in
+    the run's events. Now and then the weights restore held-out images, until the patience of the settings is used up.
 
     Arguments:
         run: The run; only the first process writes to it.
@@ -150,6 +149,14 @@ class _Training:
             wish = INTERRUPTED
         return FINISHED if step.progress >= self.looks.until else self.learner.processes.largest(wish)
 
+    def kept(self, step: Step, state: dict[str, torch.Tensor], log: StepLog | None, decided: int) -> int:
+        """Saves a checkpoint in the process that writes; returns the decision, to which all of them come."""
+        if log is not None:
+            log.sync()
+            self.keep(step, state, log.sum(), decided == INTERRUPTED)
+        is_enough = decided != INTERRUPTED and self.learner.processes.largest(self.looks.reason is not None)
+        return FINISHED if is_enough else decided
+
     def keep(self, step: Step, state: dict[str, torch.Tensor], log: LogSum, is_in_a_hurry: bool) -> None:
         """Saves a checkpoint, and looks at its weights where that is due; in a hurry the next start does that."""
         count = self.threads.choose(step.progress)
@@ -210,11 +217,7 @@ def _blocks(
         if ill is not None:
             return ill
         if state is not None:
-            if log is not None:
-                log.sync()
-                training.keep(step, state, log.sum(), decided == INTERRUPTED)
-            if decided != INTERRUPTED and learner.processes.largest(training.looks.reason is not None):
-                decided = FINISHED
+            decided = training.kept(step, state, log, decided)
             save_at = time.monotonic() + run.config.checkpoint_seconds
         for alarm in _alarms(watch, rows):
             append_event(run, alarm)
