@@ -1,13 +1,16 @@
 """Device, precision and memory: what this machine has, asked or measured once. Of ours it imports errors."""
 
 import ctypes
+import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from genprior.errors import GenpriorError
 
@@ -104,6 +107,48 @@ def refuse_beyond_memory(need: int, what: str, argument: str, advice: str) -> No
     if free is not None and need > free:
         raise GenpriorError(
             f"{what} need about {need / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free: {advice}",
+            argument=argument,
+        )
+
+
+@contextmanager
+def networks_within_memory(bytes_per_weight: int) -> Iterator[None]:
+    """Raises `GenpriorError` about `model` before networks that are made here fill more memory than there is.
+
+    A weight is counted when its network takes it: nothing has been written to it yet, and the system gives memory then.
+
+    Arguments:
+        bytes_per_weight: Of the weight, and of all that training keeps beside it.
+    """
+    total = 0
+
+    def count(_: object, __: str, weight: torch.nn.Parameter | None) -> None:
+        nonlocal total
+        total += 0 if weight is None else weight.numel()
+        what = "networks of this width"
+        refuse_beyond_memory(bytes_per_weight * total, what, "model", "lower its width or --latent-size")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def refuse_beyond_disk(need: int, what: str, argument: str, folder: Path) -> None:
+    """Raises `GenpriorError` about `argument` where something needs more room than there is on a disk.
+
+    Arguments:
+        need: Bytes, at least.
+        what: Needs them.
+        argument: Decides how much it is.
+        folder: Where it is written; it need not be there.
+    """
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if need > free:
+        raise GenpriorError(
+            f"{what} need at least {need / 1e9:,.1f} GB in {place}, {free / 1e9:,.1f} GB are free: ask for fewer",
             argument=argument,
         )
 

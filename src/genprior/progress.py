@@ -61,6 +61,9 @@ def show(task: Task[R], quiet: bool = False) -> R:
             except KeyboardInterrupt as interruption:
                 interruption.add_note(line.what)
                 raise
+            except Exception:
+                task.close()  # it saves what it has, before the error is told
+                raise
 
 
 def result_of(task: Task[R]) -> R:

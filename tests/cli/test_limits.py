@@ -20,7 +20,17 @@ MANY = 99_999_999_999
 TOO_MUCH = {
     "points": (f"data ring:count={MANY}", "--data: 99,999,999,999 points need about "),
     "samples": (f"sample run -n {MANY}", "--count: 99,999,999,999 samples need about "),
-    "single samples": (f"sample run --each -n {MANY}", "--count: 99,999,999,999 samples need about "),
+    "numbers": (f"sample run --out x.npy -n {MANY}", "--count: 99,999,999,999 samples need at least 25,600.0 GB in "),
+    "single samples": (f"sample run --each -n {MANY}", "--count: 99,999,999,999 pictures need at least 6,700.0 GB in "),
+    "rows": (f"sample run --interpolate -n {MANY}", "--count: 99,999,999,999 samples need about "),
+    "wide networks": (
+        "train gan --data digits[:64] --model dcgan:generator_width=1024 --out new --device cpu",
+        "--model: networks of this width need about ",
+    ),
+    "long latents": (
+        "train gan --data digits[:64] --size 8 --latent-size 65536 --out new --device cpu",
+        "lower its width or --latent-size\n",
+    ),
 }
 
 
@@ -28,12 +38,12 @@ TOO_MUCH = {
 def test_what_memory_cannot_hold_is_refused(
     case: str, genprior: Command, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware, "free_memory", lambda: 10**10)
+    monkeypatch.setattr(hardware, "free_memory", lambda: 10**8)
     os.symlink(tiny_run, "run")
     words, told = TOO_MUCH[case]
     text = genprior(*words.split(), code=2)
     assert told in text
-    assert not Path("new").exists()
+    assert not any(Path(name).exists() for name in ("new", "x.npy", "samples", "samples.png"))
 
 
 ERRORS = {
@@ -52,7 +62,10 @@ def test_a_model_that_memory_cannot_hold_is_one_line(
 
     monkeypatch.setattr(GANConfig, "build", build)
     text = genprior("train", "gan", "--data", "digits[:64]", "--out", "new", code=2)
-    assert text == "genprior: there is not enough memory: lower --count, --batch-size, --size or the width in --model\n"
+    assert text == (
+        "genprior: there is not enough memory: lower --count, --batch-size, --size, --latent-size or the width in "
+        "--model\n"
+    )
     assert not Path("new").exists()
 
 

@@ -201,9 +201,9 @@ def readers(file: str) -> tuple[str, ...]:
 
 
 def is_told(damage: Damage, given: Answer) -> bool:
-    """Whether an answer names the file that is damaged, or its checkpoint, or says that it is made anew."""
+    """Whether an answer names the file that is damaged, or its folder, or says that it is made anew."""
     name, folder = Path(damage.file).name, Path(damage.file).parent.name
-    return any(word in given.said for word in (name, f"/{folder}", "anew"))
+    return any(word in given.said for word in (name, f"/{folder}", f"  {folder}: ", "anew"))
 
 
 def tried(damage: Damage, place: Path, expected: dict[str, Answer]) -> str:

@@ -20,6 +20,7 @@ from tiny_run import make_tiny_run
 
 SHORT = ("full", "denied", "killed")
 TIMES = re.compile(r'"(seconds|images_per_second|own_sha256|checksum|sha256|log|parts/.*json)": ?("[^"]*"|[^,}]*)')
+OLDER = re.compile("checkpoint/step-")  # kept where the disk may not have the newest: more is no loss
 PICTURE = "figures/samples.png"  # drawn when training has ended, never resumed
 POINTS = "--preset points --data ring:count=500 --batch-size 50 --threads 1 --precision float32"
 
@@ -177,6 +178,7 @@ def test_a_fault_at_any_operation_loses_nothing(
         age_leftovers(where)
         check_gets_through(tried, ended, give, what)
         found = contents(where / tried.makes)
+        found = {name: value for name, value in found.items() if name in expected or not OLDER.match(name)}
         assert found == {name: value for name, value in expected.items() if name != PICTURE or name in found}, what
 
 

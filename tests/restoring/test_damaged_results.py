@@ -1,5 +1,6 @@
 """What is gone or damaged in a folder of results is made again, and what is a user's stays."""
 
+import json
 import os
 from collections.abc import Callable
 from itertools import cycle
@@ -14,6 +15,8 @@ from genprior.progress import result_of
 from genprior.restoring.commands import restore_task
 from genprior.restoring.job_settings import JobFlags
 from genprior.restoring.ledger import Output
+from genprior.restoring.records import Degradation
+from genprior.stored_files import read_model, signed
 from genprior.writing import write_text
 from tiny_run import QUICK
 
@@ -111,3 +114,15 @@ def test_names_that_lead_out_of_the_folder_remove_nothing(
     rows.write_text(rows.read_text().replace('"name": "a"', '"name": "../../mine"'))
     overwritten(tiny_run, tmp_path / "photos", output.path)
     assert mine.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("number", [10**30, -1, 2**63])
+def test_a_number_that_no_item_can_have_is_refused(
+    image_folder: Callable[..., Path], tmp_path: Path, number: int
+) -> None:
+    out = tmp_path / "out"
+    degraded_to(out, image_folder(1), operator="denoise")
+    values = json.loads((out / "degradation.json").read_text()) | {"numbers": [number]}
+    (out / "degradation.json").write_text(signed(json.dumps(values)))
+    with pytest.raises(GenpriorError, match=r"degradation\.json cannot be read: numbers\.0: "):
+        read_model(out / "degradation.json", Degradation, "images")

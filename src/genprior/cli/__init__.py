@@ -120,7 +120,10 @@ def _run() -> None:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
             raise
-        _fail("there is not enough memory: lower --count, --batch-size, --size or the width in --model", None)
+        _fail(
+            "there is not enough memory: lower --count, --batch-size, --size, --latent-size or the width in --model",
+            None,
+        )
     except OSError as error:  # a full disk, a folder that may not be written
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", None)

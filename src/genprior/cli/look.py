@@ -1,7 +1,8 @@
 """Commands that look at what is there: data, info, sample, report."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genprior.data import Dataset
+    from genprior.priors.contracts import LatentPrior
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
 IN_A_ROW = 8  # pictures from one latent to the next, both among them
 SAMPLE_COPIES = 4  # of all samples, in memory while they are drawn and written
+LEAST_PNG = 67  # bytes of the smallest picture
 DIGITS = 6  # in the name of a single sample
 Overwrite = Annotated[bool, Field(description="Replace the file that is there.")]
 
@@ -206,40 +209,98 @@ def sample(given: Given) -> None:
         _refuse_folder(out, settings.overwrite)
     else:
         refuse_existing(out, settings.overwrite, (*PICTURES, ".npy"))
-    x = _samples(settings)
+    drawn = _drawn(settings)
     if settings.each:
-        _write_each(x, out)
+        _write_each(drawn, out)
+    elif out.suffix == ".npy":
+        _write_numbers(drawn, out)
     else:
-        from genprior.images import write_array
         from genprior.plotting.sample_figures import write_samples
 
-        if out.suffix == ".npy":
-            write_array(x, out)
-        else:
-            write_samples(x, out, IN_A_ROW if settings.interpolate else None)
-    say(f"{len(x)} samples: {out}")
+        write_samples(_whole(drawn, settings), out, IN_A_ROW if settings.interpolate else None)
+    say(f"{drawn.count} samples: {out}")
 
 
-def _samples(settings: SampleSettings) -> "Tensor":
+@dataclass(frozen=True)
+class Drawn:
+    """Samples that are made when they are asked for.
+
+    Attributes:
+        count: B.
+        shape: (C, H, W).
+        parts: x (b, C, H, W), one part after another.
+    """
+
+    count: int
+    shape: tuple[int, int, int]
+    parts: "Iterator[Tensor]"
+
+
+def _drawn(settings: SampleSettings) -> Drawn:
     import torch
 
-    from genprior.hardware import refuse_beyond_memory
-    from genprior.priors.contracts import latents_of
-    from genprior.priors.latent_walks import decoded, read_latents, rows_between
+    from genprior.priors.contracts import SAMPLES_AT_ONCE
+    from genprior.priors.latent_walks import decoded, read_latents
     from genprior.runs.trained_prior import load_prior
 
     prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
-    if settings.latents is not None:
-        z = read_latents(settings.latents, prior.latent_size)
-    else:
-        count = settings.count + settings.interpolate  # of rows, each from one latent to the next
-        numbers = (SAMPLE_COPIES * prod(prior.image_shape) + prior.latent_size) * (
-            IN_A_ROW if settings.interpolate else 1
-        )
-        refuse_beyond_memory(4 * numbers * count, f"{count:,} samples", "count", "ask for fewer at a time")
-        z = torch.cat(latents_of(prior.draw, count, settings.seed))
-    z = rows_between(z, IN_A_ROW) if settings.interpolate else z
-    return decoded(prior, settings.truncation * z)
+    z = None if settings.latents is None else read_latents(settings.latents, prior.latent_size)
+    if settings.interpolate:
+        z = _rows(prior, z, settings)
+    latents = _new_latents(prior, settings) if z is None else iter(torch.split(z, SAMPLES_AT_ONCE))
+    parts = (decoded(prior, settings.truncation * each) for each in latents)
+    return Drawn(settings.count if z is None else len(z), prior.image_shape, parts)
+
+
+def _new_latents(prior: "LatentPrior", settings: SampleSettings) -> "Iterator[Tensor]":
+    """The latents (b, k) of new samples, a part at a time."""
+    import torch
+
+    from genprior.priors.contracts import SAMPLES_AT_ONCE, latents_of
+
+    for first in range(0, settings.count, SAMPLES_AT_ONCE):
+        count = min(SAMPLES_AT_ONCE, settings.count - first)
+        yield torch.cat(latents_of(prior.draw, count, settings.seed, first))
+
+
+def _rows(prior: "LatentPrior", z: "Tensor | None", settings: SampleSettings) -> "Tensor":
+    """Latents from each of z, or of new ones, to the next."""
+    import torch
+
+    from genprior.priors.contracts import latents_of
+    from genprior.priors.latent_walks import rows_between
+
+    if z is None:
+        _refuse_beyond_memory(IN_A_ROW * settings.count * prior.latent_size, settings)
+        z = torch.cat(latents_of(prior.draw, settings.count + 1, settings.seed))
+    return rows_between(z, IN_A_ROW)
+
+
+def _whole(drawn: Drawn, settings: SampleSettings) -> "Tensor":
+    """All samples at once, for a picture of them."""
+    import torch
+
+    if settings.latents is None:
+        _refuse_beyond_memory(SAMPLE_COPIES * drawn.count * prod(drawn.shape), settings)
+    return torch.cat(list(drawn.parts))
+
+
+def _refuse_beyond_memory(numbers: int, settings: SampleSettings) -> None:
+    from genprior.hardware import refuse_beyond_memory
+
+    refuse_beyond_memory(
+        4 * numbers, f"{settings.count:,} samples", "count", "ask for fewer, or for a file .npy without --interpolate"
+    )
+
+
+def _write_numbers(drawn: Drawn, path: Path) -> None:
+    """Writes a part after another: no more is ever in memory."""
+    from genprior.hardware import refuse_beyond_disk
+    from genprior.writing import write_numbers
+
+    refuse_beyond_disk(4 * drawn.count * prod(drawn.shape), f"{drawn.count:,} samples", "count", path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_numbers(path, (drawn.count, *drawn.shape), (part.numpy() for part in drawn.parts))
 
 
 def _refuse_folder(path: Path, overwrite: bool) -> None:
@@ -249,17 +310,20 @@ def _refuse_folder(path: Path, overwrite: bool) -> None:
         raise GenpriorError(f"{path} exists and is not empty; write into it with --overwrite", argument="out")
 
 
-def _write_each(x: "Tensor", folder: Path) -> None:
+def _write_each(drawn: Drawn, folder: Path) -> None:
     """Writes 000000.png and so on; those that an earlier call left there, and nothing else, are removed first."""
+    from genprior.hardware import refuse_beyond_disk
     from genprior.images import to_uint8, write_image
 
-    if x.shape[2:] == (1, 1):
+    if drawn.shape[1:] == (1, 1):
         raise GenpriorError("goes with images; these are points of the plane", argument="each")
+    refuse_beyond_disk(LEAST_PNG * drawn.count, f"{drawn.count:,} pictures", "count", folder)
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     for path in folder.glob("[0-9]" * DIGITS + ".png"):
         path.unlink()
-    for i, image in enumerate(to_uint8(x)):
+    images = (image for part in drawn.parts for image in to_uint8(part))
+    for i, image in enumerate(images):
         write_image(image, folder / f"{i:0{DIGITS}d}.png")
 
 

@@ -185,6 +185,6 @@ def sampled(prior: LatentPrior, draw: Callable[[torch.Generator], Tensor], count
     return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape, dtype=torch.float32)
 
 
-def latents_of(draw: Callable[[torch.Generator], Tensor], count: int, seed: int) -> list[Tensor]:
-    """Returns the latents (1, k) of `count` samples; those of image i depend on (seed, i) alone."""
-    return [draw(derived_generator(seed, "sample", i)) for i in range(count)]
+def latents_of(draw: Callable[[torch.Generator], Tensor], count: int, seed: int, first: int = 0) -> list[Tensor]:
+    """Returns the latents (1, k) of `count` samples from the `first` on; those of image i depend on (seed, i) alone."""
+    return [draw(derived_generator(seed, "sample", i)) for i in range(first, first + count)]

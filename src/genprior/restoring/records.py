@@ -40,6 +40,7 @@ def _plain_path(name: str) -> str:
     return name
 
 
+ItemNumber = Annotated[int, Field(ge=0, lt=2**63)]  # tensors hold no more
 PlainPath = Annotated[str, AfterValidator(_plain_path)]
 """A relative path from a file that somebody else may have written."""
 
@@ -62,7 +63,7 @@ class ImageRow(Model):
         problem: Why there is no result.
     """
 
-    number: int
+    number: ItemNumber
     name: PlainPath
     error: float | None = None
     psnr: float | None = None
@@ -184,7 +185,7 @@ class Degradation(DegradeSettings):
 
     version: Literal[1] = 1
     names: tuple[PlainPath, ...]
-    numbers: tuple[int, ...]
+    numbers: tuple[ItemNumber, ...]
 
     def check_operator(self, operator: Spec, seed: int, *, has_mask: bool = False) -> None:
         """Raises `GenpriorError` where the user names another operator, or another seed of it.

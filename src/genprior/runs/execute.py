@@ -21,6 +21,7 @@ from genprior.runs.checkpoint import (
     save_checkpoint,
 )
 from genprior.runs.held_out_looks import HeldOutLooks
+from genprior.runs.rescue import Rescue
 from genprior.runs.run_folder import LogSum, Run, locked, misfit
 from genprior.runs.step_log import (
     Alarm,
@@ -32,7 +33,6 @@ from genprior.runs.step_log import (
     in_words,
     non_finite_names,
     replace_alarms,
-    rows_of,
 )
 from genprior.runs.thread_choice import ThreadChoice
 from genprior.training.loop import Learner, Step, train
@@ -70,10 +70,10 @@ def execute(
 ) -> Task[TrainingOutcome]:
     """Trains a run from its last checkpoint to the end of its budget, and returns how that ended.
 
-    A checkpoint is saved before the first step, every `checkpoint_seconds`, and at the end; never after a step whose
-    record holds anything that is not finite: training then continues from the last checkpoint at half the learning
-    rates, or ends where the family rather stops. Each such setback stands in the run's events. Now and then the weights
-    restore held-out images, and training ends where the patience of the settings is used up.
+    A checkpoint is saved before the first step, every `checkpoint_seconds`, at the end, and before an error between
+    two steps is raised; never after a step whose record holds anything that is not finite: training then continues from
+    the last checkpoint at half the learning rates, or ends where the family rather stops. Each such setback stands in
+    the run's events. Now and then the weights restore held-out images, until the patience of the settings is used up.
 
     Arguments:
         run: The run; only the first process writes to it.
@@ -149,6 +149,14 @@ class _Training:
             wish = INTERRUPTED
         return FINISHED if step.progress >= self.looks.until else self.learner.processes.largest(wish)
 
+    def kept(self, step: Step, state: dict[str, torch.Tensor], log: StepLog | None, decided: int) -> int:
+        """Saves a checkpoint in the process that writes; returns the decision, to which all of them come."""
+        if log is not None:
+            log.sync()
+            self.keep(step, state, log.sum(), decided == INTERRUPTED)
+        is_enough = decided != INTERRUPTED and self.learner.processes.largest(self.looks.reason is not None)
+        return FINISHED if is_enough else decided
+
     def keep(self, step: Step, state: dict[str, torch.Tensor], log: LogSum, is_in_a_hurry: bool) -> None:
         """Saves a checkpoint, and looks at its weights where that is due; in a hurry the next start does that."""
         count = self.threads.choose(step.progress)
@@ -180,32 +188,36 @@ def _stretch(
     training: _Training, start: Counters, log: StepLog | None
 ) -> Generator[Stage, None, TrainingOutcome | _Ill]:
     """Draws the steps, looks at their records in blocks, saves, and decides when to end."""
+    rescue = Rescue(training.run, training.learner, log)
+    with rescue.at_errors():
+        return (yield from _blocks(training, start, log, rescue))
+
+
+def _blocks(
+    training: _Training, start: Counters, log: StepLog | None, rescue: Rescue
+) -> Generator[Stage, None, TrainingOutcome | _Ill]:
     run, learner = training.run, training.learner
     watch = None if log is None else _followed(run, start.step)
-    pending: list[Step] = []
     row: Row = {"step": start.step, "images_seen": start.images_seen}
-    block_began, save_at = time.perf_counter(), time.monotonic() + run.config.checkpoint_seconds
-    for step in training.steps(start):
-        pending.append(step)
+    save_at = time.monotonic() + run.config.checkpoint_seconds
+    rescue.next_block()
+    for step in rescue.followed(training.steps(start)):
         if log is not None and is_age(step.images_seen, learner.images_per_update):
             keep_age(run, learner, step.images_seen)
         decided = training.decision(step, save_at)
-        if decided == GO_ON and len(pending) < training.flush_every:
+        if decided == GO_ON and len(rescue.pending) < training.flush_every:
             continue
-        rows = rows_of(pending, learner.images_per_update, block_began)
+        rows = rescue.rows()
         row = rows[-1]
         if log is not None:
             log.append(rows)
+        rescue.pending = []
         state = None if decided == GO_ON else learner.state_dict()
         ill = _ill(rows, state, step.seconds)
         if ill is not None:
             return ill
         if state is not None:
-            if log is not None:
-                log.sync()
-                training.keep(step, state, log.sum(), decided == INTERRUPTED)
-            if decided != INTERRUPTED and learner.processes.largest(training.looks.reason is not None):
-                decided = FINISHED
+            decided = training.kept(step, state, log, decided)
             save_at = time.monotonic() + run.config.checkpoint_seconds
         for alarm in _alarms(watch, rows):
             append_event(run, alarm)
@@ -213,7 +225,7 @@ def _stretch(
         yield Stage(step.progress, in_words(row), alarm=training.looks.reason)
         if decided in OUTCOMES:
             return TrainingOutcome(OUTCOMES[decided], row, step.seconds)
-        pending, block_began = [], time.perf_counter()
+        rescue.next_block()
     return TrainingOutcome("finished", row, start.seconds)
 
 

@@ -15,7 +15,7 @@ from genprior.data.held_out import Split
 from genprior.data.spec import absolute_spec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, RunConfig, parse_config
-from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
+from genprior.hardware import keep_freed_memory, networks_within_memory, resolve_device, resolve_precision
 from genprior.runs.best_weights import impatience, scored_ages
 from genprior.runs.checkpoint import Counters, load_counters
 from genprior.runs.files import write_json
@@ -35,6 +35,8 @@ from genprior.writing import refuse_unwritable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+WEIGHT_BYTES = 5 * 4  # a weight, its slope, two means of Adam, and the moving average, in float32
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     if config.patience is not None and held_out is None:
         raise GenpriorError(f"needs held-out images, {config.data} has none", argument="patience")
     config = _resolved(config, fabric)
-    learner = config.build(data, fabric, held_out)
+    learner = _built(config, data, fabric, held_out)
     learner.check(data)
     run = Run(path, config)
     if fabric is None or fabric.is_global_zero:
@@ -119,7 +121,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
     fabric = launch(run.config)
     split = _load_split(run.config, fabric)
     data, held_out = split.learned, split.load_held_out()
-    learner = run.config.build(data, fabric, held_out)
+    learner = _built(run.config, data, fabric, held_out)
     learner.check(data)
     is_first = fabric is None or fabric.is_global_zero
     if is_first and not run.environment.exists() and begun is None:
@@ -163,6 +165,13 @@ def _connected(accelerator: str, world: int) -> "Fabric":
     fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
     fabric.launch()
     return fabric
+
+
+def _built(config: RunConfig, data: Dataset, fabric: "Fabric | None", held_out: Dataset | None) -> Learner:
+    """The learner; it is refused before its networks fill the memory."""
+    is_on_cpu = resolve_device(config.device).type == "cpu"
+    with networks_within_memory(WEIGHT_BYTES if is_on_cpu else 4):
+        return config.build(data, fabric, held_out)
 
 
 def _wait(fabric: "Fabric | None") -> None:

@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -19,7 +20,7 @@ from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
 from genprior.stored_files import CHECKSUM, loads, loads_numbers
 from genprior.training.loop import Step
-from genprior.writing import appended, remove_leftovers, write_text, written_text
+from genprior.writing import appended, remove_leftovers, write_text, written, written_text
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -273,13 +274,14 @@ class StepLog:
 
     Arguments:
         run: The run.
-        last_step: Step of the checkpoint from which training continues.
+        last_step: Step of the checkpoint from which training continues; then that of the last row.
 
     Raises:
         GenpriorError: The config wants TensorBoard, and it is not installed.
     """
 
     def __init__(self, run: Run, last_step: int) -> None:
+        self.run, self.last_step = run, last_step
         remove_leftovers(run.path, below=True)
         again = 0
         with written_text(run.steps) as file:
@@ -302,12 +304,30 @@ class StepLog:
         text = "".join(to_json(row) + "\n" for row in rows)
         self._file.write(text)
         self._file.flush()
-        self._bytes += len(text)  # it is ASCII
+        self._bytes, self.last_step = self._bytes + len(text), rows[-1]["step"]  # it is ASCII
         self._sha256.update(text.encode())
         if self._writer is not None:
             for row in rows:
                 for name in row.keys() - {"step", "images_seen"}:
                     self._writer.add_scalar(name, row[name], row["images_seen"])
+
+    def mend(self) -> None:
+        """Writes the rows anew after an error, which may have left half of one.
+
+        Raises:
+            OSError: Disk full, for example.
+            ValueError: The rows that were there are no longer what was written.
+        """
+        with suppress(OSError):  # what its buffer holds is not wanted
+            self._file.close()
+        with self.run.steps.open("rb") as old, written(self.run.steps) as new:
+            left = self._bytes
+            while left and (block := old.read(min(left, 2**20))):
+                new.write(block)
+                left -= len(block)
+        if _digest(self.run.steps, self._bytes).digest() != self._sha256.digest():
+            raise ValueError(f"{self.run.steps} was altered while it was written")
+        self._file = appended(self.run.steps)
 
     def sum(self) -> LogSum:
         """Returns what tells whether the record, as it is now, is still there later."""
@@ -326,7 +346,8 @@ class StepLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(OSError) if error is not None else nullcontext():  # the first error is what is told
+            self._file.close()
         if self._writer is not None:
             self._writer.close()
 
