@@ -179,3 +179,37 @@ def test_missing_pixels_are_shown_in_colour(restore: Restore, tmp_path: Path) ->
     before = read_given(restore().picture("a", "before")).image()
     hole = before[:, torch.from_numpy(~known)]
     torch.testing.assert_close(hole, torch.tensor([[0.27], [0.38], [0.62]]).expand_as(hole), rtol=0, atol=0.003)
+
+
+def test_draws_leave_a_picture_of_their_deviation_that_is_black_where_pixels_are_known(
+    restore: Restore, tmp_path: Path
+) -> None:
+    draw(tmp_path / "photos" / "a.png", (8, 8))
+    known = draw_mask(tmp_path / "mask.png", (8, 8))
+    output = restore(draws=8)
+    deviation = read_given(output.picture("a", "deviations")).image()
+    assert float(deviation[:, known].max()) == 0
+    assert float(deviation[:, ~known].min()) > 0
+    row = rows(output)[0]
+    assert row.deviation == pytest.approx(0.25, abs=0.25)
+    assert row.r_hat is not None
+    assert row.r_hat >= 1
+    assert row.effective is not None
+    assert 0 < row.effective <= 8
+    assert "deviations/a.png" in output.path.joinpath("index.html").read_text(encoding="utf-8")
+
+
+def test_the_deviation_has_the_size_of_the_picture_and_goes_with_it(restore: Restore, tmp_path: Path) -> None:
+    draw(tmp_path / "photos" / "a.png", (6, 4))
+    output = restore(operator="denoise", mask=None, draws=8)
+    assert read_given(output.picture("a", "deviations")).size == (6, 4)
+    output.picture("a", "deviations").unlink()
+    restore(operator="denoise", mask=None, draws=8)  # made again
+    assert output.picture("a", "deviations").is_file()
+
+
+def test_without_draws_there_is_no_deviation(restore: Restore, tmp_path: Path) -> None:
+    draw(tmp_path / "photos" / "a.png", (6, 4))
+    output = restore(operator="denoise", mask=None)
+    assert not (output.path / "deviations").exists()
+    assert "deviation" not in output.path.joinpath("index.html").read_text(encoding="utf-8")
