@@ -1,6 +1,7 @@
 """Restoration of MNIST test digits, fifteen kinds of damage, against the study's procedure and classical methods.
 
-    python benchmarks/restoration.py RUN ... [--images 1000] [--few 100] [--only NAME ...] [--ours] [--json out.json]
+    python benchmarks/restoration.py RUN ... [--images 1000] [--few 100] [--only NAME ...] [--ours] [--draws]
+                                      [--json out.json]
 
 Each RUN is a run on `mnist` (training images only), a GAN with its encoder; its name stands in the table. Methods, all
 on the same measurements: nothing (what is seen, by the adjoint or the pseudo-inverse), total variation and Lasso on
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 from measuring import errors_of, parser_of, save_json
-from restoring_methods import Case, lasso, restored, total_variation, tuned
+from restoring_methods import Case, covered, drawn, lasso, restored, total_variation, tuned
 from torch import Tensor
 
 import genprior
@@ -27,10 +28,12 @@ from genprior.evaluation.features import features_and_classes, train_classifier
 from genprior.evaluation.image_quality import psnr, ssim
 from genprior.priors.flow_prior import FlowPrior
 from genprior.restoration.fidelity import L1, L2
+from genprior.restoration.latent_sampler import MIXED
 from genprior.restoration.operators import OPERATORS
 from genprior.restoration.search_settings import SEARCHES
 from genprior.specs import Spec
 
+Method = Callable[[Case], Tensor | genprior.Restoration]
 SHAPE = (1, 28, 28)
 TUNED_ON = range(5000, 5010)
 # name: operator, standard deviation of the noise
@@ -70,10 +73,11 @@ class Table:
     def __init__(self, classifier: torch.nn.Module) -> None:
         self.classifier, self.rows = classifier, []
 
-    def add(self, task: str, method: str, case: Case, labels: Tensor, run: Callable[[Case], Tensor]) -> None:
+    def add(self, task: str, method: str, case: Case, labels: Tensor, run: Method) -> None:
         began = time.perf_counter()
-        found = run(case)
+        answer = run(case)
         seconds = (time.perf_counter() - began) / len(case.x)
+        found = answer if isinstance(answer, Tensor) else answer.images
         right = features_and_classes(self.classifier, found.clamp(0, 1))[1] == labels[: len(found)]
         error = errors_of(found, case.x)
         row = {
@@ -87,11 +91,16 @@ class Table:
             "standard_error": float(error.std() / len(error) ** 0.5),
             "seconds": seconds,
         }
+        draws = ""
+        if not isinstance(answer, Tensor):
+            row["coverage"] = covered(answer, case.x)
+            row["not mixed"] = float((~(answer.r_hat <= MIXED)).float().mean())
+            draws = f"  90 % balls hold {row['coverage']:.2f}, not mixed {row['not mixed']:.2f}"
         self.rows.append(row)
         print(
             f"{task:24} {method:22} {len(found):5} images  PSNR {row['psnr']:5.2f}  SSIM {row['ssim']:.3f}  "
             f"accuracy {row['accuracy']:.3f}  error {row['error']:.4f} +- {row['standard_error']:.4f}  "
-            f"{seconds:.4f} s each",
+            f"{seconds:.4f} s each{draws}",
             flush=True,
         )
 
@@ -103,6 +112,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--only", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--ours", action="store_true")
+    parser.add_argument("--draws", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     priors = {path.name: genprior.load_prior(path) for path in options.runs}
@@ -125,6 +135,8 @@ def main() -> None:
             if not is_flow:
                 table.add(task, name, case, labels, ours)
             table.add(task, f"{name}, few", few, labels, ours)
+            if options.draws:
+                table.add(task, f"{name}, mean, few", few, labels, partial(drawn, prior))
             has_range = not is_flow and prior.conditional is None
             if has_range:
                 table.add(task, f"{name}, beyond, few", few, labels, partial(ours, settings=beyond))

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 import genprior
-from genprior.restoration.fidelity import Fidelity
+from genprior.restoration.fidelity import L2, Fidelity
 from genprior.restoration.noise import NOISES, measure, stacked
 from genprior.restoration.operators import Operator
 from genprior.restoration.search_settings import SEARCHES
 from genprior.specs import Spec
+
+DRAWS = 64
 
 
 class Case:
@@ -57,6 +59,22 @@ def restored(
         fidelity=fidelity,
         noise_level=case.sigma,
     ).images
+
+
+def drawn(prior: genprior.LatentPrior, case: Case) -> genprior.Restoration:
+    """Returns the mean of `DRAWS` draws of each posterior, and the draws; the level of the noise being known."""
+    settings = genprior.SearchSettings(draws=DRAWS)
+    y, physics = case.y, case.operator.physics
+    return genprior.restore(
+        prior, y, physics, settings, parameters=case.parameters, fidelity=L2(), noise_level=case.sigma
+    )
+
+
+def covered(found: genprior.Restoration, x: Tensor, level: float = 0.9) -> float:
+    """Returns the share of truths x (B, C, H, W) in the ball around the mean that holds `level` of the draws."""
+    off = (found.draws - found.images[:, None]).flatten(2).norm(dim=2)
+    radius = torch.quantile(off, level, dim=1)
+    return float(((x - found.images).flatten(1).norm(dim=1) <= radius).float().mean())
 
 
 def proximal(case: Case, prox: Callable[[Tensor, float], Tensor], iterations: int) -> Tensor:

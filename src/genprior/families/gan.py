@@ -59,8 +59,16 @@ class GANConfig(RunConfig):
         "r1-32": {"size": 32, "epochs": 25.0, **RECIPE},
         "r1-64": {"size": 64, "epochs": 25.0, **RECIPE},
         # Images of the size that the data have, in grey or colour (docs/benchmarks/own-gans.md). Batches are small:
-        # in ten minutes the number of updates decides, not how exact each of them is.
-        "pyramid": {**RECIPE, "model": "pyramid", "batch_size": 32, "minutes": 10.0},
+        # in ten minutes the number of updates decides, not how exact each of them is. So steps are small.
+        "pyramid": {
+            **RECIPE,
+            "model": "pyramid",
+            "batch_size": 32,
+            "minutes": 10.0,
+            "penalty": ("r1:gamma=2,every=8",),
+            "generator_learning_rate": 0.0002,
+            "discriminator_learning_rate": 0.0002,
+        },
         # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
         "dcgan-28": {"size": 28},
         # The same with "L2 regularisation, lambda = 0.5" taken literally, as weight decay; it hardly learns.

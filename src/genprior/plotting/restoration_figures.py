@@ -92,7 +92,8 @@ def write_candidates(before: tuple[str, Tensor] | None, solutions: Solutions, sp
     candidates, counts = solutions.candidates, solutions.counts
     rows, most = min(len(candidates), MOST_ROWS), min(int(counts.max()), MOST_CANDIDATES)
     offset = int(before is not None)
-    titles = ([] if before is None else [before[0]]) + [f"solution {k + 1}" for k in range(most)] + ["spread"]
+    last = "spread" if solutions.probabilities.isnan().any() else DEVIATION
+    titles = ([] if before is None else [before[0]]) + [f"solution {k + 1}" for k in range(most)] + [last]
     bound = max(float(spread[:rows].mean(1).max()), 1e-3)
     with _cells(len(titles), [CELL + NOTE] * rows, left=MARGIN, right=BAR) as grid:
         for r in range(rows):
