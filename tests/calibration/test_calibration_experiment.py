@@ -13,12 +13,14 @@ from torch import Tensor
 
 from genprior.calibration.calibration_commands import EXPERIMENTS
 from genprior.calibration.calibration_experiment import Assumed, judged, own_truths, residuals_of
-from genprior.calibration.calibration_results import Calibration, CalibrationSettings, culprit_of
+from genprior.calibration.calibration_results import Calibration, CalibrationSettings, culprit_of, verdict_line
 from genprior.calibration.posterior_draws import draws_of
 from genprior.errors import GenpriorError
 from genprior.families import MixtureConfig
 from genprior.priors.mixture_prior import MixturePrior
 from genprior.progress import result_of
+from genprior.report.collect import collect
+from genprior.report.page import page_of
 from genprior.restoration.noise import gaussian, measure
 from genprior.restoration.operators import Operator, blur, inpaint
 from genprior.runs.execute import execute
@@ -108,6 +110,9 @@ def test_a_result_resumes_reads_back_and_is_put_into_words_and_drawn(run: Path) 
     assert any("repair: balls" in line for line in lines)
     assert EXPERIMENT.figures is not None
     assert all(path.stat().st_size > 5000 for path in EXPERIMENT.figures(settings, found).values())
+    page = page_of([collect(run, "mixture")])
+    assert verdict_line(found) in page
+    assert page.count('class="drawn"') == 1
 
 
 def test_real_measurements_are_judged_instead_of_simulated_ones(run: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genprior.calibration.calibration_results import (
     CALIBRATION,
@@ -17,6 +17,9 @@ from genprior.calibration.calibration_results import (
 )
 from genprior.progress import Task, primed
 from genprior.runs.experiment import Experiment
+
+if TYPE_CHECKING:
+    from genprior.plotting.calibration_figures import Kept, Ranks
 
 FIGURES = ("ranks", "reliability", "examples")
 SHOWN = 4  # images
@@ -44,22 +47,31 @@ def levels_of(found: Calibration) -> dict[str, CalibrationLevel]:
     return {name: level for name, level in levels.items() if level is not None}
 
 
+def drawn_ranks(level: CalibrationLevel) -> "dict[str, Ranks]":
+    """Returns the curves of ranks by their group, as they are drawn."""
+    from genprior.plotting.calibration_figures import Ranks
+
+    return {
+        group: Ranks([place / each.members for place in each.places], each.differences, each.low, each.high)
+        for group, each in level.curves.items()
+    }
+
+
+def drawn_reliability(level: CalibrationLevel) -> "Kept":
+    """Returns what intervals hold, as it is drawn."""
+    from genprior.plotting.calibration_figures import Kept
+
+    return Kept(**level.reliability.model_dump())
+
+
 def _draw(settings: CalibrationSettings, found: Calibration) -> Mapping[str, Path]:
     from genprior.calibration.calibration_experiment import examples
-    from genprior.plotting.calibration_figures import Kept, Ranks, write_examples, write_ranks, write_reliability
+    from genprior.plotting.calibration_figures import write_examples, write_ranks, write_reliability
 
     paths = {name: figure_of(settings.run, name) for name in FIGURES}
     levels = levels_of(found)
-    ranks = {
-        name: {
-            group: Ranks([place / each.members for place in each.places], each.differences, each.low, each.high)
-            for group, each in level.curves.items()
-        }
-        for name, level in levels.items()
-    }
-    write_ranks(ranks, verdict_line(found), paths["ranks"])
-    kept = {name: Kept(**level.reliability.model_dump()) for name, level in levels.items()}
-    write_reliability(kept, paths["reliability"])
+    write_ranks({name: drawn_ranks(level) for name, level in levels.items()}, verdict_line(found), paths["ranks"])
+    write_reliability({name: drawn_reliability(level) for name, level in levels.items()}, paths["reliability"])
     write_examples(list(examples(settings, SHOWN)), paths["examples"])
     return {f"{name} figure": path for name, path in paths.items()}
 

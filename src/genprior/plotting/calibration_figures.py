@@ -10,23 +10,28 @@ from torch import Tensor
 
 from genprior.plotting.drawing import (
     BLUE,
+    FONT,
     GREEN,
     GREY,
     GREYS,
     LINES,
     ORANGE,
     add_legend,
+    as_svg,
     draw_image,
     draw_level,
     draw_line,
     new_figure,
+    panels,
     save,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PANEL, CELL = 2.6, 1.2  # inches
+PAGE_WIDTH = 5.6  # inches of a drawing in a page
 DRAWS = 3
 
 
@@ -88,6 +93,17 @@ def write_ranks(levels: Mapping[str, Mapping[str, Ranks]], title: str, path: Pat
         save(figure, path)
 
 
+def ranks_svg(groups: Mapping[str, Ranks], prefix: str) -> str:
+    """Returns the panels of one kind of truths, two in a row, as SVG; the prefix is as for `as_svg`."""
+    with new_figure(PAGE_WIDTH, 2.2 * -(-len(groups) // 2) + 0.7) as figure:
+        for axis, (name, each) in zip(panels(figure, len(groups), 2, share_y=True), groups.items(), strict=True):
+            _draw_ranks(axis, each)
+            axis.set_title(name)
+        figure.supxlabel("place among the draws", fontsize=FONT)
+        add_legend(figure, 1, "outside upper center")
+        return as_svg(figure, prefix)
+
+
 def _draw_ranks(axis: "Axes", found: Ranks) -> None:
     t = [0.0, *found.t, 1.0]
     low, high = ([0.0, *each, 0.0] for each in (found.low, found.high))
@@ -108,19 +124,29 @@ def write_reliability(levels: Mapping[str, Kept], path: Path) -> None:
         path: Of the picture.
     """
     with new_figure(3.9 * len(levels), 4.4) as figure:
-        axes = figure.subplots(1, len(levels), squeeze=False, sharey=True)[0]
-        for axis, (name, each) in zip(axes, levels.items(), strict=True):
-            axis.plot([0, 1], [0, 1], ":", color=GREY, label="as promised")
-            axis.errorbar(
-                each.nominal, each.pixels, [2 * e for e in each.error], color=BLUE, marker="o", label="pixels, ± 2 s.e."
-            )
-            axis.plot(each.nominal, each.balls, "s--", color=ORANGE, label="balls around the mean")
-            axis.plot(each.nominal, each.random_points, "^--", color=GREEN, label="random points (TARP)")
-            low = min(0.4, *each.pixels, *each.balls, *each.random_points)
-            axis.set(title=name, xlabel="promised", xlim=(0.45, 1.0), ylim=(max(0.0, low - 0.05), 1.02))
-        axes[0].set_ylabel("held")
-        add_legend(figure, 2)
+        _draw_reliability(figure, levels)
         save(figure, path)
+
+
+def reliability_svg(levels: Mapping[str, Kept], prefix: str) -> str:
+    """Returns the same as SVG; the prefix is as for `as_svg`."""
+    with new_figure(PAGE_WIDTH, 3.6) as figure:
+        _draw_reliability(figure, levels)
+        return as_svg(figure, prefix)
+
+
+def _draw_reliability(figure: "Figure", levels: Mapping[str, Kept]) -> None:
+    axes = figure.subplots(1, len(levels), squeeze=False, sharey=True)[0]
+    shares = [share for each in levels.values() for share in (*each.pixels, *each.balls, *each.random_points)]
+    for axis, (name, each) in zip(axes, levels.items(), strict=True):
+        axis.plot([0, 1], [0, 1], ":", color=GREY, label="as promised")
+        error = [2 * one for one in each.error]
+        axis.errorbar(each.nominal, each.pixels, error, color=BLUE, marker="o", label="pixels, ± 2 s.e.")
+        axis.plot(each.nominal, each.balls, "s--", color=ORANGE, label="balls around the mean")
+        axis.plot(each.nominal, each.random_points, "^--", color=GREEN, label="random points (TARP)")
+        axis.set(title=name, xlabel="promised", xlim=(0.45, 1.0), ylim=(max(0.0, min(0.4, *shares) - 0.05), 1.02))
+    axes[0].set_ylabel("held")
+    add_legend(figure, 2)
 
 
 def write_examples(rows: Sequence[tuple[Tensor, Tensor, Tensor]], path: Path) -> None:
