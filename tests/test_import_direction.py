@@ -27,7 +27,7 @@ FLOORS: tuple[set[str], ...] = (
     {"runs"},
     {"judges", "plotting"},
     {"restoring"},
-    {"scoring", "probes", "modes"},
+    {"scoring", "probes", "modes", "calibration"},
     {"report", "folder_check"},
     {"cli"},
     {"__main__"},
@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     room: set().union(*FLOORS[:level]) for level, floor in enumerate(FLOORS) for room in floor
 }
 # Tables of names are read by these alone; everything below them gets objects.
-KNOW_NAMES = {"families", "runs", "restoring", "judges", "scoring", "probes", "modes", "report", "cli"}
+KNOW_NAMES = {"families", "runs", "restoring", "judges", "scoring", "probes", "modes", "calibration", "report", "cli"}
 TABLES = {
     *("DENSITIES", "DEQUANTISATIONS", "FAMILIES", "LIKELIHOODS", "LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"),
     *("PENALTIES", "RECONSTRUCTION_LOSSES", "SCHEDULES", "SCORES", "STARTS", "VAES"),

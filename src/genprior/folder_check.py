@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from genprior.calibration.calibration_commands import EXPERIMENTS as CALIBRATIONS
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
 from genprior.images import read_numbers
@@ -173,7 +174,7 @@ def _lost_ages(run: Run, rows: list[Row]) -> Iterator[CheckedFile]:
 
 def _results(path: Path) -> Iterator[CheckedFile]:
     """What experiments have found of a run."""
-    for command, experiment in {**ENCODERS, **SCORING, **PROBES}.items():
+    for command, experiment in {**ENCODERS, **SCORING, **PROBES, **CALIBRATIONS}.items():
         if "run" not in experiment.settings.model_fields:
             continue
         file = experiment.file(experiment.settings.model_construct(run=path))

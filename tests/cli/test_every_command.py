@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from genprior.calibration.calibration_commands import EXPERIMENTS as CALIBRATIONS
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
 from genprior.restoring.commands import COMMANDS
@@ -14,7 +15,7 @@ from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.experiment import Experiment
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 
-EVERY = {**ENCODERS, **SCORING, **PROBES, **MODES}
+EVERY = {**ENCODERS, **SCORING, **PROBES, **MODES, **CALIBRATIONS}
 ALL = [*EVERY, *COMMANDS]
 HELP = """
 import sys

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from genprior import __version__
+from genprior.calibration.calibration_commands import EXPERIMENTS as CALIBRATIONS
 from genprior.cli import look, train
 from genprior.cli.console import INTERRUPTED, USER_ERROR, command, lasting_streams, say
 from genprior.cli.room_commands import add_experiments, add_jobs
@@ -30,7 +31,7 @@ NO_MEMORY = re.compile("allocate memory|out of memory|[Ss]torage size calculatio
 SECTIONS = {
     "Train": ("data", "train", "resume", "info", "check", "sample"),
     "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark"),
-    "Restore": ("invert", "restore", "degrade"),
+    "Restore": ("invert", "restore", "degrade", "calibrate"),
 }
 
 
@@ -79,7 +80,7 @@ def _made() -> typer.Typer:
     app.command("resume")(command([train.ResumeSettings], train.resume, str(train.resume.__doc__)))
     for name, (models, do) in look.COMMANDS.items():
         app.command(name)(command(models, do, str(do.__doc__)))
-    for experiments in (ENCODERS, SCORING, PROBES, MODES):
+    for experiments in (ENCODERS, SCORING, PROBES, MODES, CALIBRATIONS):
         add_experiments(groups, experiments)
     add_jobs(app, COMMANDS)
     return app

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genprior.calibration.calibration_results import CALIBRATION, Calibration
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.players import latent_size_of
@@ -48,7 +49,7 @@ class Reported:
         chosen: Why its family was chosen, in words; empty: by the user.
         ages: Images of the same latents (N, C, H, W) by images seen, of the weights as they were; empty: none kept.
         fault: What is wrong with the log, or None.
-        diagnosis, metrics: Results in the folder; None where there are none.
+        diagnosis, metrics, calibration: Results in the folder; None where there are none.
     """
 
     run: Run
@@ -67,6 +68,7 @@ class Reported:
     sampled_at: int | None = None
     scored: tuple[ScoredAge, ...] = ()
     chosen: str = ""
+    calibration: Calibration | None = None
 
     @property
     def is_points(self) -> bool:
@@ -119,6 +121,7 @@ def collect(path: Path, name: str) -> Reported:
         used.images_seen,
         tuple(scored_ages(run)),
         "" if tried is None else tried.reason,
+        read_result(run.path / CALIBRATION, Calibration),
     )
 
 

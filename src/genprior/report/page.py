@@ -10,7 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genprior.calibration.calibration_commands import drawn_ranks, drawn_reliability, figure_of, levels_of
+from genprior.calibration.calibration_results import Calibration, verdict_line
 from genprior.images import image_grid
+from genprior.plotting.calibration_figures import ranks_svg, reliability_svg
 from genprior.plotting.curves import Plot, curves_svg, on_common_axes, values_outside
 from genprior.plotting.drawing import PALETTE
 from genprior.plotting.sample_figures import counts_svg, points_svg
@@ -19,6 +22,8 @@ from genprior.report.collect import Reported, collect, names_of
 from genprior.report.record_plots import HELD_OUT, SATURATION, plots_of, records_saturation
 from genprior.scoring.scoring_results import METRICS
 from genprior.writing import write_text
+
+NOT_CALIBRATED = "Not made yet; `genprior calibrate RUN` makes it for families with draws."
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class PageCell:
         reading: What it means, the same for all runs.
         caption: What is so in this run.
         missing: Why there is nothing, or empty.
+        is_drawn: Whether the picture is a drawing, whose pixels mean nothing.
     """
 
     name: str
@@ -42,6 +48,7 @@ class PageCell:
     reading: str = ""
     caption: str = ""
     missing: str = ""
+    is_drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,11 +109,45 @@ def rows_of(runs: Sequence[Reported]) -> list[PageRow]:
     rows += _plotted(runs, names)
     if players and not any(records_saturation(each.rows) for each in players):
         rows.append(PageRow("Saturation", [_absent(each, SATURATION[0]) for each in runs]))
+    if any(each.calibration is not None for each in runs):
+        rows += _calibrated(runs, names)
     scored = [each.metrics.classes for each in runs if each.metrics is not None]
     found = [classes for classes in scored if classes is not None]
     most = 1.05 * max([0.0, *(value for own in found for value in (*own.counts, *own.expected))])
     rows.append(PageRow("Classes of the samples", [_classes(each, most, next(names)) for each in runs]))
     return rows
+
+
+def _calibrated(runs: Sequence[Reported], names: Iterator[str]) -> Iterator[PageRow]:
+    """Whether answers are as sure as they say."""
+    draw = {"Calibration": _reliability, "Ranks of truths among draws": _ranks, "Draws of held-out images": _drawn}
+    for title, cell in draw.items():
+        yield PageRow(title, [cell(each, each.calibration, next(names)) for each in runs])
+
+
+def _reliability(reported: Reported, found: Calibration | None, name: str) -> PageCell:
+    if found is None:
+        return PageCell(reported.name, missing=NOT_CALIBRATED)
+    svg = reliability_svg({kind: drawn_reliability(level) for kind, level in levels_of(found).items()}, name)
+    reading = "What intervals, balls and distances hold over what they promise. Below the line: too sure."
+    return PageCell(reported.name, svg, verdict_line(found), reading=reading, caption=verdict_line(found))
+
+
+def _ranks(reported: Reported, found: Calibration | None, name: str) -> PageCell:
+    if found is None or found.held_out is None:
+        return PageCell(reported.name, missing=NOT_CALIBRATED)
+    svg, alt = ranks_svg(drawn_ranks(found.held_out), name), f"Ranks of truths among draws of {reported.name}"
+    reading = "How many held-out truths lie below each place among their draws, less what is even."
+    return PageCell(reported.name, svg, alt, reading=reading, caption=f"{found.held_out.count} held-out images.")
+
+
+def _drawn(reported: Reported, found: Calibration | None, _: str) -> PageCell:
+    file = figure_of(reported.run.path, "examples")
+    if found is None or not file.is_file():
+        return PageCell(reported.name, missing=NOT_CALIBRATED)
+    source = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+    reading = "Truth, measurement, mean and deviation of the draws, and three of them."
+    return PageCell(reported.name, "", f"Draws of {reported.name}", {"": source}, is_drawn=True, reading=reading)
 
 
 def _plotted(runs: Sequence[Reported], names: Iterator[str]) -> Iterator[PageRow]:

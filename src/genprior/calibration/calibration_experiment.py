@@ -1,0 +1,274 @@
+"""Measures how true the draws of a run's posterior are: on truths of its own, and on images that it has not learned."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from genprior.calibration.calibration_results import (
+    Calibration,
+    CalibrationLevel,
+    CalibrationSettings,
+    RankCurve,
+    RankTest,
+    Reliability,
+    RepairFindings,
+    ResidualFindings,
+)
+from genprior.calibration.exchange_test import exchanged
+from genprior.calibration.interval_widening import (
+    PixelIntervals,
+    ball_widening,
+    conformal,
+    intervals_of,
+    joined,
+    widening,
+)
+from genprior.calibration.posterior_draws import Sampler, draws_of, refuse_without_draws
+from genprior.calibration.rank_bands import band, ecdf, places
+from genprior.calibration.rank_statistics import Ranked, ranked
+from genprior.calibration.residual_tests import residuals
+from genprior.errors import GenpriorError
+from genprior.priors.contracts import LatentPrior
+from genprior.progress import Stage, Task, within
+from genprior.restoration.noise import NOISES, measure, noise_level, stacked
+from genprior.restoration.operators import OPERATORS, Operator
+from genprior.seeding import derived_generator, derived_seed
+
+if TYPE_CHECKING:
+    from deepinv.physics import NoiseModel
+
+AT_ONCE = 20  # measurements whose draws are in memory
+LEVEL = 0.9  # of the intervals that are widened
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What draws are made with.
+
+    Attributes:
+        prior: The run's.
+        operator: What measures images, as far as is known.
+        noise: Of a known level.
+        sigma: That level.
+        draws: Of each posterior.
+        seed: Any integer.
+        sampler: Makes them.
+    """
+
+    prior: LatentPrior
+    operator: Operator
+    noise: "NoiseModel"
+    sigma: float
+    draws: int
+    seed: int
+    sampler: Sampler = draws_of
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Truths among their draws.
+
+    Attributes:
+        level: What was found.
+        intervals: Of pixels.
+    """
+
+    level: CalibrationLevel
+    intervals: PixelIntervals
+
+
+def stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Calibration]:
+    """Judges truths of the prior, then held-out images.
+
+    Raises:
+        GenpriorError: No run, no draws for its family, noise without a level, or images and measurements that do not
+            fit.
+    """
+    assumed, weights = _opened(settings)
+    x, y, notes = _held_out(settings, assumed)
+    found = Calibration(settings=settings, is_complete=False, weights=weights, notes=tuple(notes))
+    if kept is not None and kept.weights == weights and kept.own is not None:
+        found = found.model_copy(update={"own": kept.own})
+    yield Stage(0.0, "run opened")
+    if found.own is None:
+        truths, measured = own_truths(assumed, settings.count)
+        own = yield from within(judged(assumed, truths, measured, "own"), 0.0, 0.5, "truths from the prior: ")
+        found = found.model_copy(update={"own": own.level})
+    yield Stage(0.5, "truths from the prior: judged", found=found)
+    real = yield from within(judged(assumed, x, y, "held-out"), 0.5, 1.0, "held-out images: ")
+    update = {"held_out": real.level, "residuals": residuals_of(assumed, x, y), "is_complete": True}
+    if settings.repair:
+        nominal = real.intervals.nominal
+        update["repair"] = RepairFindings(nominal=nominal, **asdict(conformal(real.intervals)))
+    return found.model_copy(update=update)
+
+
+def own_truths(assumed: Assumed, count: int) -> tuple[Tensor, Tensor]:
+    """Returns truths (count, C, H, W) drawn from the prior itself, and their measurements."""
+    x = assumed.prior.sample(count, derived_seed(assumed.seed, "own truths"))
+    return x, measure(x, assumed.operator, assumed.noise, seed=derived_seed(assumed.seed, "own noise"))
+
+
+def judged(assumed: Assumed, x: Tensor, y: Tensor, purpose: str) -> Task[Judged]:
+    """Returns where truths stand among the draws of their measurements.
+
+    Arguments:
+        assumed: What draws are made with.
+        x: Truths (N, C, H, W), N at least 2.
+        y: Their measurements (N, ...).
+        purpose: Under which draws are made; another one gives others.
+    """
+    seed = derived_seed(assumed.seed, purpose)
+    parts: list[tuple[Ranked, PixelIntervals]] = []
+    for first in range(0, len(x), AT_ONCE):
+        rows = slice(first, first + AT_ONCE)
+        draws = assumed.sampler(assumed.prior, y[rows], assumed.operator, assumed.sigma, assumed.draws, seed, first)
+        reference = torch.stack([_reference(assumed, seed, first + i) for i in range(len(draws))])
+        parts.append((ranked(x[rows], draws, reference, seed, first), intervals_of(x[rows], draws, LEVEL)))
+        yield Stage(min(1.0, (first + AT_ONCE) / len(x)), f"{min(len(x), first + AT_ONCE)} of {len(x)} images")
+    whole, intervals = Ranked.joined([part for part, _ in parts]), joined([part for _, part in parts])
+    return Judged(_level(whole, intervals, seed), intervals)
+
+
+def _reference(assumed: Assumed, seed: int, number: int) -> Tensor:
+    """A point (C, H, W) that knows no truth: an image of the prior."""
+    return assumed.prior.sample(1, derived_seed(seed, "random point", number))[0]
+
+
+def _level(found: Ranked, intervals: PixelIntervals, seed: int) -> CalibrationLevel:
+    tests = exchanged(found, seed)
+    return CalibrationLevel(
+        count=found.count,
+        tests={name: RankTest(z=z, p=tests.p[name]) for name, z in tests.z.items()},
+        p=tests.together,
+        factor=widening(intervals),
+        ball_factor=ball_widening(intervals),
+        curves={name: _curve(ranks[:, 0], found.members) for name, ranks in found.ranks.items()},
+        reliability=_reliability(found),
+    )
+
+
+def _curve(ranks: Tensor, members: int) -> RankCurve:
+    """The curve of ranks (N, F)."""
+    low, high = band(len(ranks), members)
+    at = places(members)
+    off = ecdf(ranks.cpu(), members) - (at / members).double()[:, None]
+    even = (at / members).tolist()
+    return RankCurve(
+        members=members,
+        places=tuple(at.tolist()),
+        differences=tuple(tuple(feature) for feature in off.T.tolist()),
+        low=tuple(a - b for a, b in zip(low, even, strict=True)),
+        high=tuple(a - b for a, b in zip(high, even, strict=True)),
+    )
+
+
+def _reliability(found: Ranked) -> Reliability:
+    inside = found.inside[:, 0]
+    below = [round(nominal * found.members) for nominal in found.nominal]
+    shares = {
+        name: tuple(float((found.ranks[name][:, 0, 0] < place).double().mean()) for place in below)
+        for name in ("balls", "random points")
+    }
+    return Reliability(
+        nominal=found.nominal,
+        pixels=tuple(inside.mean(0).tolist()),
+        error=tuple((inside.std(0) / len(inside) ** 0.5).tolist()),
+        balls=shares["balls"],
+        random_points=shares["random points"],
+    )
+
+
+def residuals_of(assumed: Assumed, x: Tensor, y: Tensor) -> ResidualFindings:
+    """Returns what is left of measurements y of known images x (N, C, H, W)."""
+    own, physics = stacked(assumed.operator, range(len(x))), assumed.operator.physics
+    masks = (own["mask"] if own else physics.mask) if assumed.operator.has_masks else None
+    found = residuals(y, physics.A(x, **own), x, assumed.sigma, derived_seed(assumed.seed, "residuals"), masks)
+    return ResidualFindings(**asdict(found))
+
+
+def examples(settings: CalibrationSettings, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yields held-out images (C, H, W), their least-squares images, and the draws (S, C, H, W) that were judged."""
+    assumed, _ = _opened(settings)
+    x, y, _ = _held_out(settings, assumed)
+    seed = derived_seed(settings.seed, "held-out")
+    rows = y[:AT_ONCE]
+    draws = assumed.sampler(assumed.prior, rows, assumed.operator, assumed.sigma, settings.draws, seed, 0)
+    for i in range(min(count, len(rows))):
+        own = assumed.operator.parameters(i)
+        is_image = y.shape == x.shape
+        shown = y[i] if is_image else assumed.operator.physics.A_dagger(y[i : i + 1], **own)[0]
+        yield x[i], shown.clamp(0, 1), draws[i]
+
+
+def _opened(settings: CalibrationSettings) -> tuple[Assumed, str]:
+    """What draws are made with, and the hash of the weights."""
+    from genprior.runs.trained_prior import load_prior
+    from genprior.stored_files import weights_sha256
+
+    noise = settings.noise.build(NOISES, "noise")
+    sigma = noise_level(noise)
+    if not sigma:
+        raise GenpriorError(
+            f"calibration needs noise of one known level above 0, such as gaussian:sigma=0.1, got {settings.noise}",
+            argument="noise",
+        )
+    prior = load_prior(settings.run)
+    if prior.image_shape[1:] == (1, 1):
+        raise GenpriorError(f"{settings.run} models points; images are calibrated", argument="run")
+    refuse_without_draws(prior)
+    state = {f"{i}.{name}": value for i, net in enumerate(prior.networks) for name, value in net.state_dict().items()}
+    operator = settings.operator.build(OPERATORS, "operator", image_shape=prior.image_shape, seed=settings.seed)
+    return Assumed(prior, operator, noise, sigma, settings.draws, settings.seed), weights_sha256(state)
+
+
+def _held_out(settings: CalibrationSettings, assumed: Assumed) -> tuple[Tensor, Tensor, list[str]]:
+    """Images, their measurements, and what must be said of them."""
+    from genprior.judges.run_images import held_out_images, run_split, with_data_root
+    from genprior.runs.run_folder import open_run
+
+    run = open_run(settings.run)
+    config = with_data_root(run.config, settings.data_root)
+    split = run_split(run, settings.data_root) if settings.images is None else None
+    try:
+        data = held_out_images(config, assumed.prior.image_shape, settings.images, split)
+    except GenpriorError as error:
+        raise replace_argument(error) from error
+    count = min(settings.count, len(data))
+    if count < 10:
+        raise GenpriorError(f"expected at least 10 images, {data.name} has {len(data)}", argument="images")
+    notes = [] if count == settings.count else [f"{count} held-out images, not {settings.count}: there are no more"]
+    order = torch.randperm(len(data), generator=derived_generator(settings.seed, "held-out images"))
+    if settings.measurements is None:
+        x = data.take(order[:count])
+        return x, measure(x, assumed.operator, assumed.noise, seed=derived_seed(settings.seed, "noise")), notes
+    x = data.take(torch.arange(count))
+    return x, _measurements(settings, assumed, x), notes
+
+
+def replace_argument(error: GenpriorError) -> GenpriorError:
+    """Returns an error about held-out images, which this command calls its images."""
+    return GenpriorError(error.message.replace("--held-out", "--images"), argument="images")
+
+
+def _measurements(settings: CalibrationSettings, assumed: Assumed, x: Tensor) -> Tensor:
+    import numpy as np
+
+    from genprior.stored_files import read_array
+
+    assert settings.measurements is not None
+    try:
+        y = torch.from_numpy(np.array(read_array(settings.measurements), dtype=np.float32))
+    except (OSError, ValueError) as error:
+        raise GenpriorError(f"{settings.measurements}: {error}", argument="measurements") from error
+    expected = assumed.operator.physics.A(x[:1], **assumed.operator.parameters(0)).shape[1:]
+    if y.shape[1:] != expected or len(y) < len(x) or not bool(y.isfinite().all()):
+        raise GenpriorError(
+            f"expected finite numbers of shape ({len(x)} or more, {', '.join(map(str, expected))}), got "
+            f"{tuple(y.shape)}",
+            argument="measurements",
+        )
+    return y[: len(x)]

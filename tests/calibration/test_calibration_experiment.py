@@ -1,0 +1,168 @@
+"""Calibration as a command: faults that are planted are named, results resume and read back, bad input is one line."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from genprior.calibration.calibration_commands import EXPERIMENTS
+from genprior.calibration.calibration_experiment import Assumed, judged, own_truths, residuals_of
+from genprior.calibration.calibration_results import Calibration, CalibrationSettings, culprit_of, verdict_line
+from genprior.calibration.posterior_draws import draws_of
+from genprior.errors import GenpriorError
+from genprior.families import MixtureConfig
+from genprior.priors.mixture_prior import MixturePrior
+from genprior.progress import result_of
+from genprior.report.collect import collect
+from genprior.report.page import page_of
+from genprior.restoration.noise import gaussian, measure
+from genprior.restoration.operators import Operator, blur, inpaint
+from genprior.runs.execute import execute
+from genprior.runs.experiment import carry_out, part_of, read_result
+from genprior.runs.prepare import new_run
+from genprior.settings import validated
+from mixtures import image_mixture
+
+SHAPE, SIGMA = (1, 8, 8), 0.05
+TASK = {"operator": "inpaint:box=4", "noise": "gaussian:sigma=0.1", "count": 12, "draws": 9, "threads": 1}
+(EXPERIMENT,) = EXPERIMENTS.values()
+
+
+def narrow(*given: Any) -> Tensor:  # noqa: ANN401 - as a sampler is called
+    """Draws that stopped half way from their mean."""
+    draws = draws_of(*given)
+    mean = draws.mean(1, keepdim=True)
+    return mean + 0.6 * (draws - mean)
+
+
+def assumed(operator: Operator, **changes: Any) -> Assumed:  # noqa: ANN401 - fields of any type
+    prior = MixturePrior(image_mixture(SHAPE), SHAPE)
+    return dataclasses.replace(Assumed(prior, operator, gaussian(SIGMA), SIGMA, draws=19, seed=0), **changes)
+
+
+def culprit(given: Assumed, true: Operator | None = None, noise: float = SIGMA, offset: float = 0.0) -> str | None:
+    """What is blamed for draws where measurements were made otherwise, of images that are brighter by `offset`."""
+    own = result_of(judged(given, *own_truths(given, 60), "own"))
+    x = given.prior.sample(60, seed=1) + offset
+    y = measure(x, true or given.operator, gaussian(noise), seed=2)
+    return culprit_of(own.level, residuals_of(given, x, y), result_of(judged(given, x, y, "held-out")).level)
+
+
+@pytest.mark.parametrize("operator", [inpaint(SHAPE, box=4), inpaint(SHAPE, random=0.5), blur(SHAPE, sigma=0.8)])
+def test_nothing_is_blamed_where_nothing_is_wrong(operator: Operator) -> None:
+    assert culprit(assumed(operator)) is None
+
+
+def test_each_fault_is_blamed_on_its_culprit() -> None:
+    hole = inpaint(SHAPE, box=4)
+    assert culprit(assumed(hole, sampler=narrow)) == "sampler"
+    assert culprit(assumed(hole), inpaint(SHAPE, box=4, left=3, top=2)) == "operator"
+    assert culprit(assumed(hole), noise=1.5 * SIGMA) == "noise level"
+    assert culprit(assumed(hole), noise=SIGMA / 1.5) == "noise level"
+    assert culprit(assumed(hole), offset=0.1) == "prior"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mixture of digits of 8 x 8 pixels."""
+    config = {
+        "data": "digits[:200]",
+        "components": 2,
+        "rank": 3,
+        "size": 8,
+        "images_seen": 200,
+        "threads": 1,
+        "held_out": 0.2,
+    }
+    prepared = new_run(tmp_path_factory.mktemp("runs") / "mixture", MixtureConfig.model_validate(config))
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+    return prepared.run.path
+
+
+def settings_of(run: Path, **changes: object) -> CalibrationSettings:
+    return validated(CalibrationSettings, {"run": run, **TASK, **changes})
+
+
+def test_a_result_resumes_reads_back_and_is_put_into_words_and_drawn(run: Path) -> None:
+    settings = settings_of(run, repair=True)
+    task = carry_out(EXPERIMENT, settings, overwrite=True)
+    while next(task).found is None:
+        pass
+    task.close()
+    kept = read_result(part_of(EXPERIMENT.file(settings)), Calibration)
+    assert kept is not None
+    assert kept.own is not None
+    assert kept.held_out is None
+    found = result_of(carry_out(EXPERIMENT, settings))
+    assert found == result_of(EXPERIMENT.stages(settings, None))
+    saved = json.loads(EXPERIMENT.file(settings).read_text(), parse_constant=pytest.fail)
+    assert saved["culprit"] == found.culprit
+    assert read_result(EXPERIMENT.file(settings), Calibration) is not None
+    lines = EXPERIMENT.lines(found)
+    assert found.verdict in lines[0]
+    assert any("repair: balls" in line for line in lines)
+    assert EXPERIMENT.figures is not None
+    assert all(path.stat().st_size > 5000 for path in EXPERIMENT.figures(settings, found).values())
+    page = page_of([collect(run, "mixture")])
+    assert verdict_line(found) in page
+    assert page.count('class="drawn"') == 1
+
+
+def test_real_measurements_are_judged_instead_of_simulated_ones(run: Path, tmp_path: Path) -> None:
+    """Here they were made with thrice the noise that is named."""
+    from genprior.data import load_data
+
+    x = load_data("digits[200:240]", size=(8, 8)).take(torch.arange(40))
+    operator = inpaint(SHAPE, box=4)
+    np.save(tmp_path / "y.npy", measure(x, operator, gaussian(0.3), seed=0).numpy())
+    given = {"images": "digits[200:240]", "measurements": tmp_path / "y.npy", "count": 40}
+    found = result_of(EXPERIMENT.stages(settings_of(run, **given), None))
+    assert found.residuals is not None
+    assert found.residuals.size == pytest.approx(3, rel=0.1)
+    assert found.culprit == "noise level"
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument", "match"),
+    [
+        ({"noise": "none"}, "noise", "above 0"),
+        ({"noise": "poisson"}, "noise", "one known level"),
+        ({"operator": "inpaint:box=40"}, "operator", "box"),
+        ({"images": "digits[:5]"}, "images", "at least 10"),
+        ({"images": "nonsense"}, "images", "nonsense"),
+        ({"images": "digits[:20]", "measurements": "nowhere.npy"}, "measurements", "nowhere"),
+        ({"measurements": "y.npy"}, "measurements", "--images"),
+        ({"draws": 3}, "draws", "9"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(run: Path, changes: dict[str, object], argument: str, match: str) -> None:
+    with pytest.raises(GenpriorError, match=match) as caught:
+        next(EXPERIMENT.stages(settings_of(run, **changes), None))
+    assert caught.value.argument == argument
+    assert "\n" not in str(caught.value)
+
+
+def test_measurements_of_another_shape_are_refused(run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "y.npy", np.zeros((40, 3)))
+    with pytest.raises(GenpriorError, match="expected finite numbers of shape"):
+        next(EXPERIMENT.stages(settings_of(run, images="digits[:20]", measurements=tmp_path / "y.npy"), None))
+
+
+def test_families_without_draws_are_refused(tiny_run: Path) -> None:
+    with pytest.raises(GenpriorError, match="draws are not there for this family yet"):
+        next(EXPERIMENT.stages(settings_of(tiny_run), None))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values())
+def test_the_command_names_the_verdict(genprior: Callable[..., str], run: Path, experiment: object) -> None:
+    words = [f"--{name}={value}" for name, value in TASK.items()]
+    text = genprior("calibrate", run, *words, "--overwrite")
+    assert "truths from the prior" in text
+    assert "reliability figure" in text
