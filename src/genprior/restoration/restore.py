@@ -14,6 +14,7 @@ from genprior.restoration.closed_form import solve_in_closed_form
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
+from genprior.restoration.one_evaluation import is_gaussian_denoising, solve_by_denoising
 from genprior.restoration.plausibility import implausible, is_average
 from genprior.restoration.problem import Problem, flat_measurement, make_problem, out_of_inference, warm_start
 from genprior.restoration.result import Restoration
@@ -161,6 +162,9 @@ def _solved(
     conditional = problem.prior.conditional
     if conditional is not None and settings.energy_weight is None and isinstance(physics, LinearPhysics):
         return solve_in_closed_form(problem, conditional, settings, level, is_shared=not parameters)
+    denoiser = problem.prior.denoiser
+    if denoiser is not None and level and is_gaussian_denoising(problem, physics, settings):
+        return solve_by_denoising(problem, denoiser, settings, level)
     start = warm_start(problem.prior, y, physics, parameters) if settings.encoder else None
     return solve(problem, start, settings, level, seed)
 
