@@ -1,10 +1,12 @@
 """A velocity as a prior: density, denoiser and latents of Gaussian data in closed form, and what a search needs."""
 
+import pytest
 import torch
 from torch import Tensor
 
 from genprior.models.velocity_field import VelocityField
 from genprior.models.velocity_networks import VelocityUNet
+from genprior.priors import flow_matching_prior
 from genprior.priors.flow_matching_prior import MOST_EXACT, FlowMatchingPrior
 from genprior.seeding import initialised
 from velocities import gaussian_field, made_gaussian, random_field
@@ -91,8 +93,10 @@ def test_samples_do_not_depend_on_those_beside_them() -> None:
     torch.testing.assert_close(prior.decode(z), alone, atol=1e-5, rtol=0)
 
 
-def test_what_is_computed_anew_has_the_same_slope() -> None:
-    """Against differences: nothing is lost where evaluations are not kept."""
+@pytest.mark.parametrize("kept", [0, 2**14])
+def test_slopes_are_right_whether_evaluations_are_kept_or_not(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against differences."""
+    monkeypatch.setattr(flow_matching_prior, "KEPT", kept)
     prior = FlowMatchingPrior(random_field(SMALL), SMALL)
     z = torch.randn(2, prior.latent_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.autograd.gradcheck(prior.decode, z.requires_grad_())

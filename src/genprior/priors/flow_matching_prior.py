@@ -19,6 +19,7 @@ DENSITY_STEPS = 50
 MOST_EXACT = 16  # values of an image up to which its divergence is exact
 PROBES = 4
 AT_ONCE = 128  # images
+KEPT = 2**14  # numbers of a batch up to which a pass backwards finds all evaluations in memory
 
 
 class MeasuredDensity(NamedTuple):
@@ -100,7 +101,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
     def decode(self, z: Tensor, steps: int = DECODE_STEPS) -> Tensor:
         """Returns x (B, C, H, W) for noise z (B, D); differentiable, and about in [0, 1].
 
-        What a pass backwards needs is computed anew for each evaluation, so that memory holds one of them at a time.
+        For large batches what a pass backwards needs is computed anew, so that memory holds one evaluation at a time.
         """
         if not len(z):
             return z.view(-1, *self.image_shape)
@@ -109,7 +110,8 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
 
     def _solved(self, z: Tensor, times: Tensor) -> Tensor:
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            if not (torch.is_grad_enabled() and x.requires_grad):
+            is_large = x.numel() > KEPT and torch.is_grad_enabled() and x.requires_grad
+            if not is_large:
                 v: Tensor = self.field(x, t)
                 return v
             v = checkpoint(self.field, x, t, use_reentrant=False, preserve_rng_state=False)
