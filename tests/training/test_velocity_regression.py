@@ -106,6 +106,7 @@ def test_training_lowers_the_error_and_looks_at_held_out_images() -> None:
     assert float(last["loss"]) < 0.9 * float(first["loss"])
     assert 0.8 < float(first["held_out_error"]) < 1.3  # of a network that says next to nothing
     assert float(last["held_out_error"]) < float(first["held_out_error"])
+    assert float(last["held_out_best"]) <= float(last["held_out_error"])
     assert {f"error_at_{t}" for t in LOOK_TIMES} <= last.keys()
     assert torch.equal(steps[50].record["held_out_error"], first["held_out_error"])
     assert "held_out_error" not in next(iter(train(_learner(), data, Budget(images=20)))).record

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genprior.data import Dataset
+    from genprior.diagnosis.signs import Game
     from genprior.models.velocity_field import VelocityField
     from genprior.priors.flow_matching_prior import FlowMatchingPrior
     from genprior.training.velocity_regression import VelocityRegression
@@ -132,6 +133,12 @@ class FlowMatchingConfig(RunConfig):
         bits = float(found.deviation.mean()) / (size * math.log(2))
         how = f"uniform dequantisation, divergence to {bits:.1g} bits"
         return Likelihood(found.nats - size * math.log(255), how)
+
+    def game(self) -> "Game":
+        """Returns that there are no players, and signs nevertheless: the record watches held-out images."""
+        from genprior.diagnosis.signs import Game
+
+        return Game()
 
     def _field(
         self, image_shape: tuple[int, int, int], seed: int, mean: float = 0.0, spread: float = 1.0

@@ -19,6 +19,7 @@ from genprior.training.optimisation import AdamSettings, Descent, Pace, Parts, W
 from genprior.training.processes import ON_CPU, Placement
 
 LOOK_EVERY = 100  # updates between two looks at the same images with the same noise
+NOT_YET = 1e9  # an error before the first look
 LOOK_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -111,7 +112,7 @@ class VelocityRegression:
         self.average = WeightAverage(self.field, settings.average_half_life)
         self.images_per_update, self.pace = settings.batch_size, Pace()
         self._learned, self._held_out = learned, held_out
-        self._looked, self._updates_since_look = torch.zeros(len(LOOK_TIMES) + 2), LOOK_EVERY
+        self._looked, self._updates_since_look = torch.full((len(LOOK_TIMES) + 3,), NOT_YET), LOOK_EVERY
         self._descent = Descent(self.field, settings.adam, self.processes, settings.clip)
         self._parts = Parts({"field": self.field, "average": self.average.network, "adam": self._descent})
 
@@ -162,11 +163,13 @@ class VelocityRegression:
         if self._updates_since_look >= LOOK_EVERY:
             self._updates_since_look = 0
             seen = self._errors(self._learned)
-            unseen = seen if self._held_out is None else self._errors(self._held_out)
-            self._looked = torch.stack([*unseen, seen.mean(), unseen.mean()]).cpu()
+            other = seen if self._held_out is None else self._errors(self._held_out)
+            best = torch.fmin(other.mean(), self._looked[-1])
+            self._looked = torch.stack([*other, seen.mean(), other.mean(), best])
         named = {f"error_at_{t}": value for t, value in zip(LOOK_TIMES, self._looked, strict=False)}
-        both = {"learned_error": self._looked[-2]}
-        return named | both | ({} if self._held_out is None else {"held_out_error": self._looked[-1]})
+        learned, held_out, best = self._looked[-3:]
+        unseen = {} if self._held_out is None else {"held_out_error": held_out, "held_out_best": best}
+        return named | {"learned_error": learned} | unseen
 
     @torch.no_grad()
     def _errors(self, images: Tensor) -> Tensor:
@@ -175,7 +178,8 @@ class VelocityRegression:
         assert isinstance(field, VelocityField)
         u = field.in_path(images.to(self.device, self.placement.wide))
         noise = torch.randn(u.shape, generator=derived_generator(0, "look")).to(u)
-        return torch.stack([velocity_errors(field, u, noise, u.new_full((len(u),), t)).mean() for t in LOOK_TIMES])
+        errors = [velocity_errors(field, u, noise, u.new_full((len(u),), t)).mean() for t in LOOK_TIMES]
+        return torch.stack(errors).cpu().float()
 
     def average_weights(self, images_seen: int) -> None:
         """Moves the average after an update."""
