@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from genprior.data import Dataset as Dataset
     from genprior.data import load_data as load_data
     from genprior.errors import GenpriorError as GenpriorError
+    from genprior.families import FlowMatchingConfig as FlowMatchingConfig
     from genprior.families import GANConfig as GANConfig
     from genprior.families import GLOConfig as GLOConfig
     from genprior.families import GlowConfig as GlowConfig
@@ -38,6 +39,7 @@ _HOME = {
     "GLOConfig": "genprior.families",
     "GeneratorPrior": "genprior.priors.generator_prior",
     "GenpriorError": "genprior.errors",
+    "FlowMatchingConfig": "genprior.families",
     "GlowConfig": "genprior.families",
     "MixtureConfig": "genprior.families",
     "LatentPrior": "genprior.priors.contracts",

@@ -155,9 +155,11 @@ def test_measurements_of_another_shape_are_refused(run: Path, tmp_path: Path) ->
         next(EXPERIMENT.stages(settings_of(run, images="digits[:20]", measurements=tmp_path / "y.npy"), None))
 
 
-def test_families_without_draws_are_refused(tiny_run: Path) -> None:
-    with pytest.raises(GenpriorError, match="draws are not there for this family yet"):
-        next(EXPERIMENT.stages(settings_of(tiny_run), None))
+def test_priors_of_latents_are_calibrated_too(tiny_run: Path) -> None:
+    settings = settings_of(tiny_run, images="digits[200:220]", count=20, draws=19)
+    found = result_of(EXPERIMENT.stages(settings, None))
+    assert found.is_complete
+    assert found.verdict
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values())

@@ -17,6 +17,7 @@ COMMON = (
     "--data digits[:64] --held-out 0 --size 8 --batch-size 8 --images-seen 48 --threads 1 --precision float32".split()
 )
 OWN = {
+    "flow-matching": "--model unet:width=4,blocks=1",
     "gan": "--latent-size 4 --model dcgan:generator_width=4,discriminator_width=4,norm=none",
     "glo": "--latent-size 4 --model dcgan:generator_width=4 --density gaussian",
     "glow": "--steps 1 --width 4",

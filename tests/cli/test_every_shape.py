@@ -19,6 +19,7 @@ Command = Callable[..., str]
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 32, 48), (3, 64, 64))
 COUNT = 120
 SMALL = {
+    "flow-matching": "--model unet:width=4,levels=1,blocks=1",
     "gan": "--preset pyramid --model pyramid:generator_width=2,discriminator_width=2 --latent-size 4",
     "glo": "--model pyramid:generator_width=2 --latent-size 4",
     "glow": "--levels 1 --steps 1 --width 4",

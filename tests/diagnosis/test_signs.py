@@ -27,6 +27,9 @@ WELL: Row = {
     "loss_factor": 0.7,
     "loss_factor_non-saturating": 0.7,
     "memorised_share": 0.3,
+    "learned_error": 0.2,
+    "held_out_error": 0.21,
+    "held_out_best": 0.208,
 }
 WINNING = {"discriminator_loss": 1e-3, "accuracy_real": 1.0, "accuracy_fake": 1.0, "d_fake": 1e-4, "d_real": 0.9999}
 ILL: dict[str, Row] = {
@@ -41,6 +44,7 @@ ILL: dict[str, Row] = {
         "generator_loss": 0.6931,
     },
     "discriminator memorises": {"memorised_share": 0.9},
+    "over-fitting": {"held_out_error": 0.25},
     "saturated": {**WINNING, "loss_factor": 1e-4, "loss_factor_non-saturating": 0.999},
     "discriminator wins": {**WINNING, "loss_factor": 0.999, "loss_factor_non-saturating": 0.999},
     "generator wins": {"accuracy_fake": 0.05, "discriminator_loss": 3.0, "d_fake": 0.9},
@@ -49,6 +53,7 @@ RESCUES: dict[str, list[Row]] = {  # each of these alone makes the sign go
     "non-finite": [{"not_finite": None}],
     "dead discriminator": [{"real_logit_std": 0.2}, {"fake_logit_mean": -0.5}, {"discriminator_slope": 0.05}],
     "discriminator memorises": [{"memorised_share": 0.6}, {"memorised_share": None}],
+    "over-fitting": [{"held_out_best": 0.245}, {"learned_error": 0.26}, {"held_out_error": None}],
     "saturated": [{"loss_factor": 0.1}],
     "discriminator wins": [{"accuracy_fake": 0.99}, {"discriminator_loss": 0.05}],
     "generator wins": [{"accuracy_fake": 0.4}, {"discriminator_loss": 1.5}],

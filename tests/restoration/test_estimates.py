@@ -173,3 +173,11 @@ def test_more_draws_than_memory_are_refused_before_the_work(monkeypatch: pytest.
     monkeypatch.setattr(estimates, "with_drawn_latents", None)  # nothing is drawn
     with pytest.raises(GenpriorError, match=r"draws: 1000000000 draws of 3 images need about .* ask for fewer"):
         _restored(_prior("latents"), SearchSettings(draws=10**9))
+
+
+def test_priors_whose_images_are_ends_of_paths_are_refused() -> None:
+    class Path(Waves):
+        denoiser = MixturePrior(image_mixture(SHAPE, 1), SHAPE)
+
+    with pytest.raises(GenpriorError, match="draws: there are no draws yet"):
+        invert(Path(), torch.rand(1, *SHAPE), MANY, noise_level=0.1)

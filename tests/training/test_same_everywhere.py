@@ -14,6 +14,7 @@ from genprior.stored_files import read_object
 
 ALL = "--data digits[:64] --size 8 --batch-size 8 --precision float32 --threads 1 --seed 3"
 FAMILIES = {
+    "flow-matching": "--model unet:width=4,levels=1",
     "vae": "--model dense:width=8 --latent-size 3 --kl-warm-up 0.5",
     "glo": "--model dcgan:generator_width=4 --latent-size 4",
     "glow": "--steps 2 --width 6",

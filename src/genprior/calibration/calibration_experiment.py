@@ -26,13 +26,14 @@ from genprior.calibration.interval_widening import (
     joined,
     widening,
 )
-from genprior.calibration.posterior_draws import Sampler, draws_of, refuse_without_draws
+from genprior.calibration.posterior_draws import Sampler, draws_of
 from genprior.calibration.rank_bands import band, ecdf, places
 from genprior.calibration.rank_statistics import Ranked, ranked
 from genprior.calibration.residual_tests import residuals
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
+from genprior.restoration.estimates import refuse_without_draws
 from genprior.restoration.noise import NOISES, measure, noise_level, stacked
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.seeding import derived_generator, derived_seed

@@ -5,10 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
+from genprior.restoration.fidelity import L2
+from genprior.restoration.latent_sampler import draw_latents
+from genprior.restoration.noise import stacked
 from genprior.restoration.operators import Operator
-from genprior.seeding import derived_seed
+from genprior.restoration.problem import make_problem
+from genprior.seeding import derived_generator, derived_seed
 
 Sampler = Callable[[LatentPrior, Tensor, Operator, float, int, int, int], Tensor]
 """(prior, y, operator, sigma, count, seed, first) -> draws, as `draws_of` has them."""
@@ -21,18 +24,16 @@ def draws_of(
     """Returns draws (B, count, C, H, W) of images that explain measurements; those of i depend on (seed, first, i).
 
     Arguments:
-        prior: One with a posterior in closed form.
+        prior: One whose posterior can be drawn from.
         y: Measurements (B, ...).
         operator: What they were measured by, as far as is known.
         sigma: Standard deviation of their noise, as far as is known; above 0.
         count: Of draws of each.
         seed: Any integer.
         first: Number of the first measurement.
-
-    Raises:
-        GenpriorError: The prior has no such posterior.
     """
-    refuse_without_draws(prior)
+    if prior.conditional is None:
+        return _drawn_latents(prior, y, operator, sigma, count, seed, first)
     if not operator.parameters(first):
         return _drawn(prior, y, operator, sigma, count, derived_seed(seed, "draws", first), first)
     each = [
@@ -40,14 +41,6 @@ def draws_of(
         for i in range(len(y))
     ]
     return torch.cat(each)
-
-
-def refuse_without_draws(prior: LatentPrior) -> None:
-    """Raises `GenpriorError` where a prior's posterior cannot be drawn from."""
-    if prior.conditional is None:
-        raise GenpriorError(
-            "draws are not there for this family yet; train a mixture: genprior train mixture", argument="run"
-        )
 
 
 def _drawn(
@@ -58,3 +51,14 @@ def _drawn(
     own = operator.parameters(first)
     posterior = prior.conditional.posterior(y, lambda x: operator.physics.A(x, **own), sigma)
     return posterior.draws(count, seed)
+
+
+def _drawn_latents(
+    prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int
+) -> Tensor:
+    """Draws of measurements (B, ...) by annealed latents."""
+    parameters = stacked(operator, range(first, first + len(y)))
+    problem = make_problem(prior, y, operator.physics, L2(), parameters)
+    generators = [derived_generator(seed, "posterior", first + i) for i in range(len(y))]
+    found = [draw_latents(problem, i, sigma**2, count, generator) for i, generator in enumerate(generators)]
+    return torch.stack([prior.decode(own.z) for own in found])

@@ -1,4 +1,4 @@
-"""Signs of ill training in the record of two players: each looks at a stretch of it and says what it sees, or None.
+"""Signs of ill training in a record: each looks at a stretch of it and says what it sees, or None.
 
 `SIGNS`, at the end, is the place to add one, with its remedy; the first that holds gives the name, causes before what
 follows from them. Bounds were chosen on runs that were made healthy or ill on purpose (`benchmarks/verdicts.py`).
@@ -16,6 +16,7 @@ Row = dict[str, Any]
 
 VANISHED = 0.02  # of a loss factor
 FLAT = 1e-3  # of logits, and of their slope: at equilibrium both are small, yet a gradient is left
+OVER_FITTED = 0.03  # relative: how far an error on held-out images is above its best
 MEMORISED = 0.7  # of the way from learned images to fakes; steered augmentation keeps it at 0.5
 CERTAIN = 0.995  # of an accuracy
 SWING, SWING_BLOCK, CROSSINGS = 0.3, 5, 4
@@ -27,10 +28,11 @@ class Game:
     """What must be known of a run to read its record.
 
     Attributes:
-        discriminator_at_equilibrium: The discriminator's loss once fakes equal the data.
+        discriminator_at_equilibrium: The discriminator's loss once fakes equal the data; not a number where there are
+            no players, and comparisons with it are false.
     """
 
-    discriminator_at_equilibrium: float
+    discriminator_at_equilibrium: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,17 @@ def memorises(window: Window) -> str | None:
     return (
         f"the discriminator memorises: from learned images to fakes, its logits of held-out real images lie "
         f"{100 * share:.0f} % of the way"
+    )
+
+
+def over_fitted(window: Window) -> str | None:
+    """The error on held-out images rose from its best, while that on learned ones is below it."""
+    now, best, learned = (window.median(name) for name in ("held_out_error", "held_out_best", "learned_error"))
+    if not (now > (1 + OVER_FITTED) * best and learned < now):
+        return None
+    return (
+        f"the error on held-out images is {now:.3g}, {100 * (now / best - 1):.0f} % above its best, and "
+        f"{learned:.3g} on learned images"
     )
 
 
@@ -240,6 +253,9 @@ SIGNS: dict[str, Sign] = {
         memorises,
         "change what the discriminator sees: --augment shift --augment colour --augment cutout, with --augment flip "
         "where images look as well mirrored; or train on more images, or for fewer",
+    ),
+    "over-fitting": Sign(
+        over_fitted, "train for fewer epochs (--epochs), on more images, or with fewer channels (--model unet:width=32)"
     ),
     "saturated": Sign(
         saturated, f"take --loss non-saturating, whose gradient is full where this one vanishes; or {BOUND}"

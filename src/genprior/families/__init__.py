@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genprior.errors import GenpriorError, suggestion
+from genprior.families.flow_matching import FlowMatchingConfig
 from genprior.families.gan import GANConfig
 from genprior.families.glo import GLOConfig
 from genprior.families.glow import GlowConfig
@@ -21,6 +22,7 @@ __all__ = [
     "BUDGETS",
     "FAMILIES",
     "Curves",
+    "FlowMatchingConfig",
     "GANConfig",
     "GLOConfig",
     "GlowConfig",
@@ -44,6 +46,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
 
 
 FAMILIES: dict[str, type[RunConfig]] = {
+    "flow-matching": FlowMatchingConfig,
     "gan": GANConfig,
     "glo": GLOConfig,
     "glow": GlowConfig,

@@ -220,7 +220,7 @@ class RunConfig(Settings, ABC):
         return None
 
     def game(self) -> "Game | None":
-        """Returns what signs of ill training must know of two players; None where there are none."""
+        """Returns what signs of ill training must know of a run; None where its record shows none."""
         return None
 
     def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:

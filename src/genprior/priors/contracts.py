@@ -103,6 +103,11 @@ class LatentPrior(Prior, Protocol):
         """The prior as one whose posterior has a closed form; None where images have to be searched for."""
         return None
 
+    @property
+    def denoiser(self) -> "DenoisingPrior | None":
+        """The prior as one that takes Gaussian noise out at once; None where images have to be searched for."""
+        return None
+
     def faster_in(self, dtype: torch.dtype) -> "LatentPrior":
         """Returns the prior with a `rough` one of that number format; itself where it has no use for that."""
         return self

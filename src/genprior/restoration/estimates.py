@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
 from genprior.hardware import refuse_beyond_memory
+from genprior.priors.contracts import LatentPrior
 from genprior.restoration.latent_sampler import MIXED, draw_latents
 from genprior.restoration.minimise import DISTINCT
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
@@ -24,6 +26,15 @@ def check_memory(images: int, settings: SearchSettings, pixels: int) -> None:
     need = 2 * FLOAT * images * settings.draws * pixels  # once more where parts are joined
     what = f"{settings.draws} draws of {images} images"
     refuse_beyond_memory(need, what, "draws", "ask for fewer, or restore fewer images at a time")
+
+
+def refuse_without_draws(prior: LatentPrior) -> None:
+    """Raises `GenpriorError` where a prior's posterior cannot be drawn from in any time that one would wait."""
+    if prior.denoiser is not None and prior.conditional is None:
+        raise GenpriorError(
+            "there are no draws yet of a prior whose images are ends of paths; take a mixture, VAE, GLO or GAN",
+            argument="draws",
+        )
 
 
 @torch.no_grad()

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.closed_form import solve_in_closed_form
-from genprior.restoration.estimates import check_memory, with_drawn_latents
+from genprior.restoration.estimates import check_memory, refuse_without_draws, with_drawn_latents
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity, noise_scale
 from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
+from genprior.restoration.one_evaluation import is_gaussian_denoising, solve_by_denoising
 from genprior.restoration.plausibility import implausible, is_average
 from genprior.restoration.problem import Problem, flat_measurement, make_problem, out_of_inference, warm_start
 from genprior.restoration.result import Restoration
@@ -167,6 +168,9 @@ def _solved(
     is_linear = isinstance(physics, LinearPhysics)
     if conditional is not None and settings.energy_weight is None and is_linear and settings.estimate != "map":
         return solve_in_closed_form(problem, conditional, settings, level, is_shared=not parameters, seed=seed)
+    denoiser = problem.prior.denoiser
+    if denoiser is not None and level and not settings.draws and is_gaussian_denoising(problem, physics, settings):
+        return solve_by_denoising(problem, denoiser, settings, level)
     start = warm_start(problem.prior, y, physics, parameters) if settings.encoder else None
     return _searched(problem, start, settings, level, seed)
 
@@ -175,6 +179,8 @@ def _searched(
     problem: Problem, start: Tensor | None, settings: SearchSettings, level: float | None, seed: int
 ) -> Restoration:
     """The most likely images, and draws where they are wanted."""
+    if settings.draws:
+        refuse_without_draws(problem.prior)
     found = solve(problem, start, settings, level, seed)
     if not settings.draws:
         return found

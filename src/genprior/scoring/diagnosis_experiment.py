@@ -85,7 +85,9 @@ def diagnose(settings: DiagnosisSettings, kept: DiagnosisResult | None = None) -
     last = max([images_seen, *(row["images_seen"] for row in rows[-1:])])
 
     def result(sampled: Sampled, scores: Evaluation | None = None) -> DiagnosisResult:
-        verdict = decide(signs, last, sampled, stopped, fault=fault, has_players=game is not None)
+        verdict = decide(
+            signs, last, sampled, stopped, fault=fault, has_players=run.config.adversarial_loss() is not None
+        )
         return _result(settings, verdict, images_seen, notes, scores)
 
     sampled, scores = Sampled(1.0), None

@@ -1,0 +1,152 @@
+"""Settings of flow matching."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from genprior.families.run_config import Curves, Fraction, Likelihood, Positive, RunConfig
+from genprior.specs import Spec, Table
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch import Tensor
+
+    from genprior.data import Dataset
+    from genprior.diagnosis.signs import Game
+    from genprior.models.velocity_field import VelocityField
+    from genprior.priors.flow_matching_prior import FlowMatchingPrior
+    from genprior.training.velocity_regression import VelocityRegression
+
+VELOCITIES = Table("genprior.models.velocity_networks", "VELOCITIES")
+
+MEASURED_ON = 2000  # images: their mean and deviation become those of the path
+LOOKED_AT = 64  # images
+FOR_POINTS = "mlp"
+
+
+class FlowMatchingConfig(RunConfig):
+    """Everything that decides how a velocity is learned from noise to images (Lipman et al. 2023).
+
+    Example:
+        >>> FlowMatchingConfig(data="digits", model="unet:width=32").title
+        'unet flow matching'
+    """
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "flow-28": {"size": 28},
+        "flow-32": {"size": 32},
+        # The largest images cost most: fewer channels there, and a third resolution.
+        "flow-64": {"size": 64, "model": "unet:width=32,levels=3"},
+        "flow-points": {"data": "ring", "model": "mlp", "batch_size": 512},
+    }
+    DEFAULT_PRESET: ClassVar[str] = "flow-28"
+    EPOCHS: ClassVar[float] = 8.0
+    HELP: ClassVar[str] = "Train a velocity that carries noise to images: samples, denoiser and density in one."
+    CURVES: ClassVar[dict[str, Curves]] = {
+        "velocity": Curves(
+            "Error of the velocity",
+            "share of the variance",
+            {"loss": "batches", "learned_error": "learned images", "held_out_error": "held-out images"},
+        ),
+        "times": Curves(
+            "Error of the velocity over time, from noise (0) to image (1)",
+            "share of the variance",
+            {f"error_at_{t}": f"at {t}" for t in (0.1, 0.3, 0.5, 0.7, 0.9)},
+        ),
+        "gradients": Curves("gradient", "norm before clipping", {"gradient_norm": "gradient"}, is_log=True),
+    }
+
+    family: Literal["flow-matching"] = "flow-matching"
+    preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
+    model: Annotated[Spec, Field(description="Network:"), VELOCITIES] = Spec.parse("unet")
+    batch_size: Annotated[int, Field(ge=1, le=65536, description="Images in an update.")] = 128
+    learning_rate: Annotated[Positive, Field(description="Adam's largest step size.")] = 0.002
+    beta1: Annotated[Fraction, Field(description="Adam's first decay, in [0, 1).")] = 0.9
+    beta2: Annotated[Fraction, Field(description="Adam's second decay, in [0, 1).")] = 0.99
+    clip: Annotated[Positive, Field(description="Largest norm of the gradient.")] = 1.0
+    time_centre: Annotated[
+        float, Field(ge=-10, le=10, description="Median of log(t / (1 - t)); larger: more steps with little noise.")
+    ] = 0.5
+    time_width: Annotated[Positive, Field(le=10, description="Standard deviation of log(t / (1 - t)).")] = 1.2
+
+    @property
+    def title(self) -> str:
+        """Network and family."""
+        return f"{self.model.name} flow matching"
+
+    def build(
+        self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None
+    ) -> "VelocityRegression":
+        """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.
+
+        Raises:
+            GenpriorError: Unknown network, or points for a network of images.
+        """
+        from genprior.errors import GenpriorError
+        from genprior.training.optimisation import AdamSettings
+        from genprior.training.velocity_regression import RegressionSettings, VelocityRegression
+
+        if data.is_points and self.model.name != FOR_POINTS:
+            raise GenpriorError(
+                f"{data.name} holds points, and {self.model.name} is for images; take --model {FOR_POINTS}",
+                argument="model",
+            )
+        some = data.some(MEASURED_ON)
+        spread = float(some.std()) if some.numel() > 1 else 1.0
+        settings = RegressionSettings(
+            self.batch_size,
+            AdamSettings(self.learning_rate, self.beta1, self.beta2),
+            self.clip,
+            (self.time_centre, self.time_width),
+            grain=0.0 if data.is_points else 1 / 255,
+            average_half_life=self.average_half_life,
+        )
+        unseen = None if held_out is None or not len(held_out) else held_out.some(LOOKED_AT)
+        field = self._field(data.image_shape, self.seed, float(some.mean()), spread)
+        return VelocityRegression(field, data.some(LOOKED_AT), unseen, settings, self.placement(fabric))
+
+    def prior(
+        self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool
+    ) -> "FlowMatchingPrior":
+        """Returns the velocity as a prior."""
+        from genprior.priors.flow_matching_prior import FlowMatchingPrior
+        from genprior.training.optimisation import grouped
+
+        field = self._field(image_shape, 0)
+        field.load_state_dict(grouped(state, "average" if average else "field"))
+        return FlowMatchingPrior(field.float(), image_shape)
+
+    def log_probability(
+        self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], x: "Tensor", seed: int = 0
+    ) -> Likelihood | None:
+        """Returns one draw of the bound that uniform noise below the last bit gives, for each image."""
+        import torch
+
+        from genprior.seeding import derived_generator
+
+        prior, generator = self.prior(state, image_shape, average=True), derived_generator(seed, "dequantisation")
+        u = torch.rand(x.shape, generator=generator) - 0.5
+        found = prior.measured_log_prob(x + u.to(x) / 255)
+        size = math.prod(image_shape)
+        bits = float(found.deviation.mean()) / (size * math.log(2))
+        how = f"uniform dequantisation, divergence to {bits:.1g} bits"
+        return Likelihood(found.nats - size * math.log(255), how)
+
+    def game(self) -> "Game":
+        """Returns that there are no players, and signs nevertheless: the record watches held-out images."""
+        from genprior.diagnosis.signs import Game
+
+        return Game()
+
+    def _field(
+        self, image_shape: tuple[int, int, int], seed: int, mean: float = 0.0, spread: float = 1.0
+    ) -> "VelocityField":
+        from genprior.models.velocity_field import VelocityField
+        from genprior.seeding import initialised
+
+        def made() -> "VelocityField":
+            return VelocityField(self.model.build(VELOCITIES, "model", image_shape=image_shape), mean, spread)
+
+        return initialised(made, seed)

@@ -1,0 +1,181 @@
+"""A trained velocity as a prior: samples, a denoiser in one evaluation, and a density by a differential equation."""
+
+from copy import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from genprior.models.velocity_field import VelocityField
+from genprior.priors.contracts import DenoisingPrior, LatentPrior, LikelihoodPrior, latents_of
+from genprior.priors.densities import StandardNormal
+from genprior.priors.flow_ode import flowed, log_densities, path_times, random_signs, unit_directions
+from genprior.seeding import derived_generator
+
+SAMPLE_STEPS = 25  # of two evaluations each
+DECODE_STEPS = 4  # of a search, which goes through all of them backwards many times
+DENSITY_STEPS = 50
+MOST_EXACT = 16  # values of an image up to which its divergence is exact
+PROBES = 4
+AT_ONCE = 128  # images
+KEPT = 2**14  # numbers of a batch up to which a pass backwards finds all evaluations in memory
+
+
+class MeasuredDensity(NamedTuple):
+    """A log-density that was measured.
+
+    Attributes:
+        nats: (B,).
+        deviation: Standard error (B,) that random directions leave, in nats; 0 where the divergence is exact.
+    """
+
+    nats: Tensor
+    deviation: Tensor
+
+
+class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
+    """A trained velocity field, frozen and in evaluation mode. Latents are the noise that the flow begins with.
+
+    Samples take more steps than `decode`, which a search goes through backwards at each iteration; so a decoded latent
+    is not quite the sample of that latent.
+
+    Arguments:
+        field: Frozen in place.
+        image_shape: (C, H, W).
+
+    Attributes:
+        is_bound: The density is estimated without bias; see `measured_log_prob`.
+    """
+
+    is_bound = False
+
+    def __init__(self, field: VelocityField, image_shape: tuple[int, int, int]) -> None:
+        self.field = field.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.image_shape = image_shape
+        self.latent_size = image_shape[0] * image_shape[1] * image_shape[2]
+        self._normal = StandardNormal(self.latent_size)
+        self._rough_dtype: torch.dtype | None = None
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """All that was trained."""
+        return (self.field,)
+
+    @property
+    def usual_starts(self) -> int:
+        """A search starts at z = 0: others cost much, and end at images that are hardly better."""
+        return 1
+
+    @property
+    def denoiser(self) -> "FlowMatchingPrior":
+        """Itself."""
+        return self
+
+    @property
+    def rough(self) -> "FlowMatchingPrior | None":
+        """The same prior with a network in the number format that `faster_in` named; None: it named none."""
+        if self._rough_dtype is None:
+            return None
+        other = copy(self)
+        other.field = copy(self.field)
+        other.field.dtype, other._rough_dtype = self._rough_dtype, None
+        return other
+
+    def faster_in(self, dtype: torch.dtype) -> "FlowMatchingPrior":
+        """Returns the prior with a `rough` one of that number format."""
+        other = copy(self)
+        other._rough_dtype = dtype
+        return other
+
+    def start(self, count: int, generator: torch.Generator) -> Tensor:
+        """Returns z (count, D): 0 first, then draws of the standard normal."""
+        z = self._normal.draw(count, generator)
+        z[:1] = 0
+        return z
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Returns z (1, D) of one sample, standard normal: the first start is none."""
+        return self._normal.draw(1, generator)
+
+    def decode(self, z: Tensor, steps: int = DECODE_STEPS) -> Tensor:
+        """Returns x (B, C, H, W) for noise z (B, D); differentiable, and about in [0, 1].
+
+        For large batches what a pass backwards needs is computed anew, so that memory holds one evaluation at a time.
+        """
+        if not len(z):
+            return z.view(-1, *self.image_shape)
+        parts = [self._solved(part, path_times(steps)) for part in torch.split(z, AT_ONCE)]
+        return self.field.as_image(torch.cat(parts))
+
+    def _solved(self, z: Tensor, times: Tensor) -> Tensor:
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            is_large = x.numel() > KEPT and torch.is_grad_enabled() and x.requires_grad
+            if not is_large:
+                v: Tensor = self.field(x, t)
+                return v
+            v = checkpoint(self.field, x, t, use_reentrant=False, preserve_rng_state=False)
+            return v
+
+        return flowed(velocity, z.view(-1, *self.image_shape), times)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Returns z (B, D) from which the flow comes to x (B, C, H, W), up to the errors of its steps; no graph."""
+        back = path_times(SAMPLE_STEPS).flip(0)
+        parts = [flowed(self.field, self.field.in_path(part), back) for part in torch.split(x, AT_ONCE)]
+        return torch.cat(parts).flatten(1)
+
+    def energy(self, z: Tensor) -> Tensor:
+        """Returns |z|^2 / 2 (B,), the negative log density of z up to a constant."""
+        return self._normal.energy(z)
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int = 0, steps: int = SAMPLE_STEPS) -> Tensor:
+        """Returns x (count, C, H, W); image i depends on (seed, i) alone, whatever the count.
+
+        Arguments:
+            count: At least 0.
+            seed: Any integer.
+            steps: Of two evaluations each, at least 1.
+        """
+        z = latents_of(self.draw, count, seed)
+        x = self.decode(torch.cat(z) if z else torch.empty(0, self.latent_size), steps)
+        return x if self.image_shape[1:] == (1, 1) else x.clamp(0, 1)
+
+    @torch.no_grad()
+    def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
+        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,)."""
+        levels = torch.as_tensor(sigma).to(x_noisy).expand(len(x_noisy))
+        pairs = zip(torch.split(x_noisy, AT_ONCE), torch.split(levels, AT_ONCE), strict=True)
+        return torch.cat([self.field.denoised(*pair) for pair in pairs])
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Returns the log-density (B,) in nats of images x (B, C, H, W) as real numbers; see `measured_log_prob`."""
+        return self.measured_log_prob(x).nats
+
+    @torch.no_grad()
+    def measured_log_prob(self, x: Tensor, probes: int = PROBES, steps: int = DENSITY_STEPS) -> MeasuredDensity:
+        """Returns the log-density of images x (B, C, H, W) as real numbers, and how sure it is.
+
+        The divergence is exact for images of up to `MOST_EXACT` values. Else random signs estimate it, the same ones
+        for all images at all times.
+
+        Arguments:
+            x: About in [0, 1].
+            probes: Random directions, at least 2, or there is no error to state.
+            steps: From the image back to noise, of two evaluations each.
+        """
+        is_exact = self.latent_size <= MOST_EXACT
+        generator = derived_generator(0, "divergence")
+        directions = (
+            unit_directions(self.image_shape) if is_exact else random_signs(probes, self.image_shape, generator)
+        )
+        back, found = path_times(steps).flip(0), []
+        for part in torch.split(self.field.in_path(x), AT_ONCE):
+            base, changes = log_densities(self.field, part, back, directions)
+            each = base - (changes.sum(0)[None] if is_exact else changes)
+            spread = each.std(0) / len(each) ** 0.5 if len(each) > 1 else torch.zeros_like(base)
+            found.append((each.mean(0), spread))
+        nats, deviation = (torch.cat(values) for values in zip(*found, strict=True))
+        return MeasuredDensity(nats - self.latent_size * self.field.spread.to(x).log(), deviation)

@@ -1,0 +1,114 @@
+"""A velocity as a prior: density, denoiser and latents of Gaussian data in closed form, and what a search needs."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from genprior.models.velocity_field import VelocityField
+from genprior.models.velocity_networks import VelocityUNet
+from genprior.priors import flow_matching_prior
+from genprior.priors.flow_matching_prior import MOST_EXACT, FlowMatchingPrior
+from genprior.seeding import initialised
+from velocities import gaussian_field, made_gaussian, random_field
+
+SHAPE = (1, 6, 6)
+SMALL = (1, 3, 2)
+MEAN, SPREAD = 0.3, 0.25
+
+
+def _gaussian(shape: tuple[int, int, int] = SHAPE) -> FlowMatchingPrior:
+    return FlowMatchingPrior(gaussian_field(shape, MEAN, SPREAD), shape)
+
+
+def _network(shape: tuple[int, int, int] = (1, 8, 8)) -> FlowMatchingPrior:
+    def made() -> VelocityField:
+        network = VelocityUNet(shape, width=8, blocks=1)
+        torch.nn.init.normal_(network.last.weight, std=0.05)
+        return VelocityField(network, 0.3, 0.3)
+
+    return FlowMatchingPrior(initialised(made, 0), shape)
+
+
+def _images(count: int, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+    mean, variance = made_gaussian(shape)
+    noise = torch.randn(count, *shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    return MEAN + SPREAD * (mean + variance.sqrt() * noise)
+
+
+def _normal(shape: tuple[int, int, int]) -> torch.distributions.Distribution:
+    mean, variance = made_gaussian(shape)
+    return torch.distributions.Normal(MEAN + SPREAD * mean, SPREAD * variance.sqrt())
+
+
+def test_the_density_of_a_small_image_is_exact() -> None:
+    x, prior = _images(4, SMALL), _gaussian(SMALL)
+    assert prior.latent_size <= MOST_EXACT
+    found = prior.measured_log_prob(x, steps=400)
+    torch.testing.assert_close(found.nats, _normal(SMALL).log_prob(x).flatten(1).sum(1), atol=1e-3, rtol=0)
+    assert not found.deviation.any()
+    torch.testing.assert_close(prior.log_prob(x), found.nats, atol=0.05, rtol=0)
+
+
+def test_the_density_of_a_larger_image_comes_with_its_error() -> None:
+    """Signs find the trace of a diagonal Jacobian without error, and that of a network's with one."""
+    x = _images(4)
+    found = _gaussian().measured_log_prob(x, steps=400)
+    torch.testing.assert_close(found.nats, _normal(SHAPE).log_prob(x).flatten(1).sum(1), atol=5e-3, rtol=0)
+    prior = FlowMatchingPrior(random_field(SHAPE), SHAPE)
+    few, many = (prior.measured_log_prob(x, probes=probes, steps=10) for probes in (4, 200))
+    assert bool((few.deviation > 0).all())
+    assert float(many.deviation.mean()) < 0.3 * float(few.deviation.mean())
+    assert float(((few.nats - many.nats).abs() / (few.deviation + many.deviation)).mean()) < 3
+
+
+def test_denoise_is_the_posterior_mean_of_gaussian_images() -> None:
+    prior, y = _gaussian(), _images(3) + 0.2
+    mean, variance = made_gaussian(SHAPE)
+    mean, variance = MEAN + SPREAD * mean, SPREAD**2 * variance
+    for sigma in (0.05, 0.4):
+        expected = mean + variance / (variance + sigma**2) * (y - mean)
+        torch.testing.assert_close(prior.denoise(y, sigma), expected)
+    sigmas = torch.tensor([0.05, 0.1, 0.4], dtype=torch.float64)
+    each = torch.cat([prior.denoise(y[i : i + 1], float(sigmas[i])) for i in range(3)])
+    torch.testing.assert_close(prior.denoise(y, sigmas), each)
+
+
+def test_latents_lead_to_images_and_back() -> None:
+    prior = _network()
+    x = prior.sample(3, seed=1)
+    assert x.shape == (3, 1, 8, 8)
+    assert 0 <= float(x.amin()) <= float(x.amax()) <= 1
+    z = torch.randn(3, prior.latent_size, generator=torch.Generator().manual_seed(0))
+    u = prior.decode(z, steps=50)
+    torch.testing.assert_close(prior.decode(prior.encode(u), steps=50), u, atol=0.01, rtol=0)
+
+
+def test_samples_do_not_depend_on_those_beside_them() -> None:
+    prior = _network()
+    torch.testing.assert_close(prior.sample(3, seed=1)[:2], prior.sample(2, seed=1))
+    assert not torch.allclose(prior.sample(1, seed=1), prior.sample(1, seed=2))
+    assert prior.sample(0).shape == (0, 1, 8, 8)
+    z = torch.randn(3, prior.latent_size, generator=torch.Generator().manual_seed(0))
+    alone = torch.cat([prior.decode(z[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(prior.decode(z), alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kept", [0, 2**14])
+def test_slopes_are_right_whether_evaluations_are_kept_or_not(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against differences."""
+    monkeypatch.setattr(flow_matching_prior, "KEPT", kept)
+    prior = FlowMatchingPrior(random_field(SMALL), SMALL)
+    z = torch.randn(2, prior.latent_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.autograd.gradcheck(prior.decode, z.requires_grad_())
+
+
+def test_a_search_may_use_a_rougher_network() -> None:
+    prior = _network()
+    assert prior.rough is None
+    rough = prior.faster_in(torch.bfloat16).rough
+    assert rough is not None
+    z = torch.randn(2, prior.latent_size, generator=torch.Generator().manual_seed(0))
+    assert rough.decode(z).dtype == torch.float32
+    torch.testing.assert_close(rough.decode(z), prior.decode(z), atol=0.05, rtol=0)
+    assert not torch.equal(rough.decode(z), prior.decode(z))
+    assert prior.field.dtype is None
