@@ -69,3 +69,12 @@ def test_measurements_that_are_no_pictures_have_no_neighbours() -> None:
     one = residuals(x.flatten(1) + SIGMA * torch.randn(60, 144), x.flatten(1), x, SIGMA, seed=0)
     assert one.neighbours is None
     assert one.neighbours_p == 1
+
+
+def test_a_trace_of_the_image_shows_even_where_it_is_not_along_it() -> None:
+    """Pairs of pixels, turned by a right angle: no residual has a part along its image, and their mean is 0."""
+    x = images(200)
+    off = (x - x.mean(0)).view(200, -1, 2)
+    turned = torch.stack([off[..., 1], -off[..., 0]], 2).view(x.shape)
+    y = x + 0.3 * turned + SIGMA * torch.randn(x.shape)
+    assert residuals(y, x, x, SIGMA, seed=0).image_p < 0.001
