@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from genprior.plotting.drawing import DPI
-from genprior.plotting.restoration_figures import CELL, LABEL, MARGIN, MOST_ROWS, TOP, write_candidates, write_pairs
+from genprior.plotting.restoration_figures import (
+    CELL,
+    LABEL,
+    MARGIN,
+    MOST_ROWS,
+    TOP,
+    Solutions,
+    write_candidates,
+    write_pairs,
+)
 
 
 def words(figure: Figure) -> list[str]:
@@ -89,17 +98,46 @@ def test_differences_have_a_scale_of_their_own(tmp_path: Path, figures: list[Fig
 def test_candidates(tmp_path: Path, figures: list[Figure], has_damaged: bool) -> None:
     candidates, counts = torch.rand(9, 4, 1, 28, 28), torch.tensor([4, 1, 2, 3, 4, 4, 4, 4, 4])
     before = ("damaged", torch.rand(9, 3, 28, 28)) if has_damaged else None
-    write_candidates(before, candidates, counts, torch.rand(9, 4), candidates.std(1), tmp_path / "c.png")
+    unknown = torch.full((9, 4), torch.nan)
+    solutions = Solutions(candidates, counts, torch.rand(9, 4), unknown)
+    write_candidates(before, solutions, candidates.std(1), tmp_path / "c.png")
     (figure,) = figures
     assert images_in(figure) == int(counts[:MOST_ROWS].sum()) + MOST_ROWS * (1 + has_damaged)
     assert ("damaged" in words(figure)) == has_damaged
     assert sum(word.startswith("error ") for word in words(figure)) == int(counts[:MOST_ROWS].sum())
     assert words(figure).count("one solution alone") == 1
+    assert "spread" in words(figure)
+    assert_nothing_overlaps(figure)
+
+
+def test_kinds_of_draws_have_their_probabilities(tmp_path: Path, figures: list[Figure]) -> None:
+    candidates, counts = torch.rand(2, 3, 1, 28, 28), torch.tensor([3, 1])
+    probabilities = torch.tensor([[0.5, 0.3, 0.2], [1.0, 1.0, 1.0]])
+    solutions = Solutions(candidates, counts, torch.rand(2, 3), probabilities)
+    write_candidates(None, solutions, candidates.std(1), tmp_path / "c.png")
+    (figure,) = figures
+    assert [word for word in words(figure) if word.startswith("probability")] == [
+        "probability 0.50",
+        "probability 0.30",
+        "probability 0.20",
+        "probability 1.00",
+    ]
+    assert "deviation" in words(figure)
+    assert "one solution alone" not in words(figure)
+    assert_nothing_overlaps(figure)
+
+
+def test_deviations_have_a_scale_of_their_own(tmp_path: Path, figures: list[Figure]) -> None:
+    x = torch.rand(2, 1, 28, 28)
+    write_pairs({"restored": x, "deviation": 0.2 * x, "difference": x - 0.5}, {}, ["a", "b"], tmp_path / "p.png")
+    (figure,) = figures
+    assert {"restored", "deviation", "difference"} < set(words(figure))
     assert_nothing_overlaps(figure)
 
 
 def test_images_that_agree_still_have_a_scale(tmp_path: Path) -> None:
     same = torch.full((1, 2, 1, 8, 8), 0.5)
-    write_candidates(None, same, torch.tensor([2]), torch.zeros(1, 2), torch.zeros(1, 1, 8, 8), tmp_path / "c.png")
+    solutions = Solutions(same, torch.tensor([2]), torch.zeros(1, 2), torch.full((1, 2), torch.nan))
+    write_candidates(None, solutions, torch.zeros(1, 1, 8, 8), tmp_path / "c.png")
     write_pairs({"difference": torch.zeros(1, 1, 8, 8)}, {}, ["a"], tmp_path / "p.png")
     assert (tmp_path / "c.png").exists()

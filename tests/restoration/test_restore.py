@@ -312,7 +312,12 @@ def test_unknown_pixels_have_no_influence() -> None:
         found = restore(prior, torch.where(masks > 0, y, blank), _inpainting(masks), settings, noise_level=0.05)
         for field in fields(Restoration):
             value, wanted = getattr(found, field.name), getattr(expected, field.name)
-            assert torch.equal(value, wanted) if isinstance(wanted, Tensor) else value == wanted, field.name
+            same = (
+                torch.equal(value.nan_to_num(-1), wanted.nan_to_num(-1))
+                if isinstance(wanted, Tensor)
+                else value == wanted
+            )
+            assert same, field.name
 
 
 @pytest.mark.parametrize("held", [True, False])

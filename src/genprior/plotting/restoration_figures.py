@@ -40,7 +40,8 @@ def write_pairs(
         names: Of the images (B,), written above the first row.
         path: Of the picture.
     """
-    count, heights = len(names), [CELL + (NOTE if label in notes else 0) for label in rows]
+    has_room = {*notes, DEVIATION}  # below: for a note, or between the numbers of two scales
+    count, heights = len(names), [CELL + (NOTE if label in has_room else 0) for label in rows]
     right = BAR if SCALES & rows.keys() else 0
     with _cells(count, heights, left=LABEL, right=right) as grid:
         for r, (label, x) in enumerate(rows.items()):
