@@ -1,6 +1,7 @@
 """What is made of draws: the restored image, kinds with probabilities, verdicts, and what is refused."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from genprior.priors.contracts import LatentPrior
 from genprior.priors.mixture_prior import MixturePrior
 from genprior.restoration import estimates, latent_sampler
 from genprior.restoration.estimates import kinds
+from genprior.restoration.fidelity import L2
 from genprior.restoration.noise import NOISES, measure, stacked
-from genprior.restoration.operators import OPERATORS
+from genprior.restoration.operators import OPERATORS, Operator
+from genprior.restoration.problem import make_problem
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.result import NOT_MIXED, Restoration
 from genprior.restoration.search_settings import SearchSettings
@@ -51,11 +54,16 @@ def _prior(name: str) -> LatentPrior:
     return Waves() if name == "latents" else MixturePrior(image_mixture(SHAPE, 3), SHAPE)
 
 
-def _restored(prior: LatentPrior, settings: SearchSettings = MANY, count: int = 3) -> Restoration:
-    operator = OPERATORS["inpaint"](image_shape=SHAPE, seed=0, box=4)
-    x = prior.sample(count, seed=1)
-    y = measure(x, operator, NOISES["gaussian"](sigma=0.1), seed=0)
-    return restore(prior, y, operator.physics, settings, parameters=stacked(operator, range(count)), noise_level=0.1)
+def _restored(prior: LatentPrior, settings: SearchSettings = MANY) -> Restoration:
+    return restore(prior, _measured(prior), _operator().physics, settings, noise_level=0.1)
+
+
+def _operator() -> Operator:
+    return OPERATORS["inpaint"](image_shape=SHAPE, seed=0, box=4)
+
+
+def _measured(prior: LatentPrior) -> Tensor:
+    return measure(prior.sample(3, seed=1), _operator(), NOISES["gaussian"](sigma=0.1), seed=0)
 
 
 @pytest.mark.parametrize("name", ["latents", "mixture"])
@@ -67,7 +75,10 @@ def test_the_restored_image_is_the_mean_the_median_or_the_most_likely_one(name: 
     torch.testing.assert_close(
         mean.images, mean.draws.mean(1).clamp(0, 1), atol=0.1 if name == "mixture" else 1e-6, rtol=0
     )
-    torch.testing.assert_close(median.images, median.draws.median(1).values.clamp(0, 1))
+    torch.testing.assert_close(median.images, torch.quantile(median.draws, 0.5, dim=1).clamp(0, 1))
+    for found in (mean, median, likely):
+        off = (_operator().physics.A(found.images) - _measured(prior)).flatten(1)
+        torch.testing.assert_close(found.error, (off.square().sum(1) / 20).sqrt())  # 36 pixels less a box of 16
     torch.testing.assert_close(likely.images, _restored(prior, SearchSettings(estimate="map")).images)
     assert not torch.equal(likely.images, mean.images)
 
@@ -162,6 +173,7 @@ def test_images_are_inverted_with_draws_too() -> None:
         ({"estimate": "mode"}, "estimate: expected one of mean, median, map, got 'mode'"),
         ({"estimate": "mean"}, "estimate: the mean is taken over draws"),
         ({"draws": 8, "beyond": True}, "draws: draws stay in the prior's range"),
+        ({"draws": 8, "energy_weight": 2.0}, "energy_weight: draws weigh the energy as the noise does"),
     ],
 )
 def test_bad_settings_are_refused(given: dict[str, Any], message: str) -> None:
@@ -181,3 +193,42 @@ def test_priors_whose_images_are_ends_of_paths_are_refused() -> None:
 
     with pytest.raises(GenpriorError, match="draws: there are no draws yet"):
         invert(Path(), torch.rand(1, *SHAPE), MANY, noise_level=0.1)
+
+
+def test_points_are_not_clamped() -> None:
+    class Twice(LatentPrior):
+        image_shape, latent_size = (2, 1, 1), 2
+
+        def start(self, count: int, generator: torch.Generator) -> Tensor:
+            return torch.randn(count, 2, generator=generator)
+
+        def decode(self, z: Tensor) -> Tensor:
+            return 2 * z.view(-1, 2, 1, 1)
+
+        def energy(self, z: Tensor) -> Tensor:
+            return 0.5 * z.square().sum(1)
+
+    found = invert(Twice(), torch.tensor([-2.0, 3.0]).view(1, 2, 1, 1), MANY, noise_level=0.1)
+    torch.testing.assert_close(found.images.flatten(), torch.tensor([-2.0, 3.0]), atol=0.1, rtol=0)
+
+
+def test_a_mixture_inverts_exactly_with_draws_too() -> None:
+    prior = _prior("mixture")
+    x = prior.sample(2, seed=4)
+    found = invert(prior, x, MANY)
+    torch.testing.assert_close(found.images, x.clamp(0, 1), atol=0.02, rtol=0)
+    assert set(found.stopped) == {"closed form"}
+
+
+def test_the_verdict_is_that_of_the_mean_and_not_of_the_search() -> None:
+    careless = SearchSettings(draws=64, starts=1, iterations=1, second_try=False)
+    assert set(_restored(_prior("latents"), replace(careless, draws=0)).verdicts) != {"good fit"}
+    assert set(_restored(_prior("latents"), careless).verdicts) == {"good fit"}
+
+
+def test_draws_that_are_worth_few_are_not_trusted() -> None:
+    found = _restored(_prior("mixture"))
+    assert NOT_MIXED not in found.verdicts
+    few = replace(found, effective=torch.full((3,), 2.0))
+    problem = make_problem(_prior("mixture"), _measured(_prior("mixture")), _operator().physics, L2())
+    assert set(estimates.judged_again(problem, few, 0.1).verdicts) == {NOT_MIXED}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genprior.errors import GenpriorError
@@ -138,3 +140,18 @@ def test_images_in_any_memory_layout_are_saved(tmp_path: Path) -> None:
     assert not found.images.is_contiguous()
     found.save(tmp_path / "found.safetensors")
     _assert_equal(Restoration.load(tmp_path / "found.safetensors"), found)
+
+
+def test_files_from_before_there_were_draws_are_read(tmp_path: Path) -> None:
+    found = _restoration()
+    found.save(tmp_path / "new")
+    with safe_open(tmp_path / "new", framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(tmp_path / "new")
+    for name in ("draws", "probabilities", "r_hat", "effective"):
+        del tensors[name]
+    save_file(tensors, tmp_path / "old", metadata)
+    old = Restoration.load(tmp_path / "old")
+    assert torch.equal(old.images, found.images)
+    assert old.draws.shape == (3, 0, *SHAPE)
+    assert bool(old.r_hat.isnan().all())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import ConditionalPrior, Posterior
-from genprior.restoration.estimates import with_draws
+from genprior.restoration.estimates import judged_again, shown, with_draws
 from genprior.restoration.fidelity import Fidelity, noise_scale
 from genprior.restoration.minimise import chosen_apart
 from genprior.restoration.problem import Problem
@@ -95,7 +95,8 @@ def solve_in_closed_form(
         found, scale = _explained(problem, conditional, who, noise_level)
         restoration = _restoration(problem, who, found, scale, settings.candidates, noise_level)
         parts.append(_with_draws(restoration, problem, who, found, settings, seed) if settings.draws else restoration)
-    return Restoration.joined(parts)
+    joined = Restoration.joined(parts)
+    return judged_again(problem, joined, noise_level) if settings.draws else joined
 
 
 def _with_draws(
@@ -256,7 +257,7 @@ def _candidates(found: _Explained, count: int) -> tuple[Tensor, Tensor]:
     weights, kinds = found.weights.topk(min(KINDS, found.weights.shape[1]), dim=1)
     row = torch.arange(len(kinds), device=kinds.device)[:, None]
     x = torch.cat([found.mean[:, None], found.means[row, kinds]], 1)
-    x = x.clamp(0, 1)
+    x = shown(x)
     fits = torch.nn.functional.pad(weights >= LIKELY, (1, 0), value=True)
     chosen = [chosen_apart(images, fit, count) for images, fit in zip(x, fits, strict=True)]
     numbers = torch.tensor([len(places) for places in chosen], device=kinds.device)

@@ -9,21 +9,31 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.hardware import refuse_beyond_memory
 from genprior.priors.contracts import LatentPrior
+from genprior.restoration.fidelity import noise_scale
 from genprior.restoration.latent_sampler import MIXED, draw_latents
 from genprior.restoration.minimise import DISTINCT
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
-from genprior.restoration.result import NOT_MIXED, RANGE, STUCK, Restoration
+from genprior.restoration.result import NOT_MIXED, Restoration, verdicts
 from genprior.restoration.search_settings import SearchSettings
-from genprior.restoration.solve import judged, misfits
+from genprior.restoration.solve import NoiseLevels, judged, misfits
 from genprior.seeding import derived_generator
 
 FLOAT = 4  # bytes
+LEAST_EFFECTIVE = 8  # draws: fewer show neither a mean nor a deviation
 LOOKS = 10  # times that draws are divided anew among kinds
 
 
-def check_memory(images: int, settings: SearchSettings, pixels: int) -> None:
-    """Raises `GenpriorError` where the draws of `images` images of so many pixels need more memory than there is."""
-    need = 2 * FLOAT * images * settings.draws * pixels  # once more where parts are joined
+def check_memory(images: int, settings: SearchSettings, pixels: int, times: int = 1) -> None:
+    """Raises `GenpriorError` where draws need more memory than there is.
+
+    Arguments:
+        images: How many.
+        settings: How many draws of each.
+        pixels: Numbers of an image.
+        times: How many draws are made for each that is kept.
+    """
+    rows = images * settings.draws * (2 * times * pixels) + settings.draws**2  # once more where parts are joined
+    need = FLOAT * rows
     what = f"{settings.draws} draws of {images} images"
     refuse_beyond_memory(need, what, "draws", "ask for fewer, or restore fewer images at a time")
 
@@ -39,7 +49,7 @@ def refuse_without_draws(prior: LatentPrior) -> None:
 
 @torch.no_grad()
 def with_drawn_latents(
-    problem: Problem, found: Restoration, settings: SearchSettings, scale: float | None, seed: int
+    problem: Problem, found: Restoration, settings: SearchSettings, level: float | None, seed: int
 ) -> Restoration:
     """Returns a restoration with draws of the latents' posterior.
 
@@ -47,9 +57,10 @@ def with_drawn_latents(
         problem: What is to be explained.
         found: What a search gave.
         settings: How many draws, which estimate, how many candidates.
-        scale: Of the noise; None where it is not known.
+        level: Standard deviation of the noise; None where it is not known.
         seed: Any integer; image i's draws come from (seed, settings.first + i) alone.
     """
+    scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
     parts = []
     for i in range(len(found)):
         generator = derived_generator(seed, "posterior", settings.first + i)
@@ -57,9 +68,26 @@ def with_drawn_latents(
         x = torch.cat([problem.prior.decode(part) for part in torch.split(own.z, ROWS_AT_ONCE)])
         r_hat, effective = (found.error.new_tensor([each]) for each in (own.r_hat, min(own.effective, settings.draws)))
         parts.append(with_draws(found.taken([i]), x[None], own.z[None], (r_hat, effective), settings))
-    drawn, who = Restoration.joined(parts), torch.arange(len(found), device=problem.y.device)
+    return judged_again(problem, Restoration.joined(parts), level)
+
+
+def judged_again(problem: Problem, drawn: Restoration, level: float | None) -> Restoration:
+    """Returns a restoration whose misfit, error and verdict are those of its images, which draws gave.
+
+    Arguments:
+        problem: What is to be explained.
+        drawn: With draws of all images of the problem.
+        level: Standard deviation of the noise; None where it is not known.
+    """
+    who = torch.arange(len(drawn), device=problem.y.device)
+    noise = None if level is None else NoiseLevels(level, torch.full_like(drawn.error, level))
     misfit = misfits(problem, drawn.images[:, None], who)[:, 0]
-    return replace(drawn, misfit=misfit, error=judged(problem, drawn.images, who, None)[0])
+    error, seen = judged(problem, drawn.images, who, noise)
+    parameters = torch.full_like(error, problem.prior.latent_size)
+    told = verdicts(error, torch.ones_like(error), problem.counts, parameters, seen)
+    trusted = (drawn.r_hat <= MIXED) & (drawn.effective >= min(LEAST_EFFECTIVE, drawn.draws.shape[1]))
+    verdict = tuple(word if good else NOT_MIXED for word, good in zip(told, trusted.tolist(), strict=True))
+    return replace(drawn, misfit=misfit, error=error, verdicts=verdict)
 
 
 def with_draws(
@@ -83,7 +111,6 @@ def with_draws(
     r_hat, effective = mixing
     images = found.images if is_mean and settings.estimate != "median" else _estimate(found, draws, settings)
     told: dict[str, Any] = {"draws": draws, "r_hat": r_hat, "effective": effective, "images": images}
-    told["verdicts"] = tuple(map(_verdict, found.verdicts, (r_hat <= MIXED).tolist()))
     if settings.candidates == 1:
         told["candidates"] = images[:, None]
         told["probabilities"] = torch.ones_like(effective)[:, None]
@@ -92,19 +119,16 @@ def with_draws(
     return replace(found, **told)
 
 
-def _verdict(before: str, is_mixed: bool) -> str:
-    """That of an image with draws: where they agree, it does not matter whether starts of the search did."""
-    if before in (RANGE, STUCK):
-        return RANGE if is_mixed else before
-    return before if is_mixed else NOT_MIXED
-
-
 def _estimate(found: Restoration, draws: Tensor, settings: SearchSettings) -> Tensor:
-    """x (B, C, H, W) in [0, 1]."""
+    """x (B, C, H, W)."""
     if settings.estimate == "map":
         return found.images
-    middle = draws.median(1).values if settings.estimate == "median" else draws.mean(1)
-    return middle.clamp(0, 1)
+    return shown(torch.quantile(draws, 0.5, dim=1) if settings.estimate == "median" else draws.mean(1))
+
+
+def shown(x: Tensor) -> Tensor:
+    """Returns images (..., C, H, W) in [0, 1]; points, of one pixel, as they are."""
+    return x.clamp(0, 1) if x.shape[-2] > 1 else x
 
 
 def _kinds_of_all(draws: Tensor, latents: Tensor, count: int) -> dict[str, Tensor]:
@@ -117,7 +141,7 @@ def _kinds_of_all(draws: Tensor, latents: Tensor, count: int) -> dict[str, Tenso
         shares[i] = torch.tensor([*share, *[share[0]] * (count - len(places))], device=draws.device)
     row = torch.arange(len(draws), device=draws.device)[:, None]
     return {
-        "candidates": draws[row, chosen].clamp(0, 1),
+        "candidates": shown(draws[row, chosen]),
         "candidate_latents": latents[row, chosen],
         "candidate_counts": counts,
         "probabilities": shares,

@@ -204,7 +204,8 @@ class _Annealing:
         shape = (misfit / self.problem.fidelity.scale(misfit / count)).double().cpu().numpy()
         least = gammainc(shape, (self.coldest * misfit).double().cpu().numpy())
         drawn = gammaincinv(shape, self._uniform(len(misfit)).double().numpy() * least)
-        self.sharpness = torch.from_numpy(drawn).to(misfit) / misfit
+        sharpness = torch.from_numpy(drawn).to(misfit) / misfit
+        self.sharpness = torch.where(sharpness > 0, sharpness, self.coldest)  # where the tail is below any number
 
     def agreement(self) -> tuple[float, float]:
         """Returns R-hat and the effective number of draws."""

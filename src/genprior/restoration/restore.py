@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
-from genprior.restoration.closed_form import solve_in_closed_form
+from genprior.restoration.closed_form import TIMES, solve_in_closed_form
 from genprior.restoration.estimates import check_memory, refuse_without_draws, with_drawn_latents
-from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity, noise_scale
+from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
 from genprior.restoration.one_evaluation import is_gaussian_denoising, solve_by_denoising
@@ -56,7 +56,8 @@ def invert(
     _check_images(prior, x)
     for network in prior.networks:
         out_of_inference(network)
-    if settings.energy_weight is None and noise_level == 0.0:
+    draws_exactly = bool(settings.draws) and prior.conditional is not None and settings.estimate != "map"
+    if settings.energy_weight is None and noise_level == 0.0 and not draws_exactly:
         settings = replace(settings, energy_weight=0.0)  # the closest image there is, however unlikely its latents
     problem = make_problem(prior, x, None, fidelity or L2())
     level = _checked_level(noise_level)
@@ -164,7 +165,8 @@ def _solved(
     from deepinv.physics import LinearPhysics
 
     conditional = problem.prior.conditional
-    check_memory(len(problem.y), settings, math.prod(problem.prior.image_shape))
+    times = 1 if conditional is None else TIMES
+    check_memory(len(problem.y), settings, math.prod(problem.prior.image_shape), times)
     is_linear = isinstance(physics, LinearPhysics)
     if conditional is not None and settings.energy_weight is None and is_linear and settings.estimate != "map":
         return solve_in_closed_form(problem, conditional, settings, level, is_shared=not parameters, seed=seed)
@@ -184,8 +186,7 @@ def _searched(
     found = solve(problem, start, settings, level, seed)
     if not settings.draws:
         return found
-    scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
-    return with_drawn_latents(problem, found, settings, scale, seed)
+    return with_drawn_latents(problem, found, settings, level, seed)
 
 
 def _checked_measurement(y: object) -> int:

@@ -135,7 +135,10 @@ class Restoration:
         try:
             with safe_open(path, framework="pt") as file:
                 texts = loads((file.metadata() or {})[KEY])
-                values: dict[str, Any] = {f.name: file.get_tensor(f.name) for f in fields(cls) if f.name not in TEXTS}
+                there = [f.name for f in fields(cls) if f.name not in TEXTS]
+                since = set() if "draws" in file.keys() else {"draws", "probabilities", "r_hat", "effective"}  # noqa: SIM118
+                values: dict[str, Any] = {name: file.get_tensor(name) for name in there if name not in since}
+            values = without_draws(values["candidates"]) | values  # older files have none
             values |= {name: tuple(texts[name]) for name in TEXTS}
             values["draws"] = values["draws"].to(values["images"])
             return cls(**values)

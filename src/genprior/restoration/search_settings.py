@@ -83,6 +83,8 @@ class SearchSettings:
             raise GenpriorError(
                 f"the {self.estimate} is taken over draws; give some with draws, such as 64", argument="estimate"
             )
+        if self.draws and self.energy_weight:
+            raise GenpriorError("draws weigh the energy as the noise does; give one of both", argument="energy_weight")
         if self.draws and self.beyond:
             raise GenpriorError("draws stay in the prior's range; give one of draws and beyond", argument="draws")
 

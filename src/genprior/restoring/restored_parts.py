@@ -151,7 +151,7 @@ def _facts(found: Restoration, i: int) -> dict[str, Any]:
 
 def _draw_facts(found: Restoration, i: int) -> dict[str, float | None]:
     return {
-        "deviation": _number(found.deviation()[i].square().mean().sqrt()),
+        "deviation": _number(found.draws[i].var(0).mean().sqrt()),
         "probability": _number(found.probabilities[i, 0]),
         "r_hat": _number(found.r_hat[i]),
         "effective": _number(found.effective[i]),
