@@ -27,6 +27,7 @@ from small import gone_through
 SMALL = {
     "gan": {"preset": "pyramid", "model": "pyramid:generator_width=2,discriminator_width=2", "latent_size": 4},
     "glo": {"model": "pyramid:generator_width=2", "latent_size": 4},
+    "flow-matching": {"model": "unet:width=4,levels=1,blocks=1"},
     "glow": {"levels": 1, "steps": 1, "width": 4},
     "mixture": {"components": 2, "rank": 2},
     "vae": {"model": "dense:width=8,depth=1", "latent_size": 4},
