@@ -28,6 +28,7 @@ VERDICTS = {
 RANGE_TOLERANCE = 0.1  # root mean square of a residual, in units of y, that a good prior may leave on clean images
 DISAGREEMENT = 1.25  # ratio of residuals from which two starts did not end in the same place
 TEXTS = ("stopped", "verdicts")
+OF_DRAWS = ("draws", "probabilities", "r_hat", "effective")  # not in files where there are no draws
 KEY = "genprior"
 
 
@@ -117,9 +118,10 @@ class Restoration:
         tensors = {
             f.name: getattr(self, f.name).clone(memory_format=torch.contiguous_format)
             for f in fields(self)
-            if f.name not in TEXTS
+            if f.name not in TEXTS and (self.draws.shape[1] or f.name not in OF_DRAWS)
         }
-        tensors["draws"] = tensors["draws"].half()  # finer than 8 bits, and half of the room
+        if self.draws.shape[1]:
+            tensors["draws"] = tensors["draws"].half()  # finer than 8 bits, and half of the room
         texts = json.dumps({name: getattr(self, name) for name in TEXTS})
         save_tensors(tensors, path, {KEY: texts})
 
@@ -136,9 +138,9 @@ class Restoration:
             with safe_open(path, framework="pt") as file:
                 texts = loads((file.metadata() or {})[KEY])
                 there = [f.name for f in fields(cls) if f.name not in TEXTS]
-                since = set() if "draws" in file.keys() else {"draws", "probabilities", "r_hat", "effective"}  # noqa: SIM118
-                values: dict[str, Any] = {name: file.get_tensor(name) for name in there if name not in since}
-            values = without_draws(values["candidates"]) | values  # older files have none
+                left_out = () if "draws" in file.keys() else OF_DRAWS  # noqa: SIM118
+                values: dict[str, Any] = {name: file.get_tensor(name) for name in there if name not in left_out}
+            values = without_draws(values["candidates"]) | values
             values |= {name: tuple(texts[name]) for name in TEXTS}
             values["draws"] = values["draws"].to(values["images"])
             return cls(**values)
