@@ -1,6 +1,7 @@
 """Draws of a posterior: the one place of this room that knows where they come from. Knows priors and operators."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from genprior.restoration.latent_sampler import draw_latents
 from genprior.restoration.noise import stacked
 from genprior.restoration.operators import Operator
 from genprior.restoration.problem import make_problem
-from genprior.seeding import derived_generator, derived_seed
+from genprior.seeding import derived_generator
 
 Sampler = Callable[[LatentPrior, Tensor, Operator, float, int, int, int], Tensor]
 """(prior, y, operator, sigma, count, seed, first) -> draws, as `draws_of` has them."""
@@ -21,7 +22,7 @@ Sampler = Callable[[LatentPrior, Tensor, Operator, float, int, int, int], Tensor
 def draws_of(
     prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int = 0
 ) -> Tensor:
-    """Returns draws (B, count, C, H, W) of images that explain measurements; those of i depend on (seed, first, i).
+    """Returns draws (B, count, C, H, W) of images that explain measurements; those of i depend on (seed, first + i).
 
     Arguments:
         prior: One whose posterior can be drawn from.
@@ -34,23 +35,14 @@ def draws_of(
     """
     if prior.conditional is None:
         return _drawn_latents(prior, y, operator, sigma, count, seed, first)
-    if not operator.parameters(first):
-        return _drawn(prior, y, operator, sigma, count, derived_seed(seed, "draws", first), first)
-    each = [
-        _drawn(prior, y[i : i + 1], operator, sigma, count, derived_seed(seed, "draws", first + i), first + i)
-        for i in range(len(y))
-    ]
+    is_shared = not operator.parameters(first)
+    groups = [range(len(y))] if is_shared else [range(i, i + 1) for i in range(len(y))]
+    each = []
+    for group in groups:
+        own = operator.parameters(first + group.start)
+        posterior = prior.conditional.posterior(y[group.start : group.stop], partial(operator.physics.A, **own), sigma)
+        each.append(posterior.draws(count, seed, [first + i for i in group]))
     return torch.cat(each)
-
-
-def _drawn(
-    prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int
-) -> Tensor:
-    """Draws of measurements (B, ...) that share an operator."""
-    assert prior.conditional is not None, "it was refused otherwise"
-    own = operator.parameters(first)
-    posterior = prior.conditional.posterior(y, lambda x: operator.physics.A(x, **own), sigma)
-    return posterior.draws(count, seed)
 
 
 def _drawn_latents(

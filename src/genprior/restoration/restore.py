@@ -61,7 +61,7 @@ def invert(
         settings = replace(settings, energy_weight=0.0)  # the closest image there is, however unlikely its latents
     problem = make_problem(prior, x, None, fidelity or L2())
     level = _checked_level(noise_level)
-    check_memory(len(x), settings, x[0].numel())
+    check_memory(len(x), settings, x[0].numel(), 1 if prior.conditional is None else TIMES)
     if prior.conditional is not None and settings.energy_weight is None and settings.estimate != "map":
         return solve_in_closed_form(problem, prior.conditional, settings, level, is_shared=True, seed=seed)
     start = warm_start(prior, x, None, {}) if settings.encoder else None

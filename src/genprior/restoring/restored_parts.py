@@ -301,7 +301,7 @@ def first_shown(output: Output, names: Sequence[str], read: ReadItem, measure: M
         found.candidates,
         found.candidate_counts,
         _errors([x if measure is None else measure(x, each) for x in found.candidates.unbind(1)], y, seen),
-        found.deviation() if found.draws.shape[1] else found.spread(),
+        found.deviation(),
         found.probabilities,
     )
 
