@@ -10,8 +10,9 @@ time of one core's work, whatever else the machine does: the process's own time 
 Scores are Fréchet distances between 1,500 samples of the averaged weights and the held-out images, lower is better:
 "random", of random convolutions at three sizes, and "learned", of a small network that learned without labels to know
 an image again after it was moved, enlarged and recoloured. Both see the 64 first principal components of their features
-of learned images. The floor is the distance of as many learned images to the held-out ones. What is done is kept in
---out, beside samples of each run as a PNG, and is not done again.
+of learned images. "judge" are the features that `genprior evaluate` learns where there are no labels. The floor is the
+distance of as many learned images to the held-out ones. What is done is kept in --out, beside samples of each run as a
+PNG, and is not done again.
 """
 
 import json
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 
 import genprior
 from genprior.evaluation.distances import frechet_distance
+from genprior.evaluation.jigsaw_features import JigsawNetwork, jigsaw_training
 from genprior.families import GANConfig, parse_config
 from genprior.hardware import keep_freed_memory
 from genprior.images import image_grid, write_image
@@ -106,15 +108,41 @@ def trained_recogniser(data: genprior.Dataset, path: Path) -> nn.Sequential:
     return network.eval()
 
 
-class Yardstick:
-    """Distances to held-out images, by features of one network."""
+class Judge(nn.Module):
+    """x (B, C, H, W) -> (B, 128): what `genprior evaluate` looks at."""
 
-    def __init__(self, network: nn.Module, learned: genprior.Dataset, held_out: genprior.Dataset) -> None:
+    def __init__(self, network: JigsawNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.features(x)
+
+
+def trained_judge(data: genprior.Dataset, path: Path) -> Judge:
+    judge = Judge(JigsawNetwork(data.image_shape[0]))
+    if path.exists():
+        judge.load_state_dict(load_file(path))
+    else:
+        for _, network in jigsaw_training(data):
+            judge.network = network
+        save_file(judge.state_dict(), path)
+    return judge.eval()
+
+
+class Yardstick:
+    """Distances to held-out images, by features of one network, or by their principal components."""
+
+    def __init__(
+        self, network: nn.Module, learned: genprior.Dataset, held_out: genprior.Dataset, components: int | None
+    ) -> None:
         self.network = network
         features = self._features(learned.take(torch.arange(len(learned))))
-        self.mean = features.mean(0)
-        _, sizes, directions = torch.linalg.svd(features - self.mean, full_matrices=False)
-        self.directions = directions[:COMPONENTS].T / (sizes[0] / len(features) ** 0.5)
+        self.mean, self.directions = torch.zeros(features.shape[1]), torch.eye(features.shape[1])
+        if components is not None:
+            self.mean = features.mean(0)
+            _, sizes, directions = torch.linalg.svd(features - self.mean, full_matrices=False)
+            self.directions = directions[:components].T / (sizes[0] / len(features) ** 0.5)
         self.held_out = self._seen(held_out.take(torch.arange(len(held_out))))
         self.floor = self.distance(learned.some(len(held_out)))
 
@@ -183,7 +211,9 @@ def main() -> None:
         "random": initialised(lambda: RandomFeatures(data.image_shape[0]), 0),
         "learned": trained_recogniser(learned, options.out / "recogniser.safetensors"),
     }
-    yardsticks = {name: Yardstick(network, learned, held_out) for name, network in networks.items()}
+    yardsticks = {name: Yardstick(network, learned, held_out, COMPONENTS) for name, network in networks.items()}
+    judge = trained_judge(learned, options.out / "judge.safetensors")
+    yardsticks["judge"] = Yardstick(judge, learned, held_out, components=None)
     if options.learn is not None:
         learned = learned.part(torch.linspace(0, len(learned) - 1, options.learn).long())
     floors = {name: each.floor for name, each in yardsticks.items()}
@@ -210,7 +240,7 @@ def main() -> None:
 def report(rows: list[dict[str, Any]]) -> None:
     for run in dict.fromkeys(row["run"] for row in rows):
         mine = [row for row in rows if row["run"] == run]
-        for name in ("random", "learned", "images_seen"):
+        for name in ("random", "learned", "judge", "images_seen"):
             form = ".0f" if name == "images_seen" else ".3f"
             print(f"{run}, {name}: {median_and_range([row[name] for row in mine], form)} of {len(mine)} seeds")
 

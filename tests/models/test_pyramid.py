@@ -15,7 +15,6 @@ from genprior.models.pyramid import (
     DoublingConv2d,
     PyramidGenerator,
     StillConv2d,
-    doubled,
     pyramid_discriminator,
     pyramid_sizes,
 )
@@ -67,17 +66,19 @@ def test_folded_networks_make_the_same_images_without_normalisation(shape: tuple
     assert len(norms) == 1  # the one after the first linear layer
 
 
-def test_doubling_is_nearest_neighbours_and_then_a_convolution() -> None:
+def test_doubling_is_a_convolution_and_then_straight_lines_between_its_values() -> None:
     layer, x = DoublingConv2d(5, 7), _normal(2, 5, 6, 9)
-    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
-    torch.testing.assert_close(layer(x), expected)
-    assert doubled(layer.weight).shape == (5, 7, 4, 4)
+    y, large = F.conv2d(x, layer.weight, layer.bias, padding=1), layer(x)
+    assert large.shape == (2, 7, 12, 18)
+    rows = 0.75 * y[:, :, 1:-1] + 0.25 * y[:, :, :-2]  # of each second row, within
+    expected = 0.75 * rows[..., 1:-1] + 0.25 * rows[..., 2:]
+    torch.testing.assert_close(large[:, :, 2:-2:2, 3:-2:2], expected)
 
 
 def test_a_flat_image_stays_flat_where_a_transposed_convolution_shows_a_checkerboard() -> None:
     flat = torch.ones(1, 3, 8, 8)
     inner = [
-        layer(flat)[:, :, 2:-2, 2:-2].detach() for layer in (DoublingConv2d(3, 4), ConvTranspose2d(3, 4, 3, 2, 1, 1))
+        layer(flat)[:, :, 3:-3, 3:-3].detach() for layer in (DoublingConv2d(3, 4), ConvTranspose2d(3, 4, 3, 2, 1, 1))
     ]
     smooth, board = (float(x.std((2, 3)).max()) for x in inner)
     assert smooth < 1e-6

@@ -66,8 +66,8 @@ class GANConfig(RunConfig):
             "batch_size": 32,
             "minutes": 10.0,
             "penalty": ("r1:gamma=2,every=8",),
-            "generator_learning_rate": 0.0002,
-            "discriminator_learning_rate": 0.0002,
+            "generator_learning_rate": 0.0004,
+            "discriminator_learning_rate": 0.0004,
         },
         # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
         "dcgan-28": {"size": 28},

@@ -250,7 +250,9 @@ def _files(path: Path) -> Iterator[Path]:
 def misfit(run: Run) -> GenpriorError:
     """Returns the error for a config that was changed since the checkpoint was saved."""
     return GenpriorError(
-        f"{run.path / CONFIG} does not describe the networks in {run.checkpoints}; restore it", argument="run"
+        f"{run.path / CONFIG} does not describe the networks in {run.checkpoints}; restore it, or train the run anew "
+        "where an older version made it",
+        argument="run",
     )
 
 

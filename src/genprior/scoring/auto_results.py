@@ -29,6 +29,7 @@ from genprior.settings import (
 )
 
 MINUTES = 10.0
+LARGEST_OF_WIDE = 48  # pixels a side
 Shape = tuple[int, int, int]
 Recipe = Callable[[Shape, int], dict[str, Any]]
 """The shape of images (C, H, W) and how many are learned -> settings of a family."""
@@ -49,7 +50,8 @@ class AutoSettings(Settings):
         float, Field(gt=0, lt=1, description="Share of images never learned where the data have no test images.")
     ] = 0.1
     family: Annotated[
-        tuple[str, ...], Field(description="What is tried, repeatable; default: all of glo, vae, gan.")
+        tuple[str, ...],
+        Field(description="What is tried, repeatable; default: glo, vae, gan, mixture and flow-matching."),
     ] = ()
     minutes: Annotated[
         float | None, Field(gt=0, le=1e6, description=f"Budget in minutes, tries included; default {MINUTES:g}.")
@@ -141,9 +143,16 @@ def _vae(shape: Shape, count: int) -> dict[str, Any]:
     return {"model": model, "likelihood": "gaussian:sigma=0.1", "batch_size": 32, "latent_size": min(100, count // 2)}
 
 
+def _flow(shape: Shape, count: int) -> dict[str, Any]:
+    """Large images get fewer channels and one resolution more, as the preset for 64 pixels has it."""
+    return {"model": "unet:width=32,levels=3" if max(shape[1:]) > LARGEST_OF_WIDE else "unet", "batch_size": 64}
+
+
 # Batches are small: in minutes the number of updates decides.
 TRIES: dict[str, Recipe] = {
     "glo": _glo,
     "vae": _vae,
     "gan": lambda _, count: {"preset": "pyramid", "latent_size": min(100, count // 2)},
+    "mixture": lambda _, count: {},
+    "flow-matching": _flow,
 }

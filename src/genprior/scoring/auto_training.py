@@ -134,7 +134,7 @@ def _configs(settings: AutoSettings, data: Dataset) -> tuple[dict[str, RunConfig
             possible[name] = own
     if not possible:
         raise GenpriorError("; ".join(left_out), argument="data")
-    budget = _budget(settings, len(possible), max(own["batch_size"] for own in possible.values()))
+    budget = _budget(settings, len(possible), max(own.get("batch_size", 1) for own in possible.values()))
     return {name: parse_config(own | budget) for name, own in possible.items()}, left_out
 
 
@@ -149,7 +149,8 @@ def _own_settings(settings: AutoSettings, name: str, data: Dataset) -> dict[str,
         **TRIES[name](data.image_shape, len(data)),
     }
     usual = parse_config(values).model_dump()["batch_size"]
-    return values | {"batch_size": min(usual, 2 ** (len(data).bit_length() - 1))}
+    most = 2 ** (len(data).bit_length() - 1)
+    return values if usual is None else values | {"batch_size": min(usual, most)}
 
 
 def _until(count: int) -> float:
