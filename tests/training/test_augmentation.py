@@ -16,6 +16,7 @@ from genprior.training.adversarial import GAN, AdversarialSettings
 from genprior.training.augmentation import (
     AUGMENTATIONS,
     EVERY,
+    MEMORY,
     TARGET,
     Augmentation,
     AugmentationSettings,
@@ -173,26 +174,50 @@ def _steered() -> Sight:
     return Sight(AugmentationSettings((Flip(),), images=1000))
 
 
+def _look(sight: Sight, share: float, told: float = 2.0) -> None:
+    """Shows the sight logits with that share, of a discriminator that tells fakes by so much."""
+    real, held_out, fake = (torch.full((4,), value) for value in (1.0, 1 - share * told, 1 - told))
+    sight.look(real, held_out, fake, 100)
+
+
 def test_strength_rises_while_the_discriminator_memorises_and_falls_else() -> None:
     sight = _steered()
-    sight.look(TARGET + 0.2, 100)
+    _look(sight, TARGET + 0.2)
     assert sight.strength == pytest.approx(0.1)
     for _ in range(20):
-        sight.look(TARGET + 0.2, 100)
+        _look(sight, TARGET + 0.2)
     assert sight.strength == 1
     for _ in range(100):
-        sight.look(TARGET - 0.2, 100)
+        _look(sight, TARGET - 0.2)
     assert sight.strength == 0
 
 
 def test_a_given_strength_stays_and_an_unknown_gap_changes_nothing() -> None:
     sight = Sight(AugmentationSettings((Flip(),), 0.4))
-    sight.look(0.9, 100)
-    assert (sight.strength, sight.gap) == (0.4, 0.9)
-    steered = _steered()
-    steered.look(math.nan, 100)
-    assert steered.strength == 0
-    assert math.isnan(steered.gap)
+    _look(sight, 0.9)
+    assert sight.strength == 0.4
+    assert sight.gap == pytest.approx(0.9)
+    for logits in (torch.full((4,), math.nan), torch.zeros(4)):  # what is not finite, and what tells nothing
+        steered = _steered()
+        steered.look(logits, logits, logits, 100)
+        assert steered.strength == 0
+        assert math.isnan(steered.gap)
+
+
+def test_looks_at_a_discriminator_that_tells_little_yet_weigh_little() -> None:
+    sight = _steered()
+    _look(sight, 2.0, told=0.01)  # before it was trained: a ratio of chance
+    for _ in range(3):
+        _look(sight, 0.1)
+    assert sight.gap == pytest.approx((2.0 * 0.01 + 3 * 0.1 * 2) / (0.01 + 3 * 2))
+
+
+def test_looks_of_long_ago_are_forgotten() -> None:
+    sight = _steered()
+    for share in (0.9, 0.1):
+        for _ in range(5 * MEMORY):
+            _look(sight, share)
+    assert sight.gap == pytest.approx(0.1, abs=0.01)
 
 
 def _gan(data: Dataset, held_out: Dataset | None, **changes: object) -> GAN:

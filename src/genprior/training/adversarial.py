@@ -11,7 +11,7 @@ from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.models.discriminator_parts import pack_of
 from genprior.models.players import Players, latent_size_of, output_range_of, parameter_count, value_range
-from genprior.training.augmentation import EVERY, AugmentationSettings, Sight, memorised_share
+from genprior.training.augmentation import EVERY, AugmentationSettings, Sight
 from genprior.training.loop import Batch, check_batch
 from genprior.training.losses import AdversarialLoss, saturation
 from genprior.training.optimisation import AdamSettings, Descent, Parts, WeightAverage, ahead, constant, grouped, joined
@@ -194,7 +194,7 @@ class GAN:
         buffers = {name: value.clone() for name, value in self.discriminator.named_buffers()}
         logits: Tensor = functional_call(self.discriminator, buffers, (self._seen(self._local(chosen), own),))
         unseen = logits.to(self.placement.wide)
-        self.sight.look(float(memorised_share(real, self.processes.gather(unseen), fake)), EVERY * count)
+        self.sight.look(real, self.processes.gather(unseen), fake, EVERY * count)
 
     def _logits(self, discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Of real images and of fakes, seen in one pass."""

@@ -19,7 +19,7 @@ from genprior.errors import GenpriorError
 GREY = 0.5
 TARGET = 0.5  # of the gap, where strength stands still: r_v of Karras et al. 2020, figure 5
 EVERY = 16  # turns of the discriminator between two looks at held-out images
-MEMORY = 16  # looks over which the gap is averaged
+MEMORY = 16  # looks over which logits are averaged
 
 
 class Augmentation(Protocol):
@@ -214,7 +214,7 @@ class Sight:
 
     def __init__(self, settings: AugmentationSettings) -> None:
         self.settings = settings
-        self.strength, self.gap = settings.first_strength, math.nan
+        self.strength, self._means, self._looks = settings.first_strength, torch.zeros(3, dtype=torch.float64), 0
         self._count = draws_of(settings.augmentations)
 
     def draws(self, count: int, generator: torch.Generator) -> Tensor:
@@ -225,13 +225,22 @@ class Sight:
         """Returns images x (B, C, H, W) as they are seen now, by draws (B, n)."""
         return augmented(x, self.settings.augmentations, self.strength, draws)
 
-    def look(self, gap: float, images: int) -> None:
-        """Takes a measurement of the gap, `images` real images after the last one, and moves a steered strength."""
-        if math.isnan(gap):
+    @property
+    def gap(self) -> float:
+        """`memorised_share` of the average logits; not a number before there are any.
+
+        Logits are averaged, not their shares: where little is told yet, a share of two small numbers says anything.
+        """
+        return float(memorised_share(*self._means)) if self._looks else math.nan
+
+    def look(self, real: Tensor, held_out: Tensor, fake: Tensor, images: int) -> None:
+        """Takes logits (B,), (L,), (B,), `images` real images after the last ones, and moves a steered strength."""
+        seen = torch.stack([logits.mean() for logits in (real, held_out, fake)]).to(self._means)
+        if not seen.isfinite().all():
             return
-        gap = min(max(gap, -1.0), 2.0)  # a ratio of two small numbers now and then says anything
-        self.gap = gap if math.isnan(self.gap) else self.gap + (gap - self.gap) / MEMORY
-        if self.settings.strength is None:
+        self._looks = min(self._looks + 1, MEMORY)
+        self._means = self._means + (seen - self._means) / self._looks
+        if self.settings.strength is None and not math.isnan(self.gap):
             step = images / self.settings.images
             self.strength = min(1.0, max(0.0, self.strength + (step if self.gap > TARGET else -step)))
 
@@ -242,15 +251,14 @@ class Sight:
         return found | strength
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the strength where there are changes, and the gap once it is known."""
-        known = {"strength": self.strength} if self.settings.augmentations else {}
-        known |= {} if math.isnan(self.gap) else {"gap": self.gap}
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in known.items()}
+        """Returns the strength where there are changes, and the average logits once there are any."""
+        strength = {"strength": torch.tensor(self.strength, dtype=torch.float64)} if self.settings.augmentations else {}
+        return strength | ({"means": self._means, "looks": torch.tensor(self._looks)} if self._looks else {})
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what `state_dict` returned; checkpoints of older versions have nothing of it."""
         self.strength = float(state.get("strength", self.settings.first_strength))
-        self.gap = float(state.get("gap", math.nan))
+        self._means, self._looks = state.get("means", torch.zeros_like(self._means)), int(state.get("looks", 0))
 
 
 # Each makes a change of the images that the discriminator sees, real ones and fakes alike, from options of its own.
