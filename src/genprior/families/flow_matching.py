@@ -69,7 +69,7 @@ class FlowMatchingConfig(RunConfig):
     time_centre: Annotated[
         float, Field(ge=-10, le=10, description="Median of log(t / (1 - t)); larger: more steps with little noise.")
     ] = 0.5
-    time_width: Annotated[Positive, Field(le=10, description="Standard deviation of log(t / (1 - t)).")] = 1.2
+    time_width: Annotated[Positive, Field(le=10, description="Standard deviation of log(t / (1 - t)).")] = 1.8
 
     @property
     def title(self) -> str:

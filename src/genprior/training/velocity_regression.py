@@ -74,7 +74,7 @@ class RegressionSettings:
     batch_size: int = 128
     adam: AdamSettings = AdamSettings(0.002, 0.9, 0.99)  # noqa: RUF009 - frozen
     clip: float = 1.0
-    times: tuple[float, float] = (0.5, 1.2)
+    times: tuple[float, float] = (0.5, 1.8)
     grain: float = 1 / 255
     average_half_life: float = 10_000
 
