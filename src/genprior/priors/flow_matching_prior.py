@@ -143,9 +143,11 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         x = self.decode(torch.cat(z) if z else torch.empty(0, self.latent_size), steps)
         return x if self.image_shape[1:] == (1, 1) else x.clamp(0, 1)
 
-    @torch.no_grad()
     def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
-        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,)."""
+        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,).
+
+        Differentiable in x_noisy.
+        """
         levels = torch.as_tensor(sigma).to(x_noisy).expand(len(x_noisy))
         pairs = zip(torch.split(x_noisy, AT_ONCE), torch.split(levels, AT_ONCE), strict=True)
         return torch.cat([self.field.denoised(*pair) for pair in pairs])
