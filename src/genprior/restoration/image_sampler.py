@@ -24,7 +24,7 @@ from genprior.restoration.guided_denoising import ROUNDS, guided_mean
 from genprior.restoration.problem import Problem
 from genprior.seeding import derived_generator, derived_seed
 
-AT_ONCE = 64  # draws: what the way back through a network needs of each stays in memory
+AT_ONCE, NUMBERS_AT_ONCE = 64, 2**20  # draws, and their pixels: what the way back needs of each stays in memory
 STRONGEST, WEAKEST = 3.0, 0.01  # standard deviations of noise on images in [0, 1], first and last
 TURN = 0.3  # at which all passes but the last end
 TOPS = (1.2, 0.8)  # of the passes between the first and the last
@@ -97,9 +97,10 @@ class ImageSampler:
         images = len(self.problem.y)
         who = torch.arange(images, device=self.problem.y.device).repeat_interleave(count)
         numbers = list(range(count)) * images
+        most = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // math.prod(self.denoiser.image_shape)))
         found = [
-            self._walked(who[start : start + AT_ONCE], numbers[start : start + AT_ONCE], scale)
-            for start in range(0, len(who), AT_ONCE)
+            self._walked(who[start : start + most], numbers[start : start + most], scale)
+            for start in range(0, len(who), most)
         ]
         x, scales = (torch.cat(parts) for parts in zip(*found, strict=True))
         return x.view(images, count, *x.shape[1:]), scales.view(images, count)
