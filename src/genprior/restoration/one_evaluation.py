@@ -70,8 +70,9 @@ def found_without_search(
     """
     who, one = torch.arange(len(x), device=x.device), torch.ones(len(x), dtype=torch.long, device=x.device)
     prior, counts = problem.prior, problem.counts
-    assert prior.encode is not None, "a prior that knows the noise in an image knows its latents"
-    z = prior.encode(x)
+    encode = (prior if prior.rough is None else prior.rough).encode
+    assert encode is not None, "a prior that knows the noise in an image knows its latents"
+    z = encode(x)
     levels = None if noise_level is None else NoiseLevels(noise_level, torch.full_like(counts, noise_level))
     error, seen_level = judged(problem, x, who, levels)
     candidates = x[:, None].expand(-1, settings.candidates, -1, -1, -1)
