@@ -57,16 +57,17 @@ PAIRS.remove(("compressed-sensing", "poisson"))  # counts of photons are at leas
 
 @pytest.mark.parametrize(("operator", "noise"), PAIRS)
 def test_every_operator_with_every_noise_ends_near_the_truth(operator: str, noise: str) -> None:
-    """No worse than the prior's mean, which knows nothing of y."""
+    """Nearer than the prior's mean, which knows nothing of y, or about as near where y says next to nothing."""
     x, own, model = _images(4), _operator(operator), NOISES[noise]()
     y = measure(x, own, model, seed=0)
     own.physics.set_noise_model(model)
-    found = restore(_prior(), y, own.physics, replace(QUICK, draws=4), parameters=stacked(own, range(4)))
-    assert found.draws.shape == (4, 4, *SHAPE)
+    found = restore(_prior(), y, own.physics, DRAWN_EIGHT, parameters=stacked(own, range(4)))
+    assert found.draws.shape == (4, 8, *SHAPE)
     assert torch.isfinite(found.draws).all()
     assert 0 <= float(found.images.min()) <= float(found.images.max()) <= 1
     nothing = 0.5 + 0.1 * made_gaussian(SHAPE)[0].float()
-    assert float((found.images - x).square().mean()) < 1.5 * float((nothing - x).square().mean())
+    most = 0.9 if operator in ("denoise", "inpaint", "compressed-sensing") else 1.2
+    assert float((found.images - x).square().mean()) < most * float((nothing - x).square().mean())
 
 
 @pytest.mark.parametrize("fidelity", ["l2", "l1", "huber", "poisson:gain=0.01", "clipped:sigma=0.05"])
