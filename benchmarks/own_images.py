@@ -106,7 +106,7 @@ def measured(task: str, case: Case, tuning: Case, priors: dict[str, genprior.Lat
     runs: dict[str, Callable[[Case], Tensor]] = {REFERENCE: partial(exact_total_variation, weight=weight)}
     for name, prior in priors.items():
         runs[name] = partial(restored, prior)
-        if prior.conditional is None:  # a density of all images has no range to leave
+        if prior.conditional is None and prior.denoiser is None:  # a density of all images has no range to leave
             runs[f"{name} --beyond"] = partial(restored, prior, settings=BEYOND)
     rows, reference = [], None
     for name, run in runs.items():

@@ -137,7 +137,7 @@ def main() -> None:
             table.add(task, f"{name}, few", few, labels, ours)
             if options.draws:
                 table.add(task, f"{name}, mean, few", few, labels, partial(drawn, prior))
-            has_range = not is_flow and prior.conditional is None
+            has_range = not is_flow and prior.conditional is None and prior.denoiser is None
             if has_range:
                 table.add(task, f"{name}, beyond, few", few, labels, partial(ours, settings=beyond))
             if options.ours:

@@ -187,14 +187,6 @@ def test_more_draws_than_memory_are_refused_before_the_work(monkeypatch: pytest.
         _restored(_prior("latents"), SearchSettings(draws=10**9))
 
 
-def test_priors_whose_images_are_ends_of_paths_are_refused() -> None:
-    class Path(Waves):
-        denoiser = MixturePrior(image_mixture(SHAPE, 1), SHAPE)
-
-    with pytest.raises(GenpriorError, match="draws: there are no draws yet"):
-        invert(Path(), torch.rand(1, *SHAPE), MANY, noise_level=0.1)
-
-
 def test_points_are_not_clamped() -> None:
     class Twice(LatentPrior):
         image_shape, latent_size = (2, 1, 1), 2

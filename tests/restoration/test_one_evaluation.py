@@ -1,4 +1,4 @@
-"""Gaussian noise is taken out in one evaluation, clipped noise in a few, and all else is searched for."""
+"""Gaussian noise is taken out in one evaluation, clipped noise in a few, and all else takes more."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def test_hidden_values_are_expected_where_the_rest_of_the_noise_puts_them() -> N
 
 
 @pytest.mark.parametrize("case", ["other term", "other operator", "unknown noise", "weighted"])
-def test_all_else_is_searched_for(case: str) -> None:
+def test_all_else_takes_more(case: str) -> None:
     operator = _operator("inpaint", box=2) if case == "other operator" else _operator()
     settings = replace(QUICK, energy_weight=1.0) if case == "weighted" else QUICK
     found = restore(

@@ -33,7 +33,6 @@ from genprior.calibration.residual_tests import residuals
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
-from genprior.restoration.estimates import refuse_without_draws
 from genprior.restoration.noise import NOISES, measure, noise_level, stacked
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.seeding import derived_generator, derived_seed
@@ -220,7 +219,6 @@ def _opened(settings: CalibrationSettings) -> tuple[Assumed, str]:
     prior = load_prior(settings.run)
     if prior.image_shape[1:] == (1, 1):
         raise GenpriorError(f"{settings.run} models points; images are calibrated", argument="run")
-    refuse_without_draws(prior)
     state = {f"{i}.{name}": value for i, net in enumerate(prior.networks) for name, value in net.state_dict().items()}
     operator = settings.operator.build(OPERATORS, "operator", image_shape=prior.image_shape, seed=settings.seed)
     return Assumed(prior, operator, noise, sigma, settings.draws, settings.seed), weights_sha256(state)

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import L2
+from genprior.restoration.guided_restoration import is_drawn, sampler_of
 from genprior.restoration.latent_sampler import draw_latents
 from genprior.restoration.noise import stacked
 from genprior.restoration.operators import Operator
 from genprior.restoration.problem import make_problem
+from genprior.restoration.search_settings import SearchSettings
 from genprior.seeding import derived_generator
 
 Sampler = Callable[[LatentPrior, Tensor, Operator, float, int, int, int], Tensor]
@@ -33,6 +35,8 @@ def draws_of(
         seed: Any integer.
         first: Number of the first measurement.
     """
+    if is_drawn(prior, SearchSettings(draws=count)):
+        return _drawn_images(prior, y, operator, sigma, count, seed, first)
     if prior.conditional is None:
         return _drawn_latents(prior, y, operator, sigma, count, seed, first)
     is_shared = not operator.parameters(first)
@@ -54,3 +58,12 @@ def _drawn_latents(
     generators = [derived_generator(seed, "posterior", first + i) for i in range(len(y))]
     found = [draw_latents(problem, i, sigma**2, count, generator) for i, generator in enumerate(generators)]
     return torch.stack([prior.decode(own.z) for own in found])
+
+
+def _drawn_images(
+    prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int
+) -> Tensor:
+    """Draws of measurements (B, ...) by guided denoising."""
+    problem = make_problem(prior, y, operator.physics, L2(), stacked(operator, range(first, first + len(y))))
+    settings = SearchSettings(draws=count, first=first)
+    return sampler_of(problem, settings, operator.physics, seed).draw(count, sigma**2)[0]

@@ -126,7 +126,10 @@ class DenoisingPrior(Prior, Protocol):
 
     @abstractmethod
     def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
-        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,)."""
+        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,).
+
+        Draws of a posterior need it differentiable in x_noisy.
+        """
 
 
 class Posterior(Protocol):

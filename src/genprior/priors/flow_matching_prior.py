@@ -56,6 +56,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         self.latent_size = image_shape[0] * image_shape[1] * image_shape[2]
         self._normal = StandardNormal(self.latent_size)
         self._rough_dtype: torch.dtype | None = None
+        self._encode_steps = SAMPLE_STEPS
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
@@ -74,12 +75,16 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
 
     @property
     def rough(self) -> "FlowMatchingPrior | None":
-        """The same prior with a network in the number format that `faster_in` named; None: it named none."""
+        """The same prior with a network in the number format that `faster_in` named; None: it named none.
+
+        It encodes in half of the steps.
+        """
         if self._rough_dtype is None:
             return None
         other = copy(self)
         other.field = copy(self.field)
         other.field.dtype, other._rough_dtype = self._rough_dtype, None
+        other._encode_steps = SAMPLE_STEPS // 2
         return other
 
     def faster_in(self, dtype: torch.dtype) -> "FlowMatchingPrior":
@@ -122,7 +127,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """Returns z (B, D) from which the flow comes to x (B, C, H, W), up to the errors of its steps; no graph."""
-        back = path_times(SAMPLE_STEPS).flip(0)
+        back = path_times(self._encode_steps).flip(0)
         parts = [flowed(self.field, self.field.in_path(part), back) for part in torch.split(x, AT_ONCE)]
         return torch.cat(parts).flatten(1)
 
@@ -143,9 +148,11 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         x = self.decode(torch.cat(z) if z else torch.empty(0, self.latent_size), steps)
         return x if self.image_shape[1:] == (1, 1) else x.clamp(0, 1)
 
-    @torch.no_grad()
     def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
-        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,)."""
+        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,).
+
+        Differentiable in x_noisy.
+        """
         levels = torch.as_tensor(sigma).to(x_noisy).expand(len(x_noisy))
         pairs = zip(torch.split(x_noisy, AT_ONCE), torch.split(levels, AT_ONCE), strict=True)
         return torch.cat([self.field.denoised(*pair) for pair in pairs])

@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genprior.errors import GenpriorError
 from genprior.hardware import refuse_beyond_memory
-from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import noise_scale
 from genprior.restoration.latent_sampler import MIXED, draw_latents
 from genprior.restoration.minimise import DISTINCT
@@ -36,15 +34,6 @@ def check_memory(images: int, settings: SearchSettings, pixels: int, times: int 
     need = FLOAT * rows
     what = f"{settings.draws} draws of {images} images"
     refuse_beyond_memory(need, what, "draws", "ask for fewer, or restore fewer images at a time")
-
-
-def refuse_without_draws(prior: LatentPrior) -> None:
-    """Raises `GenpriorError` where a prior's posterior cannot be drawn from in any time that one would wait."""
-    if prior.denoiser is not None and prior.conditional is None:
-        raise GenpriorError(
-            "there are no draws yet of a prior whose images are ends of paths; take a mixture, VAE, GLO or GAN",
-            argument="draws",
-        )
 
 
 @torch.no_grad()

@@ -52,26 +52,42 @@ def solve_by_denoising(
             "goes with priors that make some images only; this one has a density of all", argument="beyond"
         )
     found, rounds = without_noise(problem, denoiser, noise_level)
-    x = found.clamp(0, 1)
+    told = rounds, ONCE if rounds == 1 else APPROXIMATELY
+    return found_without_search(problem, found.clamp(0, 1), settings, noise_level, told)
+
+
+def found_without_search(
+    problem: Problem, x: Tensor, settings: SearchSettings, noise_level: float | None, told: tuple[int, str]
+) -> Restoration:
+    """Returns the restoration with images that were found at once, judged.
+
+    Arguments:
+        problem: What they explain; its prior knows the latents of any image.
+        x: The images (B, C, H, W).
+        settings: How many candidates there is room for; there is one.
+        noise_level: Standard deviation of the noise; None where it is not known.
+        told: Evaluations of each image, and how it was found.
+    """
     who, one = torch.arange(len(x), device=x.device), torch.ones(len(x), dtype=torch.long, device=x.device)
-    prior, level = problem.prior, torch.full_like(problem.counts, noise_level)
-    assert prior.encode is not None, "a prior that knows the noise in an image knows its latents"
-    z = prior.encode(x)
-    error, seen_level = judged(problem, x, who, NoiseLevels(noise_level, level))
+    prior, counts = problem.prior, problem.counts
+    encode = (prior if prior.rough is None else prior.rough).encode
+    assert encode is not None, "a prior that knows the noise in an image knows its latents"
+    z = encode(x)
+    levels = None if noise_level is None else NoiseLevels(noise_level, torch.full_like(counts, noise_level))
+    error, seen_level = judged(problem, x, who, levels)
     candidates = x[:, None].expand(-1, settings.candidates, -1, -1, -1)
+    parameters = torch.full_like(error, prior.latent_size)
     return Restoration(
         images=x,
         latents=z,
         misfit=misfits(problem, x[:, None], who)[:, 0],
         error=error,
         energy=prior.energy(z),
-        weight=level.square(),
+        weight=torch.full_like(counts, (noise_level or 0.0) ** 2),
         starts=one,
-        iterations=rounds * one,
-        stopped=(ONCE if rounds == 1 else APPROXIMATELY,) * len(x),
-        verdicts=verdicts(
-            error, torch.ones_like(error), problem.counts, torch.full_like(error, prior.latent_size), seen_level
-        ),
+        iterations=told[0] * one,
+        stopped=(told[1],) * len(x),
+        verdicts=verdicts(error, torch.ones_like(error), counts, parameters, seen_level),
         candidates=candidates.clone(),
         candidate_latents=z[:, None].expand(-1, settings.candidates, -1).clone(),
         candidate_counts=one,

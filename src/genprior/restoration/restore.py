@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.closed_form import TIMES, solve_in_closed_form
-from genprior.restoration.estimates import check_memory, refuse_without_draws, with_drawn_latents
+from genprior.restoration.estimates import check_memory, with_drawn_latents
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
+from genprior.restoration.guided_restoration import is_drawn, solve_by_draws
 from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
 from genprior.restoration.one_evaluation import is_gaussian_denoising, solve_by_denoising
@@ -64,6 +65,8 @@ def invert(
     check_memory(len(x), settings, x[0].numel(), 1 if prior.conditional is None else TIMES)
     if prior.conditional is not None and settings.energy_weight is None and settings.estimate != "map":
         return solve_in_closed_form(problem, prior.conditional, settings, level, is_shared=True, seed=seed)
+    if settings.draws and is_drawn(prior, settings):
+        return solve_by_draws(problem, settings, level, None, seed)
     start = warm_start(prior, x, None, {}) if settings.encoder else None
     return _searched(problem, start, settings, level, seed)
 
@@ -173,6 +176,8 @@ def _solved(
     denoiser = problem.prior.denoiser
     if denoiser is not None and level and not settings.draws and is_gaussian_denoising(problem, physics, settings):
         return solve_by_denoising(problem, denoiser, settings, level)
+    if is_drawn(problem.prior, settings):
+        return solve_by_draws(problem, settings, level, physics, seed)
     start = warm_start(problem.prior, y, physics, parameters) if settings.encoder else None
     return _searched(problem, start, settings, level, seed)
 
@@ -181,8 +186,6 @@ def _searched(
     problem: Problem, start: Tensor | None, settings: SearchSettings, level: float | None, seed: int
 ) -> Restoration:
     """The most likely images, and draws where they are wanted."""
-    if settings.draws:
-        refuse_without_draws(problem.prior)
     found = solve(problem, start, settings, level, seed)
     if not settings.draws:
         return found

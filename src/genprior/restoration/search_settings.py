@@ -9,6 +9,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.restoration.search_methods import LBFGS, Adam, Method
 
+FEWEST_LEVELS = 8  # of noise, that images are drawn through
 SURVIVORS = 4  # for each candidate wanted
 ESTIMATES = {
     "mean": "the mean of the draws, which has the smallest expected squared error",
@@ -40,6 +41,8 @@ class SearchSettings:
             with their probabilities.
         estimate: Which image is the restored one, an entry of `ESTIMATES`; None: "mean" where there are draws, else
             what the prior's solver gives, the mean of a closed form and the most likely image of a search.
+        levels: Of noise that a draw of images comes down through, where a prior's images are drawn by guided denoising,
+            at least 8; each takes three evaluations of its network.
     """
 
     method: Callable[[Tensor, Tensor, Tensor, Tensor | None], Method] = LBFGS
@@ -54,6 +57,7 @@ class SearchSettings:
     second_try: bool = True
     first: int = 0
     draws: int = 0
+    levels: int = 24
     estimate: str | None = None
 
     @property
@@ -63,7 +67,8 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         counts = {"starts": self.starts, "iterations": self.iterations, "candidates": self.candidates}
-        for name, value, least in [*((name, value, 1) for name, value in counts.items()), ("first", self.first, 0)]:
+        others = ("first", self.first, 0), ("levels", self.levels, FEWEST_LEVELS)
+        for name, value, least in [*((name, value, 1) for name, value in counts.items()), *others]:
             if value is not None and (type(value) is not int or value < least):
                 raise GenpriorError(f"expected a whole number of at least {least}, got {value!r}", argument=name)
         if self.energy_weight is not None and not 0 <= self.energy_weight < float("inf"):
@@ -92,9 +97,9 @@ class SearchSettings:
 SEARCHES: dict[str, SearchSettings] = {
     "default": SearchSettings(),
     # Half the time at a slightly larger error; for a prior with an encoder.
-    "fast": SearchSettings(iterations=28, rough=True),
+    "fast": SearchSettings(iterations=28, rough=True, levels=12),
     # Where minutes do not matter.
-    "thorough": SearchSettings(starts=16, iterations=300),
+    "thorough": SearchSettings(starts=16, iterations=300, levels=64),
     # The study: one random z, 1000 steps of Adam at learning rate 0.01, no energy.
     "study": SearchSettings(
         method=partial(Adam, learning_rate=0.01),

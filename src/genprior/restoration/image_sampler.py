@@ -1,0 +1,190 @@
+"""Draws of images from their posterior, by a denoiser that is guided by what was measured. Knows problems and seeds.
+
+An image is drawn by taking noise off step by step, from so much that nothing is seen to none. Each step goes to the
+guided mean and puts back less noise than there was (ancestral sampling, Ho et al. 2020,
+https://arxiv.org/abs/2006.11239, in the second-order form of Lu et al. 2022, https://arxiv.org/abs/2211.01095). The
+guidance is exact for Gaussians alone, and least so where noise is strong. So the draw is covered with noise and
+uncovered again, some times over. Each time it forgets errors that were made above (Lugmayr et al. 2022,
+https://arxiv.org/abs/2201.09865).
+
+Where the level of the noise in a measurement is not known, it is drawn after each pass, given the image that was drawn.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from genprior.priors.contracts import DenoisingPrior
+from genprior.restoration.fidelity import UNKNOWN, noise_scale
+from genprior.restoration.guided_denoising import ROUNDS, guided_mean
+from genprior.restoration.problem import Problem
+from genprior.seeding import derived_generator, derived_seed
+
+AT_ONCE, NUMBERS_AT_ONCE = 64, 2**20  # draws, and their pixels: what the way back needs of each stays in memory
+STRONGEST, WEAKEST = 3.0, 0.01  # standard deviations of noise on images in [0, 1], first and last
+TURN = 0.3  # at which all passes but the last end
+TOPS = (1.2, 0.8)  # of the passes between the first and the last
+LAST = 0.6  # where the last pass begins
+CURVED = 5  # levels are evenly spaced in the root of this degree (Karras et al. 2022, equation 5)
+LEAST_SCALE = 4e-6  # of the square of a residual: less is no noise
+USUAL = (
+    0.1  # level of an unknown noise, believed as firmly as one squared residual, or half as many absolute ones, says it
+)
+
+
+def spaced(high: float, low: float, count: int) -> list[float]:
+    """Returns `count` standard deviations of noise from `high` to `low`, at least 2, denser towards `low`."""
+    ends = high ** (1 / CURVED), low ** (1 / CURVED)
+    return [(ends[0] + k / (count - 1) * (ends[1] - ends[0])) ** CURVED for k in range(count)]
+
+
+def passes(count: int) -> list[list[float]]:
+    """Returns the levels of noise of each pass, `count` in all: a first one from the strongest, short ones, a last.
+
+    Arguments:
+        count: At least 8.
+
+    Example:
+        >>> [len(each) for each in passes(24)]
+        [6, 5, 4, 9]
+    """
+    first, last = max(3, min(count // 4, 6)), max(3, min(3 * count // 8, 9))
+    left = count - first - last
+    many = max(1, left // 4) if left > 1 else 0
+    own = [left // many + (k < left % many) for k in range(many)] if many else []
+    tops = spaced(*TOPS, many) if many > 1 else [math.sqrt(TOPS[0] * TOPS[1])]
+    between = [spaced(top, TURN, length) for top, length in zip(tops, own, strict=False)]
+    return [spaced(STRONGEST, TURN, count - last - sum(own)), *between, spaced(LAST, WEAKEST, last)]
+
+
+def evaluations(count: int) -> int:
+    """Returns how often the network is evaluated for a draw with `count` levels, passes backwards included."""
+    return count * (1 + ROUNDS)
+
+
+@dataclass(frozen=True)
+class ImageSampler:
+    """Draws images that explain measurements; a draw depends on the seed and on two numbers, its image's and its own.
+
+    Attributes:
+        problem: Measurements, and how images are compared with them.
+        denoiser: E[x | x_noisy], differentiable.
+        levels: Of noise, from the strongest to none, in all passes; at least 8.
+        is_linear: Whether the operator is.
+        seed: Any integer.
+        first: Number of the first image, at least 0.
+    """
+
+    problem: Problem
+    denoiser: DenoisingPrior
+    levels: int
+    is_linear: bool
+    seed: int = 0
+    first: int = 0
+
+    @torch.no_grad()
+    def draw(self, count: int, scale: float | None) -> tuple[Tensor, Tensor]:
+        """Returns draws (B, S, C, H, W), and the scale of the noise that each was made with (B, S).
+
+        Arguments:
+            count: S, at least 1.
+            scale: Of the noise in all measurements, at least 0; None where it is not known.
+        """
+        images = len(self.problem.y)
+        who = torch.arange(images, device=self.problem.y.device).repeat_interleave(count)
+        numbers = list(range(count)) * images
+        most = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // math.prod(self.denoiser.image_shape)))
+        found = [
+            self._walked(who[start : start + most], numbers[start : start + most], scale)
+            for start in range(0, len(who), most)
+        ]
+        x, scales = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return x.view(images, count, *x.shape[1:]), scales.view(images, count)
+
+    def _walked(self, who: Tensor, numbers: Sequence[int], known: float | None) -> tuple[Tensor, Tensor]:
+        """One draw for each row (R, C, H, W), and its scale (R,)."""
+        generators = [
+            derived_generator(derived_seed(self.seed, "images drawn", self.first + image), "draw", number)
+            for image, number in zip(who.tolist(), numbers, strict=True)
+        ]
+        scale = self._first_scale(who, known)
+        x = self.problem.y.new_zeros(len(who), *self.denoiser.image_shape)
+        for levels in passes(self.levels):
+            x = self._pass(x + levels[0] * _normal(generators, x), levels, who, scale, generators)
+            if known is None:
+                scale = self._drawn_scale(x, who, generators)
+        return x, scale
+
+    def _pass(
+        self, x: Tensor, levels: list[float], who: Tensor, scale: Tensor, generators: list[torch.Generator]
+    ) -> Tensor:
+        """From x (R, C, H, W) with noise of the first of the levels to an image without any."""
+        before: tuple[Tensor, float] | None = None
+        for now, then in pairwise(levels):
+            mean = guided_mean(self.problem, self.denoiser, x, now, who, scale, self.is_linear)
+            x = less_noisy(x, mean, (now, then), before) + lost_noise(now, then) * _normal(generators, x)
+            before = mean, now
+        return guided_mean(self.problem, self.denoiser, x, levels[-1], who, scale, self.is_linear)
+
+    def _first_scale(self, who: Tensor, known: float | None) -> Tensor:
+        counts = self.problem.counts[who]
+        if known is not None:
+            return torch.full_like(counts, max(known, LEAST_SCALE))
+        least = self.problem.fidelity.scale(
+            torch.zeros_like(counts)
+        )  # above 0 where a kind of noise has a level of its own
+        return torch.where(least > 0, least, noise_scale(self.problem.fidelity, torch.full_like(counts, UNKNOWN)))
+
+    def _drawn_scale(self, x: Tensor, who: Tensor, generators: list[torch.Generator]) -> Tensor:
+        """The scale (R,) given images: an inverse gamma, as the data term is -log p(y) up to n log s.
+
+        n is half of the measurements for a squared residual and all of them for an absolute one. The prior of s is an
+        inverse gamma of shape 1: with 1 / s in its place, images that explain all of y would have all of the density.
+        A noise with a level of its own has the scale that the residual shows.
+        """
+        from scipy.special import gammaincinv
+
+        counts, fidelity = self.problem.counts[who], self.problem.fidelity
+        misfit = self.problem.misfit_of(self.problem.measure(x, who), who).clamp_min(LEAST_SCALE)
+        shown = fidelity.scale(misfit / counts)
+        shape = (1 + misfit / shown).double().cpu().numpy()
+        uniform = torch.cat([torch.rand(1, generator=each, dtype=torch.float64) for each in generators]).numpy()
+        usual = noise_scale(fidelity, torch.full_like(counts, USUAL))
+        drawn = (usual + misfit) / torch.from_numpy(gammaincinv(shape, uniform)).to(misfit)
+        has_own = fidelity.scale(torch.zeros_like(counts)) > 0
+        return torch.where(has_own | ~drawn.isfinite(), shown, drawn).clamp_min(LEAST_SCALE)
+
+
+def less_noisy(x: Tensor, mean: Tensor, levels: tuple[float, float], before: tuple[Tensor, float] | None) -> Tensor:
+    """Returns the mean (R, C, H, W) of images with less noise, given those with more.
+
+    Along a step the guided mean is taken to change as it did along the last one, in the logarithm of the level (Lu et
+    al. 2022, "SDE-DPM-Solver++(2M)").
+
+    Arguments:
+        x: With noise of the first level.
+        mean: What is expected of it without noise.
+        levels: Standard deviations of the noise, now and then.
+        before: That mean at the step before, and its level; None at the first step.
+    """
+    now, then = levels
+    left = (then / now) ** 2
+    found = mean + left * (x - mean)
+    if before is None:
+        return found
+    other, level = before
+    return found + 0.5 * (1 - left) * math.log(now / then) / math.log(level / now) * (mean - other)
+
+
+def lost_noise(now: float, then: float) -> float:
+    """Returns the standard deviation of the noise that is put back between two levels, the second the smaller."""
+    return then * math.sqrt(1 - (then / now) ** 2)
+
+
+def _normal(generators: list[torch.Generator], like: Tensor) -> Tensor:
+    """Standard normal numbers (R, C, H, W), those of each row from a generator of its own."""
+    return torch.stack([torch.randn(like.shape[1:], generator=each) for each in generators]).to(like)

@@ -1,0 +1,175 @@
+"""Priors that take Gaussian noise out at once restore by draws of images: every operator, noise and estimate."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from genprior.calibration.posterior_draws import draws_of
+from genprior.errors import GenpriorError
+from genprior.priors.flow_matching_prior import FlowMatchingPrior
+from genprior.restoration.fidelity import FIDELITIES, L2
+from genprior.restoration.guided_restoration import DRAWN
+from genprior.restoration.noise import NOISES, measure, stacked
+from genprior.restoration.operators import OPERATORS, Operator
+from genprior.restoration.restore import invert, restore
+from genprior.restoration.result import GOOD
+from genprior.restoration.search_settings import SearchSettings
+from genprior.specs import Spec
+from velocities import gaussian_field, made_gaussian
+
+SHAPE = (1, 6, 6)
+QUICK = SearchSettings(levels=8)
+DRAWN_EIGHT = replace(QUICK, draws=8)
+OPTIONS: dict[str, dict[str, float]] = {
+    "denoise": {},
+    "inpaint": {"box": 2},
+    "downsample": {"factor": 2},
+    "blur": {"sigma": 1},
+    "compressed-sensing": {"m": 12},
+}
+
+
+def _prior() -> FlowMatchingPrior:
+    return FlowMatchingPrior(gaussian_field(SHAPE, 0.5, 0.1).float(), SHAPE)
+
+
+def _images(count: int) -> Tensor:
+    own, variance = (each.float() for each in made_gaussian(SHAPE))
+    noise = torch.randn(count, *SHAPE, generator=torch.Generator().manual_seed(5))
+    return (0.5 + 0.1 * (own + variance.sqrt() * noise)).clamp(0, 1)
+
+
+def _operator(name: str, **options: float) -> Operator:
+    return OPERATORS[name](image_shape=SHAPE, seed=0, **(options or OPTIONS[name]))
+
+
+def _measured(x: Tensor, operator: Operator, sigma: float = 0.05) -> Tensor:
+    return measure(x, operator, NOISES["gaussian"](sigma=sigma), seed=0)
+
+
+PAIRS = [(operator, noise) for operator in OPERATORS for noise in NOISES]
+PAIRS.remove(("compressed-sensing", "poisson"))  # counts of photons are at least 0, and random projections are not
+
+
+@pytest.mark.parametrize(("operator", "noise"), PAIRS)
+def test_every_operator_with_every_noise_ends_near_the_truth(operator: str, noise: str) -> None:
+    """Nearer than the prior's mean, which knows nothing of y, or about as near where y says next to nothing."""
+    x, own, model = _images(4), _operator(operator), NOISES[noise]()
+    y = measure(x, own, model, seed=0)
+    own.physics.set_noise_model(model)
+    found = restore(_prior(), y, own.physics, DRAWN_EIGHT, parameters=stacked(own, range(4)))
+    assert found.draws.shape == (4, 8, *SHAPE)
+    assert torch.isfinite(found.draws).all()
+    assert 0 <= float(found.images.min()) <= float(found.images.max()) <= 1
+    nothing = 0.5 + 0.1 * made_gaussian(SHAPE)[0].float()
+    most = 0.9 if operator in ("denoise", "inpaint", "compressed-sensing") else 1.2
+    assert float((found.images - x).square().mean()) < most * float((nothing - x).square().mean())
+
+
+@pytest.mark.parametrize("fidelity", ["l2", "l1", "huber", "poisson:gain=0.01", "clipped:sigma=0.05"])
+@pytest.mark.parametrize("level", [None, 0.05])
+def test_every_data_term_ends_near_the_truth(fidelity: str, level: float | None) -> None:
+    assert fidelity.partition(":")[0] in FIDELITIES
+    term, own, x = Spec.parse(fidelity).build(FIDELITIES, "fidelity"), _operator("inpaint", random=0.3), _images(3)
+    physics, each = own.physics, stacked(own, range(3))
+    found = restore(
+        _prior(), _measured(x, own), physics, DRAWN_EIGHT, parameters=each, fidelity=term, noise_level=level
+    )
+    nothing = 0.5 + 0.1 * made_gaussian(SHAPE)[0].float()
+    assert float((found.images - x).square().mean()) < 0.8 * float((nothing - x).square().mean())
+
+
+def test_all_data_terms_are_tried() -> None:
+    assert {"l2", "l1", "huber", "poisson", "clipped"} == set(FIDELITIES)
+
+
+def test_without_draws_the_image_is_the_first_draw() -> None:
+    own, x = _operator("inpaint"), _images(2)
+    y = _measured(x, own)
+    found = restore(_prior(), y, own.physics, QUICK, fidelity=L2(), noise_level=0.05)
+    drawn = restore(_prior(), y, own.physics, DRAWN_EIGHT, fidelity=L2(), noise_level=0.05)
+    torch.testing.assert_close(found.images, drawn.draws[:, 0].clamp(0, 1))
+    assert found.draws.shape[1] == 0
+    assert found.stopped == (DRAWN,) * 2
+    assert found.iterations.tolist() == [24, 24]
+    assert found.candidate_counts.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(("estimate", "of"), [("mean", torch.mean), ("median", torch.quantile)])
+def test_estimates_are_taken_over_draws(estimate: str, of: Callable[..., Tensor]) -> None:
+    own = _operator("downsample")
+    settings = replace(DRAWN_EIGHT, estimate=estimate)
+    found = restore(_prior(), _measured(_images(2), own), own.physics, settings, noise_level=0.05)
+    options: dict[str, Any] = {"q": 0.5} if estimate == "median" else {}
+    torch.testing.assert_close(found.images, of(found.draws, dim=1, **options).clamp(0, 1))
+    assert found.verdicts == (GOOD,) * 2
+    assert float(found.deviation().mean()) > 0
+
+
+def test_kinds_of_draws_have_latents_and_probabilities() -> None:
+    own, prior = _operator("inpaint"), _prior()
+    settings = replace(DRAWN_EIGHT, candidates=2)
+    found = restore(prior, _measured(_images(2), own), own.physics, settings, noise_level=0.05)
+    assert prior.encode is not None
+    expected = prior.encode(found.candidates.flatten(0, 1)).view(2, 2, -1)
+    torch.testing.assert_close(found.candidate_latents, expected)
+    for i, count in enumerate(found.candidate_counts.tolist()):
+        assert float(found.probabilities[i, :count].sum()) == pytest.approx(1)
+
+
+def test_images_do_not_influence_each_other() -> None:
+    own = _operator("compressed-sensing")
+    y = _measured(_images(3), own)
+    together = restore(_prior(), y, own.physics, replace(DRAWN_EIGHT, first=4), fidelity=L2(), seed=2)
+    alone = restore(_prior(), y[2:], own.physics, replace(DRAWN_EIGHT, first=6), fidelity=L2(), seed=2)
+    torch.testing.assert_close(alone.draws, together.draws[2:], atol=1e-4, rtol=1e-4)
+
+
+def test_an_operator_that_is_not_linear_is_undone() -> None:
+    from deepinv.physics import Physics
+
+    class Squares(Physics):
+        def A(self, x: Tensor) -> Tensor:
+            return x.square()
+
+    x = _images(3)
+    y = x.square() + 0.02 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    found = restore(_prior(), y, Squares(), DRAWN_EIGHT, fidelity=L2(), noise_level=0.02)
+    assert found.stopped == (DRAWN,) * 3
+    assert float((found.images - x).square().mean()) < 0.2 * float((x - x.mean(0)).square().mean())
+
+
+def test_inversion_draws_too_and_searches_without_draws() -> None:
+    x = _images(2)
+    found = invert(_prior(), x, DRAWN_EIGHT, noise_level=0.1)
+    assert found.stopped == (DRAWN,) * 2
+    assert float((found.images - x).square().mean().sqrt()) < 0.1
+    searched = invert(_prior(), x, replace(QUICK, iterations=2), noise_level=0.1)
+    assert DRAWN not in searched.stopped
+
+
+@pytest.mark.parametrize("given", [{"estimate": "map"}, {"energy_weight": 1.0}, {"beyond": True}])
+def test_the_most_likely_image_is_still_searched_for(given: dict[str, Any]) -> None:
+    own = _operator("inpaint")
+    settings = replace(QUICK, iterations=2, starts=1, second_try=False, **given)
+    found = restore(_prior(), _measured(_images(1), own), own.physics, settings, noise_level=0.05)
+    assert DRAWN not in found.stopped
+
+
+def test_the_most_likely_image_beside_draws_is_refused() -> None:
+    own = _operator("inpaint")
+    with pytest.raises(GenpriorError, match="estimate: draws of this prior are made without a search"):
+        restore(_prior(), _measured(_images(1), own), own.physics, replace(DRAWN_EIGHT, estimate="map"))
+
+
+def test_calibration_draws_what_restore_draws() -> None:
+    own, prior = _operator("inpaint"), _prior()
+    y = _measured(_images(2), own)
+    found = draws_of(prior, y, own, 0.05, 3, seed=1, first=2)
+    settings = SearchSettings(draws=3, first=2)
+    restored = restore(prior, y, own.physics, settings, fidelity=L2(), noise_level=0.05, seed=1)
+    torch.testing.assert_close(found, restored.draws)
