@@ -1,10 +1,12 @@
 """What is gone or damaged in a folder of results is made again, and what is a user's stays."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from finished_jobs import degraded_to, restored_to, restoring_settings
@@ -12,6 +14,7 @@ from safetensors.torch import load_file
 
 from genprior.errors import GenpriorError
 from genprior.progress import result_of
+from genprior.restoring import degrading, ledger
 from genprior.restoring.commands import restore_task
 from genprior.restoring.job_settings import JobFlags
 from genprior.restoring.ledger import Output
@@ -78,6 +81,28 @@ def test_damaged_measurements_are_made_again(image_folder: Callable[..., Path], 
     (out / name).write_bytes(b"")
     degraded_to(out, photos, **settings)
     assert contents(out) == before
+
+
+@pytest.mark.parametrize("what", ["the summary", "the end"])
+def test_no_part_of_the_measurements_outlives_a_job_that_was_ended_after(
+    what: str, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    photos, out, settings = image_folder(5), tmp_path / "out", {"operator": "denoise", "batch_size": 2}
+    real = ledger.write_summary
+
+    def then_fail(*given: Any) -> None:  # noqa: ANN401
+        real(*given)
+        raise OSError(errno.EIO, "the disk may not have it")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(degrading, "write_summary", then_fail)
+        with pytest.raises(OSError, match="the disk may not have it"):
+            degraded_to(out, photos, **settings)
+    assert len(list((out / "parts").glob("*.safetensors"))) == 3
+    if what == "the end":
+        (out / "parts" / "000000.safetensors").unlink()  # some were removed before
+    degraded_to(out, photos, **settings)
+    assert {path.suffix for path in (out / "parts").iterdir()} == {".json"}
 
 
 def overwritten(run: Path, photos: Path, out: Path) -> None:

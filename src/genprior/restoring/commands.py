@@ -69,8 +69,9 @@ def work_through(
                     yield stage
         if not output.summary.exists():
             work.collect(output)
-            output.close()
         result = JobResult(output.path, read_model(output.summary, work.summary, "out"))
+        work.tidy(output, result.summary)  # also where an earlier command was ended between the two
+        output.close()
         for line in _alarms(result.summary):
             yield Stage(1.0, "", alarm=line)
         yield stage_of()

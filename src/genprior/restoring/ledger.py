@@ -242,6 +242,9 @@ class Work(Protocol[S]):
     def collect(self, output: Output) -> None:
         """Writes what is made of all parts, the summary last; may be done again."""
 
+    def tidy(self, output: Output, summary: JobSummary) -> None:
+        """Removes what nobody needs once all is collected; may be done again."""
+
 
 def write_summary(summary: JobSummary, output: Output) -> None:
     """Writes the last file of a job, with the checksums of all that was made of its parts."""

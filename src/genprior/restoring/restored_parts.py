@@ -29,7 +29,7 @@ from genprior.restoring.ledger import (
 )
 from genprior.restoring.measurements import Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
 from genprior.restoring.picture_formats import FORMATS, PictureFormat
-from genprior.restoring.records import ImageRow, RestoreSummary, readable, restore_summary, write_table
+from genprior.restoring.records import ImageRow, JobSummary, RestoreSummary, readable, restore_summary, write_table
 from genprior.restoring.sources import is_picture
 from genprior.stored_files import sum_of
 from genprior.writing import save_tensors
@@ -95,6 +95,9 @@ class Restoring(Reading):
         summary = restore_summary(self.command, self.settings, output.rows(), output.seconds())
         write_page(output, output.rows(), summary, self.format.suffix)
         write_summary(summary, output)
+
+    def tidy(self, output: Output, summary: JobSummary) -> None:
+        """Removes nothing: tensors of parts hold all that was found, draws and candidates included."""
 
     def _row(self, item: Item | Refused, values: dict[str, Any]) -> ImageRow:
         name = self.source.names[item.place]
