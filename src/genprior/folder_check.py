@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from genprior.calibration.calibration_commands import EXPERIMENTS as CALIBRATIONS
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.families import GANConfig
 from genprior.images import read_numbers
 from genprior.judges.trained_judge import JUDGES, TrainedRecord
@@ -105,6 +105,7 @@ def _tried(name: str, read: Callable[[], object], again: str) -> CheckedFile:
         try:
             read()
         except Exception as error:  # readers of foreign formats fail as they like
+            raise_lack_of_memory(error)
             message = error.message if isinstance(error, GenpriorError) else str(error)
             return CheckedFile(name, " ".join(message.split()) or type(error).__name__, again)
     return CheckedFile(name, str(caught[0].message) if caught else "", again)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
-from genprior.hardware import refuse_beyond_memory
+from genprior.memory import refuse_beyond_memory
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import noise_scale
 from genprior.restoration.latent_sampler import MIXED, draw_latents
