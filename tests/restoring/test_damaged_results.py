@@ -2,8 +2,9 @@
 
 import errno
 import json
-import os
+import shutil
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -121,13 +122,19 @@ def test_overwriting_keeps_what_is_not_of_the_job(job: Callable[..., Output], ti
     ]
 
 
-def test_overwriting_follows_no_link(job: Callable[..., Output], tiny_run: Path, tmp_path: Path) -> None:
-    folder, elsewhere = job().path, tmp_path / "elsewhere"
-    os.rename(folder / "images", elsewhere)
-    (folder / "images").symlink_to(elsewhere)
-    with pytest.raises(GenpriorError, match="images is a link: pictures elsewhere are not overwritten"):
-        overwritten(tiny_run, tmp_path / "photos", folder)
-    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+@pytest.mark.parametrize("again", ["with --overwrite", "without it"])
+def test_a_folder_that_is_a_link_is_not_followed(
+    again: str, job: Callable[..., Output], tiny_run: Path, tmp_path: Path
+) -> None:
+    folder, mine = job().path, tmp_path / "elsewhere"
+    shutil.rmtree(folder / "images")
+    mine.mkdir()
+    write_text(mine / "a.png", "years of work")
+    (folder / "images").symlink_to(mine)
+    act = partial(overwritten, tiny_run, tmp_path / "photos", folder) if again == "with --overwrite" else job
+    with pytest.raises(GenpriorError, match="images is a link: files elsewhere are not overwritten"):
+        act()
+    assert [path.read_text() for path in mine.iterdir()] == ["years of work"]
 
 
 def test_names_that_lead_out_of_the_folder_remove_nothing(

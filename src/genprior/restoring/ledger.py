@@ -318,6 +318,9 @@ def _refuse_foreign(path: Path, command: str) -> None:
         return
     if not path.is_dir():
         raise GenpriorError(f"{path} is a file; name a folder", argument="out")
+    for folder in (*FOLDERS, PARTS):
+        if (path / folder).is_symlink():
+            raise GenpriorError(f"{path / folder} is a link: files elsewhere are not overwritten", argument="out")
     if not (path / SETTINGS).is_file():
         # a folder with nothing but an empty parts/ and a lock is one that a kill left behind
         if any(each.name not in (PARTS, LOCK) and not is_leftover(each) for each in path.iterdir()):
@@ -336,9 +339,6 @@ def _remove(output: Output) -> None:
     for lock in (path / PARTS).glob("*.lock"):  # a worker may outlive a process that was killed
         if not _is_free(FileLock(lock)):
             raise _in_use(path)
-    for folder in FOLDERS:
-        if (path / folder).is_symlink():
-            raise GenpriorError(f"{path / folder} is a link: pictures elsewhere are not overwritten", argument="out")
     for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
     for file in sorted((path / PARTS).glob("*.json")):
