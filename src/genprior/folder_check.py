@@ -190,7 +190,8 @@ def _results(path: Path) -> Iterator[CheckedFile]:
 def _job_files(path: Path) -> Iterator[CheckedFile]:
     output, again = Output(path, 0, 1), "the command that made it makes it again"
     yield _tried(SETTINGS, _of(JobRecord, path / SETTINGS), f"{LOST}, or start anew with --overwrite")
-    rows = 0
+    is_degraded, rows = (path / RECORD).is_file(), 0
+    is_tidy = is_degraded and output.summary.is_file()
     for file in sorted((path / PARTS).glob("*.json")):
         name = f"{PARTS}/{file.name}"
         part = _tried(name, _of(PartRecord, file), f"delete it, and {again}")
@@ -198,10 +199,9 @@ def _job_files(path: Path) -> Iterator[CheckedFile]:
         if not part.fault:
             record = read_model(file, PartRecord, "folder")
             rows += len(record.rows)
-            yield from _with_checksums(record.files, output.damaged_of(int(file.stem)), again)
+            yield from _with_checksums(record.files, output.damaged_of(int(file.stem), is_tidy=is_tidy), again)
     if not output.summary.is_file():
         return
-    is_degraded = (path / RECORD).is_file()
     model = DegradeSummary if is_degraded else RestoreSummary
     summary = _tried(SUMMARY, _of(model, output.summary), f"delete it, and {again}")
     yield summary

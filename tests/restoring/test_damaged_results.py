@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from finished_jobs import degraded_to, restored_to, restoring_settings
 from safetensors.torch import load_file
 
 from genprior.errors import GenpriorError
+from genprior.folder_check import checked
 from genprior.progress import result_of
 from genprior.restoring import degrading, ledger
-from genprior.restoring.commands import restore_task
-from genprior.restoring.job_settings import JobFlags
+from genprior.restoring.commands import degrade_task, restore_task
+from genprior.restoring.job_settings import DegradeSettings, JobFlags
 from genprior.restoring.ledger import Output
 from genprior.restoring.records import Degradation
 from genprior.stored_files import read_model, signed
@@ -62,6 +64,32 @@ def test_what_is_made_again_is_told(job: Callable[..., Output], tiny_run: Path, 
     task = restore_task(restoring_settings(tiny_run, tmp_path / "photos", **SEVERAL), JobFlags(out=tmp_path / "out"))
     notes = [note for stage in task for note in stage.notes]
     assert notes[1:] == ["1 files of results are gone or damaged, such as images/b.png: they are made anew"]
+
+
+def test_tensors_of_a_part_that_are_gone_are_told_and_made_again(
+    job: Callable[..., Output], tiny_run: Path, tmp_path: Path
+) -> None:
+    tensors = job().tensors(1)
+    before = load_file(tensors)
+    tensors.unlink()
+    assert [each.name for each in checked(tmp_path / "out")[1] if each.fault] == ["parts/000001.safetensors"]
+    task = restore_task(restoring_settings(tiny_run, tmp_path / "photos", **SEVERAL), JobFlags(out=tmp_path / "out"))
+    told = " ".join(note for stage in task for note in stage.notes)
+    assert "such as parts/000001.safetensors: they are made anew" in told
+    torch.testing.assert_close(load_file(tensors), before, rtol=0, atol=0, equal_nan=True)
+
+
+def test_tensors_that_a_finished_job_removed_are_not_told_as_gone(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    photos, out = image_folder(5), tmp_path / "out"
+    settings = DegradeSettings(images=str(photos), operator="denoise", batch_size=2)
+    result_of(degrade_task(settings, JobFlags(out=out)))
+    assert not [each for each in checked(out)[1] if each.fault]
+    (photos / "c.png").unlink()
+    told = " ".join(note for stage in degrade_task(settings, JobFlags(out=out)) for note in stage.notes)
+    assert "1 images are gone, such as c" in told
+    assert "damaged" not in told
 
 
 def test_latents_and_their_numbers_belong_together(job: Callable[..., Output]) -> None:

@@ -119,6 +119,11 @@ class Degrading(Reading):
         """The model of what `collect` writes last."""
         return DegradeSummary
 
+    @property
+    def keeps_tensors(self) -> bool:
+        """The array of all measurements holds them."""
+        return False
+
     def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes the measurements of a part, and pictures of them; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))

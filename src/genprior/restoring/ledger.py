@@ -120,11 +120,16 @@ class Output:
         """Returns which of the files with these checksums are gone, or are no longer what was written."""
         return [name for name, sha256 in files.items() if self.checksums([self.path / name]).get(name) != sha256]
 
-    def damaged_of(self, part: int) -> list[str]:
-        """Returns what of a finished part is damaged; its tensors may be gone where all is collected."""
-        tensors = self.tensors(part).relative_to(self.path).as_posix()
-        is_over = self.summary.exists() and not self.tensors(part).exists()
-        return [name for name in self.damaged(self._read(part).files) if not (is_over and name == tensors)]
+    def damaged_of(self, part: int, *, is_tidy: bool) -> list[str]:
+        """Returns what of a finished part is damaged.
+
+        Arguments:
+            part: Which one.
+            is_tidy: Whether its tensors may be gone, as those of a finished job may that does not keep them.
+        """
+        damaged, tensors = self.damaged(self._read(part).files), self.tensors(part)
+        is_removed = is_tidy and not tensors.exists()
+        return [name for name in damaged if not (is_removed and self.path / name == tensors)]
 
     def seconds(self) -> float:
         """Returns the time that went into all parts, summed over processes."""
@@ -220,6 +225,10 @@ class Work(Protocol[S]):
     @property
     def summary(self) -> type[S]:
         """The model of what `collect` writes last."""
+
+    @property
+    def keeps_tensors(self) -> bool:
+        """Whether a finished job keeps the tensors of its parts."""
 
     def check(self, out: Path) -> None:
         """Raises `GenpriorError` where the first items do not fit, or results would become items."""

@@ -63,6 +63,11 @@ class Restoring(Reading):
         """The model of what `collect` writes last."""
         return RestoreSummary
 
+    @property
+    def keeps_tensors(self) -> bool:
+        """They hold all that was found, draws and candidates included."""
+        return True
+
     def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes what is found for a part; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
@@ -97,7 +102,7 @@ class Restoring(Reading):
         write_summary(summary, output)
 
     def tidy(self, output: Output, summary: JobSummary) -> None:
-        """Removes nothing: tensors of parts hold all that was found, draws and candidates included."""
+        """Removes nothing."""
 
     def _row(self, item: Item | Refused, values: dict[str, Any]) -> ImageRow:
         name = self.source.names[item.place]
