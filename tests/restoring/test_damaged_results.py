@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle
@@ -77,6 +79,17 @@ def test_tensors_of_a_part_that_are_gone_are_told_and_made_again(
     told = " ".join(note for stage in task for note in stage.notes)
     assert "such as parts/000001.safetensors: they are made anew" in told
     torch.testing.assert_close(load_file(tensors), before, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_files_whose_names_are_no_text_are_whole(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    photos, out = image_folder(2), tmp_path / "out"
+    (photos / "a.png").rename(photos / os.fsdecode(b"a\xff.png"))
+    settings = DegradeSettings(images=str(photos), operator="inpaint:box=3", batch_size=2)
+    for _ in range(2):
+        told = " ".join(note for stage in degrade_task(settings, JobFlags(out=out)) for note in stage.notes)
+        assert "anew" not in told
+        assert not [each for each in checked(out)[1] if each.fault]
 
 
 def test_tensors_that_a_finished_job_removed_are_not_told_as_gone(
