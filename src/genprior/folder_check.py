@@ -3,6 +3,8 @@
 Each file is read whole and held against its checksum. `KINDS`, at the end, is the place to add a kind of folder.
 """
 
+import errno
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +47,7 @@ from genprior.scoring.scoring_results import COMPARISON, Comparison
 from genprior.stored_files import read_model, read_tensors, weights_sha256
 
 LOST = "nothing makes it again: put it back from a copy"
+DENIED, RIGHT = os.strerror(errno.EACCES), "nothing need be wrong with it: give this user the right to read it"
 UNUSED = "what uses it leaves it out once it is deleted"
 
 
@@ -94,7 +97,7 @@ def checked(path: Path) -> tuple[str, list[CheckedFile]]:
 def check_lines(path: Path, title: str, files: Sequence[CheckedFile]) -> list[str]:
     """Returns what is damaged and what makes it again, and counts."""
     damaged = [each for each in files if each.fault]
-    lines = [f"  {each.name}: {each.fault}; {each.again}" for each in damaged]
+    lines = [f"  {each.name}: {each.fault}; {RIGHT if DENIED in each.fault else each.again}" for each in damaged]
     return [f"{path}: {title}", *lines, f"{len(files) - len(damaged)} files are whole, {len(damaged)} are damaged"]
 
 
