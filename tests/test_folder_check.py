@@ -77,6 +77,24 @@ def test_a_part_that_is_gone_is_missed(folders: Path, tmp_path: Path) -> None:
     assert _faults(folder) == {"parts": "the command that made it makes it again"}
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "counters.json", "steps.jsonl", "config.json"])
+def test_a_missing_right_is_no_damage(name: str, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(call: Callable[..., object]) -> Callable[..., object]:
+        def refused(path: object, *others: object, **named: object) -> object:
+            if str(path).endswith(name):
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *others, **named)
+
+        return refused
+
+    for call in ("read_bytes", "open"):
+        monkeypatch.setattr(Path, call, refuse(getattr(Path, call)))
+    title, files = checked(folders / "run")
+    told = [line for line in check_lines(folders / "run", title, files) if "Permission denied" in line]
+    assert told
+    assert all(line.endswith("; nothing need be wrong with it: give this user the right to read it") for line in told)
+
+
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(GenpriorError, match=r"folder: expected a run, results of .*is none of them"):

@@ -15,7 +15,7 @@ ROOT = Path(genprior.__file__).parent
 # Each floor imports from those below it, and a room on it from no other room of the floor.
 FLOORS: tuple[set[str], ...] = (
     {"cpu_cores", "errors", "picture_numbers", "value_range", "writing"},
-    {"seeding", "images", "hardware", "progress", "specs", "stored_files"},
+    {"seeding", "images", "hardware", "memory", "progress", "specs", "stored_files"},
     {"settings"},
     {"engines"},
     {"data", "models"},

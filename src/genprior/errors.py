@@ -1,7 +1,19 @@
-"""Errors that a user can mend, and the nearest known name for a mistyped one. Imports nothing of ours."""
+"""Errors that a user can mend, a lack of memory, and the nearest known name for a mistyped one.
 
+Imports nothing of ours.
+"""
+
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+MAY_TELL = (MemoryError, RuntimeError, ImportError, SystemError)
+LACK = re.compile(  # what torch, its kernels, the loader and Python say; torch has a type for it on a GPU alone
+    "(allocate|out of|not enough) memory|memory allocation|(cannot|unable to) allocate|bad_alloc|invalid buffer size"
+    "|storage size calculation overflowed|could not (create|execute) a (primitive|memory)|failed to map segment"
+    "|error return without exception set",
+    re.IGNORECASE,
+)
 
 
 class GenpriorError(ValueError):
@@ -24,6 +36,20 @@ class NoRightError(GenpriorError):
 
 class NotFiniteError(GenpriorError):
     """A computation ended in values that are not finite: the settings are at fault, not one argument."""
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Returns whether an error, of one of the types in `MAY_TELL`, says that memory did not suffice."""
+    return isinstance(error, MemoryError) or (isinstance(error, MAY_TELL) and bool(LACK.search(str(error))))
+
+
+def raise_lack_of_memory(error: BaseException) -> None:
+    """Raises an error again that says that memory did not suffice: nothing is wrong then with what was read or built.
+
+    Whoever takes an error of another library's for a damaged file, or for settings that do not fit, asks this first.
+    """
+    if is_lack_of_memory(error):
+        raise error
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,8 @@
 Each file is read whole and held against its checksum. `KINDS`, at the end, is the place to add a kind of folder.
 """
 
+import errno
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from genprior.calibration.calibration_commands import EXPERIMENTS as CALIBRATIONS
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.families import GANConfig
 from genprior.images import read_numbers
 from genprior.judges.trained_judge import JUDGES, TrainedRecord
@@ -45,6 +47,7 @@ from genprior.scoring.scoring_results import COMPARISON, Comparison
 from genprior.stored_files import read_model, read_tensors, weights_sha256
 
 LOST = "nothing makes it again: put it back from a copy"
+DENIED, RIGHT = os.strerror(errno.EACCES), "nothing need be wrong with it: give this user the right to read it"
 UNUSED = "what uses it leaves it out once it is deleted"
 
 
@@ -94,7 +97,7 @@ def checked(path: Path) -> tuple[str, list[CheckedFile]]:
 def check_lines(path: Path, title: str, files: Sequence[CheckedFile]) -> list[str]:
     """Returns what is damaged and what makes it again, and counts."""
     damaged = [each for each in files if each.fault]
-    lines = [f"  {each.name}: {each.fault}; {each.again}" for each in damaged]
+    lines = [f"  {each.name}: {each.fault}; {RIGHT if DENIED in each.fault else each.again}" for each in damaged]
     return [f"{path}: {title}", *lines, f"{len(files) - len(damaged)} files are whole, {len(damaged)} are damaged"]
 
 
@@ -105,6 +108,7 @@ def _tried(name: str, read: Callable[[], object], again: str) -> CheckedFile:
         try:
             read()
         except Exception as error:  # readers of foreign formats fail as they like
+            raise_lack_of_memory(error)
             message = error.message if isinstance(error, GenpriorError) else str(error)
             return CheckedFile(name, " ".join(message.split()) or type(error).__name__, again)
     return CheckedFile(name, str(caught[0].message) if caught else "", again)
@@ -189,7 +193,8 @@ def _results(path: Path) -> Iterator[CheckedFile]:
 def _job_files(path: Path) -> Iterator[CheckedFile]:
     output, again = Output(path, 0, 1), "the command that made it makes it again"
     yield _tried(SETTINGS, _of(JobRecord, path / SETTINGS), f"{LOST}, or start anew with --overwrite")
-    rows = 0
+    is_degraded, rows = (path / RECORD).is_file(), 0
+    is_tidy = is_degraded and output.summary.is_file()
     for file in sorted((path / PARTS).glob("*.json")):
         name = f"{PARTS}/{file.name}"
         part = _tried(name, _of(PartRecord, file), f"delete it, and {again}")
@@ -197,10 +202,9 @@ def _job_files(path: Path) -> Iterator[CheckedFile]:
         if not part.fault:
             record = read_model(file, PartRecord, "folder")
             rows += len(record.rows)
-            yield from _with_checksums(record.files, output.damaged_of(int(file.stem)), again)
+            yield from _with_checksums(record.files, output.damaged_of(int(file.stem), is_tidy=is_tidy), again)
     if not output.summary.is_file():
         return
-    is_degraded = (path / RECORD).is_file()
     model = DegradeSummary if is_degraded else RestoreSummary
     summary = _tried(SUMMARY, _of(model, output.summary), f"delete it, and {again}")
     yield summary

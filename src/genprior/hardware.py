@@ -1,16 +1,14 @@
-"""Device, precision and memory: what this machine has, asked or measured once. Of ours it imports errors."""
+"""Device, precision, allocator and disk: what this machine has, asked or measured once. Of ours it imports errors."""
 
 import ctypes
 import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from genprior.errors import GenpriorError
 
@@ -79,60 +77,6 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
         _ = mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 1 << 25)  # glibc's older limit
         mallopt(trim_threshold, (1 << 31) - 1)
-
-
-def free_memory() -> int | None:
-    """Returns how many bytes this process may still use, by the system and the limits of a container; None: unknown."""
-    found = []
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
-        found.append(1024 * int(lines["MemAvailable"].split()[0]))
-        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
-        found.append(int(limit) - int(used))
-    except (OSError, KeyError, ValueError):  # another system, or no limit
-        pass
-    return min(found, default=None)
-
-
-def refuse_beyond_memory(need: int, what: str, argument: str, advice: str) -> None:
-    """Raises `GenpriorError` about `argument` where something needs more memory than there is.
-
-    Arguments:
-        need: Bytes, roughly.
-        what: Needs them.
-        argument: Decides how much it is.
-        advice: What to do.
-    """
-    free = free_memory()
-    if free is not None and need > free:
-        raise GenpriorError(
-            f"{what} need about {need / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free: {advice}",
-            argument=argument,
-        )
-
-
-@contextmanager
-def networks_within_memory(bytes_per_weight: int) -> Iterator[None]:
-    """Raises `GenpriorError` about `model` before networks that are made here fill more memory than there is.
-
-    A weight is counted when its network takes it: nothing has been written to it yet, and the system gives memory then.
-
-    Arguments:
-        bytes_per_weight: Of the weight, and of all that training keeps beside it.
-    """
-    total = 0
-
-    def count(_: object, __: str, weight: torch.nn.Parameter | None) -> None:
-        nonlocal total
-        total += 0 if weight is None else weight.numel()
-        what = "networks of this width"
-        refuse_beyond_memory(bytes_per_weight * total, what, "model", "lower its width or --latent-size")
-
-    handle = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def refuse_beyond_disk(need: int, what: str, argument: str, folder: Path) -> None:

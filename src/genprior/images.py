@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.picture_numbers import GREY_ALPHA, deep_numbers, is_deep, raw_mode
 from genprior.value_range import Extent, check_range, extent_of, scaled, white_of
 from genprior.writing import write_numbers, write_picture
@@ -234,6 +234,7 @@ def _opened(file: Path | BytesIO, page: int) -> Iterator[Image.Image]:
     except GenpriorError:
         raise
     except Exception as error:  # SyntaxError, struct.error, KeyError ...: decoders fail as they like
+        raise_lack_of_memory(error)
         raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
 
 

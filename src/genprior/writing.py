@@ -138,7 +138,7 @@ def refuse_unwritable(folder: Path) -> None:
     place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not place.is_dir():
         return  # whoever makes the folder says what is wrong with its name
-    with _errors_of(folder):
+    with errors_of(folder):
         probe = place / f"{MARK}{secrets.token_hex(4)}"
         probe.open("xb").close()
         probe.unlink()
@@ -182,7 +182,7 @@ def _beside(path: Path, *, waits: bool = True) -> Iterator[Path]:
         raise FileExistsError(errno.EEXIST, "it is no regular file", str(path))
     suffix = path.suffix if len(path.suffix) <= LONGEST_SUFFIX else ""
     temporary = path.with_name(f"{MARK}{secrets.token_hex(4)}{suffix}")
-    with _errors_of(path):
+    with errors_of(path):
         try:
             temporary.open("xb").close()
             mode = temporary.stat().st_mode
@@ -201,7 +201,7 @@ def _beside(path: Path, *, waits: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
+def errors_of(path: Path) -> Iterator[None]:
     """Makes every `OSError` one about `path`, whose number and reason stay."""
     try:
         yield

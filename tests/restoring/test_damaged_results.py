@@ -1,19 +1,27 @@
 """What is gone or damaged in a folder of results is made again, and what is a user's stays."""
 
+import errno
 import json
 import os
+import shutil
+import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from finished_jobs import degraded_to, restored_to, restoring_settings
 from safetensors.torch import load_file
 
 from genprior.errors import GenpriorError
+from genprior.folder_check import checked
 from genprior.progress import result_of
-from genprior.restoring.commands import restore_task
-from genprior.restoring.job_settings import JobFlags
+from genprior.restoring import degrading, ledger
+from genprior.restoring.commands import degrade_task, restore_task
+from genprior.restoring.job_settings import DegradeSettings, JobFlags
 from genprior.restoring.ledger import Output
 from genprior.restoring.records import Degradation
 from genprior.stored_files import read_model, signed
@@ -60,6 +68,43 @@ def test_what_is_made_again_is_told(job: Callable[..., Output], tiny_run: Path, 
     assert notes[1:] == ["1 files of results are gone or damaged, such as images/b.png: they are made anew"]
 
 
+def test_tensors_of_a_part_that_are_gone_are_told_and_made_again(
+    job: Callable[..., Output], tiny_run: Path, tmp_path: Path
+) -> None:
+    tensors = job().tensors(1)
+    before = load_file(tensors)
+    tensors.unlink()
+    assert [each.name for each in checked(tmp_path / "out")[1] if each.fault] == ["parts/000001.safetensors"]
+    task = restore_task(restoring_settings(tiny_run, tmp_path / "photos", **SEVERAL), JobFlags(out=tmp_path / "out"))
+    told = " ".join(note for stage in task for note in stage.notes)
+    assert "such as parts/000001.safetensors: they are made anew" in told
+    torch.testing.assert_close(load_file(tensors), before, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_files_whose_names_are_no_text_are_whole(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    photos, out = image_folder(2), tmp_path / "out"
+    (photos / "a.png").rename(photos / os.fsdecode(b"a\xff.png"))
+    settings = DegradeSettings(images=str(photos), operator="inpaint:box=3", batch_size=2)
+    for _ in range(2):
+        told = " ".join(note for stage in degrade_task(settings, JobFlags(out=out)) for note in stage.notes)
+        assert "anew" not in told
+        assert not [each for each in checked(out)[1] if each.fault]
+
+
+def test_tensors_that_a_finished_job_removed_are_not_told_as_gone(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    photos, out = image_folder(5), tmp_path / "out"
+    settings = DegradeSettings(images=str(photos), operator="denoise", batch_size=2)
+    result_of(degrade_task(settings, JobFlags(out=out)))
+    assert not [each for each in checked(out)[1] if each.fault]
+    (photos / "c.png").unlink()
+    told = " ".join(note for stage in degrade_task(settings, JobFlags(out=out)) for note in stage.notes)
+    assert "1 images are gone, such as c" in told
+    assert "damaged" not in told
+
+
 def test_latents_and_their_numbers_belong_together(job: Callable[..., Output]) -> None:
     output = job()
     for gone in (output.tensors(1), output.summary, output.path / "latents.safetensors"):
@@ -80,6 +125,28 @@ def test_damaged_measurements_are_made_again(image_folder: Callable[..., Path], 
     assert contents(out) == before
 
 
+@pytest.mark.parametrize("what", ["the summary", "the end"])
+def test_no_part_of_the_measurements_outlives_a_job_that_was_ended_after(
+    what: str, image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    photos, out, settings = image_folder(5), tmp_path / "out", {"operator": "denoise", "batch_size": 2}
+    real = ledger.write_summary
+
+    def then_fail(*given: Any) -> None:  # noqa: ANN401
+        real(*given)
+        raise OSError(errno.EIO, "the disk may not have it")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(degrading, "write_summary", then_fail)
+        with pytest.raises(OSError, match="the disk may not have it"):
+            degraded_to(out, photos, **settings)
+    assert len(list((out / "parts").glob("*.safetensors"))) == 3
+    if what == "the end":
+        (out / "parts" / "000000.safetensors").unlink()  # some were removed before
+    degraded_to(out, photos, **settings)
+    assert {path.suffix for path in (out / "parts").iterdir()} == {".json"}
+
+
 def overwritten(run: Path, photos: Path, out: Path) -> None:
     flags = JobFlags(out=out, overwrite=True)
     result_of(restore_task(restoring_settings(run, photos, **{**SEVERAL, "format": "tiff16"}), flags))
@@ -96,13 +163,19 @@ def test_overwriting_keeps_what_is_not_of_the_job(job: Callable[..., Output], ti
     ]
 
 
-def test_overwriting_follows_no_link(job: Callable[..., Output], tiny_run: Path, tmp_path: Path) -> None:
-    folder, elsewhere = job().path, tmp_path / "elsewhere"
-    os.rename(folder / "images", elsewhere)
-    (folder / "images").symlink_to(elsewhere)
-    with pytest.raises(GenpriorError, match="images is a link: pictures elsewhere are not overwritten"):
-        overwritten(tiny_run, tmp_path / "photos", folder)
-    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+@pytest.mark.parametrize("again", ["with --overwrite", "without it"])
+def test_a_folder_that_is_a_link_is_not_followed(
+    again: str, job: Callable[..., Output], tiny_run: Path, tmp_path: Path
+) -> None:
+    folder, mine = job().path, tmp_path / "elsewhere"
+    shutil.rmtree(folder / "images")
+    mine.mkdir()
+    write_text(mine / "a.png", "years of work")
+    (folder / "images").symlink_to(mine)
+    act = partial(overwritten, tiny_run, tmp_path / "photos", folder) if again == "with --overwrite" else job
+    with pytest.raises(GenpriorError, match="images is a link: files elsewhere are not overwritten"):
+        act()
+    assert [path.read_text() for path in mine.iterdir()] == ["years of work"]
 
 
 def test_names_that_lead_out_of_the_folder_remove_nothing(

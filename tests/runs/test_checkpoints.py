@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,31 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3, 10):
         save(tmp_path, step)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000003", "step-000000010"]
+
+
+def test_what_a_kill_left_of_a_save_is_ended_by_the_next_resume(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    (kept,) = (path for path in run.checkpoints.iterdir() if path.name != "step-000000000")
+    for name in ("step-000000001", "step-000000002", f"{kept.name}.old", "step-000000003.tmp"):
+        shutil.copytree(kept, run.checkpoints / name)
+    with pytest.raises(GenpriorError, match="is finished"):
+        resumed_run(run.path, {})
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-000000002", kept.name]
+
+
+def test_a_checkpoint_that_cannot_take_its_name_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 1)
+    real = Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if path.suffix == ".tmp":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(PermissionError):
+        save(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
 
 
 def test_nothing_saved_is_none(tmp_path: Path) -> None:

@@ -120,6 +120,29 @@ def test_an_error_between_two_steps_saves_the_last_one(fault: str, tmp_path: Pat
     check_resumed(tmp_path / "run", step, undisturbed)
 
 
+@pytest.mark.parametrize("call", ["flush", "fsync"])
+def test_an_error_of_the_record_names_its_file(call: str, tmp_path: Path, monkeypatch: Patch) -> None:
+    run = new_run(tmp_path / "run", points_config()).run
+    with StepLog(run, 0) as log:
+        if call == "fsync":
+            monkeypatch.setattr(os, "fsync", at_call(1, os.fsync, full()))
+        else:
+            log._file.close()
+            monkeypatch.setattr(log, "_file", Failing())
+        with pytest.raises(OSError, match=r"No space left on device: .*steps\.jsonl"):
+            log.sync() if call == "fsync" else log.append([{"step": 1, "images_seen": 1}])
+
+
+class Failing:
+    """A file on a full disk."""
+
+    def write(self, _: str) -> None:
+        raise full()
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def test_an_error_of_the_one_who_asks_to_stop_saves_the_last_step(tmp_path: Path, undisturbed: object) -> None:
     prepared = new_run(tmp_path / "run", points_config(images_seen=1500))
     with pytest.raises(ZeroDivisionError):

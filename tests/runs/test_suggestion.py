@@ -75,3 +75,8 @@ def test_oblong_images_are_trained_as_they_are() -> None:
 def test_images_that_nothing_can_learn_are_told() -> None:
     with pytest.raises(GenpriorError):
         suggested({"data": "x"}, split(20, 1, 2, 2))
+
+
+def test_one_image_is_too_few() -> None:
+    with pytest.raises(GenpriorError, match="some has one image to learn from, a GAN needs two at least"):
+        suggested({"data": "some folder"}, split(1, 1, 28, 28))

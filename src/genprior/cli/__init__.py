@@ -4,7 +4,6 @@
 """
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -19,7 +18,8 @@ from genprior.cli import look, train
 from genprior.cli.console import INTERRUPTED, USER_ERROR, command, lasting_streams, say
 from genprior.cli.room_commands import add_experiments, add_jobs
 from genprior.cpu_cores import let_threads_sleep_beside_others
-from genprior.errors import GenpriorError
+from genprior.errors import MAY_TELL, GenpriorError, is_lack_of_memory
+from genprior.memory import advice_for, within_free_memory
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
 from genprior.restoring.commands import COMMANDS
@@ -27,7 +27,6 @@ from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the parent of all that typer itself finds wrong
-NO_MEMORY = re.compile("allocate memory|out of memory|[Ss]torage size calculation overflowed|Invalid buffer size")
 SECTIONS = {
     "Train": ("data", "train", "resume", "info", "check", "sample"),
     "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark"),
@@ -110,7 +109,8 @@ def _run() -> None:
     try:
         if not {"--help", "--version"} & set(sys.argv):
             let_threads_sleep_beside_others()
-        code = app(standalone_mode=False)
+        with within_free_memory():
+            code = app(standalone_mode=False)
     except GenpriorError as error:
         _fail(error.message, error.argument)
     except USAGE_ERROR as error:
@@ -118,13 +118,10 @@ def _run() -> None:
     except KeyboardInterrupt:  # before there was anything to resume
         say("interrupted", err=True)
         sys.exit(INTERRUPTED)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+    except MAY_TELL as error:
+        if not is_lack_of_memory(error):
             raise
-        _fail(
-            "there is not enough memory: lower --count, --batch-size, --size, --latent-size or the width in --model",
-            None,
-        )
+        _fail(f"there is not enough memory: {advice_for(())}", None)
     except OSError as error:  # a full disk, a folder that may not be written
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", None)

@@ -13,7 +13,8 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from genprior.errors import GenpriorError
+from genprior.errors import MAY_TELL, GenpriorError, is_lack_of_memory
+from genprior.memory import advice_for
 from genprior.progress import printable
 from genprior.settings import Setting, Settings, validated
 
@@ -183,7 +184,12 @@ def command(models: Sequence[type[Settings]], do: Callable[[Given], None], help_
     """
 
     def run(**given: Any) -> None:  # noqa: ANN401 - as many as the models have fields
-        do({name: value for name, value in given.items() if value not in (None, [])})
+        try:
+            do({name: value for name, value in given.items() if value not in (None, [])})
+        except MAY_TELL as error:
+            if not is_lack_of_memory(error):
+                raise
+            raise GenpriorError(f"there is not enough memory: {advice_for(settings)}") from error
 
     settings: dict[str, Setting] = {}
     for setting in (each for model in models for each in model.settings()):

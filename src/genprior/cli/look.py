@@ -286,7 +286,7 @@ def _whole(drawn: Drawn, settings: SampleSettings) -> "Tensor":
 
 
 def _refuse_beyond_memory(numbers: int, settings: SampleSettings) -> None:
-    from genprior.hardware import refuse_beyond_memory
+    from genprior.memory import refuse_beyond_memory
 
     refuse_beyond_memory(
         4 * numbers, f"{settings.count:,} samples", "count", "ask for fewer, or for a file .npy without --interpolate"

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, say, stop_on_signal
 from genprior.cli.room_commands import measures
-from genprior.errors import GenpriorError
+from genprior.errors import MAY_TELL, GenpriorError, is_lack_of_memory
 from genprior.families import BUDGETS, FAMILIES, parse_config
 from genprior.runs.experiment import part_of, read_result
 from genprior.runs.run_folder import AUTO
@@ -140,11 +140,19 @@ def _train(prepared: "PreparedRun") -> None:
 
 @contextmanager
 def _told_to_resume(path: Path) -> Iterator[None]:
-    """Says how training goes on where a file could not be written; all that was saved before is whole."""
+    """Says how training goes on where a file could not be written or memory ran out; what was saved before is whole."""
+    again = f"genprior resume {shlex.quote(str(path))}"
     try:
         yield
     except OSError as error:
         raise GenpriorError(
             f"{error.filename or path}: {error.strerror or error}; what was saved before is whole: make room, or mend "
-            f"the rights, and continue with: genprior resume {shlex.quote(str(path))}"
+            f"the rights, and continue with: {again}"
+        ) from error
+    except MAY_TELL as error:
+        if not is_lack_of_memory(error):
+            raise
+        raise GenpriorError(
+            "there is not enough memory; what was saved before is whole: close other programs and continue with: "
+            f"{again}; or train anew with a lower --batch-size, --size, --latent-size or width in --model"
         ) from error

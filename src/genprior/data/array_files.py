@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.stored_files import check_array_header, read_array
 
 Array = NDArray[Any]
@@ -65,6 +65,7 @@ def _told(path: Path) -> Iterator[None]:
     except GenpriorError:
         raise
     except Exception as error:  # readers of foreign formats fail as they like
+        raise_lack_of_memory(error)
         reason = str(error) or type(error).__name__
         raise file_fault(path, f"cannot read it as arrays of numbers ({reason})") from error
 

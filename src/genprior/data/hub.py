@@ -15,7 +15,7 @@ from genprior.data.dataset import Dataset
 from genprior.data.image_files import EncodedImage, decode_all
 from genprior.data.named import answers, quiet
 from genprior.data.spec import DataSpec, Request, read_options
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 
 
 def load_hub(request: Request) -> Dataset:
@@ -64,6 +64,7 @@ def _open(target: str, options: dict[str, str]) -> Any:  # noqa: ANN401 - a Data
         with _offline_if_unreachable(datasets.config, target), quiet():
             return datasets.load_dataset(target, config, split=split)
     except Exception as error:  # of datasets, its hub client, pyarrow, or their HTTP library
+        raise_lack_of_memory(error)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise GenpriorError(
             f"cannot load {target!r}, {options or {'split': split}}, through the datasets library: {reason[:300]}",

@@ -19,7 +19,7 @@ from genprior.data.array_files import file_fault
 from genprior.data.dataset import Dataset
 from genprior.data.geometry import Fit, Shape
 from genprior.data.spec import Request
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.images import DecodedPicture, PictureHeader, picture_to_tensor, read_header, read_picture
 from genprior.settings import size_text
 from genprior.value_range import NOTHING, Extent, check_range
@@ -233,6 +233,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> BytesIO:
     try:
         return BytesIO(archive.read(name))
     except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:  # a password, damage
+        raise_lack_of_memory(error)
         raise OSError(str(error)) from error
 
 

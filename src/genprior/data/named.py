@@ -21,7 +21,7 @@ from torch import Tensor
 from genprior.data.dataset import Dataset
 from genprior.data.geometry import channels_first
 from genprior.data.spec import Request, read_options, shaped_dataset
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.images import to_uint8
 
 SPLITS: dict[str, tuple[str, ...]] = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
@@ -131,6 +131,7 @@ def _open(collection: Collection, split: str, root: Path) -> Any:  # noqa: ANN40
         with quiet():
             return make(download=False)
     except Exception as error:  # what damaged files raise is anybody's guess
+        raise_lack_of_memory(error)
         if not isinstance(error, FileNotFoundError) and "not found" not in str(error):
             raise _damaged(collection, root, _one_line(error)) from error
     return _download(collection, make, root)
@@ -144,6 +145,7 @@ def _download(collection: Collection, make: Callable[..., Any], root: Path) -> A
         with quiet(), socket_timeout(STALL_SECONDS):
             return make(download=True)
     except Exception as error:  # no route, a wrong checksum, a folder that may not be written ...
+        raise_lack_of_memory(error)
         altered = _altered(collection, root)
         if altered:
             raise _not_the_files(collection, root, altered) from error

@@ -9,7 +9,7 @@ from genprior.data.dataset import Dataset, Modes
 from genprior.data.named import MNIST, SPLITS, read_collection
 from genprior.data.spec import Request, read_count, read_options, shaped_dataset
 from genprior.errors import GenpriorError
-from genprior.hardware import refuse_beyond_memory
+from genprior.memory import refuse_beyond_memory
 from genprior.seeding import derived_generator
 from genprior.settings import size_text
 

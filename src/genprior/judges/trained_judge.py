@@ -16,7 +16,7 @@ from torch import Tensor
 from genprior.data import Dataset
 from genprior.data.held_out import split_specs
 from genprior.data.spec import parse_spec
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.evaluation.features import RECIPE, Classifier, FeatureNetwork, checked_labels, classifier_training, seen
 from genprior.evaluation.jigsaw_features import (
     JIGSAW_RECIPE,
@@ -250,7 +250,8 @@ def _kept(kind: JudgeKind[N], train: Dataset, weights: Path) -> Judge[N] | None:
         record = read_model(weights.with_suffix(".json"), TrainedRecord, "judge")
         network = kind.build(train)
         network.load_state_dict(read_tensors(weights))
-    except (OSError, ValueError, RuntimeError):  # none, or damaged
+    except (OSError, ValueError, RuntimeError) as error:  # none, or damaged
+        raise_lack_of_memory(error)
         return None
     if weights_sha256(network.state_dict()) != record.sha256:
         return None

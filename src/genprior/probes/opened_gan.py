@@ -12,7 +12,7 @@ from genprior.data.held_out import Split
 from genprior.diagnosis.equilibrium_measures import GameMoment
 from genprior.diagnosis.one_player import InnerMoment, OuterMoment, RetrainingMoment
 from genprior.diagnosis.retraining import LoneTraining
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.families import GANConfig
 from genprior.families.gan import gan_config
 from genprior.progress import Stage, Task
@@ -103,6 +103,7 @@ class Probed:
         try:
             network.load_state_dict(grouped(self.states[images_seen], part))
         except RuntimeError as error:
+            raise_lack_of_memory(error)
             raise self._misfit(images_seen) from error
         return network
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genprior.calibration.calibration_results import CALIBRATION, Calibration
 from genprior.data import Dataset
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.models.players import latent_size_of
 from genprior.plotting.sample_figures import PLANE, write_real_and_generated
 from genprior.priors.generator_prior import GeneratorPrior
@@ -165,6 +165,7 @@ def samples_of(run: Run, state: Mapping[str, Tensor], shape: Shape, count: int |
     try:
         prior = run.config.prior(state, shape, average=True)
     except (RuntimeError, KeyError) as error:
+        raise_lack_of_memory(error)
         raise misfit(run) from error
     return prior.sample(count or (POINTS if shape == PLANE else IMAGES)).detach().float()
 
@@ -189,6 +190,7 @@ def _at_age(run: Run, path: Path, shape: Shape) -> Tensor:
     try:
         generator = run.config.generator(load_age(path), shape, average=False)
     except (RuntimeError, KeyError) as error:
+        raise_lack_of_memory(error)
         raise misfit(run) from error
     assert generator is not None, "only families with a generator keep a history"
     return GeneratorPrior(generator, latent_size_of(generator), shape).sample(

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genprior.hardware import refuse_beyond_memory
+from genprior.memory import refuse_beyond_memory
 from genprior.restoration.fidelity import noise_scale
 from genprior.restoration.latent_sampler import MIXED, draw_latents
 from genprior.restoration.minimise import DISTINCT

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.images import read_image
 from genprior.stored_files import read_array
 
@@ -77,5 +77,6 @@ def _read_values(file: Path) -> np.ndarray:
             return read_image(file, channels=1)[0].numpy()
         return np.asarray(read_array(file))
     except Exception as error:  # a damaged file makes numpy raise whatever it likes
+        raise_lack_of_memory(error)
         reason = error.message if isinstance(error, GenpriorError) else " ".join(str(error).split())
         raise refusal(f"cannot read the kernel {file}: {reason}") from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.priors.contracts import LatentPrior, dtype_of
 from genprior.restoration.fidelity import Fidelity
 
@@ -156,6 +156,7 @@ def make_problem(
     try:
         seen = _seen(prior, measure, flat)
     except RuntimeError as error:
+        raise_lack_of_memory(error)
         reason = str(error).partition("\n")[0]
         raise GenpriorError(
             f"cannot measure {len(flat)} images {tuple(prior.image_shape)}{_held(physics, len(flat))}: {reason}",

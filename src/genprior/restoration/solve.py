@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genprior.errors import is_lack_of_memory
 from genprior.priors.contracts import USUAL_STARTS, LatentPrior
 from genprior.restoration.beyond import LEAST_NOISE, beyond_range, needs_more, own_edges
 from genprior.restoration.fidelity import Weigh, level_after_clipping, level_around, noise_scale, weight_from_noise
@@ -56,18 +57,12 @@ def solve(
         try:
             parts.append(_solve(problem, some, start, settings, noise, weights, seed))
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error) or len(some) == 1:
+            if not is_lack_of_memory(error) or len(some) == 1:
                 raise
             size = len(some) // 2
             continue
         done = some.stop
     return Restoration.joined(parts)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch says so by a type of its own on a GPU, by words alone on a CPU."""
-    words = ("can't allocate memory", "not enough memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(word in str(error) for word in words)
 
 
 def _starts(prior: LatentPrior, settings: SearchSettings, start: Tensor | None) -> int:

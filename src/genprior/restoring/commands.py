@@ -69,8 +69,9 @@ def work_through(
                     yield stage
         if not output.summary.exists():
             work.collect(output)
-            output.close()
         result = JobResult(output.path, read_model(output.summary, work.summary, "out"))
+        work.tidy(output, result.summary)  # also where an earlier command was ended between the two
+        output.close()
         for line in _alarms(result.summary):
             yield Stage(1.0, "", alarm=line)
         yield stage_of()
@@ -176,7 +177,7 @@ def _set_threads(count: int | None) -> None:
 
 def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
     """Has parts done again that no longer hold what their inputs say; yields a line that says so."""
-    changed = 0
+    changed, is_tidy = 0, output.summary.exists() and not work.keeps_tensors
     gone, damaged = output.reopen_unfitting(set(work.names()))
     for part in filter(output.is_finished, range(output.parts)):
         then, now = output.contents(part), list(map(work.content, output.items(part)))  # older results do not tell
@@ -184,7 +185,9 @@ def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
         changed += differ
         if differ or any(map(work.is_readable, output.failed_items(part))):
             output.reopen(part)
-    damaged += [name for part in filter(output.is_finished, range(output.parts)) for name in _mended(output, part)]
+    damaged += [
+        name for part in filter(output.is_finished, range(output.parts)) for name in _mended(output, part, is_tidy)
+    ]
     damaged += _recollected(output, work)
     if not all(map(output.is_finished, range(output.parts))):  # some images are new
         output.summary.unlink(missing_ok=True)
@@ -200,9 +203,9 @@ def _reopened(output: Output, work: Work[Any]) -> Iterator[str]:
         yield f"{len(damaged)} files of results are gone or damaged, such as {damaged[0]}: they are made anew"
 
 
-def _mended(output: Output, part: int) -> list[str]:
+def _mended(output: Output, part: int, is_tidy: bool) -> list[str]:
     """Has a finished part done again whose files are damaged; returns their names."""
-    damaged = output.damaged_of(part)
+    damaged = output.damaged_of(part, is_tidy=is_tidy)
     if damaged:
         output.reopen(part)
     return damaged

@@ -24,6 +24,7 @@ from genprior.restoring.records import (
     DegradeSummary,
     ImageRow,
     JobRecord,
+    JobSummary,
     Tally,
     write_model,
 )
@@ -118,6 +119,11 @@ class Degrading(Reading):
         """The model of what `collect` writes last."""
         return DegradeSummary
 
+    @property
+    def keeps_tensors(self) -> bool:
+        """The array of all measurements holds them."""
+        return False
+
     def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes the measurements of a part, and pictures of them; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
@@ -150,7 +156,10 @@ class Degrading(Reading):
         write_model(record, output.path / RECORD, exclude=("threads", "data_root"))
         summary = tally.summary(DegradeSummary, self.settings, output.seconds(), {"command": "degrade"})
         write_summary(summary, output)
-        for part in range(0 if tally.failures else output.parts):  # the array holds it all, unless images are mended
+
+    def tidy(self, output: Output, summary: JobSummary) -> None:
+        """Removes the measurements of the parts: the array holds them all, unless images are still to be mended."""
+        for part in range(0 if summary.failed else output.parts):
             output.tensors(part).unlink(missing_ok=True)
 
     def _row(self, item: Item | Refused) -> ImageRow:

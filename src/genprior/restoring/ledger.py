@@ -120,11 +120,16 @@ class Output:
         """Returns which of the files with these checksums are gone, or are no longer what was written."""
         return [name for name, sha256 in files.items() if self.checksums([self.path / name]).get(name) != sha256]
 
-    def damaged_of(self, part: int) -> list[str]:
-        """Returns what of a finished part is damaged; its tensors may be gone where all is collected."""
-        tensors = self.tensors(part).relative_to(self.path).as_posix()
-        is_over = self.summary.exists() and not self.tensors(part).exists()
-        return [name for name in self.damaged(self._read(part).files) if not (is_over and name == tensors)]
+    def damaged_of(self, part: int, *, is_tidy: bool) -> list[str]:
+        """Returns what of a finished part is damaged.
+
+        Arguments:
+            part: Which one.
+            is_tidy: Whether its tensors may be gone, as those of a finished job may that does not keep them.
+        """
+        damaged, tensors = self.damaged(self._read(part).files), self.tensors(part)
+        is_removed = is_tidy and not tensors.exists()
+        return [name for name in damaged if not (is_removed and self.path / name == tensors)]
 
     def seconds(self) -> float:
         """Returns the time that went into all parts, summed over processes."""
@@ -221,6 +226,10 @@ class Work(Protocol[S]):
     def summary(self) -> type[S]:
         """The model of what `collect` writes last."""
 
+    @property
+    def keeps_tensors(self) -> bool:
+        """Whether a finished job keeps the tensors of its parts."""
+
     def check(self, out: Path) -> None:
         """Raises `GenpriorError` where the first items do not fit, or results would become items."""
 
@@ -241,6 +250,9 @@ class Work(Protocol[S]):
 
     def collect(self, output: Output) -> None:
         """Writes what is made of all parts, the summary last; may be done again."""
+
+    def tidy(self, output: Output, summary: JobSummary) -> None:
+        """Removes what nobody needs once all is collected; may be done again."""
 
 
 def write_summary(summary: JobSummary, output: Output) -> None:
@@ -315,6 +327,9 @@ def _refuse_foreign(path: Path, command: str) -> None:
         return
     if not path.is_dir():
         raise GenpriorError(f"{path} is a file; name a folder", argument="out")
+    for folder in (*FOLDERS, PARTS):
+        if (path / folder).is_symlink():
+            raise GenpriorError(f"{path / folder} is a link: files elsewhere are not overwritten", argument="out")
     if not (path / SETTINGS).is_file():
         # a folder with nothing but an empty parts/ and a lock is one that a kill left behind
         if any(each.name not in (PARTS, LOCK) and not is_leftover(each) for each in path.iterdir()):
@@ -333,9 +348,6 @@ def _remove(output: Output) -> None:
     for lock in (path / PARTS).glob("*.lock"):  # a worker may outlive a process that was killed
         if not _is_free(FileLock(lock)):
             raise _in_use(path)
-    for folder in FOLDERS:
-        if (path / folder).is_symlink():
-            raise GenpriorError(f"{path / folder} is a link: pictures elsewhere are not overwritten", argument="out")
     for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
     for file in sorted((path / PARTS).glob("*.json")):

@@ -229,6 +229,7 @@ def write_model(model: Model, path: Path, *, compact: bool = False, exclude: Ite
         exclude: Fields that are left out.
     """
     values = model.model_dump(mode="json", exclude_unset=compact, exclude=set(exclude))
+    values |= {name: dict(value) for name, value in model if name == "files" and name in values}  # keys, as they are
     write_text(path, signed(json.dumps(values, allow_nan=False), indent=None if compact else 2))
 
 

@@ -29,7 +29,7 @@ from genprior.restoring.ledger import (
 )
 from genprior.restoring.measurements import Reading, ReadItem, Refused, consecutive, joined_parameters, read_all
 from genprior.restoring.picture_formats import FORMATS, PictureFormat
-from genprior.restoring.records import ImageRow, RestoreSummary, readable, restore_summary, write_table
+from genprior.restoring.records import ImageRow, JobSummary, RestoreSummary, readable, restore_summary, write_table
 from genprior.restoring.sources import is_picture
 from genprior.stored_files import sum_of
 from genprior.writing import save_tensors
@@ -63,6 +63,11 @@ class Restoring(Reading):
         """The model of what `collect` writes last."""
         return RestoreSummary
 
+    @property
+    def keeps_tensors(self) -> bool:
+        """They hold all that was found, draws and candidates included."""
+        return True
+
     def do(self, output: Output, part: int) -> list[ImageRow]:
         """Writes what is found for a part; returns its rows."""
         items = read_all(self.source, self.read, output.items(part))
@@ -95,6 +100,9 @@ class Restoring(Reading):
         summary = restore_summary(self.command, self.settings, output.rows(), output.seconds())
         write_page(output, output.rows(), summary, self.format.suffix)
         write_summary(summary, output)
+
+    def tidy(self, output: Output, summary: JobSummary) -> None:
+        """Removes nothing."""
 
     def _row(self, item: Item | Refused, values: dict[str, Any]) -> ImageRow:
         name = self.source.names[item.place]

@@ -97,22 +97,38 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     temporary = final.with_suffix(".tmp")
     for left_over in folder.glob("*.tmp"):  # of a run that was killed while saving, or removing
         _discard(left_over)
+    aside = final.with_suffix(".old")
     try:
         _write(temporary, checkpoint)
+        if final.exists():  # saved twice at the same step; until the new one stands, the old one is loaded
+            final.rename(aside)
+        temporary.rename(final)
     except BaseException:  # what is not whole would keep a full disk full
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    aside = final.with_suffix(".old")
-    if final.exists():  # saved twice at the same step; until the new one stands, the old one is loaded
-        final.rename(aside)
-    temporary.rename(final)
-    sync(folder)
-    if aside.exists():
-        _discard(aside)
-    ahead = [path for path in _newest_first(folder) if path.name > final.name]  # refused ones, of a lost future
-    for unwanted in [*ahead, *_newest_first(folder)[len(ahead) + KEPT :]]:
-        _discard(unwanted)
+    for refused in [path for path in _newest_first(folder) if path.name[: len(final.name)] > final.name]:
+        _discard(refused)  # of a lost future
+    settle(folder, checkpoint.step)
     return final
+
+
+def settle(folder: Path, step: int) -> None:
+    """Ends what `save_checkpoint` began, and a kill or an error may have left: of older ones the last alone stays.
+
+    Arguments:
+        folder: Of the checkpoints.
+        step: Of the newest one that is whole.
+
+    Raises:
+        OSError: The disk does not say that it has the checkpoint; none is removed then.
+    """
+    final = checkpoint_path(folder, step)
+    sync(folder)
+    for left_over in [*folder.glob("*.tmp"), *([final.with_suffix(".old")] if final.exists() else [])]:
+        if left_over.exists():
+            _discard(left_over)
+    for unwanted in [path for path in _newest_first(folder) if path.name < final.name][KEPT - 1 :]:
+        _discard(unwanted)
 
 
 def _discard(folder: Path) -> None:

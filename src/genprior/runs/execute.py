@@ -10,6 +10,7 @@ import torch
 
 from genprior.data import Dataset
 from genprior.diagnosis.health_verdict import Watch
+from genprior.errors import raise_lack_of_memory
 from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import (
     Checkpoint,
@@ -290,6 +291,7 @@ def _restored(run: Run, learner: Learner, saved: Checkpoint) -> Counters:
     try:
         learner.load_state_dict(saved.tensors)
     except (RuntimeError, KeyError) as error:
+        raise_lack_of_memory(error)
         raise misfit(run) from error
     return Counters(saved.step, saved.images_seen, saved.seconds, saved.threads, saved.log)
 

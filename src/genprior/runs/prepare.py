@@ -15,9 +15,10 @@ from genprior.data.held_out import Split
 from genprior.data.spec import absolute_spec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.families import BUDGETS, RunConfig, parse_config
-from genprior.hardware import keep_freed_memory, networks_within_memory, resolve_device, resolve_precision
+from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
+from genprior.memory import networks_within_memory
 from genprior.runs.best_weights import impatience, scored_ages
-from genprior.runs.checkpoint import Counters, load_counters
+from genprior.runs.checkpoint import Counters, load_counters, settle
 from genprior.runs.files import write_json
 from genprior.runs.run_folder import (
     CONFIG,
@@ -129,6 +130,9 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         write_json(run.environment, facts.model_dump(mode="json"))
     _wait(fabric)
     notes = [_headline(run, learner, split), *differences(run, learner, data), *_record_note(run, begun)]
+    if is_first and begun is not None:
+        with locked(run):  # where training was ended after its last checkpoint, nobody else would
+            settle(run.checkpoints, begun.step)
     _refuse_finished(run, begun, data)
     if is_first and given:
         with locked(run):

@@ -20,7 +20,7 @@ from genprior.runs.run_folder import LogSum, Run
 from genprior.settings import Model
 from genprior.stored_files import CHECKSUM, loads, loads_numbers
 from genprior.training.loop import Step
-from genprior.writing import appended, remove_leftovers, write_text, written, written_text
+from genprior.writing import appended, errors_of, remove_leftovers, write_text, written, written_text
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -302,8 +302,9 @@ class StepLog:
     def append(self, rows: Sequence[Row]) -> None:
         """Writes rows and hands them to the operating system, so that a kill does not lose them."""
         text = "".join(to_json(row) + "\n" for row in rows)
-        self._file.write(text)
-        self._file.flush()
+        with errors_of(self.run.steps):
+            self._file.write(text)
+            self._file.flush()
         self._bytes, self.last_step = self._bytes + len(text), rows[-1]["step"]  # it is ASCII
         self._sha256.update(text.encode())
         if self._writer is not None:
@@ -335,7 +336,8 @@ class StepLog:
 
     def sync(self) -> None:
         """Waits until the disk has all rows: a checkpoint must not outlive the rows before it."""
-        os.fsync(self._file.fileno())
+        with errors_of(self.run.steps):
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self

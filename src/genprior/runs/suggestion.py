@@ -56,6 +56,8 @@ def suggested(flags: dict[str, object], split: Split) -> Suggestion:
         GenpriorError: No preset can be trained on images of this shape, or on so few.
     """
     learned = split.learned
+    if len(learned) < 2:
+        raise GenpriorError(f"{learned.name} has one image to learn from, a GAN needs two at least", argument="data")
     preset = PRESETS.get(learned.image_shape, OTHERS)
     own: dict[str, object] = {**flags, "preset": preset}
     if len(learned) < GANConfig(preset=preset).batch_size:

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.families import FAMILIES, RunConfig
 from genprior.hardware import resolve_precision
 from genprior.models.latent_encoder import Encoder
@@ -62,6 +62,7 @@ def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True) -> Lat
         prior = config.prior(state, shape, average)
         generator = config.generator(state, shape, average)
     except (RuntimeError, KeyError) as error:
+        raise_lack_of_memory(error)
         raise misfit(run) from error
     encoder = load_encoder(run, generator) if average and generator is not None else None
     if encoder is not None:
@@ -83,6 +84,7 @@ def load_generator(run: Run, *, average: bool = True) -> nn.Module:
     try:
         generator = run.config.generator(state, read_environment(run).image_shape, average)
     except (RuntimeError, KeyError) as error:
+        raise_lack_of_memory(error)
         raise misfit(run) from error
     if generator is None:
         have = [name for name, config in FAMILIES.items() if config.generator is not RunConfig.generator]
@@ -114,6 +116,7 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
     except PermissionError as error:
         raise no_right(file, error) from error
     except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
+        raise_lack_of_memory(error)
         reason = str(error).partition("\n")[0]
         raise GenpriorError(
             f"{file} is damaged ({reason}); train it anew: genprior train encoder {run.path} --overwrite",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.data import Dataset
-from genprior.errors import GenpriorError
+from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.models.discriminator_parts import pack_of
 from genprior.models.players import value_range
 from genprior.training.augmentation import AugmentationSettings
@@ -44,9 +44,8 @@ def check_penalty(penalty: SlopePenalty, discriminator: nn.Module, x: Tensor) ->
     probe(x)  # what is wrong with it alone is not the penalty's fault
     try:
         torch.autograd.backward(penalty(probe, x, x, x.new_ones(len(x))).sum())
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        raise_lack_of_memory(error)
         reason = str(error).splitlines()[0]
         raise GenpriorError(
             f"the discriminator cannot be differentiated twice, which a penalty on its slope needs ({reason}); "
