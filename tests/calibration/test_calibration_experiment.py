@@ -140,6 +140,13 @@ def test_real_measurements_are_judged_instead_of_simulated_ones(run: Path, tmp_p
         ({"images": "digits[:20]", "measurements": "nowhere.npy"}, "measurements", "nowhere"),
         ({"measurements": "y.npy"}, "measurements", "--images"),
         ({"draws": 3}, "draws", "9"),
+        ({"residual": 20}, "residual", "all images in its range"),
+        ({"residual": 500}, "residual", "needs 500 images beside 12"),
+        (
+            {"residual": 20, "images": "digits[:20]", "measurements": "nowhere.npy"},
+            "residual",
+            "leave out --measurements",
+        ),
     ],
 )
 def test_bad_input_is_told_in_a_line(run: Path, changes: dict[str, object], argument: str, match: str) -> None:
@@ -160,6 +167,18 @@ def test_priors_of_latents_are_calibrated_too(tiny_run: Path) -> None:
     found = result_of(EXPERIMENT.stages(settings, None))
     assert found.is_complete
     assert found.verdict
+
+
+def test_truths_have_what_a_residual_adds(tiny_run: Path) -> None:
+    settings = settings_of(tiny_run, images="digits[200:240]", count=10, draws=19)
+    within, beyond = (
+        result_of(EXPERIMENT.stages(settings.model_copy(update={"residual": many}), None)) for many in (0, 20)
+    )
+    assert beyond.own is not None
+    assert within.held_out is not None
+    assert beyond.held_out is not None
+    assert beyond.own.p > 0.01
+    assert beyond.held_out.ball_factor < 0.8 * within.held_out.ball_factor
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values())

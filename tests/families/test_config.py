@@ -295,6 +295,14 @@ def test_the_precision_is_that_of_the_arithmetic(precision: str, dtype: torch.dt
     assert GANConfig(precision=precision, device="cpu").build(_data()).placement.dtype == dtype
 
 
+def test_a_mixture_never_says_that_it_computes_in_bf16() -> None:
+    for asked, told in (("bf16", "float32"), ("float32", "float32"), ("float64", "float64")):
+        mixture = parse_config({"family": "mixture", "precision": asked, "device": "cpu", "data": "digits"})
+        assert mixture.arithmetic == told
+        assert str(mixture.placement().wide) == f"torch.{told}"
+        assert parse_config({"family": "gan", "precision": asked}).arithmetic == asked
+
+
 def test_weights_depend_on_the_seed_of_the_config() -> None:
     first, again, other = (GANConfig(seed=seed, precision="float32").build(_data()).state_dict() for seed in (1, 1, 2))
     torch.testing.assert_close(first, again, rtol=0, atol=0)

@@ -70,6 +70,26 @@ def test_images_do_not_depend_on_those_beside_them(name: str) -> None:
         torch.testing.assert_close(alone.images, together.images[i : i + 1])
 
 
+@pytest.mark.parametrize(("fidelity", "level"), [("l1", 0.05), ("l1", None), ("clipped", 0.3)])
+def test_each_image_settles_alone_where_all_share_an_operator(fidelity: str, level: float | None) -> None:
+    prior, operator = _prior(), _operator("downsample", SHAPE)
+    y = measure(prior.sample(4), operator, NOISES["gaussian"](sigma=0.05), seed=0)
+    y[1:3] = (torch.tensor([2.0, 5.0]).view(2, 1, 1, 1) * (y[1:3] - 0.45)).clamp(0, 1)  # clipped, the others are not
+    term = Clipped(0.3) if fidelity == "clipped" else FIDELITIES[fidelity]()
+
+    def found(some: slice) -> genprior.Restoration:
+        settings = SearchSettings(draws=8, first=some.start)
+        return restore(prior, y[some], operator.physics, settings, fidelity=term, noise_level=level)
+
+    together, apart = found(slice(0, 4)), [found(slice(i, i + 1)) for i in range(4)]
+    torch.testing.assert_close(genprior.Restoration.joined(apart).images, together.images)
+    torch.testing.assert_close(genprior.Restoration.joined(apart).draws, together.draws, atol=1e-3, rtol=0)
+    assert tuple(each.stopped[0] for each in apart) == together.stopped
+    assert [int(each.iterations[0]) for each in apart] == together.iterations.tolist()
+    assert (fidelity != "clipped") or set(together.stopped) == {EXACT, APPROXIMATE}
+    assert len(set(together.iterations.tolist())) > 1  # so that neighbours could have been waited for
+
+
 def test_under_gaussian_noise_the_image_is_the_posterior_mean() -> None:
     prior, operator = _prior(), _operator("downsample", SHAPE)
     y = measure(prior.sample(3), operator, NOISES["gaussian"](sigma=0.05), seed=0)

@@ -244,6 +244,13 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     assert raised.value.argument == "out"
 
 
+def test_results_from_before_there_were_draws_are_resumed(tmp_path: Path) -> None:
+    begin(tmp_path / "out")
+    begin(tmp_path / "out", draws=0, estimate=None)
+    with pytest.raises(GenpriorError, match=r"other settings \(draws 0 then, 8 now\)"):
+        begin(tmp_path / "out", draws=8)
+
+
 def test_foreign_folders_are_refused_and_stay_as_they_are(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()

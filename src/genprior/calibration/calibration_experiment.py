@@ -1,7 +1,7 @@
 """Measures how true the draws of a run's posterior are: on truths of its own, and on images that it has not learned."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +31,7 @@ from genprior.calibration.rank_bands import band, ecdf, places
 from genprior.calibration.rank_statistics import Ranked, ranked
 from genprior.calibration.residual_tests import residuals
 from genprior.errors import GenpriorError
+from genprior.models.range_residual import RangeResidual
 from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.noise import NOISES, measure, noise_level, stacked
@@ -40,7 +41,10 @@ from genprior.seeding import derived_generator, derived_seed
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
+    from genprior.data import Dataset
+
 AT_ONCE = 20  # measurements whose draws are in memory
+RANK = 20  # of a residual's covariance, beside the variance of each pixel
 LEVEL = 0.9  # of the intervals that are widened
 
 
@@ -89,6 +93,7 @@ def stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Cali
     """
     assumed, weights = _opened(settings)
     x, y, notes = _held_out(settings, assumed)
+    assumed = _beside_range(settings, assumed)
     found = Calibration(settings=settings, is_complete=False, weights=weights, notes=tuple(notes))
     if kept is not None and kept.weights == weights and kept.own is not None:
         found = found.model_copy(update={"own": kept.own})
@@ -109,6 +114,9 @@ def stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Cali
 def own_truths(assumed: Assumed, count: int) -> tuple[Tensor, Tensor]:
     """Returns truths (count, C, H, W) drawn from the prior itself, and their measurements."""
     x = assumed.prior.sample(count, derived_seed(assumed.seed, "own truths"))
+    if assumed.prior.residual is not None:
+        generator = derived_generator(assumed.seed, "own residuals")
+        x = x + assumed.prior.residual.drawn(count, generator).view(x.shape)
     return x, measure(x, assumed.operator, assumed.noise, seed=derived_seed(assumed.seed, "own noise"))
 
 
@@ -194,6 +202,7 @@ def examples(settings: CalibrationSettings, count: int) -> Iterator[tuple[Tensor
     """Yields held-out images (C, H, W), their least-squares images, and the draws (S, C, H, W) that were judged."""
     assumed, _ = _opened(settings)
     x, y, _ = _held_out(settings, assumed)
+    assumed = _beside_range(settings, assumed)
     seed = derived_seed(settings.seed, "held-out")
     rows = y[:AT_ONCE]
     draws = assumed.sampler(assumed.prior, rows, assumed.operator, assumed.sigma, settings.draws, seed, 0)
@@ -226,6 +235,20 @@ def _opened(settings: CalibrationSettings) -> tuple[Assumed, str]:
 
 def _held_out(settings: CalibrationSettings, assumed: Assumed) -> tuple[Tensor, Tensor, list[str]]:
     """Images, their measurements, and what must be said of them."""
+    data, order = _shuffled(settings, assumed)
+    count = min(settings.count, len(data))
+    if count < 10:
+        raise GenpriorError(f"expected at least 10 images, {data.name} has {len(data)}", argument="images")
+    notes = [] if count == settings.count else [f"{count} held-out images, not {settings.count}: there are no more"]
+    if settings.measurements is None:
+        x = data.take(order[:count])
+        return x, measure(x, assumed.operator, assumed.noise, seed=derived_seed(settings.seed, "noise")), notes
+    x = data.take(torch.arange(count))
+    return x, _measurements(settings, assumed, x), notes
+
+
+def _shuffled(settings: CalibrationSettings, assumed: Assumed) -> "tuple[Dataset, Tensor]":
+    """The held-out images, and the order in which they are taken."""
     from genprior.judges.run_images import held_out_images, run_split, with_data_root
     from genprior.runs.run_folder import open_run
 
@@ -236,16 +259,30 @@ def _held_out(settings: CalibrationSettings, assumed: Assumed) -> tuple[Tensor, 
         data = held_out_images(config, assumed.prior.image_shape, settings.images, split)
     except GenpriorError as error:
         raise replace_argument(error) from error
-    count = min(settings.count, len(data))
-    if count < 10:
-        raise GenpriorError(f"expected at least 10 images, {data.name} has {len(data)}", argument="images")
-    notes = [] if count == settings.count else [f"{count} held-out images, not {settings.count}: there are no more"]
-    order = torch.randperm(len(data), generator=derived_generator(settings.seed, "held-out images"))
-    if settings.measurements is None:
-        x = data.take(order[:count])
-        return x, measure(x, assumed.operator, assumed.noise, seed=derived_seed(settings.seed, "noise")), notes
-    x = data.take(torch.arange(count))
-    return x, _measurements(settings, assumed, x), notes
+    return data, torch.randperm(len(data), generator=derived_generator(settings.seed, "held-out images"))
+
+
+def _beside_range(settings: CalibrationSettings, assumed: Assumed) -> Assumed:
+    """With what held-out images, none of which is judged, have beside the prior's own."""
+    from genprior.restoration.restore import invert
+
+    if not settings.residual:
+        return assumed
+    data, order = _shuffled(settings, assumed)
+    learned = order[settings.count : settings.count + settings.residual]
+    if len(learned) < settings.residual:
+        raise GenpriorError(
+            f"needs {settings.residual} images beside {settings.count} that are judged, {data.name} has {len(data)}",
+            argument="residual",
+        )
+    x = data.take(learned)
+    residual = RangeResidual.learned(x - invert(assumed.prior, x).images, RANK)
+    prior = assumed.prior.with_residual(residual)
+    if prior.residual is None:
+        raise GenpriorError(
+            f"{settings.run} has all images in its range; it goes with GAN, GLO, VAE", argument="residual"
+        )
+    return replace(assumed, prior=prior)
 
 
 def replace_argument(error: GenpriorError) -> GenpriorError:

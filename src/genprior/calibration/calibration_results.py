@@ -36,6 +36,14 @@ class CalibrationSettings(Settings):
     ] = None
     draws: Annotated[int, Field(ge=9, le=1000, description="Draws of each posterior.")] = 64
     count: Annotated[int, Field(ge=10, le=10_000, description="Truths of either kind.")] = 100
+    residual: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="Other held-out images to learn what real ones have beside the prior's: 0 for none, 200 say.",
+        ),
+    ] = 0
     repair: Annotated[
         bool, Field(description="Find factors of intervals that hold on held-out images, and what they cost.")
     ] = False
@@ -47,6 +55,10 @@ class CalibrationSettings(Settings):
     def _check_together(self) -> "CalibrationSettings":
         if self.measurements is not None and self.images is None:
             raise GenpriorError("needs the images that were measured: give --images, too", argument="measurements")
+        if self.residual and self.measurements is not None:
+            raise GenpriorError(
+                "goes with images that are measured here; leave out --measurements", argument="residual"
+            )
         return self
 
 

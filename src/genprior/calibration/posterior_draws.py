@@ -9,9 +9,9 @@ from torch import Tensor
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import L2
 from genprior.restoration.guided_restoration import is_drawn, sampler_of
-from genprior.restoration.latent_sampler import draw_latents
 from genprior.restoration.noise import stacked
 from genprior.restoration.operators import Operator
+from genprior.restoration.posterior_images import draw_images
 from genprior.restoration.problem import make_problem
 from genprior.restoration.search_settings import SearchSettings
 from genprior.seeding import derived_generator
@@ -56,8 +56,7 @@ def _drawn_latents(
     parameters = stacked(operator, range(first, first + len(y)))
     problem = make_problem(prior, y, operator.physics, L2(), parameters)
     generators = [derived_generator(seed, "posterior", first + i) for i in range(len(y))]
-    found = [draw_latents(problem, i, sigma**2, count, generator) for i, generator in enumerate(generators)]
-    return torch.stack([prior.decode(own.z) for own in found])
+    return torch.stack([draw_images(problem, i, sigma, count, each)[0] for i, each in enumerate(generators)])
 
 
 def _drawn_images(

@@ -66,6 +66,11 @@ class MixtureConfig(RunConfig):
         """The family."""
         return "mixture of factor analysers"
 
+    @property
+    def arithmetic(self) -> str:
+        """Never less than float32: sums over many images and factorisations need it."""
+        return "float32" if self.precision == "bf16" else self.precision
+
     def build(
         self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None
     ) -> "ExpectationMaximisation":

@@ -227,6 +227,11 @@ class RunConfig(Settings, ABC):
         """Returns what must stand beside the numbers of the record, by their names."""
         return {}
 
+    @property
+    def arithmetic(self) -> str:
+        """What the family computes in, where `precision` is what was asked for."""
+        return self.precision
+
     def budget(self) -> "Budget":
         """Returns how long the model is trained."""
         from genprior.training.loop import Budget

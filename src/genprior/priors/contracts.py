@@ -16,6 +16,7 @@ from genprior.seeding import derived_generator
 if TYPE_CHECKING:
     from genprior.models.autoencoder import Recognition
     from genprior.models.latent_encoder import Encoder
+    from genprior.models.range_residual import RangeResidual
 
 SAMPLES_AT_ONCE = 256
 USUAL_STARTS = 8  # where no start is known to be good
@@ -94,9 +95,23 @@ class LatentPrior(Prior, Protocol):
         return None
 
     @property
+    def residual(self) -> "RangeResidual | None":
+        """What real images have beside the prior's; draws of posteriors have it too. None: it is not known."""
+        return None
+
+    @property
     def rough(self) -> "LatentPrior | None":
         """The same prior in a number format in which it is faster."""
         return None
+
+    @property
+    def easier(self) -> "Sequence[tuple[LatentPrior, float]]":
+        """Forms of the prior that are easier to search in, the easiest first, and the noise to be assumed in each.
+
+        Searches that make draws go through them before its own form. The noise is a standard deviation in the units of
+        the measurement; where there is more, that is assumed. Latents must be standard normal.
+        """
+        return ()
 
     @property
     def conditional(self) -> "ConditionalPrior | None":
@@ -110,6 +125,10 @@ class LatentPrior(Prior, Protocol):
 
     def faster_in(self, dtype: torch.dtype) -> "LatentPrior":
         """Returns the prior with a `rough` one of that number format; itself where it has no use for that."""
+        return self
+
+    def with_residual(self, residual: "RangeResidual | None") -> "LatentPrior":
+        """Returns the prior with what real images have beside its own; itself where it has no use for that."""
         return self
 
     def with_encoder(self, encoder: "Encoder | Recognition") -> "LatentPrior":

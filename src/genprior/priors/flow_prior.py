@@ -1,12 +1,18 @@
 """An invertible network as a prior."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from genprior.models.image_flow import ImageFlow
+from genprior.models.image_flow import LEVELS, ImageFlow
 from genprior.priors.contracts import LatentPrior, LikelihoodPrior, sampled
 from genprior.priors.densities import StandardNormal
 from genprior.seeding import derived_generator
+
+# How much softer the step from logits to images is, and the noise that is assumed: from nearly straight to its own.
+EASIER = ((100.0, 0.2), (4.0, 0.1), (2.0, 0.05), (1.3, 0.02))
 
 
 class FlowPrior(LatentPrior, LikelihoodPrior):
@@ -41,6 +47,11 @@ class FlowPrior(LatentPrior, LikelihoodPrior):
     def usual_starts(self) -> int:
         """A search from z = 0 needs no others (Asim et al. 2020, https://arxiv.org/abs/1905.11672)."""
         return 1
+
+    @property
+    def easier(self) -> "Sequence[tuple[LatentPrior, float]]":
+        """Flows whose black and white pixels still have a slope: without them a search from z = 0 stays where it is."""
+        return tuple((SoftFlowPrior(self.model, softness), noise) for softness, noise in EASIER)
 
     def start(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns z (count, D): 0 first, for the mean, then draws of the standard normal."""
@@ -90,3 +101,31 @@ class FlowPrior(LatentPrior, LikelihoodPrior):
     def draw(self, generator: torch.Generator) -> Tensor:
         """Returns z (1, D) of one sample, standard normal: the first start is none."""
         return self._normal.draw(1, generator)
+
+
+class SoftFlowPrior(FlowPrior):
+    """A flow whose logits v become images by sigmoid(v / softness), stretched so that black and white stay in place.
+
+    The slope of the sigmoid is 0.002 at the logit of a black pixel, and so is that of every data term: whoever searches
+    cannot tell that the pixel should be white. Softer ones have a slope everywhere, and lead on to the flow's own.
+
+    Arguments:
+        model: That of a `FlowPrior`, which has frozen it.
+        softness: At least 1, where images are those of the flow.
+    """
+
+    def __init__(self, model: ImageFlow, softness: float) -> None:
+        self.model, self.softness = model, softness
+        self.latent_size, self.image_shape = model.latent_size, model.image_shape
+        self._normal = StandardNormal(model.latent_size)
+
+    @property
+    def easier(self) -> "Sequence[tuple[LatentPrior, float]]":
+        """Nothing: it is one itself."""
+        return ()
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns x (B, C, H, W) for z (B, D), a little beyond [0, 1] where logits are beyond black and white."""
+        v = self.model.flow.decode(z.double())
+        black = 1 / (1 + math.exp(math.log(2 * LEVELS - 1) / self.softness))
+        return ((torch.sigmoid(v / self.softness) - black) / (1 - 2 * black)).to(z.dtype)

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from copy import copy
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from genprior.models.autoencoder import Recognition
 from genprior.models.latent_encoder import Encoder
+from genprior.models.range_residual import RangeResidual
 from genprior.priors.contracts import SAMPLES_AT_ONCE, LatentPrior
 from genprior.priors.densities import Density, StandardNormal
 from genprior.seeding import derived_generator
@@ -28,6 +30,7 @@ class GeneratorPrior(LatentPrior):
     """
 
     _rough_dtype: torch.dtype | None = None
+    _residual: RangeResidual | None = None
 
     def __init__(
         self,
@@ -75,9 +78,21 @@ class GeneratorPrior(LatentPrior):
         other._rough_dtype = dtype
         return other
 
+    @property
+    def residual(self) -> RangeResidual | None:
+        """What `with_residual` gave."""
+        return self._residual
+
+    def with_residual(self, residual: RangeResidual | None) -> Self:
+        """Returns the prior with what real images have beside its own."""
+        other = copy(self)
+        other._residual = residual
+        return other
+
     def with_encoder(self, encoder: Encoder | Recognition) -> "EncodedPrior":
         """Returns the prior with a trained way back, which replaces one that it had."""
-        return EncodedPrior(self.generator, self.latent_size, self.image_shape, encoder, self.density)
+        other = EncodedPrior(self.generator, self.latent_size, self.image_shape, encoder, self.density)
+        return other.with_residual(self._residual)
 
 
 class RoughPrior(LatentPrior):

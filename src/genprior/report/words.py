@@ -46,7 +46,7 @@ def facts_of(reported: Reported) -> dict[str, str]:
         "data": f"{config.data}, {environment.images:,} {what}",
         "images seen": f"{reported.images_seen:,} ({epochs:.2f} epochs, {reported.step:,} steps)",
         "time": f"{reported.seconds / 60:.1f} minutes",
-        "device": f"{environment.device or 'unknown'}, {config.precision}",
+        "device": f"{environment.device or 'unknown'}, {config.arithmetic}",
         "seed": str(config.seed),
         **({"chosen": reported.chosen} if reported.chosen else {}),
     }

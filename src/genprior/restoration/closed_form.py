@@ -6,7 +6,7 @@ is no steeper than it is at y (half-quadratic, Geman & Yang 1995), some times ov
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -46,10 +46,10 @@ class _Explained:
         weights: Of kinds of images (b, K).
         means: Of each kind (b, K, C, H, W).
         log_evidence: (b,).
-        posteriors: Of which places, and what they are.
+        posteriors: Of which places, and what they are; the last one that has a place counts.
         y, sigma: What they were taken to be measurements of, and the deviations of the noise (b, M).
-        is_exact: Whether the data term was Gaussian.
-        rounds: Posteriors that it took.
+        is_exact: Whether the data term was Gaussian (b,).
+        rounds: Posteriors that it took (b,).
     """
 
     mean: Tensor
@@ -59,8 +59,17 @@ class _Explained:
     posteriors: tuple[tuple[Tensor, Posterior], ...]
     y: Tensor
     sigma: Tensor
-    is_exact: bool = True
-    rounds: int = 1
+    is_exact: Tensor
+    rounds: Tensor
+
+    def replaced(self, rows: Tensor, other: "_Explained") -> "_Explained":
+        """With what another one says of some of the images (r,)."""
+        values = {f.name: getattr(self, f.name).clone() for f in fields(self) if f.name != "posteriors"}
+        for name, value in values.items():
+            value[rows] = getattr(other, name)
+        later = tuple((rows[which], own) for which, own in other.posteriors)
+        before = (each for each in self.posteriors if not torch.isin(each[0], rows).all())
+        return _Explained(**values, posteriors=(*before, *later))
 
 
 @torch.no_grad()
@@ -103,32 +112,42 @@ def _with_draws(
     restoration: Restoration, problem: Problem, who: Tensor, found: _Explained, settings: SearchSettings, seed: int
 ) -> Restoration:
     """With draws of images (b,): exact ones, or ones that are chosen by weight where the posterior is near alone."""
-    count = settings.draws if found.is_exact else TIMES * settings.draws
-    draws, order = [], []
-    for which, own in found.posteriors:
-        numbers = [settings.first + i for i in who[which].tolist()]
-        draws.append(own.draws(count, seed, numbers))
-        order.append(which)
-    x = torch.cat(draws)[torch.argsort(torch.cat(order))]
+    x = restoration.images.new_empty(len(who), settings.draws, *restoration.images.shape[1:])
     effective = torch.full_like(restoration.error, settings.draws)
-    if not found.is_exact:
-        x, effective = _weighed(problem, who, found, restoration.weight, x, settings, seed)
+    last = {place: number for number, (which, _) in enumerate(found.posteriors) for place in which.tolist()}
+    for number, (which, own) in enumerate(found.posteriors):
+        kept = torch.tensor([last[place] == number for place in which.tolist()], device=which.device)
+        if not kept.any():
+            continue
+        is_exact = bool(found.is_exact[which[kept][0]])
+        numbers = [settings.first + i for i in who[which].tolist()]
+        drawn = own.draws(settings.draws if is_exact else TIMES * settings.draws, seed, numbers)[kept]
+        rows = which[kept]
+        if not is_exact:
+            drawn, effective[rows] = _weighed(problem, who, found, restoration.weight, (rows, drawn), settings, seed)
+        x[rows] = drawn
     encode = problem.prior.encode
     assert encode is not None
     z = encode(x.flatten(0, 1)).view(*x.shape[:2], -1)
-    r_hat = (1 + 1 / effective).sqrt() if not found.is_exact else torch.ones_like(effective)
+    r_hat = torch.where(found.is_exact, 1.0, (1 + 1 / effective).sqrt())
     return with_draws(restoration, x, z, (r_hat, effective), settings, is_mean=True)
 
 
 def _weighed(
-    problem: Problem, who: Tensor, found: _Explained, scale: Tensor, x: Tensor, settings: SearchSettings, seed: int
+    problem: Problem,
+    who: Tensor,
+    found: _Explained,
+    scale: Tensor,
+    drawn: tuple[Tensor, Tensor],
+    settings: SearchSettings,
+    seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """Draws x (b, S, C, H, W) out of (b, T, C, H, W) by importance weights, and how many they are worth (b,).
+    """Draws x (r, S, C, H, W) of rows (r,) out of (r, T, C, H, W) by importance weights, and their worth (r,).
 
     The weight of a draw is the likelihood over that of the Gaussian noise in its place.
     """
     chosen, worth = [], []
-    for i, own in enumerate(x):
+    for i, own in zip(drawn[0].tolist(), drawn[1], strict=True):
         prediction = problem.measure(own, who[i].expand(len(own)))
         gaussian = 0.5 * ((prediction - found.y[i]) / found.sigma[i]).square().sum(1)
         weight = torch.softmax(gaussian - problem.misfit_of(prediction, who[i].expand(len(own))) / scale[i], 0)
@@ -154,27 +173,28 @@ def _explained(
         return problem.measure(x, who[:1].expand(len(x)))
 
     level = _level(conditional, y, measure, noise_level)
-    scale = noise_scale(fidelity, level)
     found = _posterior(conditional, y, measure, level[:, None].expand_as(y))
+    scale = noise_scale(fidelity, level)
     if noise_level == 0:  # where there is no noise there is no other kind of it
         return found, scale
     prediction = measure(found.mean)
+    pseudo, weight = as_gaussian(fidelity, prediction, y)
+    same = torch.isclose(pseudo, y, atol=1e-4) & torch.isclose(weight, torch.ones_like(weight), rtol=1e-3)
+    is_gaussian = same.all(1)
+    scale = torch.where(is_gaussian, level.square(), scale)
+    open_rows = torch.nonzero(~is_gaussian)[:, 0]  # images that have not settled: each one settles alone
     for done in range(2, ROUNDS + 1):
-        if noise_level is None:
-            misfit = problem.misfit_of(prediction, who) / problem.counts[who]
-            scale = fidelity.scale(misfit).clamp_min(LEAST_NOISE**2)
-        pseudo, weight = as_gaussian(fidelity, prediction, y)
-        if (
-            done == 2
-            and torch.allclose(pseudo, y, atol=1e-4)
-            and torch.allclose(weight, torch.ones_like(weight), rtol=1e-3)
-        ):
-            return found, level.square()  # it is Gaussian
-        sigma = (scale[:, None] / weight).sqrt().clamp_min(LEAST_NOISE)
-        found = replace(_posterior(conditional, pseudo, measure, sigma), is_exact=False, rounds=done)
-        before, prediction = prediction, measure(found.mean)
-        if float((prediction - before).square().mean().sqrt()) < SETTLED:
+        if not len(open_rows):
             break
+        rows, seen = open_rows, prediction[open_rows]
+        if noise_level is None:
+            misfit = problem.misfit_of(seen, who[rows]) / problem.counts[who[rows]]
+            scale[rows] = fidelity.scale(misfit).clamp_min(LEAST_NOISE**2)
+        pseudo, weight = as_gaussian(fidelity, seen, y[rows])
+        sigma = (scale[rows, None] / weight).sqrt().clamp_min(LEAST_NOISE)
+        found = found.replaced(rows, _posterior(conditional, pseudo, measure, sigma, done))
+        prediction[rows] = measure(found.mean[rows])
+        open_rows = rows[(prediction[rows] - seen).square().mean(1).sqrt() >= SETTLED]
     return found, scale
 
 
@@ -186,7 +206,9 @@ def _level(conditional: ConditionalPrior, y: Tensor, measure: Measure, noise_lev
     return torch.tensor(LEVELS).to(y)[evidence.argmax(1)]
 
 
-def _posterior(conditional: ConditionalPrior, y: Tensor, measure: Measure, sigma: Tensor) -> _Explained:
+def _posterior(
+    conditional: ConditionalPrior, y: Tensor, measure: Measure, sigma: Tensor, rounds: int = 1
+) -> _Explained:
     """The posterior of images (b,) with noise of standard deviations (b, M): images with equal ones at once."""
     rows, group = torch.unique(sigma, dim=0, return_inverse=True)
     order, parts, posteriors = [], [], []
@@ -199,7 +221,8 @@ def _posterior(conditional: ConditionalPrior, y: Tensor, measure: Measure, sigma
         parts.append((own.mean, own.weights, own.means.transpose(0, 1), own.log_evidence))
     back = torch.argsort(torch.cat(order))
     mean, weights, means, log_evidence = (torch.cat(values)[back] for values in zip(*parts, strict=True))
-    return _Explained(mean, weights, means, log_evidence, tuple(posteriors), y, sigma)
+    count = torch.full_like(group, rounds)
+    return _Explained(mean, weights, means, log_evidence, tuple(posteriors), y, sigma, count == 1, count)
 
 
 @torch.enable_grad()
@@ -242,8 +265,8 @@ def _restoration(
         energy=prior.energy(z[:, 0]),
         weight=scale,
         starts=one,
-        iterations=found.rounds * one,
-        stopped=(EXACT if found.is_exact else APPROXIMATE,) * len(who),
+        iterations=found.rounds,
+        stopped=tuple(EXACT if exact else APPROXIMATE for exact in found.is_exact.tolist()),
         verdicts=verdicts(error, torch.ones_like(error), counts, torch.full_like(counts, prior.latent_size), level),
         candidates=images,
         candidate_latents=z,

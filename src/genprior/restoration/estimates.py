@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from genprior.memory import refuse_beyond_memory
-from genprior.restoration.fidelity import noise_scale
-from genprior.restoration.latent_sampler import MIXED, draw_latents
+from genprior.restoration.latent_sampler import MIXED
 from genprior.restoration.minimise import DISTINCT
-from genprior.restoration.problem import ROWS_AT_ONCE, Problem
+from genprior.restoration.posterior_images import draw_images
+from genprior.restoration.problem import Problem
 from genprior.restoration.result import NOT_MIXED, Restoration, verdicts
 from genprior.restoration.search_settings import SearchSettings
 from genprior.restoration.solve import NoiseLevels, judged, misfits
@@ -49,12 +49,10 @@ def with_drawn_latents(
         level: Standard deviation of the noise; None where it is not known.
         seed: Any integer; image i's draws come from (seed, settings.first + i) alone.
     """
-    scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
     parts = []
     for i in range(len(found)):
         generator = derived_generator(seed, "posterior", settings.first + i)
-        own = draw_latents(problem, i, scale, settings.draws, generator)
-        x = torch.cat([problem.prior.decode(part) for part in torch.split(own.z, ROWS_AT_ONCE)])
+        x, own = draw_images(problem, i, level, settings.draws, generator)
         r_hat, effective = (found.error.new_tensor([each]) for each in (own.r_hat, min(own.effective, settings.draws)))
         parts.append(with_draws(found.taken([i]), x[None], own.z[None], (r_hat, effective), settings))
     return judged_again(problem, Restoration.joined(parts), level)

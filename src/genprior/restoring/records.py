@@ -25,6 +25,7 @@ NUMBERS = ("error", "psnr", "ssim", "misfit", "energy", "weight")
 COUNTS = ("starts", "iterations", "candidates", "deviation", "probability", "r_hat", "effective")
 NAMED = 100  # failures that a summary names
 Facts = dict[str, JsonValue]
+BEFORE: Facts = {"draws": 0}  # what settings were when no flag named them; None where they are not here
 
 
 def is_plain(name: str) -> bool:
@@ -305,8 +306,11 @@ def restore_summary(command: str, settings: JobSettings, rows: Iterable[ImageRow
 
 
 def _differences(then: Facts, now: Facts) -> list[str]:
+    before = BEFORE | then
     return [
-        f"{name} {_word(then.get(name))} then, {_word(now[name])} now" for name in now if then.get(name) != now[name]
+        f"{name} {_word(before.get(name))} then, {_word(now[name])} now"
+        for name in now
+        if before.get(name) != now[name]
     ]
 
 

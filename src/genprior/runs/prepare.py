@@ -229,6 +229,6 @@ def _headline(run: Run, learner: Learner, split: Split) -> str:
     beside = "".join(f"; {name}: {fact}" for name, fact in run.config.facts(data.image_shape).items())
     return (
         f"{run.path}: {run.config.title}, parameters: {counts}; {len(data):,} images of {shape} from "
-        f"{run.config.data}{held}, {run.config.budget().text(len(data))}, {run.config.precision} on "
+        f"{run.config.data}{held}, {run.config.budget().text(len(data))}, {run.config.arithmetic} on "
         f"{learner.device}{beside}"
     )

@@ -21,11 +21,12 @@ def summary(path: Path) -> dict[str, object]:
     environment = read_environment(run)
     counters, refused = load_counters(run.checkpoints)
     channels, height, width = environment.image_shape
+    where = f"{run.config.arithmetic} on {environment.device}"
     facts: dict[str, object] = {
         "run": path,
         "family": f"{run.config.title}, preset {run.config.preset}",
         "data": f"{run.config.data}: {environment.images:,} images of {channels}x{height}x{width}",
-        "arithmetic": f"{run.config.precision} on {environment.device}, {_threads(run, environment, counters)} threads",
+        "arithmetic": f"{where}, {_threads(run, environment, counters)} threads",
         "seed": run.config.seed,
     }
     facts |= {"state": "not begun"} if counters is None else _how_far(run, environment, counters)

@@ -1,0 +1,63 @@
+"""What a generator's images lack of real ones, as a Gaussian beside them. Imports errors only.
+
+Real images are x = G(z) + d, where d ~ N(0, F F^T + diag(n)). F and n are learned from what inversions of images leave
+that the generator has not learned. A posterior of z that knows of d is wide enough to hold real images, and d given z
+and a measurement is Gaussian: its draws are exact (compare the sparse deviations of Dhar, Grover & Ermon 2018,
+https://arxiv.org/abs/1807.01442, which have no density).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genprior.errors import GenpriorError
+
+LEAST_NOISE = 1e-6  # variance of a pixel, that of rounding to 8 bits
+LEAST_IMAGES = 20  # fewer show neither variances nor directions
+
+
+@dataclass(frozen=True)
+class RangeResidual:
+    """The Gaussian d of mean 0, over flat images of D numbers.
+
+    Attributes:
+        factors: F (D, r), r at least 0.
+        noise: n (D,), above 0.
+    """
+
+    factors: Tensor
+    noise: Tensor
+
+    @classmethod
+    def learned(cls, off: Tensor, rank: int) -> "RangeResidual":
+        """Returns the Gaussian of the best rank, by principal axes with what they leave in each pixel.
+
+        Arguments:
+            off: x - G(z) (N, C, H, W) of images that were not learned, at the z that comes nearest.
+            rank: r, at least 0; at most a quarter of the images.
+
+        Raises:
+            GenpriorError: Fewer than 20 images, or numbers that are not finite.
+        """
+        if len(off) < LEAST_IMAGES or not bool(off.isfinite().all()):
+            raise GenpriorError(
+                f"a residual is learned from at least {LEAST_IMAGES} images without gaps, got {len(off)}",
+                argument="images",
+            )
+        flat = off.flatten(1).double()
+        kept = min(rank, len(flat) // 4)
+        _, lengths, axes = torch.linalg.svd(flat, full_matrices=False)
+        factors = axes[:kept].T * (lengths[:kept] / len(flat) ** 0.5)
+        noise = (flat.square().mean(0) - factors.square().sum(1)).clamp_min(LEAST_NOISE)
+        return cls(factors.to(off), noise.to(off))
+
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        """Returns d (count, D)."""
+        f = torch.randn(count, self.factors.shape[1], generator=generator).to(self.factors)
+        e = torch.randn(count, len(self.noise), generator=generator).to(self.noise)
+        return f @ self.factors.T + self.noise.sqrt() * e
+
+    def applied(self, v: Tensor) -> Tensor:
+        """Returns (F F^T + diag(n)) v (B, D)."""
+        return v @ self.factors @ self.factors.T + self.noise * v

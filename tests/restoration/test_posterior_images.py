@@ -1,0 +1,108 @@
+"""Draws beside a prior's range against the closed form, and where they stay within it."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genprior.errors import GenpriorError
+from genprior.models.range_residual import RangeResidual
+from genprior.priors.generator_prior import GeneratorPrior
+from genprior.restoration import latent_sampler
+from genprior.restoration.fidelity import L1, L2, Fidelity
+from genprior.restoration.noise import NOISES, measure
+from genprior.restoration.operators import OPERATORS
+from genprior.restoration.posterior_images import draw_images
+from genprior.restoration.problem import make_problem
+from genprior.seeding import derived_generator
+
+SHAPE, LATENTS, SIGMA = (1, 4, 6), 3, 0.1
+D = math.prod(SHAPE)
+SPECS = {"denoise": {}, "inpaint": {"random": 0.5}, "compressed-sensing": {"m": 8}, "downsample": {"factor": 2}}
+
+
+class Plane(nn.Module):
+    """z -> 0.5 + z W."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(0.3 * torch.randn(LATENTS, D, generator=derived_generator(1, "plane")))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (0.5 + z @ self.weight).view(-1, *SHAPE)
+
+
+def _residual(rank: int = 2) -> RangeResidual:
+    generator = derived_generator(2, "residual")
+    return RangeResidual(
+        0.1 * torch.randn(D, rank, generator=generator), 0.01 * torch.rand(D, generator=generator) + 0.001
+    )
+
+
+def _prior(residual: RangeResidual | None) -> GeneratorPrior:
+    return GeneratorPrior(Plane(), LATENTS, SHAPE).with_residual(residual)
+
+
+def _drawn(name: str, residual: RangeResidual | None, count: int, fidelity: Fidelity | None = None) -> Tensor:
+    operator = OPERATORS[name](image_shape=SHAPE, seed=0, **SPECS[name])
+    prior = _prior(residual)
+    x = prior.sample(1, seed=4) + (0 if residual is None else residual.drawn(1, derived_generator(0, "d")).view(SHAPE))
+    y = measure(x, operator, NOISES["gaussian"](sigma=SIGMA), seed=0)
+    own = operator.parameters(0)
+    problem = make_problem(prior, y, operator.physics, fidelity or L2(), own)
+    return torch.stack(
+        [*draw_images(problem, 0, SIGMA, count, derived_generator(1, "draws"))[0], *_exact(y, own, name)]
+    )
+
+
+def _exact(y: Tensor, own: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the posterior of x = 0.5 + W z + d, by conditioning one Gaussian."""
+    operator, residual = OPERATORS[name](image_shape=SHAPE, seed=0, **SPECS[name]), _residual()
+    A = operator.physics.A(torch.eye(D).view(D, *SHAPE), **{k: v.expand(D, *v.shape[1:]) for k, v in own.items()})
+    A = A.flatten(1).T.double()
+    W, F = Plane().weight.double(), residual.factors.double()
+    prior = W.T @ W + F @ F.T + torch.diag(residual.noise.double())
+    gain = prior @ A.T @ torch.linalg.inv(A @ prior @ A.T + SIGMA**2 * torch.eye(len(A)))
+    mean = 0.5 + gain @ (y.flatten().double() - A @ torch.full((D,), 0.5, dtype=torch.float64))
+    return mean.view(SHAPE).detach(), (prior - gain @ A @ prior).diagonal().view(SHAPE).detach()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_draws_beside_a_linear_range_have_the_mean_and_variance_of_the_closed_form(name: str) -> None:
+    found = _drawn(name, _residual(), 2000)
+    draws, mean, variance = found[:-2], found[-2], found[-1]
+    assert float(((draws.mean(0) - mean) / variance.sqrt()).abs().max()) < 0.25
+    torch.testing.assert_close(draws.var(0) / variance, torch.ones_like(variance), atol=0.3, rtol=0)
+
+
+def test_other_data_terms_and_priors_without_a_residual_stay_in_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_sampler, "LAST_TRAJECTORIES", 1)
+    free = torch.linalg.svd(Plane().weight.detach(), full_matrices=True)[2][LATENTS:]  # what no z can make
+    for residual, fidelity in ((None, L2()), (_residual(), L1())):
+        draws = _drawn("denoise", residual, 8, fidelity)[:-2]
+        assert float(((draws.float().flatten(1) - 0.5) @ free.T).abs().max()) < 1e-4
+    draws = _drawn("denoise", _residual(), 8)[:-2]
+    assert float(((draws.float().flatten(1) - 0.5) @ free.T).abs().max()) > 0.05
+
+
+def test_a_residual_is_learned_from_what_it_made() -> None:
+    true = _residual()
+    found = RangeResidual.learned(true.drawn(20_000, derived_generator(0, "many")).view(-1, *SHAPE), 2)
+    unit = torch.eye(D)
+    torch.testing.assert_close(found.applied(unit), true.applied(unit), atol=5e-3, rtol=0)
+    assert RangeResidual.learned(torch.zeros(20, *SHAPE), 9).factors.shape == (D, 5)
+
+
+@pytest.mark.parametrize("off", [torch.zeros(19, *SHAPE), torch.full((30, *SHAPE), torch.nan)])
+def test_too_few_images_or_gaps_teach_no_residual(off: Tensor) -> None:
+    with pytest.raises(GenpriorError, match="at least 20 images without gaps") as raised:
+        RangeResidual.learned(off, 2)
+    assert raised.value.argument == "images"
+
+
+def test_a_prior_with_a_residual_is_another_one() -> None:
+    prior, residual = _prior(None), _residual()
+    assert prior.with_residual(residual).residual is residual
+    assert prior.with_residual(residual).with_encoder(nn.Identity()).residual is residual  # type: ignore[arg-type]
+    assert prior.residual is None  # the first one stays as it is
