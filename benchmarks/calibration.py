@@ -23,12 +23,11 @@ from typing import Any
 
 import torch
 from measuring import parser_of, save_json
-from torch import Tensor
 
 import genprior
 from genprior.calibration.calibration_experiment import Assumed, judged, own_truths, residuals_of
 from genprior.calibration.calibration_results import FALSE_ALARMS, culprit_of
-from genprior.calibration.posterior_draws import draws_of
+from genprior.calibration.posterior_draws import PosteriorDraws, draws_of
 from genprior.priors.mixture_prior import MixturePrior
 from genprior.progress import result_of
 from genprior.restoration.noise import gaussian, measure
@@ -77,22 +76,23 @@ class Planted:
     task: tuple[str, float]
     true: str
     factor: float = 1.0
-    sampler: Callable[..., Tensor] = draws_of
+    sampler: Callable[..., PosteriorDraws] = draws_of
     is_other: bool = False
 
 
-def stopped_early(*given: Any) -> Tensor:
+def stopped_early(*given: Any) -> PosteriorDraws:
     """Draws that have not spread yet."""
-    draws = draws_of(*given)
-    mean = draws.mean(1, keepdim=True)
-    return mean + 0.6 * (draws - mean)
+    drawn = draws_of(*given)
+    mean = drawn.x.mean(1, keepdim=True)
+    return drawn._replace(x=mean + 0.6 * (drawn.x - mean))
 
 
-def steps_too_large(*given: Any) -> Tensor:
+def steps_too_large(*given: Any) -> PosteriorDraws:
     """Draws with what a discretised walk adds."""
-    draws = draws_of(*given)
+    drawn = draws_of(*given)
     generator = derived_generator(given[5], "steps", given[6])
-    return draws + 0.5 * draws.std(1, keepdim=True) * torch.randn(draws.shape, generator=generator)
+    noise = torch.randn(drawn.x.shape, generator=generator)
+    return drawn._replace(x=drawn.x + 0.5 * drawn.x.std(1, keepdim=True) * noise)
 
 
 def without_fault() -> Iterator[Planted]:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
+from genprior.calibration import posterior_draws
 from genprior.calibration.calibration_commands import EXPERIMENTS
 from genprior.calibration.calibration_experiment import Assumed, judged, own_truths, residuals_of
 from genprior.calibration.calibration_results import Calibration, CalibrationSettings, culprit_of, verdict_line
-from genprior.calibration.posterior_draws import draws_of
+from genprior.calibration.posterior_draws import PosteriorDraws, draws_of
 from genprior.errors import GenpriorError
 from genprior.families import MixtureConfig
 from genprior.priors.mixture_prior import MixturePrior
@@ -34,11 +34,11 @@ TASK = {"operator": "inpaint:box=4", "noise": "gaussian:sigma=0.1", "count": 12,
 (EXPERIMENT,) = EXPERIMENTS.values()
 
 
-def narrow(*given: Any) -> Tensor:  # noqa: ANN401 - as a sampler is called
+def narrow(*given: Any) -> PosteriorDraws:  # noqa: ANN401 - as a sampler is called
     """Draws that stopped half way from their mean."""
-    draws = draws_of(*given)
-    mean = draws.mean(1, keepdim=True)
-    return mean + 0.6 * (draws - mean)
+    drawn = draws_of(*given)
+    mean = drawn.x.mean(1, keepdim=True)
+    return drawn._replace(x=mean + 0.6 * (drawn.x - mean))
 
 
 def assumed(operator: Operator, **changes: Any) -> Assumed:  # noqa: ANN401 - fields of any type
@@ -167,6 +167,17 @@ def test_priors_of_latents_are_calibrated_too(tiny_run: Path) -> None:
     found = result_of(EXPERIMENT.stages(settings, None))
     assert found.is_complete
     assert found.verdict
+
+
+def test_images_whose_draws_do_not_mix_are_counted_and_said(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(tiny_run, images="digits[200:220]", count=12, draws=9)
+    for bound, lines in ((0.0, 2), (float("inf"), 0)):  # no R-hat is below 1
+        monkeypatch.setattr(posterior_draws, "MIXED", bound)
+        monkeypatch.setattr(posterior_draws, "LEAST_EFFECTIVE", 0)
+        found = result_of(EXPERIMENT.stages(settings, None))
+        assert found.own is not None
+        assert found.own.not_mixed == (12 if lines else 0)
+        assert sum("12 of 12 did not mix" in line for line in EXPERIMENT.lines(found)) == lines
 
 
 def test_truths_have_what_a_residual_adds(tiny_run: Path) -> None:

@@ -131,14 +131,16 @@ def judged(assumed: Assumed, x: Tensor, y: Tensor, purpose: str) -> Task[Judged]
     """
     seed = derived_seed(assumed.seed, purpose)
     parts: list[tuple[Ranked, PixelIntervals]] = []
+    not_mixed = 0
     for first in range(0, len(x), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
-        draws = assumed.sampler(assumed.prior, y[rows], assumed.operator, assumed.sigma, assumed.draws, seed, first)
+        drawn = assumed.sampler(assumed.prior, y[rows], assumed.operator, assumed.sigma, assumed.draws, seed, first)
+        draws, not_mixed = drawn.x, not_mixed + int((~drawn.is_mixed).sum())
         reference = torch.stack([_reference(assumed, seed, first + i) for i in range(len(draws))])
         parts.append((ranked(x[rows], draws, reference, seed, first), intervals_of(x[rows], draws, LEVEL)))
         yield Stage(min(1.0, (first + AT_ONCE) / len(x)), f"{min(len(x), first + AT_ONCE)} of {len(x)} images")
     whole, intervals = Ranked.joined([part for part, _ in parts]), joined([part for _, part in parts])
-    return Judged(_level(whole, intervals, seed), intervals)
+    return Judged(_level(whole, intervals, seed).model_copy(update={"not_mixed": not_mixed}), intervals)
 
 
 def _reference(assumed: Assumed, seed: int, number: int) -> Tensor:
@@ -205,7 +207,7 @@ def examples(settings: CalibrationSettings, count: int) -> Iterator[tuple[Tensor
     assumed = _beside_range(settings, assumed)
     seed = derived_seed(settings.seed, "held-out")
     rows = y[:AT_ONCE]
-    draws = assumed.sampler(assumed.prior, rows, assumed.operator, assumed.sigma, settings.draws, seed, 0)
+    draws = assumed.sampler(assumed.prior, rows, assumed.operator, assumed.sigma, settings.draws, seed, 0).x
     for i in range(min(count, len(rows))):
         own = assumed.operator.parameters(i)
         is_image = y.shape == x.shape

@@ -120,6 +120,7 @@ class CalibrationLevel(Model):
         ball_factor: The same of balls around the mean, in which the pixels that vary most count most.
         curves: By group of features.
         reliability: Of intervals, balls and distances.
+        not_mixed: Truths whose draws did not mix, by the sampler's own account; they are judged with the others.
     """
 
     count: int
@@ -129,6 +130,7 @@ class CalibrationLevel(Model):
     ball_factor: Number
     curves: dict[str, RankCurve]
     reliability: Reliability
+    not_mixed: int = 0
 
     @property
     def needed(self) -> float:
@@ -236,6 +238,7 @@ def calibration_lines(found: Calibration) -> list[str]:
         verdict_line(found),
         *(f"  {line}" for line in aligned(rows)),
         *_coverage_lines(levels),
+        *_mixing_lines(levels),
         *_residual_lines(found.residuals),
         *_repair_lines(found.repair),
         *(f"  note: {note}" for note in found.notes),
@@ -259,6 +262,14 @@ def _coverage_lines(levels: dict[str, CalibrationLevel | None]) -> list[str]:
             known = zip(level.reliability.nominal, level.reliability.pixels, strict=True)
             lines.append(f"  {name}: " + ", ".join(f"{own:.1%} of pixels in {each:.1%}" for each, own in known))
     return lines
+
+
+def _mixing_lines(levels: dict[str, CalibrationLevel | None]) -> list[str]:
+    return [
+        f"  {name}: draws of {level.not_mixed} of {level.count} did not mix, and are not to be trusted"
+        for name, level in levels.items()
+        if level is not None and level.not_mixed
+    ]
 
 
 def _residual_lines(found: ResidualFindings | None) -> list[str]:

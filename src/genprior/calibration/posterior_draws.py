@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from genprior.priors.contracts import LatentPrior
+from genprior.restoration.estimates import LEAST_EFFECTIVE
 from genprior.restoration.fidelity import L2
 from genprior.restoration.guided_restoration import is_drawn, sampler_of
+from genprior.restoration.latent_sampler import MIXED
 from genprior.restoration.noise import stacked
 from genprior.restoration.operators import Operator
 from genprior.restoration.posterior_images import draw_images
@@ -16,14 +19,27 @@ from genprior.restoration.problem import make_problem
 from genprior.restoration.search_settings import SearchSettings
 from genprior.seeding import derived_generator
 
-Sampler = Callable[[LatentPrior, Tensor, Operator, float, int, int, int], Tensor]
+
+class PosteriorDraws(NamedTuple):
+    """Draws of B posteriors.
+
+    Attributes:
+        x: (B, S, C, H, W).
+        is_mixed: Whether populations of draws agree (B,); true where draws are exact.
+    """
+
+    x: Tensor
+    is_mixed: Tensor
+
+
+Sampler = Callable[[LatentPrior, Tensor, Operator, float, int, int, int], PosteriorDraws]
 """(prior, y, operator, sigma, count, seed, first) -> draws, as `draws_of` has them."""
 
 
 @torch.no_grad()
 def draws_of(
     prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int = 0
-) -> Tensor:
+) -> PosteriorDraws:
     """Returns draws (B, count, C, H, W) of images that explain measurements; those of i depend on (seed, first + i).
 
     Arguments:
@@ -46,23 +62,26 @@ def draws_of(
         own = operator.parameters(first + group.start)
         posterior = prior.conditional.posterior(y[group.start : group.stop], partial(operator.physics.A, **own), sigma)
         each.append(posterior.draws(count, seed, [first + i for i in group]))
-    return torch.cat(each)
+    return PosteriorDraws(torch.cat(each), torch.ones(len(y), dtype=torch.bool))
 
 
 def _drawn_latents(
     prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int
-) -> Tensor:
+) -> PosteriorDraws:
     """Draws of measurements (B, ...) by annealed latents."""
     parameters = stacked(operator, range(first, first + len(y)))
     problem = make_problem(prior, y, operator.physics, L2(), parameters)
     generators = [derived_generator(seed, "posterior", first + i) for i in range(len(y))]
-    return torch.stack([draw_images(problem, i, sigma, count, each)[0] for i, each in enumerate(generators)])
+    found = [draw_images(problem, i, sigma, count, each) for i, each in enumerate(generators)]
+    mixed = [own.r_hat <= MIXED and own.effective >= min(LEAST_EFFECTIVE, count) for _, own in found]
+    return PosteriorDraws(torch.stack([x for x, _ in found]), torch.tensor(mixed))
 
 
 def _drawn_images(
     prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int
-) -> Tensor:
+) -> PosteriorDraws:
     """Draws of measurements (B, ...) by guided denoising."""
     problem = make_problem(prior, y, operator.physics, L2(), stacked(operator, range(first, first + len(y))))
     settings = SearchSettings(draws=count, first=first)
-    return sampler_of(problem, settings, operator.physics, seed).draw(count, sigma**2)[0]
+    x, _ = sampler_of(problem, settings, operator.physics, seed).draw(count, sigma**2)
+    return PosteriorDraws(x, torch.ones(len(x), dtype=torch.bool))
