@@ -98,7 +98,7 @@ def test_networks_are_refused_before_they_are_whole(monkeypatch: pytest.MonkeyPa
 
     def build() -> None:
         with networks_within_memory(20):
-            made.extend(iter(lambda: torch.nn.Linear(100, 200), None))
+            made.extend(torch.nn.Linear(100, 200) for _ in range(9))
 
     with pytest.raises(GenpriorError, match="networks of this width need about") as raised:
         build()

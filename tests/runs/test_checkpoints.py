@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -91,9 +92,14 @@ def test_what_a_kill_left_of_a_save_is_ended_by_the_next_resume(make_run: Callab
     (kept,) = (path for path in run.checkpoints.iterdir() if path.name != "step-000000000")
     for name in ("step-000000001", "step-000000002", f"{kept.name}.old", "step-000000003.tmp"):
         shutil.copytree(kept, run.checkpoints / name)
+    run.figures.mkdir()
+    picture = run.figures / ".genprior-0a1b2c3d.png"
+    picture.write_bytes(b"half")
+    os.utime(picture, (0, 0))  # as old as it is when somebody comes back
     with pytest.raises(GenpriorError, match="is finished"):
         resumed_run(run.path, {})
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["step-000000002", kept.name]
+    assert not picture.exists()
 
 
 def test_a_checkpoint_that_cannot_take_its_name_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from genprior.runs.run_folder import (
 )
 from genprior.runs.step_log import each_row, record_fault, tensorboard_writer
 from genprior.training.loop import Learner
-from genprior.writing import refuse_unwritable
+from genprior.writing import refuse_unwritable, remove_leftovers
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -133,6 +133,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
     if is_first and begun is not None:
         with locked(run):  # where training was ended after its last checkpoint, nobody else would
             settle(run.checkpoints, begun.step)
+            remove_leftovers(path, below=True)
     _refuse_finished(run, begun, data)
     if is_first and given:
         with locked(run):
