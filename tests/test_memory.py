@@ -113,6 +113,19 @@ def test_weights_made_after_the_block_are_not_counted(monkeypatch: pytest.Monkey
     torch.nn.Linear(1000, 200)
 
 
+def test_copies_of_files_and_swap_count_as_free(tmp_path: Path) -> None:
+    system = tmp_path / "meminfo"
+    system.write_text("MemTotal: 900 kB\nMemAvailable: 500 kB\nSwapFree: 100 kB\n")
+    assert free_memory(system, tmp_path) == 600 * 1024
+    (tmp_path / "memory.max").write_text("400000\n")
+    (tmp_path / "memory.current").write_text("390000\n")
+    (tmp_path / "memory.stat").write_text("anon 90000\ninactive_file 200000\nactive_file 100000\n")
+    assert free_memory(system, tmp_path) == 310_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(system, tmp_path) == 600 * 1024
+    assert free_memory(tmp_path / "nothing", tmp_path) is None
+
+
 def test_free_memory_is_some_or_not_known() -> None:
     free = free_memory()
     assert free is None or free > 10**7

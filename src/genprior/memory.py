@@ -39,14 +39,22 @@ def advice_for(names: Collection[str]) -> str:
     return f"lower {', '.join(others)} or {last}" if others else f"lower {last}"
 
 
-def free_memory() -> int | None:
-    """Returns how many bytes this process may still use, by the system and the limits of a container; None: unknown."""
+def free_memory(system: Path = Path("/proc/meminfo"), container: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Returns how many bytes this process may still use, by the system and the limits of a container; None: unknown.
+
+    Copies of files that the system keeps in memory count as free: it drops them where a program needs the room.
+
+    Arguments:
+        system: What Linux says of its memory.
+        container: Folder of a container's limits.
+    """
     found = []
     try:
-        lines = _numbers(Path("/proc/meminfo"))
-        found.append(lines["MemAvailable"])
-        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
-        found.append(int(limit) - int(used))
+        lines = _numbers(system)
+        found.append(lines["MemAvailable"] + lines.get("SwapFree", 0))
+        limit, used = (int((container / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        stat = dict(line.split() for line in (container / "memory.stat").read_text(encoding="ascii").splitlines())
+        found.append(limit - used + int(stat["active_file"]) + int(stat["inactive_file"]))
     except (OSError, KeyError, ValueError):  # another system, or no limit
         pass
     return min(found, default=None)
