@@ -12,9 +12,12 @@ from genprior.models.dcgan import dcgan_discriminator
 from genprior.models.derived_generators import folded
 from genprior.models.layers import ConvTranspose2d
 from genprior.models.pyramid import (
+    ENLARGING,
     DoublingConv2d,
     PyramidGenerator,
+    SmoothDoublingConv2d,
     StillConv2d,
+    doubled,
     pyramid_discriminator,
     pyramid_sizes,
 )
@@ -24,8 +27,11 @@ SHAPES = [(1, 28, 28), (3, 32, 32), (1, 32, 48), (3, 64, 64), (4, 64, 40), (3, 1
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
-def _generator(shape: tuple[int, int, int]) -> PyramidGenerator:
-    return initialised(lambda: PyramidGenerator(shape, 6, 2), 0)
+each_way = pytest.mark.parametrize("enlarging", ENLARGING)
+
+
+def _generator(shape: tuple[int, int, int], enlarging: str) -> PyramidGenerator:
+    return initialised(lambda: PyramidGenerator(shape, 6, 2, enlarging), 0)
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:
@@ -33,8 +39,9 @@ def _normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 @every_shape
-def test_images_have_their_shape_and_range(shape: tuple[int, int, int]) -> None:
-    x = _generator(shape)(100 * _normal(3, 6)).detach()
+@each_way
+def test_images_have_their_shape_and_range(shape: tuple[int, int, int], enlarging: str) -> None:
+    x = _generator(shape, enlarging)(100 * _normal(3, 6)).detach()
     assert x.shape == (3, *shape)
     assert 0 <= float(x.min()) <= float(x.max()) <= 1
 
@@ -55,8 +62,11 @@ def test_sizes_double_up_to_the_image(shape: tuple[int, int, int]) -> None:
 
 
 @every_shape
-def test_folded_networks_make_the_same_images_without_normalisation(shape: tuple[int, int, int]) -> None:
-    network = _generator(shape)
+@each_way
+def test_folded_networks_make_the_same_images_without_normalisation(
+    shape: tuple[int, int, int], enlarging: str
+) -> None:
+    network = _generator(shape, enlarging)
     for _ in range(5):
         network(_normal(16, 6))
     z = _normal(5, 6, seed=1)
@@ -66,8 +76,15 @@ def test_folded_networks_make_the_same_images_without_normalisation(shape: tuple
     assert len(norms) == 1  # the one after the first linear layer
 
 
-def test_doubling_is_a_convolution_and_then_straight_lines_between_its_values() -> None:
+def test_doubling_is_nearest_neighbours_and_then_a_convolution() -> None:
     layer, x = DoublingConv2d(5, 7), _normal(2, 5, 6, 9)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), expected)
+    assert doubled(layer.weight).shape == (5, 7, 4, 4)
+
+
+def test_smooth_doubling_is_a_convolution_and_then_straight_lines_between_its_values() -> None:
+    layer, x = SmoothDoublingConv2d(5, 7), _normal(2, 5, 6, 9)
     y, large = F.conv2d(x, layer.weight, layer.bias, padding=1), layer(x)
     assert large.shape == (2, 7, 12, 18)
     rows = 0.75 * y[:, :, 1:-1] + 0.25 * y[:, :, :-2]  # of each second row, within
@@ -75,13 +92,17 @@ def test_doubling_is_a_convolution_and_then_straight_lines_between_its_values() 
     torch.testing.assert_close(large[:, :, 2:-2:2, 3:-2:2], expected)
 
 
+def test_an_unknown_way_to_enlarge_is_refused() -> None:
+    with pytest.raises(GenpriorError, match="'enlarging' must be nearest or bilinear, got cubic"):
+        PyramidGenerator((3, 32, 32), 4, enlarging="cubic")
+
+
 def test_a_flat_image_stays_flat_where_a_transposed_convolution_shows_a_checkerboard() -> None:
     flat = torch.ones(1, 3, 8, 8)
-    inner = [
-        layer(flat)[:, :, 3:-3, 3:-3].detach() for layer in (DoublingConv2d(3, 4), ConvTranspose2d(3, 4, 3, 2, 1, 1))
-    ]
-    smooth, board = (float(x.std((2, 3)).max()) for x in inner)
-    assert smooth < 1e-6
+    layers = DoublingConv2d(3, 4), SmoothDoublingConv2d(3, 4), ConvTranspose2d(3, 4, 3, 2, 1, 1)
+    inner = [layer(flat)[:, :, 3:-3, 3:-3].detach() for layer in layers]
+    *smooth, board = (float(x.std((2, 3)).max()) for x in inner)
+    assert max(smooth) < 1e-6
     assert board > 0.01
 
 

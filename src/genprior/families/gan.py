@@ -62,7 +62,7 @@ class GANConfig(RunConfig):
         # in ten minutes the number of updates decides, not how exact each of them is. So steps are small.
         "pyramid": {
             **RECIPE,
-            "model": "pyramid",
+            "model": "pyramid:enlarging=bilinear",
             "batch_size": 32,
             "minutes": 10.0,
             "penalty": ("r1:gamma=2,every=8",),

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from genprior.models.layers import ConvTranspose2d
-from genprior.models.pyramid import DoublingConv2d
+from genprior.models.pyramid import DoublingConv2d, SmoothDoublingConv2d
 
-Enlarging = ConvTranspose2d | DoublingConv2d
-ENLARGING = (ConvTranspose2d, DoublingConv2d)
+Enlarging = ConvTranspose2d | DoublingConv2d | SmoothDoublingConv2d
+FOLDING = (ConvTranspose2d, DoublingConv2d, SmoothDoublingConv2d)
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -36,7 +36,7 @@ def _fold_sequence(sequence: nn.Sequential) -> None:
     layers = list(sequence)
     for place in reversed(range(len(layers) - 1)):
         layer, norm = layers[place : place + 2]
-        if isinstance(layer, ENLARGING) and isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
+        if isinstance(layer, FOLDING) and isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None:
             layers[place] = sequence._modules[names[place]] = _merged(copy.deepcopy(layer), norm)
             del sequence._modules[names[place + 1]]
             del layers[place + 1], names[place + 1]

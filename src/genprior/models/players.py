@@ -129,11 +129,12 @@ def _pyramid(
     discriminator_width: int = 32,
     norm: str = "none",
     deviation: int = 0,
+    enlarging: str = "nearest",
 ) -> Players:
     _checked(1, generator_width=generator_width, discriminator_width=discriminator_width)
     _check_group(deviation)
     return sizes.players(
-        lambda shape, size: pyramid.PyramidGenerator(shape, size, generator_width),
+        lambda shape, size: pyramid.PyramidGenerator(shape, size, generator_width, enlarging),
         lambda shape: pyramid.pyramid_discriminator(shape, discriminator_width, norm, deviation),
     )
 
