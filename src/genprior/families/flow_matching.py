@@ -24,6 +24,7 @@ VELOCITIES = Table("genprior.models.velocity_networks", "VELOCITIES")
 MEASURED_ON = 2000  # images: their mean and deviation become those of the path
 LOOKED_AT = 64  # images
 FOR_POINTS = "mlp"
+SMALL_STEPS: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.001}
 
 
 class FlowMatchingConfig(RunConfig):
@@ -37,8 +38,9 @@ class FlowMatchingConfig(RunConfig):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "flow-28": {"size": 28},
         "flow-32": {"size": 32},
-        # The largest images cost most: fewer channels there, and a third resolution.
-        "flow-64": {"size": 64, "model": "unet:width=32,levels=3"},
+        # The largest images cost most: fewer channels there, a third resolution, and small batches: an image has many
+        # places to learn from, and the number of updates decides (docs/benchmarks/own-images.md).
+        "flow-64": {"size": 64, "model": "unet:width=32,levels=3", "minutes": 20.0, **SMALL_STEPS},
         "flow-points": {"data": "ring", "model": "mlp", "batch_size": 512},
     }
     DEFAULT_PRESET: ClassVar[str] = "flow-28"

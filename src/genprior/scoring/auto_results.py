@@ -145,7 +145,8 @@ def _vae(shape: Shape, count: int) -> dict[str, Any]:
 
 def _flow(shape: Shape, count: int) -> dict[str, Any]:
     """Large images get fewer channels and one resolution more, as the preset for 64 pixels has it."""
-    return {"model": "unet:width=32,levels=3" if max(shape[1:]) > LARGEST_OF_WIDE else "unet", "batch_size": 64}
+    model = "unet:width=32,levels=3" if max(shape[1:]) > LARGEST_OF_WIDE else "unet"
+    return {"model": model, "batch_size": 32, "learning_rate": 0.001}
 
 
 # Batches are small: in minutes the number of updates decides.
