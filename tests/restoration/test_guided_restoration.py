@@ -169,7 +169,7 @@ def test_the_most_likely_image_beside_draws_is_refused() -> None:
 def test_calibration_draws_what_restore_draws() -> None:
     own, prior = _operator("inpaint"), _prior()
     y = _measured(_images(2), own)
-    found = draws_of(prior, y, own, 0.05, 3, seed=1, first=2)
+    found = draws_of(prior, y, own, 0.05, 3, seed=1, first=2).x
     settings = SearchSettings(draws=3, first=2)
     restored = restore(prior, y, own.physics, settings, fidelity=L2(), noise_level=0.05, seed=1)
     torch.testing.assert_close(found, restored.draws)
