@@ -16,7 +16,7 @@ from genprior.progress import Stage, result_of
 from genprior.restoring.commands import COMMANDS, THIS_PROCESS, work_through
 from genprior.restoring.job_settings import DegradeSettings, JobFlags
 from genprior.restoring.ledger import LOCK, SETTINGS, Output, Prepared, opened
-from genprior.restoring.records import DegradeSummary, ImageRow, JobRecord, Tally, write_model
+from genprior.restoring.records import DegradeSummary, ImageRow, JobRecord, JobSummary, Tally, write_model
 
 SETTINGS_OF_JOB = DegradeSettings(images="a", operator="denoise")
 TWO = EngineSettings(jobs=2)
@@ -70,6 +70,8 @@ class Counting:
         numbers = [row.number for row in tally.good()]
         (output.path / "numbers.txt").write_text(f"{numbers}")
         write_model(tally.summary(DegradeSummary, SETTINGS_OF_JOB, 1.0, {"command": "degrade"}), output.summary)
+
+    def tidy(self, output: Output, summary: JobSummary) -> None: ...
 
 
 def record(**changes: object) -> JobRecord:
