@@ -40,7 +40,8 @@ class NotFiniteError(GenpriorError):
 
 def is_lack_of_memory(error: BaseException) -> bool:
     """Returns whether an error, of one of the types in `MAY_TELL`, says that memory did not suffice."""
-    return isinstance(error, MemoryError) or (isinstance(error, MAY_TELL) and bool(LACK.search(str(error))))
+    is_named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, of a device
+    return is_named or (isinstance(error, MAY_TELL) and bool(LACK.search(str(error))))
 
 
 def raise_lack_of_memory(error: BaseException) -> None:

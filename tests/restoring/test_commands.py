@@ -35,6 +35,10 @@ class Counting:
     def summary(self) -> type[DegradeSummary]:
         return DegradeSummary
 
+    @property
+    def keeps_tensors(self) -> bool:
+        return False
+
     def check(self, out: Path) -> None: ...
 
     def names(self) -> list[str]:
