@@ -195,7 +195,7 @@ def _job_files(path: Path) -> Iterator[CheckedFile]:
     yield _tried(SETTINGS, _of(JobRecord, path / SETTINGS), f"{LOST}, or start anew with --overwrite")
     is_degraded, rows = (path / RECORD).is_file(), 0
     is_tidy = is_degraded and output.summary.is_file()
-    for file in sorted((path / PARTS).glob("*.json")):
+    for file in sorted((path / PARTS).glob("[0-9]*.json")):
         name = f"{PARTS}/{file.name}"
         part = _tried(name, _of(PartRecord, file), f"delete it, and {again}")
         yield part

@@ -17,6 +17,7 @@ from genprior.restoring.commands import COMMANDS, THIS_PROCESS, work_through
 from genprior.restoring.job_settings import DegradeSettings, JobFlags
 from genprior.restoring.ledger import LOCK, SETTINGS, Output, Prepared, opened
 from genprior.restoring.records import DegradeSummary, ImageRow, JobRecord, JobSummary, Tally, write_model
+from genprior.writing import MARK
 
 SETTINGS_OF_JOB = DegradeSettings(images="a", operator="denoise")
 TWO = EngineSettings(jobs=2)
@@ -130,6 +131,8 @@ def test_an_interrupted_part_is_done_again_and_finished_ones_are_not(tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         stages(tmp_path, Counting(log, killed_in=2))
     assert done(log) == ["0", "1", "2"]
+    assert output(tmp_path).finished_items() == 6
+    (tmp_path / "out" / "parts" / f"{MARK}12ab34cd.json").write_text("{")  # another process is writing it
     assert output(tmp_path).finished_items() == 6
     assert not output(tmp_path).summary.exists()
     assert stages(tmp_path, Counting(log))[0].what == "6 of 10 images"

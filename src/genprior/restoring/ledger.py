@@ -98,7 +98,7 @@ class Output:
 
     def finished_items(self) -> int:
         """Returns how many items lie in finished parts."""
-        return sum(len(self.items(int(path.stem))) for path in (self.path / PARTS).glob("*.json"))
+        return sum(len(self.items(int(path.stem))) for path in (self.path / PARTS).glob("[0-9]*.json"))
 
     def finish(
         self, part: int, rows: list[ImageRow], seconds: float, contents: Sequence[str], files: Iterable[Path] = ()
@@ -167,7 +167,7 @@ class Output:
             Names of the images that are gone, and of the damaged files.
         """
         gone, damaged = [], []
-        for file in sorted((self.path / PARTS).glob("*.json")):
+        for file in sorted((self.path / PARTS).glob("[0-9]*.json")):
             part = int(file.stem)
             try:
                 lost = [row.name for row in self.part_rows(part) if row.name not in names]
@@ -350,7 +350,7 @@ def _remove(output: Output) -> None:
             raise _in_use(path)
     for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
-    for file in sorted((path / PARTS).glob("*.json")):
+    for file in sorted((path / PARTS).glob("[0-9]*.json")):
         for picture in _pictures(path, _names(file)):
             picture.unlink(missing_ok=True)
         file.unlink()  # after the pictures that it names
