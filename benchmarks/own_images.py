@@ -1,6 +1,6 @@
 """Restoration of somebody's own images: four kinds of damage, on images that were never learned, beside tuned TV.
 
-    python benchmarks/own_images.py DATA --runs RUN ...  [--size 64] [--images 100] [--json out.json]
+    python benchmarks/own_images.py DATA --runs RUN ...  [--size 64] [--images 100] [--draws 16] [--json out.json]
     python benchmarks/own_images.py DATA --minutes 10 [--families glo vae glow gan] [--out own-images] [--threads 2]
 
 DATA is a folder of images or an array file. Images are held out as every run holds them out by itself: a tenth, chosen
@@ -14,6 +14,7 @@ Damage: Gaussian noise of 0.1 and of 0.3; a central hole of 20 pixels (10 where 
 and restore all images at once. Total variation (isotropic, of each channel alone, to convergence) has its weight tuned
 on as many learned images. `--beyond` leaves a prior's range where that leaves more than noise. The standard error is
 that of the mean over the images; "above total variation" is the mean of the differences image by image, with its own.
+With `--draws` the mean of so many draws of the posterior has a row of its own, but where only noise is to be removed.
 """
 
 import time
@@ -99,13 +100,17 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), float(values.std() / len(values) ** 0.5)
 
 
-def measured(task: str, case: Case, tuning: Case, priors: dict[str, genprior.LatentPrior]) -> list[dict[str, Any]]:
+def measured(
+    task: str, case: Case, tuning: Case, priors: dict[str, genprior.LatentPrior], draws: int = 0
+) -> list[dict[str, Any]]:
     """Returns a row for each method; total variation comes first, the others stand beside it."""
     weight = tuned(exact_total_variation, WEIGHTS, tuning)
     print(f"{task}: total variation with weight {weight:g}, of {WEIGHTS[0]:g} to {WEIGHTS[-1]:g}", flush=True)
     runs: dict[str, Callable[[Case], Tensor]] = {REFERENCE: partial(exact_total_variation, weight=weight)}
     for name, prior in priors.items():
         runs[name] = partial(restored, prior)
+        if draws and not task.startswith("denoise"):
+            runs[f"{name}, mean"] = partial(restored, prior, settings=replace(SEARCHES["default"], draws=draws))
         if prior.conditional is None and prior.denoiser is None:  # a density of all images has no range to leave
             runs[f"{name} --beyond"] = partial(restored, prior, settings=BEYOND)
     rows, reference = [], None
@@ -141,6 +146,7 @@ def main() -> None:
     parser.add_argument("--size")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--runs", type=Path, nargs="+")
+    parser.add_argument("--draws", type=int, default=0)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--threads", type=int)
@@ -158,7 +164,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for task, (spec, sigma) in tasks(held_out.image_shape).items():
         operator = Spec.parse(spec).build(OPERATORS, "operator", image_shape=held_out.image_shape, seed=0)
-        rows += measured(task, Case(operator, sigma, x, 0), Case(operator, sigma, other, len(x)), priors)
+        rows += measured(task, Case(operator, sigma, x, 0), Case(operator, sigma, other, len(x)), priors, options.draws)
         save_json(options.json, rows)
     report(rows)
 
