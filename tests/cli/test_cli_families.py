@@ -150,3 +150,13 @@ def test_bad_input_is_one_line_and_exit_code_2(genprior: Command, case: str) -> 
     assert message.lower() in text.lower()
     assert text.count("\n") == 1
     assert "Traceback" not in text
+
+
+def test_what_draws_of_flow_matching_have_not_is_refused_before_a_folder_is_made(genprior: Command) -> None:
+    words = "--model unet:width=4,levels=1,blocks=1 --batch-size 16 --images-seen 16 --threads 1"
+    genprior("train", "flow-matching", "--data", "digits", *words.split(), "--out", "run")
+    damage = ["--simulate", "--operator", "denoise", "--noise", "gaussian:sigma=0.3", "--out", "out"]
+    for flags, name in ((["--draws", 4, "--estimate", "map"], "--estimate"), (["--candidates", 2], "--candidates")):
+        assert f"{name}: " in genprior("restore", "run", "digits[:2]", *damage, *flags, code=2)
+        assert not Path("out").exists()
+    genprior("restore", "run", "digits[:2]", *damage, "--candidates", 2, "--draws", 4)

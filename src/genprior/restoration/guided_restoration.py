@@ -35,7 +35,7 @@ def is_drawn(prior: LatentPrior, settings: SearchSettings) -> bool:
     """Returns whether a prior's images are drawn by guided denoising.
 
     Raises:
-        GenpriorError: Draws are wanted, and the most likely image beside them.
+        GenpriorError: Draws are wanted, and the most likely image beside them; or several answers without draws.
     """
     if prior.denoiser is None or prior.conditional is not None:
         return False
@@ -45,6 +45,11 @@ def is_drawn(prior: LatentPrior, settings: SearchSettings) -> bool:
             argument="estimate",
         )
     is_search = settings.estimate == "map" or settings.energy_weight is not None or settings.beyond
+    if settings.candidates > 1 and not settings.draws and not is_search:
+        raise GenpriorError(
+            "several answers of this prior are kinds among its draws; add --draws 16, or take --estimate map",
+            argument="candidates",
+        )
     return bool(settings.draws) or not is_search
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.fidelity import FIDELITIES, Fidelity
+from genprior.restoration.guided_restoration import is_drawn
 from genprior.restoration.noise import NOISES, fitting_fidelity, noise_level
 from genprior.restoration.operators import Operator
 from genprior.restoration.restore import invert, restore
@@ -63,6 +64,7 @@ def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:
     search = search_settings(settings)
     refuse_untrained(settings.run)
     prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
+    is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
     return _Loaded(search, prior, open_source(settings.images, data_root=settings.data_root, white=settings.white))
 
 
