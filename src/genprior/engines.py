@@ -186,7 +186,7 @@ def _dask(engine: EngineSettings) -> Iterator[Opened]:
     except ImportError:
         raise _missing("dask") from None
 
-    class HonestDask(DaskDistributedBackend):  # type: ignore[misc]
+    class HonestDask(DaskDistributedBackend):  # type: ignore[misc]  # joblib has no types
         """joblib's waits for ever for work that has killed all its workers: it does not report what is no result."""
 
         def submit(self, func: Any, callback: Callable[[object], None]) -> Any:  # noqa: ANN401
@@ -197,7 +197,7 @@ def _dask(engine: EngineSettings) -> Iterator[Opened]:
     here: dict[str, Any] = {"n_workers": _count(engine if engine.jobs != 1 else ALL), "threads_per_worker": 1}
     here |= {"dashboard_address": None, "silence_logs": logging.CRITICAL}
     try:
-        client = Client(engine.scheduler, **({} if engine.scheduler else here))  # type: ignore[no-untyped-call]
+        client = Client(engine.scheduler, **({} if engine.scheduler else here))  # type: ignore[no-untyped-call]  # nor dask
     except (OSError, ValueError) as error:
         raise _unreachable(error) from None
     with client:

@@ -61,7 +61,7 @@ def show(task: Task[R], quiet: bool = False) -> R:
             except KeyboardInterrupt as interruption:
                 interruption.add_note(line.what)
                 raise
-            except Exception:
+            except Exception:  # whatever it is: it is raised again
                 task.close()  # it saves what it has, before the error is told
                 raise
 

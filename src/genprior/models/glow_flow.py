@@ -86,7 +86,7 @@ class Level(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Level":
         self._inverses = None
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch gives this one no types
         return self
 
     def _load_from_state_dict(self, *args: Any) -> None:  # noqa: ANN401 - torch's own signature

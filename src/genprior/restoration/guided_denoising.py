@@ -7,8 +7,7 @@ y = A x + noise of variance v, the conditional mean is
     E[x | x_s, y] = E[x | x_s] + s^2 J A^T (s^2 A J A^T + v)^-1 (y - A E[x | x_s])
 
 (moment matching, Rozet et al. 2024, https://arxiv.org/abs/2405.13712). A few conjugate gradients solve it, each one a
-pass backwards through the network; J is symmetric. More of them were worse
-in trials.
+pass backwards through the network; J is symmetric. More of them were worse in trials.
 """
 
 from collections.abc import Callable

@@ -31,9 +31,7 @@ TOPS = (1.2, 0.8)  # of the passes between the first and the last
 LAST = 0.6  # where the last pass begins
 CURVED = 5  # levels are evenly spaced in the root of this degree (Karras et al. 2022, equation 5)
 LEAST_SCALE = 4e-6  # of the square of a residual: less is no noise
-USUAL = (
-    0.1  # level of an unknown noise, believed as firmly as one squared residual, or half as many absolute ones, says it
-)
+USUAL = 0.1  # level of an unknown noise, which counts for as much as one or two residuals
 
 
 def spaced(high: float, low: float, count: int) -> list[float]:
@@ -134,9 +132,7 @@ class ImageSampler:
         counts = self.problem.counts[who]
         if known is not None:
             return torch.full_like(counts, max(known, LEAST_SCALE))
-        least = self.problem.fidelity.scale(
-            torch.zeros_like(counts)
-        )  # above 0 where a kind of noise has a level of its own
+        least = self.problem.fidelity.scale(torch.zeros_like(counts))  # above 0 where noise has a level of its own
         return torch.where(least > 0, least, noise_scale(self.problem.fidelity, torch.full_like(counts, UNKNOWN)))
 
     def _drawn_scale(self, x: Tensor, who: Tensor, generators: list[torch.Generator]) -> Tensor:
