@@ -30,7 +30,13 @@ def mnist_is_here() -> bool:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long-faults", action="store_true", help="try faults everywhere, not at a sample")
+    parser.addoption(
+        "--long-faults",
+        nargs="?",
+        type=int,
+        const=10**9,
+        help="try faults everywhere, not at a small sample; =N: at up to N places of each command",
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,23 +10,47 @@ import torch
 
 from genprior.errors import GenpriorError, is_lack_of_memory, raise_lack_of_memory
 from genprior.memory import (
+    GPU_DRIVERS,
     TAKES_MEMORY,
     advice_for,
     free_memory,
+    in_parts,
     networks_within_memory,
     refuse_beyond_memory,
 )
 
-LACKS = [
+LACKS = [  # as they were said
     MemoryError(),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 40000000000000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"
+    ),
+    RuntimeError("Storage size calculation overflowed with sizes=[1099511627776, 1099511627776]"),
+    RuntimeError("unable to mmap 4096 bytes from file <weights>: Cannot allocate memory (12)"),
+    RuntimeError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 18.13 GB, other allocations: 1.00 MB)"),
+    RuntimeError("Invalid buffer size: 20.00 GiB"),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
     RuntimeError("std::bad_alloc"),
     RuntimeError("could not create a primitive"),
     SystemError("error return without exception set"),
     ImportError("libtorch_cpu.so: failed to map segment from shared object"),
 ]
-OTHERS = [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"), ImportError("dask")]
+OTHERS = [
+    RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+    RuntimeError("could not create a primitive descriptor for the convolution forward propagation primitive"),
+    RuntimeError("unable to allocate a name"),
+    RuntimeError("index 3 is out of memory format range"),
+    RuntimeError("unable to mmap 4096 bytes from file <weights>: No such device (19)"),
+    ImportError("libgomp.so.1: cannot allocate memory in static TLS block"),
+    ImportError("dask"),
+    SystemError("bad argument to internal function"),
+    ValueError("out of memory"),
+]
 LIMITED = """
 import sys
 from genprior import memory
@@ -51,7 +76,8 @@ bytearray(10**9)
 print("given")
 """
 ON_LINUX = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or Path("/dev/nvidiactl").exists(), reason="limits memory on Linux without GPU"
+    not sys.platform.startswith("linux") or any(Path(driver).exists() for driver in GPU_DRIVERS),
+    reason="limits memory on Linux without GPU",
 )
 
 
@@ -68,6 +94,13 @@ def test_a_lack_of_memory_is_known_by_its_words(error: Exception) -> None:
     assert is_lack_of_memory(error)
     with pytest.raises(type(error)):
         raise_lack_of_memory(error)
+
+
+@pytest.mark.parametrize("ask", [lambda: torch.empty(10**13), lambda: torch.empty(2**40, 2**40), lambda: b"a" * 10**15])
+def test_what_torch_and_python_say_here_is_known(ask: Callable[[], object]) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as raised:
+        ask()
+    assert is_lack_of_memory(raised.value)
 
 
 @pytest.mark.parametrize("error", OTHERS, ids=str)
@@ -134,6 +167,30 @@ def test_free_memory_is_some_or_not_known() -> None:
 @ON_LINUX
 def test_the_system_refuses_what_is_not_free(tmp_path: Path) -> None:
     assert output_of(CLAIM, where=tmp_path) == (0, "refused\ngiven\n")
+
+
+@ON_LINUX
+def test_beside_a_gpu_nothing_is_limited(tmp_path: Path) -> None:
+    for driver in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"):
+        assert driver in GPU_DRIVERS
+    here = f"memory.GPU_DRIVERS = ({str(tmp_path)!r},)"
+    script = CLAIM.replace("before =", f"{here}\nbefore =")
+    assert output_of(script, where=tmp_path) == (0, "given\n")
+
+
+def test_parts_are_halved_where_memory_lacks() -> None:
+    asked: list[int] = []
+
+    def work(part: range) -> list[int]:
+        asked.append(len(part))
+        if len(part) > 3:
+            raise MemoryError
+        return list(part)
+
+    assert in_parts(7, 6, work) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert asked == [6, 3, 3, 1]
+    with pytest.raises(ZeroDivisionError):
+        in_parts(2, 2, lambda _: 1 / 0)
 
 
 @ON_LINUX

@@ -7,13 +7,18 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MAY_TELL = (MemoryError, RuntimeError, ImportError, SystemError)
-LACK = re.compile(  # what torch, its kernels, the loader and Python say; torch has a type for it on a GPU alone
-    "(allocate|out of|not enough) memory|memory allocation|(cannot|unable to) allocate|bad_alloc|invalid buffer size"
-    "|storage size calculation overflowed|could not (create|execute) a (primitive|memory)|failed to map segment"
-    "|error return without exception set",
-    re.IGNORECASE,
-)
+LACKS: dict[type[Exception], re.Pattern[str]] = {  # torch has a type of its own for a device alone
+    MemoryError: re.compile(""),
+    RuntimeError: re.compile(
+        r"(can't allocate|not enough) memory: you tried to allocate"  # torch on a CPU; the latter on Windows
+        r"|(^|\b(CUDA|HIP|MPS|XPU)\b.*)\bout of memory|CU\w+_STATUS_ALLOC_FAILED|^Invalid buffer size: "  # on a device
+        r"|Storage size calculation overflowed|Cannot allocate memory \(12\)|^std::bad_alloc"
+        r"|^could not (create a primitive|create a memory object|execute a primitive)$"  # oneDNN, whole
+    ),
+    ImportError: re.compile("failed to map segment from shared object"),
+    SystemError: re.compile("^error return without exception set$"),
+}
+MAY_TELL = tuple(LACKS)
 
 
 class GenpriorError(ValueError):
@@ -40,8 +45,8 @@ class NotFiniteError(GenpriorError):
 
 def is_lack_of_memory(error: BaseException) -> bool:
     """Returns whether an error, of one of the types in `MAY_TELL`, says that memory did not suffice."""
-    is_named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"  # torch's, of a device
-    return is_named or (isinstance(error, MAY_TELL) and bool(LACK.search(str(error))))
+    is_named = type(error).__name__ == "OutOfMemoryError"  # torch's, of a device
+    return is_named or any(isinstance(error, kind) and bool(said.search(str(error))) for kind, said in LACKS.items())
 
 
 def raise_lack_of_memory(error: BaseException) -> None:

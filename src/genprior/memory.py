@@ -5,20 +5,23 @@ free when it began: without that limit Linux promises more than there is, and ki
 """
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from genprior.errors import GenpriorError
+from genprior.errors import MAY_TELL, GenpriorError, is_lack_of_memory
 
 if TYPE_CHECKING:
     from torch.nn import Parameter
+
+T = TypeVar("T")
 
 TAKES_MEMORY = (  # flags that decide how much, those first that cost least
     *("batch_size", "count", "draws", "candidates", "starts", "inversions", "workers", "size", "latent_size", "model"),
 )
 UNUSED = 1 << 30  # bytes of addresses that libraries reserve, torch above all, and never write to
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, both in WSL: they reserve addresses by terabytes
 
 
 def advice_for(names: Collection[str]) -> str:
@@ -58,6 +61,36 @@ def free_memory(system: Path = Path("/proc/meminfo"), container: Path = Path("/s
     except (OSError, KeyError, ValueError):  # another system, or no limit
         pass
     return min(found, default=None)
+
+
+def in_parts(count: int, most: int, work: Callable[[range], T]) -> list[T]:
+    """Returns what `work` makes of parts of `range(count)`, one after another; parts are halved while memory lacks.
+
+    Arguments:
+        count: At least 0.
+        most: Length of a part at first, at least 1.
+        work: Its results may not depend on how long parts are.
+
+    Raises:
+        Exception: Whatever `work` raises, a lack of memory where a part of one is too large, too.
+
+    Example:
+        >>> in_parts(5, 2, list)
+        [[0, 1], [2, 3], [4]]
+    """
+    found: list[T] = []
+    done = 0
+    while done < count:
+        part = range(done, min(done + most, count))
+        try:
+            found.append(work(part))
+        except MAY_TELL as error:
+            if not is_lack_of_memory(error) or len(part) == 1:
+                raise
+            most = len(part) // 2
+            continue
+        done = part.stop
+    return found
 
 
 def refuse_beyond_memory(need: int, what: str, argument: str, advice: str) -> None:
@@ -107,11 +140,12 @@ def networks_within_memory(bytes_per_weight: int) -> Iterator[None]:
 def within_free_memory() -> Iterator[None]:
     """Lets the system refuse more memory than is free when the block begins, to this process and each that it starts.
 
-    Linux alone can; elsewhere, and where a GPU's driver reserves addresses by the terabyte, nothing is limited. A lower
-    limit of the user's own stays.
+    Linux alone can; elsewhere, and beside a GPU of `GPU_DRIVERS`, nothing is limited. A lower limit of the user's own
+    stays.
     """
     free = free_memory()
-    if not sys.platform.startswith("linux") or free is None or Path("/dev/nvidiactl").exists():
+    has_gpu = any(Path(driver).exists() for driver in GPU_DRIVERS)
+    if not sys.platform.startswith("linux") or free is None or has_gpu:
         yield
         return
     import resource

@@ -11,13 +11,15 @@ import pytest
 from faulty_disk import FaultyDisk, Killed
 from faulty_memory import ERRORS, FaultyMemory
 from safetensors.torch import load_file
+from typer.main import get_command
 
-from genprior.cli import main
+from genprior import cli
 from genprior.writing import MARK
 
 TIMES = re.compile(
     r'"(seconds|inversion_seconds|images_per_second|own_sha256|checksum|sha256|log|parts/.*json)": ?("[^"]*"|[^,}]*)'
 )
+BUILT = get_command(cli.app)  # else built anew for each command, which takes longer than some of them
 POINTS = "--preset points --data ring:count=500 --batch-size 50 --threads 1 --precision float32"
 
 
@@ -72,11 +74,12 @@ class Ended:
 def told(patch: pytest.MonkeyPatch, words: str, capsys: pytest.CaptureFixture[str] | None) -> Ended:
     """Gives a command in this process."""
     patch.setattr(sys, "argv", ["genprior", *words.split()])
+    patch.setattr(cli, "app", BUILT)
     code: int | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # a user sees them
         try:
-            main()
+            cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
         except Killed:

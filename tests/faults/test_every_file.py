@@ -258,7 +258,7 @@ def test_no_damage_ends_in_a_traceback_or_in_another_answer(
     monkeypatch.chdir(place)
     draw = random.Random(0)
     every = list(damages(place, draw))
-    is_long = request.config.getoption("--long-faults", default=False)
-    chosen = draw.sample(every, min(len(every), MOST if is_long else SAMPLE))
+    long = request.config.getoption("--long-faults")
+    chosen = draw.sample(every, min(len(every), long or SAMPLE, MOST))
     wrong = [problem for problem in (tried(each, place, expected) for each in chosen) if problem]
     assert not wrong, f"{len(wrong)} of {len(chosen)}:\n" + "\n".join(wrong[:20])

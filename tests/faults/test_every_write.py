@@ -30,7 +30,7 @@ from tiny_run import make_tiny_run
 
 SHORT = ("full", "denied", "killed")
 PICTURE = "figures/samples.png"  # drawn when training has ended, never resumed
-ALLOCATIONS = 100  # of all, at which a lack of memory is tried where much is asked for
+ALLOCATIONS = 100  # of all, at most, at which a lack of memory is tried where much is asked for
 SLOW = {
     "compare",
     "saturation",
@@ -55,11 +55,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     return folder
 
 
-def points_of(count: int, sample: int | None) -> list[int]:
-    """Where a fault is tried: everywhere, or at a sample that is spread over all."""
-    if sample is None or count <= sample:
+def points_of(count: int, most: int) -> list[int]:
+    """Where a fault is tried: everywhere, or at `most` places that are spread over all."""
+    if count <= most:
         return list(range(count))
-    return [int((i + 0.5) * count / sample) for i in range(sample)]
+    return [int((i + 0.5) * count / most) for i in range(most)]
 
 
 def tried_at(
@@ -95,7 +95,7 @@ def test_a_fault_at_any_operation_loses_nothing(
     request: pytest.FixtureRequest,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tried, long = COMMANDS[name], bool(request.config.getoption("--long-faults"))
+    tried, long = COMMANDS[name], request.config.getoption("--long-faults")
 
     def begin() -> None:
         monkeypatch.chdir(tmp_path)
@@ -105,12 +105,12 @@ def test_a_fault_at_any_operation_loses_nothing(
     if not long and kind == "memory" and name in SLOW:
         pytest.skip("tried with --long-faults")
     faults = tuple(ERRORS) if kind == "memory" else FAULTS if long else SHORT
-    sample = (ALLOCATIONS if long else 1) if kind == "memory" else None if long else tried.sample
+    most = min(long or 1, ALLOCATIONS) if kind == "memory" else long or tried.sample
     begin()
     usual, counted = disturbed(tried.words, capsys, faults[0])
     assert usual.code in (0, 1), usual.said
     expected = contents(Path(tried.makes))
-    trials, began = list(product(faults, points_of(len(counted.done), sample))), time.monotonic()
+    trials, began = list(product(faults, points_of(len(counted.done), most))), time.process_time()
     wrong = []
     for fault, at in trials:
         begin()
@@ -118,6 +118,7 @@ def test_a_fault_at_any_operation_loses_nothing(
     wrong = [each for each in wrong if each]
     if long:
         with capsys.disabled():
-            seconds = time.monotonic() - began
-            print(f"\n{name}, {kind}: {len(counted.done)} operations, {len(trials)} trials, {seconds:.0f} s, {wrong}")
+            minutes = (time.process_time() - began) / 60
+            what = f"{len(counted.done)} operations, {len(trials)} trials, {minutes:.1f} minutes of the CPU"
+            print(f"\n{name}, {kind}: {what}, {len(wrong)} wrong", *wrong, sep="\n")
     assert not wrong, f"{len(wrong)} of {len(trials)}:\n" + "\n".join(wrong[:20])

@@ -158,6 +158,28 @@ def test_a_draw_depends_on_its_numbers_alone() -> None:
     assert not torch.allclose(other.draw(1, 0.01)[0][0, 0], many[1, 0], atol=0.01)
 
 
+def test_fewer_are_drawn_at_once_where_memory_lacks() -> None:
+    class Small(Lumps):
+        def __init__(self, rows: int) -> None:
+            self.rows, self.asked = rows, []
+
+        def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
+            self.asked.append(len(x_noisy))
+            if len(x_noisy) > self.rows:
+                raise MemoryError
+            return super().denoise(x_noisy, sigma)
+
+    def draws(prior: Lumps) -> Tensor:
+        problem, _ = _problem(prior, "inpaint", torch.linspace(0, 1, 3 * D).view(3, *SHAPE), 0.1)
+        return ImageSampler(problem, prior, 8, is_linear=True).draw(5, 0.01)[0]
+
+    small = Small(4)
+    torch.testing.assert_close(draws(small), draws(Lumps()))
+    assert [rows for rows in small.asked if rows > 4] == [15, 7]
+    with pytest.raises(MemoryError):
+        draws(Small(0))
+
+
 def test_the_guided_mean_of_gaussians_is_exact() -> None:
     """Of values of one variance each, two conjugate gradients solve all."""
     prior, sigma, noise = Lumps(), 0.3, 0.1

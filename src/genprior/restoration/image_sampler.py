@@ -18,6 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from genprior.memory import in_parts
 from genprior.priors.contracts import DenoisingPrior
 from genprior.restoration.fidelity import UNKNOWN, noise_scale
 from genprior.restoration.guided_denoising import ROUNDS, guided_mean
@@ -96,10 +97,9 @@ class ImageSampler:
         who = torch.arange(images, device=self.problem.y.device).repeat_interleave(count)
         numbers = list(range(count)) * images
         most = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // math.prod(self.denoiser.image_shape)))
-        found = [
-            self._walked(who[start : start + most], numbers[start : start + most], scale)
-            for start in range(0, len(who), most)
-        ]
+        found = in_parts(
+            len(who), most, lambda part: self._walked(who[part.start : part.stop], [numbers[i] for i in part], scale)
+        )
         x, scales = (torch.cat(parts) for parts in zip(*found, strict=True))
         return x.view(images, count, *x.shape[1:]), scales.view(images, count)
 

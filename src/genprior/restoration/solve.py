@@ -1,12 +1,13 @@
 """Latents for measurements: starts, search, second try, candidates, verdict."""
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from genprior.errors import is_lack_of_memory
+from genprior.memory import in_parts
 from genprior.priors.contracts import USUAL_STARTS, LatentPrior
 from genprior.restoration.beyond import LEAST_NOISE, beyond_range, needs_more, own_edges
 from genprior.restoration.fidelity import Weigh, level_after_clipping, level_around, noise_scale, weight_from_noise
@@ -50,19 +51,9 @@ def solve(
     if noise_level is not None:
         noise = NoiseLevels(noise_level, level_after_clipping(problem.y, problem.seen, noise_level))
     weights = _weight(problem, settings, noise)
-    parts: list[Restoration] = []
-    done, size = 0, max(1, SEARCHES_AT_ONCE // max(USUAL_STARTS, _starts(problem.prior, settings, start)))
-    while done < len(problem.y):
-        some = range(done, min(done + size, len(problem.y)))
-        try:
-            parts.append(_solve(problem, some, start, settings, noise, weights, seed))
-        except (RuntimeError, MemoryError) as error:
-            if not is_lack_of_memory(error) or len(some) == 1:
-                raise
-            size = len(some) // 2
-            continue
-        done = some.stop
-    return Restoration.joined(parts)
+    most = max(1, SEARCHES_AT_ONCE // max(USUAL_STARTS, _starts(problem.prior, settings, start)))
+    work = partial(_solve, problem, start, settings, noise, weights, seed)
+    return Restoration.joined(in_parts(len(problem.y), most, work))
 
 
 def _starts(prior: LatentPrior, settings: SearchSettings, start: Tensor | None) -> int:
@@ -73,12 +64,12 @@ def _starts(prior: LatentPrior, settings: SearchSettings, start: Tensor | None) 
 
 def _solve(
     problem: Problem,
-    some: range,
     start: Tensor | None,
     settings: SearchSettings,
     noise: NoiseLevels | None,
     weights: tuple[Tensor, Weigh | None],
     seed: int,
+    some: range,
 ) -> Restoration:
     who = torch.arange(some.start, some.stop, device=problem.y.device)
     count = _starts(problem.prior, settings, start)
