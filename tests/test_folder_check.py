@@ -71,6 +71,12 @@ def test_what_is_gone_is_missed(name: str, folders: Path, tmp_path: Path) -> Non
     assert _faults(folder)
 
 
+def test_a_whole_history_that_is_gone_is_missed(folders: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders / "run", tmp_path / "copy")
+    shutil.rmtree(folder / "history")
+    assert list(_faults(folder)) == ["history/0.safetensors", "history/1000.safetensors"]
+
+
 def test_a_part_that_is_gone_is_missed(folders: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(folders / "job", tmp_path / "copy")
     (folder / "parts" / "000001.json").unlink()

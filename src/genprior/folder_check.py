@@ -7,6 +7,7 @@ import errno
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from genprior.restoring.records import (
     RestoreSummary,
 )
 from genprior.runs.best_weights import scored_ages
-from genprior.runs.checkpoint import ages, checkpoint_faults, is_age, load_age, load_counters
+from genprior.runs.checkpoint import ages, checkpoint_faults, load_age, load_counters, lost_ages
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.encoder_settings import WEIGHTS
 from genprior.runs.experiment import part_of
@@ -134,7 +135,7 @@ def _run_files(path: Path) -> Iterator[CheckedFile]:
         yield CheckedFile(f"{run.best.name}/{kept.name}", fault, f"{LOST}; {UNUSED}")
     for file in ages(run).values():
         yield _tried(f"{run.history.name}/{file.name}", partial(load_age, file), f"{LOST}; {UNUSED}")
-    yield from _lost_ages(run, rows)
+    yield from _lost_ages(path, rows)
     if (path / WEIGHTS).exists():
         again = f"genprior train encoder {path} --overwrite"
         yield _tried(WEIGHTS, lambda: read_encoder(path / WEIGHTS), again)
@@ -165,15 +166,16 @@ def _checkpoints(run: Run, rows: list[Row]) -> Iterator[CheckedFile]:
     yield CheckedFile(f"{name}, beside the checkpoint", is_other or "", LOST)
 
 
-def _lost_ages(run: Run, rows: list[Row]) -> Iterator[CheckedFile]:
-    """What a run with a history should have of it."""
-    there = ages(run)
-    if not there or not rows or rows[0]["step"] != 1:
-        return
-    first = rows[0]["images_seen"]
-    for images in [0, *(row["images_seen"] for row in rows if is_age(row["images_seen"], first))]:
-        if images not in there and images <= max(there):
-            yield CheckedFile(f"{run.history.name}/{images}.safetensors", "it is gone", f"{LOST}; {UNUSED}")
+def _lost_ages(path: Path, rows: list[Row]) -> Iterator[CheckedFile]:
+    """What a run should have of its history."""
+    with suppress(GenpriorError):  # of what is damaged, and told elsewhere
+        run = open_run(path)
+        counters, _ = load_counters(run.checkpoints)
+        is_whole = bool(rows) and rows[0]["step"] == 1
+        if counters is not None:
+            seen = counters.images_seen if is_whole else 0
+            for images in lost_ages(run, rows[0]["images_seen"] if is_whole else 1, seen):
+                yield CheckedFile(f"{run.history.name}/{images}.safetensors", "it is gone", f"{LOST}; {UNUSED}")
 
 
 def _results(path: Path) -> Iterator[CheckedFile]:

@@ -75,9 +75,15 @@ def test_what_is_hidden_or_no_image_is_passed_by(tmp_path: Path) -> None:
     (tmp_path / "._a.png").write_bytes(b"\0")
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "x.png").mkdir()
-    os.mkfifo(tmp_path / "pipe.png")
     assert image_files(tmp_path) == ["a.png"]
     assert len(load_data(tmp_path)) == 1
+
+
+def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.warns(UserWarning, match=r"pipe\.png is no file, but a pipe or a device, and is left out"):
+        assert image_files(tmp_path) == ["a.png"]
 
 
 def test_a_folder_called_like_an_image_is_searched(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ class Tried:
 
 TRAIN = f"train gan {POINTS} --images-seen 200 --checkpoint-seconds 1e-9 --out out"
 RESTORE = "photos --batch-size 2 --starts 1 --iterations 2 --threads 1 --out out"
+SMALL = "--data digits[:64] --held-out 0 --size 8 --batch-size 8 --images-seen 48 --threads 1 --precision float32"
+FLOW = f"train flow-matching {SMALL} --model unet:width=4,levels=1,blocks=1"
+MIXTURE = f"train mixture {SMALL} --components 2 --rank 2 --checkpoint-seconds 1e-9 --out out"
+NOISY = "--operator denoise --noise gaussian:sigma=0.3"
 JUDGED = "--data-root root --threads 1"
 COMPARE = "compare run --held-out digits[64:] --count 2 --threads 1 --out out"
 COMMANDS = {
@@ -60,7 +64,14 @@ COMMANDS = {
     "saturation": Tried("probe saturation run --steps 2 --threads 1", (), "run", sample=1),
     "collapse": Tried(f"probe collapse run --steps 1 --ages 1 {JUDGED}", (), "run", sample=1),
     "equilibrium": Tried("probe equilibrium run --steps 2 --threads 1", (), "run", sample=1),
+    "flow": Tried(f"{FLOW} --out out", ("resume out", f"{FLOW} --out out", f"{FLOW} --out out --overwrite"), "out"),
+    "mixture": Tried(MIXTURE, ("resume out", MIXTURE, f"{MIXTURE} --overwrite"), "out"),
+    "calibrate": Tried(
+        f"calibrate run {NOISY} --images digits[64:] --count 10 --draws 9 --residual 20 --threads 1", (), "run"
+    ),
+    "draws": Tried(f"restore flow photos {NOISY} --draws 2 --threads 1 --batch-size 2 --out out", (), "out"),
 }
+RARE = {"flow", "mixture", "calibrate", "draws"}  # tried where much is asked for
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from disturbed_commands import (
     COMMANDS,
+    FLOW,
     POINTS,
+    RARE,
     Ended,
     Tried,
     age_leftovers,
@@ -50,6 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert told(patch, f"train gan {POINTS} --images-seen 100 --out points", None).code == 0
+        assert told(patch, f"{FLOW} --out flow", None).code == 0
         assert told(patch, "sample run -n 3 --each --out photos", None).code == 0
     shutil.copytree(root, folder / "root")
     return folder
@@ -102,7 +105,7 @@ def test_a_fault_at_any_operation_loses_nothing(
         shutil.rmtree(tmp_path / "here", ignore_errors=True)
         monkeypatch.chdir(shutil.copytree(place, tmp_path / "here"))
 
-    if not long and kind == "memory" and name in SLOW:
+    if not long and (name in RARE or (kind == "memory" and name in SLOW)):
         pytest.skip("tried with --long-faults")
     faults = tuple(ERRORS) if kind == "memory" else FAULTS if long else SHORT
     most = min(long or 1, ALLOCATIONS) if kind == "memory" else long or tried.sample

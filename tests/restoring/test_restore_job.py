@@ -440,3 +440,11 @@ def test_a_job_whose_worker_was_killed_in_mid_part_ends_as_if_nothing_had_been(
         assert shared.picture(f"{part:06d}").read_bytes() == alone.picture(f"{part:06d}").read_bytes()
     for name in ("table.csv", "latents.safetensors", "pairs.png"):
         assert (shared.path / name).read_bytes() == (alone.path / name).read_bytes()
+
+
+def test_many_starts_and_draws_are_told_before_the_work(tiny_run: Path, image_folder: Callable[..., Path]) -> None:
+    settings = InvertSettings(run=tiny_run, images=str(image_folder(2)), starts=5000, draws=2000)
+    note = jobs.prepare_inverting(settings).note
+    assert "; 5,000 starts of each take long: a lower --starts is faster" in note
+    assert "; 2,000 draws of each take long: a lower --draws is faster" in note
+    assert "take long" not in jobs.prepare_inverting(settings.model_copy(update={"starts": 8, "draws": 0})).note

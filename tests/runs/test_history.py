@@ -1,5 +1,6 @@
 """What a run keeps of several ages."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import torch
 
 from genprior.errors import GenpriorError
 from genprior.families import parse_config
-from genprior.runs.checkpoint import ages, is_age, load_age, trained_checkpoint
+from genprior.runs.checkpoint import ages, is_age, load_age, lost_ages, trained_checkpoint
 from genprior.runs.execute import execute
-from genprior.runs.prepare import new_run
+from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run
 from genprior.training.optimisation import grouped
 from genprior.writing import save_tensors
@@ -53,6 +54,24 @@ def test_other_families_keep_nothing(tmp_path: Path) -> None:
     for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass
     assert ages(prepared.run) == {}
+    assert lost_ages(prepared.run, 8, 2000) == []
+
+
+@pytest.mark.parametrize("batch", [1, 64, 384, 1500, 5000])
+def test_an_age_that_is_gone_is_known(batch: int, make_run: Callable[..., Run]) -> None:
+    run, seen = make_run(images_seen=1000), range(batch, 20_000, batch)
+    assert lost_ages(run, 50, 1000) == []
+    shutil.rmtree(run.history)
+    kept = [0, *(images for images in seen if is_age(images, batch))]
+    assert lost_ages(run, batch, seen[-1]) == kept
+    assert lost_ages(run, batch, 0) == [0]
+
+
+def test_resuming_tells_what_is_gone_of_the_history(make_run: Callable[..., Run]) -> None:
+    run = make_run(images_seen=1000)
+    ages(run)[1000].unlink()
+    notes = resumed_run(run.path, {"images_seen": 2000}).notes
+    assert any("history: 1000.safetensors; report and probes show no images of that age" in line for line in notes)
 
 
 def test_files_of_other_names_are_left_out_and_damaged_ones_refused(make_run: Callable[..., Run]) -> None:

@@ -132,7 +132,8 @@ def _decoded_files(
 def image_files(folder: Path) -> list[str]:
     """Returns the relative paths of the image files in a folder and below, sorted, with slashes.
 
-    Hidden files and folders are left out; links are followed, every folder is entered once.
+    Hidden files and folders are left out; so are pipes and devices, with a warning. Links are followed, every folder is
+    entered once.
     """
     names, entered = [], set()
 
@@ -220,7 +221,12 @@ def usual_shape(shapes: set[Shape]) -> Shape:
 def _is_image(where: str, name: str) -> bool:
     """Returns whether a file is to be read; so is a link to nothing, to be reported by name."""
     path = Path(where, name)
-    return _is_image_name(name) and (path.is_file() or not path.exists())
+    if not _is_image_name(name):
+        return False
+    if path.exists() and not path.is_file():  # it would be waited for
+        warnings.warn(f"{path} is no file, but a pipe or a device, and is left out", stacklevel=3)
+        return False
+    return True
 
 
 def _is_image_name(name: str) -> bool:

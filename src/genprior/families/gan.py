@@ -230,6 +230,11 @@ class GANConfig(RunConfig):
         generator.load_state_dict(grouped(state, "average" if average else "generator"))
         return generator.float()
 
+    @property
+    def keeps_ages(self) -> bool:
+        """Yes: both players."""
+        return True
+
     def game(self) -> "Game":
         """Returns the equilibrium of its loss."""
         from genprior.diagnosis.signs import Game

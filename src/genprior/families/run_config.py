@@ -228,6 +228,11 @@ class RunConfig(Settings, ABC):
         return {}
 
     @property
+    def keeps_ages(self) -> bool:
+        """Whether a run keeps what its learner was at several ages."""
+        return False
+
+    @property
     def arithmetic(self) -> str:
         """What the family computes in, where `precision` is what was asked for."""
         return self.precision

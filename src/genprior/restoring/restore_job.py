@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
 GIVEN = {"starts", "iterations", "energy_weight", "candidates", "draws", "estimate"}  # what replaces a preset's own
+MANY = 1000  # starts or draws of an image: a few dozen are usual
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,17 @@ class _Loaded:
             listing=self.source.listing,
         )
         note = f"{len(self.source):,} images of {'x'.join(map(str, self.prior.image_shape))} from {settings.images}"
-        return Prepared(work, record, len(self.source), settings, note)
+        return Prepared(work, record, len(self.source), settings, note + _told_if_long(self.search))
+
+
+def _told_if_long(search: SearchSettings) -> str:
+    """The end of a line that says which flag to lower where it makes each image take long; else nothing."""
+    counts = {"starts": search.starts or 0, "draws": search.draws}
+    return "".join(
+        f"; {count:,} {name} of each take long: a lower --{name} is faster"
+        for name, count in counts.items()
+        if count > MANY
+    )
 
 
 def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:

@@ -212,6 +212,23 @@ def ages(run: Run) -> dict[int, Path]:
     return dict(sorted(files.items()))
 
 
+def lost_ages(run: Run, images_per_update: int, images_seen: int) -> list[int]:
+    """Returns the ages that should be in the history and are not, by images seen; none where its family keeps none.
+
+    Arguments:
+        run: Whose history it is.
+        images_per_update: At least 1.
+        images_seen: By the last checkpoint; each age up to it was kept before it.
+    """
+    if not run.config.keeps_ages:
+        return []
+    due, there = [0], list(ages(run))
+    while (age := FIRST_AGE * FACTOR ** (len(due) - 1)) <= images_seen:
+        due.append(age)
+    due = [-(-age // images_per_update) * images_per_update for age in due]
+    return [age for age in dict.fromkeys(due) if age not in there]
+
+
 def load_age(path: Path) -> dict[str, Tensor]:
     """Returns the tensors of an age, as "<part>/<name>"; older runs kept the generator alone.
 

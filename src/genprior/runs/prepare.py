@@ -18,7 +18,7 @@ from genprior.families import BUDGETS, RunConfig, parse_config
 from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
 from genprior.memory import networks_within_memory
 from genprior.runs.best_weights import impatience, scored_ages
-from genprior.runs.checkpoint import Counters, load_counters, settle
+from genprior.runs.checkpoint import Counters, load_counters, lost_ages, settle
 from genprior.runs.files import write_json
 from genprior.runs.run_folder import (
     CONFIG,
@@ -129,7 +129,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         facts = environment(learner, data)  # killed between the first two files of the run
         write_json(run.environment, facts.model_dump(mode="json"))
     _wait(fabric)
-    notes = [_headline(run, learner, split), *differences(run, learner, data), *_record_note(run, begun)]
+    notes = [_headline(run, learner, split), *differences(run, learner, data), *_lost_notes(run, begun, learner)]
     if is_first and begun is not None:
         with locked(run):  # where training was ended after its last checkpoint, nobody else would
             settle(run.checkpoints, begun.step)
@@ -217,9 +217,17 @@ def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
         raise GenpriorError(f"{run.path}: {reason}; continue it with a larger --patience", argument="run")
 
 
-def _record_note(run: Run, begun: Counters | None) -> list[str]:
-    fault = None if begun is None else record_fault(run, each_row(run.steps), begun.step, begun.log)
-    return [] if fault is None else [f"the record is damaged, and stays so for the steps until here: {fault}"]
+def _lost_notes(run: Run, begun: Counters | None, learner: Learner) -> list[str]:
+    """Lines about what resuming does not bring back."""
+    if begun is None:
+        return []
+    fault = record_fault(run, each_row(run.steps), begun.step, begun.log)
+    lost = lost_ages(run, learner.images_per_update, begun.images_seen)
+    files = ", ".join(f"{age}.safetensors" for age in lost)
+    return [
+        *([f"the record is damaged, and stays so for the steps until here: {fault}"] if fault else []),
+        *([f"gone from {run.history}: {files}; report and probes show no images of that age"] if lost else []),
+    ]
 
 
 def _headline(run: Run, learner: Learner, split: Split) -> str:
