@@ -6,10 +6,12 @@ Each file is read whole and held against its checksum. `KINDS`, at the end, is t
 import errno
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -38,7 +40,7 @@ from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.encoder_settings import WEIGHTS
 from genprior.runs.experiment import part_of
 from genprior.runs.run_folder import AUTO, CONFIG, TRIED, Run, open_run, read_environment
-from genprior.runs.step_log import Row, read_events, read_rows, record_fault
+from genprior.runs.step_log import Row, each_row, read_events, record_fault
 from genprior.runs.trained_prior import read_encoder
 from genprior.scoring.auto_results import AutoTraining
 from genprior.scoring.comparison_experiment import FIGURE
@@ -123,10 +125,10 @@ def _run_files(path: Path) -> Iterator[CheckedFile]:
     run = Run(path, GANConfig.model_construct())  # whose config may be damaged: only its folder is looked at
     yield _tried(CONFIG, lambda: open_run(path), LOST)
     yield _tried(run.environment.name, lambda: read_environment(run), LOST)
-    rows: list[Row] = []
+    first: list[Row] = []
     if run.steps.is_file():
-        yield _tried(run.steps.name, lambda: rows.extend(read_rows(run.steps)), LOST)
-    yield from _checkpoints(run, rows)
+        yield _tried(run.steps.name, lambda: first.extend(_first_of(each_row(run.steps))), LOST)
+    yield from _checkpoints(run, has_rows=bool(first))
     if run.events.is_file():
         yield _tried(run.events.name, lambda: read_events(run), f"alarms: genprior resume {path}; setbacks: {LOST}")
     if run.scores.is_file():
@@ -135,7 +137,7 @@ def _run_files(path: Path) -> Iterator[CheckedFile]:
         yield CheckedFile(f"{run.best.name}/{kept.name}", fault, f"{LOST}; {UNUSED}")
     for file in ages(run).values():
         yield _tried(f"{run.history.name}/{file.name}", partial(load_age, file), f"{LOST}; {UNUSED}")
-    yield from _lost_ages(path, rows)
+    yield from _lost_ages(path, first)
     if (path / WEIGHTS).exists():
         again = f"genprior train encoder {path} --overwrite"
         yield _tried(WEIGHTS, lambda: read_encoder(path / WEIGHTS), again)
@@ -148,7 +150,14 @@ def _run_files(path: Path) -> Iterator[CheckedFile]:
         yield _tried(f"{run.figures.name}/{picture.name}", partial(read_numbers, picture), "it is drawn anew")
 
 
-def _checkpoints(run: Run, rows: list[Row]) -> Iterator[CheckedFile]:
+def _first_of(rows: Iterator[Row]) -> list[Row]:
+    """Reads all rows, which may be many, and keeps the first, where there is one."""
+    first = list(islice(rows, 1))
+    deque(rows, 0)
+    return first
+
+
+def _checkpoints(run: Run, *, has_rows: bool) -> Iterator[CheckedFile]:
     """The checkpoints, and whether the record is that of the one that is used."""
     found = checkpoint_faults(run.checkpoints)
     is_one_whole = "" in found.values()
@@ -156,25 +165,25 @@ def _checkpoints(run: Run, rows: list[Row]) -> Iterator[CheckedFile]:
         again = f"another one is whole: genprior resume {run.path}" if is_one_whole else LOST
         yield CheckedFile(f"{run.checkpoints.name}/{path.name}", fault, again)
     if not is_one_whole:
-        if rows and not found:
+        if has_rows and not found:
             yield CheckedFile(run.checkpoints.name, "it is gone", LOST)
         return
     counters, _ = load_counters(run.checkpoints)
     assert counters is not None
-    is_other = record_fault(run, rows, counters.step, counters.log)
+    is_other = record_fault(run, each_row(run.steps), counters.step, counters.log)
     name = run.events.name if is_other and is_other.startswith(str(run.events)) else run.steps.name
     yield CheckedFile(f"{name}, beside the checkpoint", is_other or "", LOST)
 
 
-def _lost_ages(path: Path, rows: list[Row]) -> Iterator[CheckedFile]:
-    """What a run should have of its history."""
+def _lost_ages(path: Path, first: list[Row]) -> Iterator[CheckedFile]:
+    """What a run should have of its history, whose first row tells how often it may have had an age."""
     with suppress(GenpriorError):  # of what is damaged, and told elsewhere
         run = open_run(path)
         counters, _ = load_counters(run.checkpoints)
-        is_whole = bool(rows) and rows[0]["step"] == 1
+        is_whole = bool(first) and first[0]["step"] == 1
         if counters is not None:
             seen = counters.images_seen if is_whole else 0
-            for images in lost_ages(run, rows[0]["images_seen"] if is_whole else 1, seen):
+            for images in lost_ages(run, first[0]["images_seen"] if is_whole else 1, seen):
                 yield CheckedFile(f"{run.history.name}/{images}.safetensors", "it is gone", f"{LOST}; {UNUSED}")
 
 
