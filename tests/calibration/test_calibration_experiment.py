@@ -26,6 +26,7 @@ from genprior.restoration.operators import Operator, blur, inpaint
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.prepare import new_run
+from genprior.seeding import derived_seed
 from genprior.settings import validated
 from mixtures import image_mixture
 
@@ -39,6 +40,13 @@ def narrow(*given: Any) -> PosteriorDraws:  # noqa: ANN401 - as a sampler is cal
     drawn = draws_of(*given)
     mean = drawn.x.mean(1, keepdim=True)
     return drawn._replace(x=mean + 0.6 * (drawn.x - mean))
+
+
+def ignoring(*given: Any) -> PosteriorDraws:  # noqa: ANN401 - as a sampler is called
+    """Draws of the prior, whatever was measured."""
+    prior, y, _, _, count, seed, first = given
+    each = [prior.sample(count, derived_seed(seed, "ignoring", first + i)) for i in range(len(y))]
+    return PosteriorDraws(torch.stack(each), None)
 
 
 def assumed(operator: Operator, **changes: Any) -> Assumed:  # noqa: ANN401 - fields of any type
@@ -62,6 +70,7 @@ def test_nothing_is_blamed_where_nothing_is_wrong(operator: Operator) -> None:
 def test_each_fault_is_blamed_on_its_culprit() -> None:
     hole = inpaint(SHAPE, box=4)
     assert culprit(assumed(hole, sampler=narrow)) == "sampler"
+    assert culprit(assumed(hole, sampler=ignoring)) == "sampler"
     assert culprit(assumed(hole), inpaint(SHAPE, box=4, left=3, top=2)) == "operator"
     assert culprit(assumed(hole), noise=1.5 * SIGMA) == "noise level"
     assert culprit(assumed(hole), noise=SIGMA / 1.5) == "noise level"

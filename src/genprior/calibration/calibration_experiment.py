@@ -131,16 +131,30 @@ def judged(assumed: Assumed, x: Tensor, y: Tensor, purpose: str) -> Task[Judged]
     """
     seed = derived_seed(assumed.seed, purpose)
     parts: list[tuple[Ranked, PixelIntervals]] = []
-    not_mixed = 0
+    not_mixed: int | None = None
     for first in range(0, len(x), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
         drawn = assumed.sampler(assumed.prior, y[rows], assumed.operator, assumed.sigma, assumed.draws, seed, first)
-        draws, not_mixed = drawn.x, not_mixed + int((~drawn.is_mixed).sum())
+        draws = drawn.x
+        if drawn.is_mixed is not None:
+            not_mixed = (not_mixed or 0) + int((~drawn.is_mixed).sum())
         reference = torch.stack([_reference(assumed, seed, first + i) for i in range(len(draws))])
-        parts.append((ranked(x[rows], draws, reference, seed, first), intervals_of(x[rows], draws, LEVEL)))
+        misfit = _misfits(assumed.operator, torch.cat([x[rows, None], draws.to(x)], 1), y[rows], first)
+        parts.append((ranked(x[rows], draws, reference, misfit, seed, first), intervals_of(x[rows], draws, LEVEL)))
         yield Stage(min(1.0, (first + AT_ONCE) / len(x)), f"{min(len(x), first + AT_ONCE)} of {len(x)} images")
     whole, intervals = Ranked.joined([part for part, _ in parts]), joined([part for _, part in parts])
     return Judged(_level(whole, intervals, seed).model_copy(update={"not_mixed": not_mixed}), intervals)
+
+
+def _misfits(operator: Operator, members: Tensor, y: Tensor, first: int) -> Tensor:
+    """|y - A x|^2 (N, S + 1) of the members (N, S + 1, C, H, W) of measurements (N, ...)."""
+    each = []
+    for i, (x, own) in enumerate(zip(members, y, strict=True)):
+        parameters = {
+            name: value.expand(len(x), *value.shape[1:]) for name, value in operator.parameters(first + i).items()
+        }
+        each.append((operator.physics.A(x, **parameters) - own).flatten(1).square().sum(1))
+    return torch.stack(each)
 
 
 def _reference(assumed: Assumed, seed: int, number: int) -> Tensor:
