@@ -25,7 +25,10 @@ NUMBERS = ("error", "psnr", "ssim", "misfit", "energy", "weight")
 COUNTS = ("starts", "iterations", "candidates", "deviation", "probability", "r_hat", "effective")
 NAMED = 100  # failures that a summary names
 Facts = dict[str, JsonValue]
-BEFORE: Facts = {"draws": 0}  # what settings were when no flag named them; None where they are not here
+BEFORE: Facts = {
+    "draws": 0,
+    "residual": False,
+}  # what settings were when no flag named them; None where they are not here
 
 
 def is_plain(name: str) -> bool:
