@@ -25,7 +25,8 @@ import torch
 from measuring import parser_of, save_json
 
 import genprior
-from genprior.calibration.calibration_experiment import Assumed, judged, own_truths, residuals_of
+from genprior.calibration.calibration_experiment import judged, own_truths, residuals_of
+from genprior.calibration.calibration_inputs import Assumed
 from genprior.calibration.calibration_results import FALSE_ALARMS, culprit_of
 from genprior.calibration.posterior_draws import PosteriorDraws, draws_of
 from genprior.priors.mixture_prior import MixturePrior

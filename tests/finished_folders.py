@@ -4,10 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from genprior.cli import main
+from genprior.models.range_residual import RangeResidual
+from genprior.runs.kept_residual import keep_residual
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import Alarm, Setback, append_event
+from genprior.runs.trained_prior import load_prior
 from tiny_judge import make_tiny_judge
 from tiny_run import make_tiny_run
 
@@ -38,4 +42,6 @@ def make_folders(folder: Path) -> Path:
             with pytest.raises(SystemExit) as ended:
                 main()
             assert ended.value.code in (None, 0, 1), words
+    off = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    keep_residual(run.path, load_prior(run.path).with_residual(RangeResidual.learned(off, 2)), 20)
     return folder

@@ -11,8 +11,11 @@ SPREAD, SIGMA = 0.2, 0.1
 
 def toy(
     count: int = 100, draws: int = 32, seed: int = 0, factor: float = 1.0, offset: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Truths (N, 1, 4, 4) and draws (N, S, 1, 4, 4) whose deviations are `factor` times right, means moved by one."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Truths (N, 1, 4, 4), measurements, and draws (N, S, 1, 4, 4).
+
+    Deviations of draws are `factor` times right, and means are off by `offset` deviations.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -23,11 +26,16 @@ def toy(
     gain = SPREAD**2 / (SPREAD**2 + SIGMA**2)
     deviation = gain**0.5 * SIGMA
     mean = 0.5 + gain * (y - 0.5) + offset * deviation
-    return x, mean[:, None] + factor * deviation * normal(count, draws)
+    return x, y, mean[:, None] + factor * deviation * normal(count, draws)
 
 
 def ranked_toy(count: int = 100, seed: int = 0, draws: int = 32, **wrong: float) -> Ranked:
     """Truths of the toy, ranked among their draws."""
-    x, found = toy(count, draws, seed, **wrong)
+    x, y, found = toy(count, draws, seed, **wrong)
     reference = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(seed + 1))
-    return ranked(x, found, reference, seed=seed)
+    return ranked(x, found, reference, misfits(x, y, found), seed=seed)
+
+
+def misfits(x: Tensor, y: Tensor, draws: Tensor) -> Tensor:
+    """|y - x|^2 of truths and draws (N, S + 1)."""
+    return (torch.cat([x[:, None], draws], 1) - y[:, None]).flatten(2).square().sum(2)

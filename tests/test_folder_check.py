@@ -36,6 +36,7 @@ FILES = {
         "history/*.safetensors",
         "encoder.json",
         "encoder.safetensors",
+        "residual.safetensors",
         "metrics.json",
         "figures/samples.png",
     ),

@@ -39,6 +39,7 @@ from genprior.runs.checkpoint import ages, checkpoint_faults, load_age, load_cou
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.encoder_settings import WEIGHTS
 from genprior.runs.experiment import part_of
+from genprior.runs.kept_residual import RESIDUAL, read_residual
 from genprior.runs.run_folder import AUTO, CONFIG, TRIED, Run, open_run, read_environment
 from genprior.runs.step_log import Row, each_row, read_events, record_fault
 from genprior.runs.trained_prior import read_encoder
@@ -141,6 +142,9 @@ def _run_files(path: Path) -> Iterator[CheckedFile]:
     if (path / WEIGHTS).exists():
         again = f"genprior train encoder {path} --overwrite"
         yield _tried(WEIGHTS, lambda: read_encoder(path / WEIGHTS), again)
+    if (path / RESIDUAL).exists():
+        again = f"genprior calibrate {path} with --residual 200 --overwrite"
+        yield _tried(RESIDUAL, lambda: read_residual(path / RESIDUAL), again)
     yield from _results(path)
     for auto in filter(Path.is_file, (path / AUTO, part_of(path / AUTO))):
         yield _tried(auto.name, _of(AutoTraining, auto), LOST)

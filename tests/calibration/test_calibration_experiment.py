@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 
 from genprior.calibration import posterior_draws
 from genprior.calibration.calibration_commands import EXPERIMENTS
-from genprior.calibration.calibration_experiment import Assumed, judged, own_truths, residuals_of
+from genprior.calibration.calibration_experiment import examples, judged, own_truths, residuals_of
+from genprior.calibration.calibration_inputs import Assumed
 from genprior.calibration.calibration_results import Calibration, CalibrationSettings, culprit_of, verdict_line
 from genprior.calibration.posterior_draws import PosteriorDraws, draws_of
 from genprior.errors import GenpriorError
@@ -25,7 +27,10 @@ from genprior.restoration.noise import gaussian, measure
 from genprior.restoration.operators import Operator, blur, inpaint
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
+from genprior.runs.kept_residual import with_kept_residual
 from genprior.runs.prepare import new_run
+from genprior.runs.trained_prior import load_prior
+from genprior.seeding import derived_seed
 from genprior.settings import validated
 from mixtures import image_mixture
 
@@ -39,6 +44,13 @@ def narrow(*given: Any) -> PosteriorDraws:  # noqa: ANN401 - as a sampler is cal
     drawn = draws_of(*given)
     mean = drawn.x.mean(1, keepdim=True)
     return drawn._replace(x=mean + 0.6 * (drawn.x - mean))
+
+
+def ignoring(*given: Any) -> PosteriorDraws:  # noqa: ANN401 - as a sampler is called
+    """Draws of the prior, whatever was measured."""
+    prior, y, _, _, count, seed, first = given
+    each = [prior.sample(count, derived_seed(seed, "ignoring", first + i)) for i in range(len(y))]
+    return PosteriorDraws(torch.stack(each), None)
 
 
 def assumed(operator: Operator, **changes: Any) -> Assumed:  # noqa: ANN401 - fields of any type
@@ -62,6 +74,7 @@ def test_nothing_is_blamed_where_nothing_is_wrong(operator: Operator) -> None:
 def test_each_fault_is_blamed_on_its_culprit() -> None:
     hole = inpaint(SHAPE, box=4)
     assert culprit(assumed(hole, sampler=narrow)) == "sampler"
+    assert culprit(assumed(hole, sampler=ignoring)) == "sampler"
     assert culprit(assumed(hole), inpaint(SHAPE, box=4, left=3, top=2)) == "operator"
     assert culprit(assumed(hole), noise=1.5 * SIGMA) == "noise level"
     assert culprit(assumed(hole), noise=SIGMA / 1.5) == "noise level"
@@ -180,8 +193,10 @@ def test_images_whose_draws_do_not_mix_are_counted_and_said(tiny_run: Path, monk
         assert sum("12 of 12 did not mix" in line for line in EXPERIMENT.lines(found)) == lines
 
 
-def test_truths_have_what_a_residual_adds(tiny_run: Path) -> None:
-    settings = settings_of(tiny_run, images="digits[200:240]", count=10, draws=19)
+def test_truths_have_what_a_residual_adds(tiny_run: Path, tmp_path: Path) -> None:
+    """And it is kept in the run's folder, from where the figures take it."""
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    settings = settings_of(run, images="digits[200:240]", count=10, draws=19)
     within, beyond = (
         result_of(EXPERIMENT.stages(settings.model_copy(update={"residual": many}), None)) for many in (0, 20)
     )
@@ -190,6 +205,8 @@ def test_truths_have_what_a_residual_adds(tiny_run: Path) -> None:
     assert beyond.held_out is not None
     assert beyond.own.p > 0.01
     assert beyond.held_out.ball_factor < 0.8 * within.held_out.ball_factor
+    assert with_kept_residual(run, load_prior(run)).residual is not None
+    assert len(list(examples(settings.model_copy(update={"residual": 20}), 2))) == 2
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gaussian_toy import SHAPE, ranked_toy, toy
+from gaussian_toy import SHAPE, misfits, ranked_toy, toy
 from genprior.calibration.rank_statistics import Ranked, ranked, ranks_of
 
 
@@ -15,7 +15,7 @@ def test_ranks_are_places_and_ties_go_by_the_given_order() -> None:
 
 def test_a_truth_that_equals_its_draws_has_any_rank() -> None:
     x = torch.zeros(400, *SHAPE)
-    found = ranked(x, x[:, None].expand(-1, 9, -1, -1, -1), torch.rand(400, *SHAPE), seed=0)
+    found = ranked(x, x[:, None].expand(-1, 9, -1, -1, -1), torch.rand(400, *SHAPE), torch.zeros(400, 10), seed=0)
     for ranks in found.ranks.values():
         mean = ranks[:, 0].double().mean()
         assert mean == pytest.approx(4.5, abs=0.6)
@@ -38,10 +38,12 @@ def test_intervals_of_wrong_width_hold_what_a_normal_truth_says() -> None:
 
 
 def test_ranks_do_not_depend_on_the_batch() -> None:
-    x, draws = toy(6)
+    x, y, draws = toy(6)
     reference = torch.rand(6, *SHAPE)
-    whole = ranked(x, draws, reference, seed=3)
-    parts = [ranked(x[i : i + 2], draws[i : i + 2], reference[i : i + 2], seed=3, first=i) for i in (0, 2, 4)]
+    misfit = misfits(x, y, draws)
+    whole = ranked(x, draws, reference, misfit, seed=3)
+    pairs = [slice(i, i + 2) for i in (0, 2, 4)]
+    parts = [ranked(x[i], draws[i], reference[i], misfit[i], seed=3, first=i.start) for i in pairs]
     again = Ranked.joined(parts)
     assert torch.equal(whole.inside, again.inside)
     assert all(torch.equal(ranks, again.ranks[name]) for name, ranks in whole.ranks.items())

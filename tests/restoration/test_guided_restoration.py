@@ -107,6 +107,9 @@ def test_estimates_are_taken_over_draws(estimate: str, of: Callable[..., Tensor]
     options: dict[str, Any] = {"q": 0.5} if estimate == "median" else {}
     torch.testing.assert_close(found.images, of(found.draws, dim=1, **options).clamp(0, 1))
     assert found.verdicts == (GOOD,) * 2
+    assert bool(found.r_hat.isnan().all())  # nothing meets that could disagree, and so nothing is said
+    assert found.effective.tolist() == [8, 8]
+    assert draws_of(_prior(), _measured(_images(2), own), own, 0.05, 2, 0).is_mixed is None
     assert float(found.deviation().mean()) > 0
 
 

@@ -44,7 +44,9 @@ def test_of_a_linear_prior_they_are_draws_of_the_posterior(monkeypatch: pytest.M
     monkeypatch.setattr(randomised_search, "ITERATIONS", 60)
     prior, generator = Straight(), derived_generator(0, "truth")
     y = prior.decode(prior.start(2, generator)) + SIGMA * torch.randn(2, *SHAPE, generator=generator)
-    z = randomised_latents(make_problem(prior, y, None, L2()), 1, SIGMA, 2000, generator).z
+    found = randomised_latents(make_problem(prior, y, None, L2()), 1, SIGMA, 2000, generator)
+    assert (found.r_hat, found.effective) == (None, 2000)
+    z = found.z
     W = prior.weight.double()
     covariance = torch.linalg.inv(torch.eye(LATENTS) + W @ W.T / SIGMA**2)
     mean = covariance @ W @ (y[1].flatten().double() - 0.5) / SIGMA**2

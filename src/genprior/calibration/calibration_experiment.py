@@ -1,12 +1,12 @@
 """Measures how true the draws of a run's posterior are: on truths of its own, and on images that it has not learned."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
+from genprior.calibration.calibration_inputs import Assumed, beside_kept_range, beside_range, held_out, opened
 from genprior.calibration.calibration_results import (
     Calibration,
     CalibrationLevel,
@@ -26,49 +26,16 @@ from genprior.calibration.interval_widening import (
     joined,
     widening,
 )
-from genprior.calibration.posterior_draws import Sampler, draws_of
 from genprior.calibration.rank_bands import band, ecdf, places
 from genprior.calibration.rank_statistics import Ranked, ranked
 from genprior.calibration.residual_tests import residuals
-from genprior.errors import GenpriorError
-from genprior.models.range_residual import RangeResidual
-from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
-from genprior.restoration.noise import NOISES, measure, noise_level, stacked
-from genprior.restoration.operators import OPERATORS, Operator
+from genprior.restoration.noise import measure, stacked
+from genprior.restoration.operators import Operator
 from genprior.seeding import derived_generator, derived_seed
 
-if TYPE_CHECKING:
-    from deepinv.physics import NoiseModel
-
-    from genprior.data import Dataset
-
 AT_ONCE = 20  # measurements whose draws are in memory
-RANK = 20  # of a residual's covariance, beside the variance of each pixel
 LEVEL = 0.9  # of the intervals that are widened
-
-
-@dataclass(frozen=True)
-class Assumed:
-    """What draws are made with.
-
-    Attributes:
-        prior: The run's.
-        operator: What measures images, as far as is known.
-        noise: Of a known level.
-        sigma: That level.
-        draws: Of each posterior.
-        seed: Any integer.
-        sampler: Makes them.
-    """
-
-    prior: LatentPrior
-    operator: Operator
-    noise: "NoiseModel"
-    sigma: float
-    draws: int
-    seed: int
-    sampler: Sampler = draws_of
 
 
 @dataclass(frozen=True)
@@ -91,9 +58,9 @@ def stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Cali
         GenpriorError: No run, no draws for its family, noise without a level, or images and measurements that do not
             fit.
     """
-    assumed, weights = _opened(settings)
-    x, y, notes = _held_out(settings, assumed)
-    assumed = _beside_range(settings, assumed)
+    assumed, weights = opened(settings)
+    x, y, notes = held_out(settings, assumed)
+    assumed = beside_range(settings, assumed)
     found = Calibration(settings=settings, is_complete=False, weights=weights, notes=tuple(notes))
     if kept is not None and kept.weights == weights and kept.own is not None:
         found = found.model_copy(update={"own": kept.own})
@@ -131,16 +98,30 @@ def judged(assumed: Assumed, x: Tensor, y: Tensor, purpose: str) -> Task[Judged]
     """
     seed = derived_seed(assumed.seed, purpose)
     parts: list[tuple[Ranked, PixelIntervals]] = []
-    not_mixed = 0
+    not_mixed: int | None = None
     for first in range(0, len(x), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
         drawn = assumed.sampler(assumed.prior, y[rows], assumed.operator, assumed.sigma, assumed.draws, seed, first)
-        draws, not_mixed = drawn.x, not_mixed + int((~drawn.is_mixed).sum())
+        draws = drawn.x
+        if drawn.is_mixed is not None:
+            not_mixed = (not_mixed or 0) + int((~drawn.is_mixed).sum())
         reference = torch.stack([_reference(assumed, seed, first + i) for i in range(len(draws))])
-        parts.append((ranked(x[rows], draws, reference, seed, first), intervals_of(x[rows], draws, LEVEL)))
+        misfit = _misfits(assumed.operator, torch.cat([x[rows, None], draws.to(x)], 1), y[rows], first)
+        parts.append((ranked(x[rows], draws, reference, misfit, seed, first), intervals_of(x[rows], draws, LEVEL)))
         yield Stage(min(1.0, (first + AT_ONCE) / len(x)), f"{min(len(x), first + AT_ONCE)} of {len(x)} images")
     whole, intervals = Ranked.joined([part for part, _ in parts]), joined([part for _, part in parts])
     return Judged(_level(whole, intervals, seed).model_copy(update={"not_mixed": not_mixed}), intervals)
+
+
+def _misfits(operator: Operator, members: Tensor, y: Tensor, first: int) -> Tensor:
+    """|y - A x|^2 (N, S + 1) of the members (N, S + 1, C, H, W) of measurements (N, ...)."""
+    each = []
+    for i, (x, own) in enumerate(zip(members, y, strict=True)):
+        parameters = {
+            name: value.expand(len(x), *value.shape[1:]) for name, value in operator.parameters(first + i).items()
+        }
+        each.append((operator.physics.A(x, **parameters) - own).flatten(1).square().sum(1))
+    return torch.stack(each)
 
 
 def _reference(assumed: Assumed, seed: int, number: int) -> Tensor:
@@ -202,9 +183,9 @@ def residuals_of(assumed: Assumed, x: Tensor, y: Tensor) -> ResidualFindings:
 
 def examples(settings: CalibrationSettings, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yields held-out images (C, H, W), their least-squares images, and the draws (S, C, H, W) that were judged."""
-    assumed, _ = _opened(settings)
-    x, y, _ = _held_out(settings, assumed)
-    assumed = _beside_range(settings, assumed)
+    assumed, _ = opened(settings)
+    x, y, _ = held_out(settings, assumed)
+    assumed = beside_kept_range(settings, assumed)
     seed = derived_seed(settings.seed, "held-out")
     rows = y[:AT_ONCE]
     draws = assumed.sampler(assumed.prior, rows, assumed.operator, assumed.sigma, settings.draws, seed, 0).x
@@ -213,100 +194,3 @@ def examples(settings: CalibrationSettings, count: int) -> Iterator[tuple[Tensor
         is_image = y.shape == x.shape
         shown = y[i] if is_image else assumed.operator.physics.A_dagger(y[i : i + 1], **own)[0]
         yield x[i], shown.clamp(0, 1), draws[i]
-
-
-def _opened(settings: CalibrationSettings) -> tuple[Assumed, str]:
-    """What draws are made with, and the hash of the weights."""
-    from genprior.runs.trained_prior import load_prior
-    from genprior.stored_files import weights_sha256
-
-    noise = settings.noise.build(NOISES, "noise")
-    sigma = noise_level(noise)
-    if not sigma:
-        raise GenpriorError(
-            f"calibration needs noise of one known level above 0, such as gaussian:sigma=0.1, got {settings.noise}",
-            argument="noise",
-        )
-    prior = load_prior(settings.run)
-    if prior.image_shape[1:] == (1, 1):
-        raise GenpriorError(f"{settings.run} models points; images are calibrated", argument="run")
-    state = {f"{i}.{name}": value for i, net in enumerate(prior.networks) for name, value in net.state_dict().items()}
-    operator = settings.operator.build(OPERATORS, "operator", image_shape=prior.image_shape, seed=settings.seed)
-    return Assumed(prior, operator, noise, sigma, settings.draws, settings.seed), weights_sha256(state)
-
-
-def _held_out(settings: CalibrationSettings, assumed: Assumed) -> tuple[Tensor, Tensor, list[str]]:
-    """Images, their measurements, and what must be said of them."""
-    data, order = _shuffled(settings, assumed)
-    count = min(settings.count, len(data))
-    if count < 10:
-        raise GenpriorError(f"expected at least 10 images, {data.name} has {len(data)}", argument="images")
-    notes = [] if count == settings.count else [f"{count} held-out images, not {settings.count}: there are no more"]
-    if settings.measurements is None:
-        x = data.take(order[:count])
-        return x, measure(x, assumed.operator, assumed.noise, seed=derived_seed(settings.seed, "noise")), notes
-    x = data.take(torch.arange(count))
-    return x, _measurements(settings, assumed, x), notes
-
-
-def _shuffled(settings: CalibrationSettings, assumed: Assumed) -> "tuple[Dataset, Tensor]":
-    """The held-out images, and the order in which they are taken."""
-    from genprior.judges.run_images import held_out_images, run_split, with_data_root
-    from genprior.runs.run_folder import open_run
-
-    run = open_run(settings.run)
-    config = with_data_root(run.config, settings.data_root)
-    split = run_split(run, settings.data_root) if settings.images is None else None
-    try:
-        data = held_out_images(config, assumed.prior.image_shape, settings.images, split)
-    except GenpriorError as error:
-        raise replace_argument(error) from error
-    return data, torch.randperm(len(data), generator=derived_generator(settings.seed, "held-out images"))
-
-
-def _beside_range(settings: CalibrationSettings, assumed: Assumed) -> Assumed:
-    """With what held-out images, none of which is judged, have beside the prior's own."""
-    from genprior.restoration.restore import invert
-
-    if not settings.residual:
-        return assumed
-    data, order = _shuffled(settings, assumed)
-    learned = order[settings.count : settings.count + settings.residual]
-    if len(learned) < settings.residual:
-        raise GenpriorError(
-            f"needs {settings.residual} images beside {settings.count} that are judged, {data.name} has {len(data)}",
-            argument="residual",
-        )
-    x = data.take(learned)
-    residual = RangeResidual.learned(x - invert(assumed.prior, x).images, RANK)
-    prior = assumed.prior.with_residual(residual)
-    if prior.residual is None:
-        raise GenpriorError(
-            f"{settings.run} has all images in its range; it goes with GAN, GLO, VAE", argument="residual"
-        )
-    return replace(assumed, prior=prior)
-
-
-def replace_argument(error: GenpriorError) -> GenpriorError:
-    """Returns an error about held-out images, which this command calls its images."""
-    return GenpriorError(error.message.replace("--held-out", "--images"), argument="images")
-
-
-def _measurements(settings: CalibrationSettings, assumed: Assumed, x: Tensor) -> Tensor:
-    import numpy as np
-
-    from genprior.stored_files import read_array
-
-    assert settings.measurements is not None
-    try:
-        y = torch.from_numpy(np.array(read_array(settings.measurements), dtype=np.float32))
-    except (OSError, ValueError) as error:
-        raise GenpriorError(f"{settings.measurements}: {error}", argument="measurements") from error
-    expected = assumed.operator.physics.A(x[:1], **assumed.operator.parameters(0)).shape[1:]
-    if y.shape[1:] != expected or len(y) < len(x) or not bool(y.isfinite().all()):
-        raise GenpriorError(
-            f"expected finite numbers of shape ({len(x)} or more, {', '.join(map(str, expected))}), got "
-            f"{tuple(y.shape)}",
-            argument="measurements",
-        )
-    return y[: len(x)]

@@ -120,7 +120,8 @@ class CalibrationLevel(Model):
         ball_factor: The same of balls around the mean, in which the pixels that vary most count most.
         curves: By group of features.
         reliability: Of intervals, balls and distances.
-        not_mixed: Truths whose draws did not mix, by the sampler's own account; they are judged with the others.
+        not_mixed: Truths whose draws did not mix, by the sampler's own account; they are judged with the others. None:
+            each draw is made by itself, and nothing has to mix.
     """
 
     count: int
@@ -130,7 +131,7 @@ class CalibrationLevel(Model):
     ball_factor: Number
     curves: dict[str, RankCurve]
     reliability: Reliability
-    not_mixed: int = 0
+    not_mixed: int | None = None
 
     @property
     def needed(self) -> float:

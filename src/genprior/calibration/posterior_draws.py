@@ -25,11 +25,11 @@ class PosteriorDraws(NamedTuple):
 
     Attributes:
         x: (B, S, C, H, W).
-        is_mixed: Whether populations of draws agree (B,); true where draws are exact.
+        is_mixed: Whether populations of draws agree (B,). None: each draw is made by itself, and nothing has to mix.
     """
 
     x: Tensor
-    is_mixed: Tensor
+    is_mixed: Tensor | None
 
 
 Sampler = Callable[[LatentPrior, Tensor, Operator, float, int, int, int], PosteriorDraws]
@@ -62,7 +62,7 @@ def draws_of(
         own = operator.parameters(first + group.start)
         posterior = prior.conditional.posterior(y[group.start : group.stop], partial(operator.physics.A, **own), sigma)
         each.append(posterior.draws(count, seed, [first + i for i in group]))
-    return PosteriorDraws(torch.cat(each), torch.ones(len(y), dtype=torch.bool))
+    return PosteriorDraws(torch.cat(each), None)
 
 
 def _drawn_latents(
@@ -73,8 +73,8 @@ def _drawn_latents(
     problem = make_problem(prior, y, operator.physics, L2(), parameters)
     generators = [derived_generator(seed, "posterior", first + i) for i in range(len(y))]
     found = [draw_images(problem, i, sigma, count, each) for i, each in enumerate(generators)]
-    mixed = [own.r_hat <= MIXED and own.effective >= min(LEAST_EFFECTIVE, count) for _, own in found]
-    return PosteriorDraws(torch.stack([x for x, _ in found]), torch.tensor(mixed))
+    mixed = [own.r_hat <= MIXED and own.effective >= min(LEAST_EFFECTIVE, count) for _, own in found if own.r_hat]
+    return PosteriorDraws(torch.stack([x for x, _ in found]), torch.tensor(mixed) if mixed else None)
 
 
 def _drawn_images(
@@ -84,4 +84,4 @@ def _drawn_images(
     problem = make_problem(prior, y, operator.physics, L2(), stacked(operator, range(first, first + len(y))))
     settings = SearchSettings(draws=count, first=first)
     x, _ = sampler_of(problem, settings, operator.physics, seed).draw(count, sigma**2)
-    return PosteriorDraws(x, torch.ones(len(x), dtype=torch.bool))
+    return PosteriorDraws(x, None)

@@ -49,19 +49,21 @@ class Ranked:
         return cls(ranks, torch.cat([part.inside for part in parts]), parts[0].nominal)
 
 
-def ranked(x: Tensor, draws: Tensor, reference: Tensor, seed: int, first: int = 0) -> Ranked:
+def ranked(x: Tensor, draws: Tensor, reference: Tensor, misfit: Tensor, seed: int, first: int = 0) -> Ranked:
     """Returns where truths stand among draws; measurement i's depend on (seed, first + i) and itself alone.
 
     Arguments:
         x: Truths (N, C, H, W).
         draws: (N, S, C, H, W).
         reference: Points (N, C, H, W) that know nothing of the truths, from which distances are measured.
+        misfit: |y - A x|^2 of the truth and of each draw (N, S + 1). It alone knows y: draws of the prior, which ignore
+            y, pass all other tests (Modrák et al. 2023, https://arxiv.org/abs/2211.02383).
         seed: Of directions, and of the order of members that are equal.
         first: Number of the first measurement.
     """
     members = torch.cat([x[:, None], draws.to(x)], 1)
     order = _orders(len(x), members.shape[1], seed, first).to(x.device)
-    features = _features(members, reference.to(x), seed)
+    features = _features(members, reference.to(x), seed) | {"measurements": misfit.to(x)[:, :, None]}
     ranks = {name: ranks_of(values, order) for name, values in features.items()}
     counts = [_held(level, members.shape[1]) for level in LEVELS]
     each = [_inside(one[None], own[None], counts)[0] for one, own in zip(members.flatten(2), order, strict=True)]

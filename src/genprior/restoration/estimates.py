@@ -1,5 +1,6 @@
 """What is made of draws of a posterior: the restored image, kinds of images with their probabilities, the verdict."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +54,8 @@ def with_drawn_latents(
     for i in range(len(found)):
         generator = derived_generator(seed, "posterior", settings.first + i)
         x, own = draw_images(problem, i, level, settings.draws, generator)
-        r_hat, effective = (found.error.new_tensor([each]) for each in (own.r_hat, min(own.effective, settings.draws)))
+        told = (math.nan if own.r_hat is None else own.r_hat, min(own.effective, settings.draws))
+        r_hat, effective = (found.error.new_tensor([each]) for each in told)
         parts.append(with_draws(found.taken([i]), x[None], own.z[None], (r_hat, effective), settings))
     return judged_again(problem, Restoration.joined(parts), level)
 
@@ -72,7 +74,7 @@ def judged_again(problem: Problem, drawn: Restoration, level: float | None) -> R
     error, seen = judged(problem, drawn.images, who, noise)
     parameters = torch.full_like(error, problem.prior.latent_size)
     told = verdicts(error, torch.ones_like(error), problem.counts, parameters, seen)
-    trusted = (drawn.r_hat <= MIXED) & (drawn.effective >= min(LEAST_EFFECTIVE, drawn.draws.shape[1]))
+    trusted = ~(drawn.r_hat > MIXED) & (drawn.effective >= min(LEAST_EFFECTIVE, drawn.draws.shape[1]))
     verdict = tuple(word if good else NOT_MIXED for word, good in zip(told, trusted.tolist(), strict=True))
     return replace(drawn, misfit=misfit, error=error, verdicts=verdict)
 

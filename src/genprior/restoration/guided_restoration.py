@@ -3,6 +3,7 @@
 Where no draws are wanted the restored image is one draw all the same.
 """
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -90,9 +91,9 @@ def solve_by_draws(
     found = replace(found, weight=scales.mean(1))
     if not settings.draws:
         return found
-    one = torch.ones_like(found.error)
+    one = torch.ones_like(found.error)  # nothing meets that could disagree: no R-hat
     none = found.latents[:, None].expand(-1, settings.draws, -1)
-    drawn = with_draws(found, draws, none, (one, settings.draws * one), settings)
+    drawn = with_draws(found, draws, none, (math.nan * one, settings.draws * one), settings)
     if settings.candidates > 1:
         drawn = replace(drawn, candidate_latents=_latents(problem, drawn.candidates))
     return judged_again(problem, drawn, level)

@@ -42,14 +42,15 @@ class LatentDraws:
         z: (S, k), in random order.
         scale: Of the noise with each (S,).
         r_hat: Potential scale reduction of the populations (Gelman & Rubin 1992), of log-densities or of images,
-            whichever is larger; 1 where they agree, `MIXED` at most where they do well enough.
+            whichever is larger; 1 where they agree, `MIXED` at most where they do well enough. None: each draw was
+            made by itself.
         effective: Independent draws that the populations are worth, at most as many as there are particles.
         evaluations: Of the objective, for each particle.
     """
 
     z: Tensor
     scale: Tensor
-    r_hat: float
+    r_hat: float | None
     effective: float
     evaluations: int
 

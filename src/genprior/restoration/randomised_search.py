@@ -74,5 +74,4 @@ def randomised_latents(
         weight = noise_scale(problem.fidelity, problem.y.new_full((count,), max(noise, level)))
         z = minimise(replace(own, prior=Anchored(prior)), z, parts, weight, None, settings).z
     scale = noise_scale(problem.fidelity, problem.y.new_full((count,), level))
-    r_hat = (1 + 1 / count) ** 0.5  # searches are independent of each other
-    return LatentDraws(z.chunk(2, 1)[0], scale, r_hat, float(count), ITERATIONS * len(forms))
+    return LatentDraws(z.chunk(2, 1)[0], scale, None, float(count), ITERATIONS * len(forms))

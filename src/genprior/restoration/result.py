@@ -55,7 +55,8 @@ class Restoration:
         candidate_counts: How many of the K there are (B,), int64; the places after them repeat the best.
         draws: Of the posterior (B, S, C, H, W); S is 0 where none were asked for.
         probabilities: Of the candidates (B, K), shares of the draws; NaN where there are none.
-        r_hat: Potential scale reduction (B,), 1 where populations of draws agree; NaN where there are none.
+        r_hat: Potential scale reduction (B,), 1 where populations of draws agree. NaN where there are none: without
+            draws, or where each was made by itself (flow matching, Glow), so that none of them can disagree.
         effective: Independent draws that the S are worth (B,); NaN where there are none.
     """
 

@@ -25,7 +25,10 @@ NUMBERS = ("error", "psnr", "ssim", "misfit", "energy", "weight")
 COUNTS = ("starts", "iterations", "candidates", "deviation", "probability", "r_hat", "effective")
 NAMED = 100  # failures that a summary names
 Facts = dict[str, JsonValue]
-BEFORE: Facts = {"draws": 0}  # what settings were when no flag named them; None where they are not here
+BEFORE: Facts = {
+    "draws": 0,
+    "residual": False,
+}  # what settings were when no flag named them; None where they are not here
 
 
 def is_plain(name: str) -> bool:
@@ -59,7 +62,8 @@ class ImageRow(Model):
         stopped, verdict: Why the search ended, and how well the result fits.
         deviation: Root mean square over pixels of the standard deviation of draws, where there are any.
         probability: Of the first candidate among the draws.
-        r_hat, effective: Whether populations of draws agree (1), and how many independent draws they are worth.
+        r_hat: Whether populations of draws agree (1); None where each draw is made by itself.
+        effective: How many independent draws they are worth.
         note: What a user should know of it: another size, a mask that looks wrong.
         problem: Why there is no result.
     """

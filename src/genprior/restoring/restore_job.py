@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
-from genprior.restoration.fidelity import FIDELITIES, Fidelity
+from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.guided_restoration import is_drawn
 from genprior.restoration.noise import NOISES, fitting_fidelity, noise_level
 from genprior.restoration.operators import Operator
@@ -26,6 +26,8 @@ from genprior.restoring.records import Facts, JobRecord, RestoreSummary
 from genprior.restoring.restored_parts import Restoring
 from genprior.restoring.sources import Source, open_source
 from genprior.runs.checkpoint import checkpoint_path
+from genprior.runs.files import file_sha256
+from genprior.runs.kept_residual import RESIDUAL, with_kept_residual
 from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.specs import Spec
@@ -75,6 +77,8 @@ def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:
     search = search_settings(settings)
     refuse_untrained(settings.run)
     prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
+    if isinstance(settings, RestoreSettings) and settings.residual:
+        prior = with_kept_residual(settings.run, prior)
     is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
     return _Loaded(search, prior, open_source(settings.images, data_root=settings.data_root, white=settings.white))
 
@@ -125,7 +129,7 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
         read = reading.damaged_here(source, fit, operator, noise or NOISES["none"](), settings.seed, keep=keep)
     else:
         read = reading.damaged_before(source, fit, operator, masks, reading.KnownNoise(noise, level), keep=keep)
-    fidelity = chosen_fidelity(settings.fidelity, operator, noise, level)
+    fidelity = _data_term(settings, operator, noise, level)
 
     def solve(items: Sequence[Item]) -> Restoration:
         return restore(
@@ -144,7 +148,26 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
         return y
 
     work = Restoring(source, read, settings.batch_size, "restore", settings, solve, measure, masks=masks)
-    return loaded.prepared(work, settings, kernel_facts(settings.operator))
+    return loaded.prepared(work, settings, kernel_facts(settings.operator) | _residual_facts(settings))
+
+
+def _residual_facts(settings: RestoreSettings) -> Facts:
+    """What must be the same of a residual where a job is resumed; {} without one."""
+    return {"residual": file_sha256(settings.run / RESIDUAL)} if settings.residual else {}
+
+
+def _data_term(
+    settings: RestoreSettings, operator: Operator, noise: "NoiseModel | None", level: float | None
+) -> Fidelity:
+    """The data term; beside a residual noise is Gaussian, of a known level, and not clipped."""
+    given = Spec.parse("l2") if settings.residual and settings.fidelity is None else settings.fidelity
+    fidelity = chosen_fidelity(given, operator, noise, level)
+    if settings.residual and (not level or fidelity != L2()):
+        raise GenpriorError(
+            "needs Gaussian noise of a known level, and no other data term: give --noise gaussian:sigma=0.1, say",
+            argument="residual",
+        )
+    return fidelity
 
 
 def keeps_known(settings: RestoreSettings) -> bool:
