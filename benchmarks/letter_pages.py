@@ -15,8 +15,8 @@ Train on crops of some pages, and measure on pages of other typefaces:
     python benchmarks/letter_pages.py measure runs/pages pages/learned pages/test
 
 Damage: Gaussian noise of 0.1 and 0.3; stains, six blots of 12 to 20 pixels radius whose pixels are missing, and noise
-of 0.02. Total variation has its weight tuned on two learned pages. All know the noise. Standard errors are over
-pages.
+of 0.02. Total variation has its weight tuned on strips of two learned pages. All know the noise. Standard errors are
+over pages.
 """
 
 import time
@@ -37,7 +37,7 @@ from genprior.restoration.search_settings import SEARCHES, SearchSettings
 
 HEIGHT, WIDTH, MARGIN = 560, 280, 12
 WEIGHTS = (0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 0.4)
-TUNED_ON = 2
+TUNED_ON, STRIP = 2, 140  # pages, rows of each
 STAINS, RADII = 6, (12, 20)
 
 
@@ -83,33 +83,34 @@ def pages_in(folder: Path, count: int) -> Tensor:
     return torch.stack([torch.from_numpy(np.array(Image.open(file)))[None] / 255 for file in files])
 
 
-def stained(count: int, seed: int = 0) -> Operator:
-    """Returns the operator whose stains hide parts of pages, other ones for each page."""
+def stained(count: int, height: int, seed: int = 0) -> Operator:
+    """Returns the operator whose stains hide parts of pages of a height, other ones for each page."""
     random, (low, high) = np.random.default_rng(seed), RADII
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    known = np.ones((count, 1, HEIGHT, WIDTH), bool)
+    rows, columns = np.mgrid[:height, :WIDTH]
+    known = np.ones((count, 1, height, WIDTH), bool)
     for mask in known[:, 0]:
-        for _ in range(STAINS):
-            y, x, radius = random.integers(HEIGHT), random.integers(WIDTH), random.integers(low, high + 1)
+        for _ in range(max(1, round(STAINS * height / HEIGHT))):
+            y, x, radius = random.integers(height), random.integers(WIDTH), random.integers(low, high + 1)
             wave = 1 + 0.2 * np.sin(3 * np.arctan2(rows - y, columns - x) + random.random() * 6)
             mask &= np.hypot(rows - y, columns - x) > radius * wave
-    return masked(torch.from_numpy(known), (1, HEIGHT, WIDTH))
+    return masked(torch.from_numpy(known), (1, height, WIDTH))
 
 
 def cases(x: Tensor, first: int) -> dict[str, Case]:
     """Returns the kinds of damage on pages, by name."""
-    plain = denoise((1, HEIGHT, WIDTH))
+    height = x.shape[2]
+    plain = denoise((1, height, WIDTH))
     return {
         "denoise 0.1": Case(plain, 0.1, x, first),
         "denoise 0.3": Case(plain, 0.3, x, first),
-        "stains, noise 0.02": Case(stained(first + len(x)), 0.02, x, first),
+        "stains, noise 0.02": Case(stained(first + len(x), height), 0.02, x, first),
     }
 
 
 def measure(run: Path, learned: Path, test: Path, count: int, draws: int, pictures: Path | None) -> None:
     """Prints PSNR of a prior and of total variation on each kind of damage, and writes pictures of the first page."""
     prior = genprior.load_prior(run)
-    x, others = pages_in(test, count), pages_in(learned, TUNED_ON)
+    x, others = pages_in(test, count), pages_in(learned, TUNED_ON)[:, :, :STRIP]
     tuning = cases(others, count)
     for name, case in cases(x, 0).items():
         weight = tuned(exact_total_variation, WEIGHTS, tuning[name])
