@@ -94,7 +94,7 @@ class Table:
         draws = ""
         if not isinstance(answer, Tensor):
             row["coverage"] = covered(answer, case.x)
-            row["not mixed"] = float((~(answer.r_hat <= MIXED)).float().mean())
+            row["not mixed"] = float((answer.r_hat > MIXED).float().mean())
             draws = f"  90 % balls hold {row['coverage']:.2f}, not mixed {row['not mixed']:.2f}"
         self.rows.append(row)
         print(

@@ -21,6 +21,7 @@ from genprior.restoration.search_settings import SearchSettings
 from genprior.restoring.commands import degrade_task
 from genprior.restoring.job_settings import DegradeSettings, JobFlags
 from genprior.restoring.ledger import Output
+from genprior.restoring.restore_job import prepare_inverting, prepare_restoring
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run
 from genprior.runs.trained_prior import load_prior
@@ -180,3 +181,11 @@ def test_a_moved_image_is_restored_to_a_moved_one(flow_run: Path) -> None:
     moved = prior.denoiser.denoise(x.roll((4, 8), (2, 3)), 0.3).roll((-4, -8), (2, 3))  # type: ignore[union-attr]
     inside = (..., slice(50, 70), slice(50, 70))
     torch.testing.assert_close(moved[inside], prior.denoiser.denoise(x, 0.3)[inside])  # type: ignore[union-attr]
+
+
+def test_flags_of_searches_are_said_to_have_no_effect(flow_run: Path, pictures: Path) -> None:
+    given = {"operator": "denoise", "noise": "gaussian:sigma=0.1", "iterations": 5}
+    drawn = prepare_restoring(restoring_settings(flow_run, pictures, **given))  # type: ignore[arg-type]
+    assert drawn.note.endswith("without effect: --iterations (images are drawn; --preset says in how many steps)")
+    searched = prepare_inverting(restoring_settings(flow_run, pictures, iterations=5))  # type: ignore[arg-type]
+    assert "without effect" not in searched.note

@@ -1,5 +1,6 @@
 """What is made of draws of a posterior: the restored image, kinds of images with their probabilities, the verdict."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +54,8 @@ def with_drawn_latents(
     for i in range(len(found)):
         generator = derived_generator(seed, "posterior", settings.first + i)
         x, own = draw_images(problem, i, level, settings.draws, generator)
-        r_hat, effective = (found.error.new_tensor([each]) for each in (own.r_hat, min(own.effective, settings.draws)))
+        apart = math.inf if math.isnan(own.r_hat) else own.r_hat
+        r_hat, effective = (found.error.new_tensor([each]) for each in (apart, min(own.effective, settings.draws)))
         parts.append(with_draws(found.taken([i]), x[None], own.z[None], (r_hat, effective), settings))
     return judged_again(problem, Restoration.joined(parts), level)
 
@@ -72,7 +74,7 @@ def judged_again(problem: Problem, drawn: Restoration, level: float | None) -> R
     error, seen = judged(problem, drawn.images, who, noise)
     parameters = torch.full_like(error, problem.prior.latent_size)
     told = verdicts(error, torch.ones_like(error), problem.counts, parameters, seen)
-    trusted = (drawn.r_hat <= MIXED) & (drawn.effective >= min(LEAST_EFFECTIVE, drawn.draws.shape[1]))
+    trusted = ~(drawn.r_hat > MIXED) & (drawn.effective >= min(LEAST_EFFECTIVE, drawn.draws.shape[1]))
     verdict = tuple(word if good else NOT_MIXED for word, good in zip(told, trusted.tolist(), strict=True))
     return replace(drawn, misfit=misfit, error=error, verdicts=verdict)
 
@@ -91,7 +93,7 @@ def with_draws(
         found: What is known without them.
         draws: x (B, S, C, H, W).
         latents: Theirs (B, S, k).
-        mixing: R-hat and effective number (B,).
+        mixing: R-hat, NaN where draws are independent by the way they are made, and effective number (B,).
         settings: Which estimate, how many candidates.
         is_mean: Whether the images that are known are the mean already, and better than one of draws.
     """

@@ -90,9 +90,9 @@ def solve_by_draws(
     found = replace(found, weight=scales.mean(1))
     if not settings.draws:
         return found
-    one = torch.ones_like(found.error)
+    nothing_mixes = torch.full_like(found.error, torch.nan)
     none = found.latents[:, None].expand(-1, settings.draws, -1)
-    drawn = with_draws(found, draws, none, (one, settings.draws * one), settings)
+    drawn = with_draws(found, draws, none, (nothing_mixes, torch.full_like(found.error, settings.draws)), settings)
     if settings.candidates > 1:
         drawn = replace(drawn, candidate_latents=_latents(problem, drawn.candidates))
     return judged_again(problem, drawn, level)

@@ -18,11 +18,13 @@ RANGE = "prior cannot represent it"
 STUCK = "starts disagree"
 OVERFITTED = "noise over-fitted"
 NOT_MIXED = "not mixed"
+NOT_JUDGED = "not judged"
 VERDICTS = {
     GOOD: "the residual is no larger than the noise and what such a prior usually leaves",
     RANGE: "every start ended at about the same large residual: the image lies outside the prior's range",
     STUCK: "starts ended at different large residuals, or there was one only: more of them may help",
     OVERFITTED: "the residual is smaller than the noise: give more weight to the energy",
+    NOT_JUDGED: "how strong the noise is, is not known, so the residual cannot be told from noise",
     NOT_MIXED: "populations of draws disagree: mean, deviation and probabilities are not to be trusted",
 }
 RANGE_TOLERANCE = 0.1  # root mean square of a residual, in units of y, that a good prior may leave on clean images
@@ -55,7 +57,8 @@ class Restoration:
         candidate_counts: How many of the K there are (B,), int64; the places after them repeat the best.
         draws: Of the posterior (B, S, C, H, W); S is 0 where none were asked for.
         probabilities: Of the candidates (B, K), shares of the draws; NaN where there are none.
-        r_hat: Potential scale reduction (B,), 1 where populations of draws agree; NaN where there are none.
+        r_hat: Potential scale reduction (B,), 1 where populations of draws agree; NaN where there are none, or where
+            draws are made independently of each other, so that nothing has to mix.
         effective: Independent draws that the S are worth (B,); NaN where there are none.
     """
 
@@ -178,14 +181,14 @@ def verdicts(
     """
     poor = is_poor(error, noise_level)
     disagree = poor & ~(ratio <= DISAGREEMENT)
-    fitted = torch.zeros_like(poor)
+    fitted, fitting = torch.zeros_like(poor), NOT_JUDGED if noise_level is None else GOOD
     if noise_level is not None:
         free = (counts - parameters).clamp_min(0)
         # Chi-square with `free` degrees of freedom, three standard deviations below its mean.
         least = (free - 3 * (2 * free).sqrt()).clamp_min(0)
         fitted = error.square() * counts < noise_level**2 * least
     return tuple(
-        STUCK if d else RANGE if p else OVERFITTED if f else GOOD
+        STUCK if d else RANGE if p else OVERFITTED if f else fitting
         for d, p, f in zip(disagree.tolist(), poor.tolist(), fitted.tolist(), strict=True)
     )
 

@@ -59,7 +59,8 @@ class ImageRow(Model):
         stopped, verdict: Why the search ended, and how well the result fits.
         deviation: Root mean square over pixels of the standard deviation of draws, where there are any.
         probability: Of the first candidate among the draws.
-        r_hat, effective: Whether populations of draws agree (1), and how many independent draws they are worth.
+        r_hat, effective: Whether populations of draws agree (1; None where draws are independent), and how many
+            independent draws they are worth.
         note: What a user should know of it: another size, a mask that looks wrong.
         problem: Why there is no result.
     """

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
 GIVEN = {"starts", "iterations", "energy_weight", "candidates", "draws", "estimate"}  # what replaces a preset's own
+OF_SEARCHES = ("starts", "iterations")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class _Loaded:
     search: SearchSettings
     prior: LatentPrior
     source: Source
+    unused: str
 
     def prepared(
         self, work: Restoring, settings: InvertSettings | RestoreSettings, files: Facts
@@ -60,15 +62,25 @@ class _Loaded:
         sides, own = self.prior.sides, "x".join(map(str, self.prior.image_shape))
         known = own if sides is None or settings.resize else f"{own}, or {sides[0]} to {sides[-1]:,} pixels a side,"
         note = f"{len(self.source):,} images of {known} from {settings.images}"
-        return Prepared(work, record, len(self.source), settings, note)
+        return Prepared(work, record, len(self.source), settings, note + self.unused)
 
 
 def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:
     search = search_settings(settings)
     refuse_untrained(settings.run)
     prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
-    is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
-    return _Loaded(search, prior, open_source(settings.images, data_root=settings.data_root, white=settings.white))
+    drawn = is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
+    is_search = isinstance(settings, InvertSettings) and not search.draws
+    source = open_source(settings.images, data_root=settings.data_root, white=settings.white)
+    return _Loaded(search, prior, source, _unused(settings) if drawn and not is_search else "")
+
+
+def _unused(settings: InvertSettings | RestoreSettings) -> str:
+    """Words on flags that are about a search, where there is none."""
+    given = [f"--{name}" for name in OF_SEARCHES if getattr(settings, name) is not None]
+    if not given:
+        return ""
+    return f"; without effect: {', '.join(given)} (images are drawn; --preset says in how many steps)"
 
 
 def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
