@@ -105,15 +105,15 @@ def test_an_image_is_restored_as_if_it_were_alone(flow_run: Path, pictures: Path
 
 
 def test_an_oblong_scan_ends_with_its_own_size_and_few_pixels_mean_few_pixels(flow_run: Path, tmp_path: Path) -> None:
-    scan = np.random.default_rng(0).integers(0, 256, (140, 70)).astype(np.uint8)
+    scan = np.random.default_rng(0).integers(0, 256, (280, 140)).astype(np.uint8)
     Image.fromarray(scan).save(tmp_path / "scan.png")
     damage = {"simulate": True, "operator": "inpaint:box=14"}
     output = restored(flow_run, tmp_path / "scan.png", tmp_path / "out", **damage)
     found = pixels(output.path / "images" / "scan.png")
     changed = np.argwhere(found != scan)
     assert found.shape == scan.shape
-    assert changed.min(0).tolist() == [63, 28]
-    assert changed.max(0).tolist() == [76, 41]  # known pixels stay
+    assert changed.min(0).tolist() == [133, 63]
+    assert changed.max(0).tolist() == [146, 76]  # known pixels stay
 
 
 def test_masks_have_the_size_of_their_image(flow_run: Path, pictures: Path, tmp_path: Path) -> None:
