@@ -5,6 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
+from genprior.models import image_tiles
+from genprior.models.image_tiles import windows
 from genprior.models.velocity_networks import VELOCITIES, VelocityUNet, ratio_waves
 from genprior.seeding import initialised
 
@@ -68,6 +70,62 @@ def test_a_moved_image_is_answered_by_a_moved_one(levels: int) -> None:
     moved = network(x.roll((step, step), (2, 3)), t).roll((-step, -step), (2, 3))
     inside = (..., slice(76, 84), slice(76, 84))
     torch.testing.assert_close(moved[inside], network(x, t)[inside])
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_nothing_beyond_the_reach_is_seen_and_that_at_the_reach_is(levels: int) -> None:
+    network = _network("unet", (1, 240, 16), width=4, blocks=2, levels=levels)
+    assert isinstance(network, VelocityUNet)
+    x, t = _seen((1, 240, 16), count=1)
+    x.requires_grad_()
+    row = 120 // network.stride * network.stride  # the first of its coarsest cell
+    (slope,) = torch.autograd.grad(network(x, t)[0, 0, row].sum(), x)
+    rows = slope[0, 0].abs().sum(1).nonzero()[:, 0]
+    first, last = int(rows.min()), int(rows.max())
+    assert row - first <= network.reach
+    assert last - row < network.reach + network.stride
+    assert row - first > network.reach - network.stride  # margins are no wider than they must be
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_a_large_image_in_tiles_is_answered_as_a_whole(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = _network("unet", (2, 90, 140), width=4, blocks=1, levels=levels)
+    assert isinstance(network, VelocityUNet)
+    (x, t), answers = _seen((2, 90, 140), count=2), []
+    for whole, tile in ((2**18, 512), (64, 32)):
+        monkeypatch.setattr(image_tiles, "WHOLE", whole)
+        monkeypatch.setattr(image_tiles, "TILE", tile)
+        own = x.clone().requires_grad_()
+        out = network(own, t)
+        (slope,) = torch.autograd.grad(out.square().sum(), own, retain_graph=True)
+        (again,) = torch.autograd.grad(out.square().sum(), own)
+        torch.testing.assert_close(again, slope, rtol=0, atol=0)
+        with torch.no_grad():
+            torch.testing.assert_close(network(x, t), out)
+        answers.append((out.detach(), slope))
+    torch.testing.assert_close(answers[1], answers[0])
+
+
+def test_a_large_image_equals_its_own_crop_away_from_the_border() -> None:
+    network = _network("unet", (1, 64, 64), width=4, blocks=1, levels=2)
+    assert isinstance(network, VelocityUNet)
+    x, t = _seen((1, 200, 120), count=1)
+    step, far = network.stride, network.reach + network.stride
+    crop = network(x[:, :, 5 * step : 35 * step, 2 * step : 26 * step], t)
+    inside = network(x, t)[:, :, 5 * step : 35 * step, 2 * step : 26 * step]
+    torch.testing.assert_close(crop[:, :, far:-far, far:-far], inside[:, :, far:-far, far:-far])
+    assert not torch.allclose(crop, inside)
+
+
+def test_tiles_cover_each_pixel_once() -> None:
+    for side, reach, stride in ((513, 40, 4), (1024, 92, 8), (520, 0, 8), (1000, 9, 2)):
+        kept = [
+            place
+            for first, _, start, stop in windows(side, reach, stride)
+            for place in range(first + start, first + stop)
+        ]
+        assert kept == list(range(side))
+        assert all(first % stride == 0 for first, *_ in windows(side, reach, stride))
 
 
 def test_the_networks_of_the_presets_are_small() -> None:

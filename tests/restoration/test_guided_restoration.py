@@ -11,12 +11,12 @@ from torch import Tensor
 from genprior.calibration.posterior_draws import draws_of
 from genprior.errors import GenpriorError
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
-from genprior.restoration.fidelity import FIDELITIES, L2
+from genprior.restoration.fidelity import FIDELITIES, L1, L2
 from genprior.restoration.guided_restoration import DRAWN
 from genprior.restoration.noise import NOISES, measure, stacked
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoration.restore import invert, restore
-from genprior.restoration.result import GOOD
+from genprior.restoration.result import GOOD, NOT_JUDGED
 from genprior.restoration.search_settings import SearchSettings
 from genprior.specs import Spec
 from velocities import gaussian_field, made_gaussian
@@ -176,3 +176,26 @@ def test_calibration_draws_what_restore_draws() -> None:
     settings = SearchSettings(draws=3, first=2)
     restored = restore(prior, y, own.physics, settings, fidelity=L2(), noise_level=0.05, seed=1)
     torch.testing.assert_close(found, restored.draws)
+
+
+def test_independent_draws_need_not_mix() -> None:
+    own = _operator("inpaint")
+    found = restore(_prior(), _measured(_images(2), own), own.physics, DRAWN_EIGHT, noise_level=0.05)
+    assert bool(found.r_hat.isnan().all())
+    assert found.effective.tolist() == [8, 8]
+    assert found.verdicts == (GOOD,) * 2
+
+
+def test_noise_of_which_no_level_is_known_is_not_judged() -> None:
+    own = _operator("denoise")
+    y = measure(_images(2), own, NOISES["salt-and-pepper"](p=0.9), seed=0)
+    found = restore(_prior(), y, own.physics, DRAWN_EIGHT, fidelity=L1())
+    assert found.verdicts == (NOT_JUDGED,) * 2
+
+
+def test_photon_counts_have_a_scale_that_is_known() -> None:
+    """Even where the prior is wrong about images, so that they look noisier than counts can be."""
+    own = _operator("denoise")
+    y = measure(1 - _images(2), own, NOISES["poisson"](gain=0.01), seed=0)
+    found = restore(_prior(), y, own.physics, DRAWN_EIGHT, fidelity=FIDELITIES["poisson"](gain=0.01))
+    assert found.weight.tolist() == [1, 1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from genprior.data.random_crops import WholePictures
 from genprior.images import to_float
 from genprior.value_range import Extent
 
@@ -37,6 +38,7 @@ class Dataset:
         skipped: Files that could not be read and were left out.
         numbers: What numbers its files hold, by the one that is white; none for named data sets and points.
         notes: What else must be said: what looks wrong, what was left out, pages of files.
+        whole: The pictures that the images are parts of; None: the images are whole.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Dataset:
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     numbers: tuple[tuple[float, Extent], ...] = ()
+    whole: WholePictures | None = None
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -65,10 +68,18 @@ class Dataset:
         """Returns x (B, C, H, W), float in [0, 1] (points: their own units), for indices (B,)."""
         return to_float(self.images[indices])
 
+    def visited(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns what training sees of images (B,): themselves, or new crops of the pictures they are cut from."""
+        if self.whole is None:
+            return self.take(indices)
+        _, height, width = self.image_shape
+        return to_float(self.whole.new_crops(indices, (height, width), generator))
+
     def part(self, chosen: Tensor) -> "Dataset":
         """Returns the images that `chosen` names, indices (B,) or bool (N,), with their labels."""
         labels = None if self.labels is None else self.labels[chosen]
-        return replace(self, images=self.images[chosen], labels=labels)
+        whole = None if self.whole is None else self.whole.part(chosen)
+        return replace(self, images=self.images[chosen], labels=labels, whole=whole)
 
     def some(self, count: int) -> Tensor:
         """Returns x of at most `count` images, spread evenly over the data set."""
@@ -88,6 +99,8 @@ class Dataset:
                 "channels": kinds[channels],
                 "range": f"{low / 255:.4g} to {high / 255:.4g} (stored as {low} to {high})",
             }
+        if self.whole is not None:
+            facts["cut from"] = f"{len(torch.unique(self.whole.owners))} pictures, anew at each visit"
         if self.labels is not None:
             facts["classes"] = len(torch.unique(self.labels))
         if self.modes is not None:
@@ -105,4 +118,6 @@ class Dataset:
         """Returns a SHA-256 over shape and values, so that a resumed run can tell that its data changed."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), str(self.images.dtype))).encode())
         digest.update(self.images.contiguous().numpy().data)
+        for picture in () if self.whole is None else self.whole.pictures:
+            digest.update(picture.contiguous().numpy().data)
         return digest.hexdigest()

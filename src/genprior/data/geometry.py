@@ -32,12 +32,14 @@ class Fit:
         room: ((height, width) of an image, shape) -> by how much it may be made smaller; below 1 it is too small.
         picture: (picture, shape) -> picture of that shape.
         batch: (images (B, C, H, W) uint8, shape) -> images (B, C, *shape) uint8.
+        keeps_whole: Whether pictures are kept as they are, and images are cut from them.
     """
 
     shape: Callable[[int, Shape], Shape]
     room: Callable[[Shape, Shape], float]
     picture: Callable[[Image.Image, Shape], Image.Image]
     batch: Callable[[Tensor, Shape], Tensor]
+    keeps_whole: bool = False
 
     def largest(self, image: Shape, shape: Shape) -> str:
         """Returns the largest size of the proportions of `shape` that an image has, as it is typed.
@@ -186,6 +188,21 @@ def _pad_batch(images: Tensor, shape: Shape) -> Tensor:
     return padded
 
 
+def _window(image: Shape, shape: Shape) -> tuple[int, int]:
+    """(top, left) of the middle `shape` pixels."""
+    return (image[0] - shape[0]) // 2, (image[1] - shape[1]) // 2
+
+
+def _window_batch(images: Tensor, shape: Shape) -> Tensor:
+    top, left = _window((images.shape[2], images.shape[3]), shape)
+    return images[:, :, top : top + shape[0], left : left + shape[1]]
+
+
+def _window_picture(picture: Image.Image, shape: Shape) -> Image.Image:
+    top, left = _window((picture.height, picture.width), shape)
+    return picture.crop((left, top, left + shape[1], top + shape[0]))
+
+
 def _crop_picture(picture: Image.Image, shape: Shape) -> Image.Image:
     from PIL import Image
 
@@ -208,4 +225,6 @@ FITS: dict[str, Fit] = {
     "crop": Fit(_square, _crop_room, _crop_picture, _crop_batch),
     "pad": Fit(_square, _pad_room, _pad_picture, _pad_batch),
     "keep": Fit(_keep_ratio, _crop_room, _crop_picture, _crop_batch),
+    # The middle stands for a picture where one image of it is asked for; data sets hold many, and training draws more.
+    "crops": Fit(_square, _crop_room, _window_picture, _window_batch, keeps_whole=True),
 }

@@ -67,7 +67,7 @@ def set_apart(data: Dataset, share: float, groups: Tensor | None = None) -> Spli
     count = min(MOST, round(share * len(data)))
     if count == 0:
         return Split(data, _nothing)
-    is_held_out = _chosen(data, count, duplicate_groups(data.images) if groups is None else groups)
+    is_held_out = _chosen(data, count, _groups(data) if groups is None else groups)
     if not bool(is_held_out.any()):
         return Split(data, _nothing)
     kept = replace(data.part(is_held_out), name=f"{data.name}, held out")
@@ -111,6 +111,11 @@ def _test_images(spec: str, load: Load) -> Dataset | None:
         return load(spec)
     except GenpriorError:  # a source without such a split
         return None
+
+
+def _groups(data: Dataset) -> Tensor:
+    """Images (N,) that must stay together: near duplicates, or parts of one picture, of which empty ones look alike."""
+    return duplicate_groups(data.images) if data.whole is None else data.whole.groups()
 
 
 def _chosen(data: Dataset, count: int, groups: Tensor) -> Tensor:

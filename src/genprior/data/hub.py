@@ -38,6 +38,7 @@ def load_hub(request: Request) -> Dataset:
         skipped=decoded.skipped,
         notes=decoded.notes,
         numbers=decoded.numbers,
+        whole=decoded.whole,
     )
 
 

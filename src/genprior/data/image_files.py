@@ -5,7 +5,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from torch import Tensor
 from genprior.data.array_files import file_fault
 from genprior.data.dataset import Dataset
 from genprior.data.geometry import Fit, Shape
+from genprior.data.random_crops import WholePictures, cut
 from genprior.data.spec import Request
 from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.images import DecodedPicture, PictureHeader, picture_to_tensor, read_header, read_picture
@@ -42,8 +43,8 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """Images uint8 (N, C, H, W), their indices in the input, the names left out, what must be said of them, and what
-    numbers the files hold by the one that is white.
+    """Images uint8 (N, C, H, W), their indices in the input, the names left out, what must be said of them, what
+    numbers the files hold by the one that is white, and the pictures that the images are parts of, where they are.
     """
 
     images: Tensor
@@ -51,6 +52,7 @@ class DecodedImages:
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
     numbers: tuple[tuple[float, Extent], ...]
+    whole: WholePictures | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def _decoded_files(
         skipped=decoded.skipped,
         notes=decoded.notes,
         numbers=decoded.numbers,
+        whole=decoded.whole,
     )
 
 
@@ -190,9 +193,12 @@ def decode_all(encoded: Sequence[EncodedImage], request: Request) -> DecodedImag
                 break
     kept = _readable(found)
     names = tuple(item.name for item, header in zip(encoded, found, strict=True) if isinstance(header, OSError))
-    whole = images[kept] if names else images
     doubts = [doubt for white, extent in numbers if (doubt := check_range(extent, white)) is not None]
-    return DecodedImages(whole, [places[i] for i in kept], names, (*notes, *doubts), numbers)
+    told, own = (*notes, *doubts), [places[i] for i in kept]
+    if isinstance(images, Tensor):
+        return DecodedImages(images[kept] if names else images, own, names, told, numbers)
+    crops, whole = cut([images[i] for i in kept], plan.shape)
+    return DecodedImages(crops, [own[i] for i in whole.owners], names, told, numbers, whole)
 
 
 def usual_shape(shapes: set[Shape]) -> Shape:
@@ -214,6 +220,15 @@ def usual_shape(shapes: set[Shape]) -> Shape:
         scaled = [max(1, round(USUAL_SIZES[0] * side / longer / MULTIPLE)) * MULTIPLE for side in (height, width)]
         if height != width and smallest >= USUAL_SIZES[0] and 2 * smallest >= longer:
             return scaled[0], scaled[1]
+    return _square_within(smallest)
+
+
+def _usual_crop(shapes: Iterable[Shape]) -> Shape:
+    """The shape of crops where no size is asked for."""
+    return _square_within(min(map(min, shapes)))
+
+
+def _square_within(smallest: int) -> Shape:
     side = next((size for size in USUAL_SIZES if size <= smallest), USUAL_SIZES[-1])
     return side, side
 
@@ -270,7 +285,7 @@ def _with_pages(
 
 def _decoded_picture(item: EncodedImage, plan: Plan) -> DecodedPicture | OSError:
     try:
-        least = DRAFT * max(plan.shape)
+        least = None if plan.fit.keeps_whole else DRAFT * max(plan.shape)
         return read_picture(item.file(), channels=plan.channels, at_least=least, white=plan.white, page=item.page)
     except OSError as error:
         return error
@@ -279,7 +294,8 @@ def _decoded_picture(item: EncodedImage, plan: Plan) -> DecodedPicture | OSError
 
 
 def _pixels(decoded: DecodedPicture, plan: Plan) -> Tensor:
-    return picture_to_tensor(plan.fit.picture(decoded.picture, plan.shape))
+    picture = decoded.picture
+    return picture_to_tensor(picture if plan.fit.keeps_whole else plan.fit.picture(picture, plan.shape))
 
 
 def _readable(found: Found) -> list[int]:
@@ -297,7 +313,7 @@ def _plan(found: Found, request: Request) -> Plan:
             argument="size",
         )
     grey = all(header.is_grey for header in headers)
-    shape = asked.pop() or usual_shape(set(shapes))
+    shape = asked.pop() or (_usual_crop(shapes) if request.fit.keeps_whole else usual_shape(set(shapes)))
     return Plan(shape, request.channels or (1 if grey else 3), request.fit, request.white)
 
 
@@ -338,12 +354,14 @@ def _too_small(name: str, header: PictureHeader, found: Found, plan: Plan) -> Ge
 
 def _decode(
     pool: ThreadPoolExecutor, encoded: Sequence[EncodedImage], found: Found, plan: Plan
-) -> tuple[Tensor, tuple[tuple[float, Extent], ...]]:
+) -> tuple[Tensor | dict[int, Tensor], tuple[tuple[float, Extent], ...]]:
     """Images uint8 (N, C, H, W), one per entry, and what numbers the files hold by the one that is white.
 
-    Puts what went wrong into `found`.
+    Where pictures are kept whole: those that can be read, by their places. Puts what went wrong into `found`.
     """
-    images = torch.zeros(len(encoded), plan.channels, *plan.shape, dtype=torch.uint8)
+    images: Tensor | dict[int, Tensor] = {}
+    if not plan.fit.keeps_whole:
+        images = torch.zeros(len(encoded), plan.channels, *plan.shape, dtype=torch.uint8)
     numbers: dict[int, tuple[float, Extent]] = {}
 
     def place(i: int) -> None:

@@ -46,7 +46,8 @@ def load_data(
         channels: 1, 3, or 4 to keep transparency; default: the images' own, laid on white (folders: RGB unless all
             files store grey).
         fit: How images take another shape: `crop` cuts the middle out, `pad` adds black, `keep` keeps the ratio of
-            the sides and makes the longer one the size.
+            the sides and makes the longer one the size. `crops` makes nothing smaller: images are parts of `size`,
+            fixed ones side by side here, new ones at each visit of training.
         strict: True: an unreadable file is an error. False: it is left out, named in `skipped`, and one warning tells
             how many there were.
         white: The number that is white in files; default: 255, of 16 bits 65535, of floating point 1.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genprior.data.dataset import Dataset, Modes
 from genprior.data.geometry import FITS, Fit, Shape, reshape_images
+from genprior.data.random_crops import cut
 from genprior.errors import GenpriorError, suggestion
 from genprior.settings import read_size, size_text
 
@@ -181,14 +182,24 @@ def shaped_dataset(
     """Returns the data set of images uint8 (N, C, H, W), in the size and channels of the request."""
     image = (images.shape[2], images.shape[3])
     shape = request.shape_of(image) or (default_size and (default_size, default_size)) or None
-    if not may_enlarge:
+    if not may_enlarge or request.fit.keeps_whole:
         refuse_shape(request, image)
     # Transparency is laid on white unless it is asked for.
     channels = request.channels or (3 if images.shape[1] == 4 else None)
+    if request.fit.keeps_whole:
+        whole = list(reshape_images(images, request.fit, None, channels))
+        return cut_dataset(request, whole, request.shape_of(image) or image, labels)
     shaped = reshape_images(images, request.fit, shape, channels)
     if shaped.untyped_storage().nbytes() > shaped.nbytes:
         shaped = shaped.clone()  # a slice would keep alive the whole of what it was cut from
     return Dataset(request.spec.text, shaped.contiguous(), labels, modes)
+
+
+def cut_dataset(request: Request, pictures: list[Tensor], shape: Shape, labels: Tensor | None) -> Dataset:
+    """Returns the data set of crops of a shape, of pictures uint8 (C, h, w); each crop has the label of its picture."""
+    crops, whole = cut(pictures, shape)
+    labels = None if labels is None else labels[whole.owners]
+    return Dataset(request.spec.text, crops, labels, whole=whole)
 
 
 def refuse_shape(request: Request, image: Shape) -> None:

@@ -113,12 +113,12 @@ class FlowMatchingConfig(RunConfig):
         self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool
     ) -> "FlowMatchingPrior":
         """Returns the velocity as a prior."""
-        from genprior.priors.flow_matching_prior import FlowMatchingPrior
+        from genprior.priors.flow_matching_prior import SIDES, FlowMatchingPrior
         from genprior.training.optimisation import grouped
 
         field = self._field(image_shape, 0)
         field.load_state_dict(grouped(state, "average" if average else "field"))
-        return FlowMatchingPrior(field.float(), image_shape)
+        return FlowMatchingPrior(field.float(), image_shape, None if self.model.name == FOR_POINTS else SIDES)
 
     def log_probability(
         self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], x: "Tensor", seed: int = 0

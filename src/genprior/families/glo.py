@@ -81,7 +81,7 @@ class GLOConfig(RunConfig):
         """Returns the algorithm for these very images, on the device of `fabric`.
 
         Raises:
-            GenpriorError: Unknown names, points, a shape that the model cannot make, or too few images.
+            GenpriorError: Unknown names, points, a shape that the model cannot make, too few images, or random crops.
         """
         from genprior.training.latent_optimisation import GLO, check_images
         from genprior.training.optimisation import AdamSettings

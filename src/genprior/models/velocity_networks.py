@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
+from genprior.models.image_tiles import in_tiles
 from genprior.models.layers import Linear
 
 PATCH = 2  # pixels of a side: matrix units like many channels at few places
@@ -100,19 +101,25 @@ class ModulatedBlock(nn.Module):
 class VelocityUNet(nn.Module):
     """x (B, C, H, W), t (B,) -> (B, C, H, W), for images of any size.
 
-    Sides that cannot be halved often enough are filled up with copies of the edge, and cut off again.
+    Sides that cannot be halved often enough are filled up with copies of the edge, and cut off again. Large images go
+    through it in tiles.
 
     Arguments:
         image_shape: (C, H, W).
         width: Channels where the image is largest.
         levels: Resolutions; each halves the sides and doubles the channels, up to four times `width`.
         blocks: Residual blocks of each level, on the way down and on the way up.
+
+    Attributes:
+        stride: Pixels of a side of the coarsest cell.
+        reach: Pixels beyond its own cell from which a pixel may know something.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], width: int = 64, levels: int = 2, blocks: int = 2) -> None:
         super().__init__()
         _check_whole(width=width, levels=levels, blocks=blocks)
         self.channels, self.stride = image_shape[0], PATCH * 2 ** (levels - 1)
+        self.reach = _reach(levels, blocks)
         widths = [width * min(2**level, MOST_TIMES) for level in range(levels)]
         pixels = self.channels * PATCH**2
         self.first, self.last = PlainConv2d(pixels, width, 3), PlainConv2d(width, pixels, 3)
@@ -130,6 +137,9 @@ class VelocityUNet(nn.Module):
         height, width = x.shape[2:]
         fill = 0, -width % self.stride, 0, -height % self.stride
         x = F.pad(x, fill, mode="replicate") if any(fill) else x
+        return in_tiles(self._whole, x, t, self.reach, self.stride)[:, :, :height, :width]
+
+    def _whole(self, x: Tensor, t: Tensor) -> Tensor:
         told = iter(self.modulation(self.time(t, x.dtype)).split(self.sizes, 1))
         hidden = self.first(F.pixel_unshuffle(x, PATCH).contiguous(memory_format=torch.channels_last))
         skips = []
@@ -141,8 +151,20 @@ class VelocityUNet(nn.Module):
         for level in reversed(range(len(self.up))):
             hidden = self.joined[level](torch.cat([_doubled(self.larger[level](hidden)), skips.pop()], 1))
             hidden = _through(self.up[level], hidden, told)
-        out = F.pixel_shuffle(self.last(F.silu(over_channels(hidden))), PATCH)
-        return out[:, :, :height, :width]
+        return F.pixel_shuffle(self.last(F.silu(over_channels(hidden))), PATCH)
+
+
+def _reach(levels: int, blocks: int) -> int:
+    """Pixels that a U-Net sees beyond a cell of its coarsest level.
+
+    From the output back to the input: each convolution sees one cell farther, of which a block has two, and whatever is
+    seen of a coarser cell is all of it.
+    """
+    cells = [PATCH << level for level in range(levels)]
+    reach = PATCH
+    for cell in cells:
+        reach = -(-reach // cell) * cell + 2 * blocks * cell  # up again, or the coarsest
+    return reach + 2 * blocks * sum(cells[:-1]) + PATCH
 
 
 def _blocks(channels: int, count: int) -> nn.ModuleList:

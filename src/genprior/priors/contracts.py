@@ -1,4 +1,4 @@
-"""What a solver may know of a model: small protocols that a prior declares itself to keep. Imports seeding only.
+"""What a solver may know of a model: small protocols that a prior declares itself to keep. Imports errors and seeding.
 
 A prior of your own inherits `LatentPrior` and writes `image_shape`, `latent_size`, `start`, `decode` and `energy`. All
 else has a default, which is None where it stands for something that the prior cannot do.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
+from genprior.errors import GenpriorError
 from genprior.seeding import derived_generator
 
 if TYPE_CHECKING:
@@ -123,6 +124,20 @@ class LatentPrior(Prior, Protocol):
         """The prior as one that takes Gaussian noise out at once; None where images have to be searched for."""
         return None
 
+    @property
+    def sides(self) -> range | None:
+        """Which heights and widths of images `of_size` takes; None: only images of `image_shape` are known."""
+        return None
+
+    def of_size(self, height: int, width: int) -> "LatentPrior":
+        """Returns the prior for images of another size.
+
+        Raises:
+            GenpriorError: A height or width that is not one of `sides`, where it is another than the prior's own.
+        """
+        check_sides(self, height, width)
+        return self
+
     def faster_in(self, dtype: torch.dtype) -> "LatentPrior":
         """Returns the prior with a `rough` one of that number format; itself where it has no use for that."""
         return self
@@ -197,6 +212,17 @@ class LikelihoodPrior(Prior, Protocol):
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """Returns log p(x) (B,) in nats for x (B, C, H, W) in [0, 1], or a bound of it; a function of x alone."""
+
+
+def check_sides(prior: LatentPrior, height: int, width: int) -> None:
+    """Raises `GenpriorError` where a prior cannot be one of images of that height and width."""
+    own, sides = prior.image_shape[1:], prior.sides
+    if (height, width) == own or (sides is not None and height in sides and width in sides):
+        return
+    fitting = "" if sides is None else f", or from {sides[0]} to {sides[-1]:,} pixels a side"
+    raise GenpriorError(
+        f"the prior is for images of {own[0]} x {own[1]} pixels{fitting}, got {height} x {width}", argument="size"
+    )
 
 
 def dtype_of(prior: LatentPrior) -> torch.dtype:

@@ -1,5 +1,6 @@
 """A trained velocity as a prior: samples, a denoiser in one evaluation, and a density by a differential equation."""
 
+import math
 from copy import copy
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genprior.models.velocity_field import VelocityField
-from genprior.priors.contracts import DenoisingPrior, LatentPrior, LikelihoodPrior, latents_of
+from genprior.priors.contracts import DenoisingPrior, LatentPrior, LikelihoodPrior, check_sides, latents_of
 from genprior.priors.densities import StandardNormal
 from genprior.priors.flow_ode import flowed, log_densities, path_times, random_signs, unit_directions
 from genprior.seeding import derived_generator
@@ -19,6 +20,8 @@ DENSITY_STEPS = 50
 MOST_EXACT = 16  # values of an image up to which its divergence is exact
 PROBES = 4
 AT_ONCE = 128  # images
+NUMBERS_AT_ONCE = 2**21  # of images that are evaluated together
+SIDES = range(16, 1025)  # of images that a network of convolutions takes
 KEPT = 2**14  # numbers of a batch up to which a pass backwards finds all evaluations in memory
 
 
@@ -43,6 +46,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
     Arguments:
         field: Frozen in place.
         image_shape: (C, H, W).
+        sides: Heights and widths of images that its network takes beside these; None: no others.
 
     Attributes:
         is_bound: The density is estimated without bias; see `measured_log_prob`.
@@ -50,18 +54,34 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
 
     is_bound = False
 
-    def __init__(self, field: VelocityField, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, field: VelocityField, image_shape: tuple[int, int, int], sides: range | None = None) -> None:
+        self._sides = sides
         self.field = field.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.image_shape = image_shape
-        self.latent_size = image_shape[0] * image_shape[1] * image_shape[2]
-        self._normal = StandardNormal(self.latent_size)
+        self._set_shape(image_shape)
         self._rough_dtype: torch.dtype | None = None
         self._encode_steps = SAMPLE_STEPS
+
+    def _set_shape(self, image_shape: tuple[int, int, int]) -> None:
+        self.image_shape, self.latent_size = image_shape, math.prod(image_shape)
+        self._normal = StandardNormal(self.latent_size)
+        self._at_once = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // self.latent_size))
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
         """All that was trained."""
         return (self.field,)
+
+    @property
+    def sides(self) -> range | None:
+        """Heights and widths of images that `of_size` takes."""
+        return self._sides
+
+    def of_size(self, height: int, width: int) -> "FlowMatchingPrior":
+        """Returns the prior with the same network for images of another size; errors as the contract has them."""
+        check_sides(self, height, width)
+        other = copy(self)
+        other._set_shape((self.image_shape[0], height, width))
+        return other
 
     @property
     def usual_starts(self) -> int:
@@ -110,7 +130,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         """
         if not len(z):
             return z.view(-1, *self.image_shape)
-        parts = [self._solved(part, path_times(steps)) for part in torch.split(z, AT_ONCE)]
+        parts = [self._solved(part, path_times(steps)) for part in torch.split(z, self._at_once)]
         return self.field.as_image(torch.cat(parts))
 
     def _solved(self, z: Tensor, times: Tensor) -> Tensor:
@@ -128,7 +148,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
     def encode(self, x: Tensor) -> Tensor:
         """Returns z (B, D) from which the flow comes to x (B, C, H, W), up to the errors of its steps; no graph."""
         back = path_times(self._encode_steps).flip(0)
-        parts = [flowed(self.field, self.field.in_path(part), back) for part in torch.split(x, AT_ONCE)]
+        parts = [flowed(self.field, self.field.in_path(part), back) for part in torch.split(x, self._at_once)]
         return torch.cat(parts).flatten(1)
 
     def energy(self, z: Tensor) -> Tensor:
@@ -154,7 +174,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         Differentiable in x_noisy.
         """
         levels = torch.as_tensor(sigma).to(x_noisy).expand(len(x_noisy))
-        pairs = zip(torch.split(x_noisy, AT_ONCE), torch.split(levels, AT_ONCE), strict=True)
+        pairs = zip(torch.split(x_noisy, self._at_once), torch.split(levels, self._at_once), strict=True)
         return torch.cat([self.field.denoised(*pair) for pair in pairs])
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -179,7 +199,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
             unit_directions(self.image_shape) if is_exact else random_signs(probes, self.image_shape, generator)
         )
         back, found = path_times(steps).flip(0), []
-        for part in torch.split(self.field.in_path(x), AT_ONCE):
+        for part in torch.split(self.field.in_path(x), self._at_once):
             base, changes = log_densities(self.field, part, back, directions)
             each = base - (changes.sum(0)[None] if is_exact else changes)
             spread = each.std(0) / len(each) ** 0.5 if len(each) > 1 else torch.zeros_like(base)

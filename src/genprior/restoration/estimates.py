@@ -54,8 +54,8 @@ def with_drawn_latents(
     for i in range(len(found)):
         generator = derived_generator(seed, "posterior", settings.first + i)
         x, own = draw_images(problem, i, level, settings.draws, generator)
-        told = (math.nan if own.r_hat is None else own.r_hat, min(own.effective, settings.draws))
-        r_hat, effective = (found.error.new_tensor([each]) for each in told)
+        told = math.nan if own.r_hat is None else math.inf if math.isnan(own.r_hat) else own.r_hat
+        r_hat, effective = (found.error.new_tensor([each]) for each in (told, min(own.effective, settings.draws)))
         parts.append(with_draws(found.taken([i]), x[None], own.z[None], (r_hat, effective), settings))
     return judged_again(problem, Restoration.joined(parts), level)
 
@@ -93,7 +93,7 @@ def with_draws(
         found: What is known without them.
         draws: x (B, S, C, H, W).
         latents: Theirs (B, S, k).
-        mixing: R-hat and effective number (B,).
+        mixing: R-hat, NaN where draws are independent by the way they are made, and effective number (B,).
         settings: Which estimate, how many candidates.
         is_mean: Whether the images that are known are the mean already, and better than one of draws.
     """

@@ -140,7 +140,7 @@ class ImageSampler:
 
         n is half of the measurements for a squared residual and all of them for an absolute one. The prior of s is an
         inverse gamma of shape 1: with 1 / s in its place, images that explain all of y would have all of the density.
-        A noise with a level of its own has the scale that the residual shows.
+        A noise with a level of its own, as photon counts have, has a scale that is known.
         """
         from scipy.special import gammaincinv
 
@@ -151,8 +151,8 @@ class ImageSampler:
         uniform = torch.cat([torch.rand(1, generator=each, dtype=torch.float64) for each in generators]).numpy()
         usual = noise_scale(fidelity, torch.full_like(counts, USUAL))
         drawn = (usual + misfit) / torch.from_numpy(gammaincinv(shape, uniform)).to(misfit)
-        has_own = fidelity.scale(torch.zeros_like(counts)) > 0
-        return torch.where(has_own | ~drawn.isfinite(), shown, drawn).clamp_min(LEAST_SCALE)
+        own = fidelity.scale(torch.zeros_like(counts))
+        return torch.where(own > 0, own, torch.where(drawn.isfinite(), drawn, shown)).clamp_min(LEAST_SCALE)
 
 
 def less_noisy(x: Tensor, mean: Tensor, levels: tuple[float, float], before: tuple[Tensor, float] | None) -> Tensor:

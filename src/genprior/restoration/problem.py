@@ -123,6 +123,35 @@ class Problem:
         return MisfitAndEnergy(misfit.detach(), energy.detach(), misfit_slope, energy_slope)
 
 
+@torch.no_grad()
+def sized_for(
+    prior: LatentPrior, y: object, physics: "Physics", parameters: Mapping[str, Tensor] | None = None
+) -> LatentPrior:
+    """Returns the prior for the images that measurements are of: of the size of y, where the operator keeps sizes.
+
+    Else, and where it fits, the prior's own size.
+
+    Arguments:
+        prior: Any.
+        y: As `physics` makes it.
+        physics: The operator.
+        parameters: Of the operator for each image, (B, ...) each.
+    """
+    if prior.sides is None or not isinstance(y, Tensor) or y.ndim != 4 or y.shape[1] != prior.image_shape[0]:
+        return prior
+    if y.shape[1:] == prior.image_shape or not all(side in prior.sides for side in y.shape[2:]):
+        return prior
+    own = {name: value[:1] for name, value in (parameters or {}).items()}
+    for shape in (prior.image_shape, tuple(y.shape[1:])):
+        try:
+            answer = physics.A(torch.zeros(1, *shape, device=y.device), **own)
+        except (RuntimeError, AssertionError, ValueError):  # of another size than the operator is for
+            continue
+        if isinstance(answer, Tensor) and answer.shape[1:] == y.shape[1:]:
+            return prior.of_size(shape[1], shape[2])
+    return prior
+
+
 def make_problem(
     prior: LatentPrior,
     y: object,

@@ -19,7 +19,14 @@ from genprior.restoration.noise import fitting_fidelity
 from genprior.restoration.noise import noise_level as level_of
 from genprior.restoration.one_evaluation import is_gaussian_denoising, solve_by_denoising
 from genprior.restoration.plausibility import implausible, is_average
-from genprior.restoration.problem import Problem, flat_measurement, make_problem, out_of_inference, warm_start
+from genprior.restoration.problem import (
+    Problem,
+    flat_measurement,
+    make_problem,
+    out_of_inference,
+    sized_for,
+    warm_start,
+)
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoration.solve import solve
@@ -45,7 +52,7 @@ def invert(
 
     Arguments:
         prior: A trained prior, or one of your own.
-        x: Images (B, C, H, W), B at least 1.
+        x: Images (B, C, H, W), B at least 1; of any size that the prior takes.
         settings: How to search.
         fidelity: What "closest" means; default L2.
         noise_level: Standard deviation of noise in x; None: unknown, found from the residual.
@@ -54,6 +61,7 @@ def invert(
     Raises:
         GenpriorError: Another size or number of channels than the prior's, or values that are not finite.
     """
+    prior = _for_images(prior, x)
     _check_images(prior, x)
     for network in prior.networks:
         out_of_inference(network)
@@ -86,7 +94,7 @@ def restore(
     """Returns images of the prior that explain measurements y = noise(A(x)).
 
     Arguments:
-        prior: A trained prior, or one of your own.
+        prior: A trained prior, or one of your own; for the size of the images where they are of another one than y.
         y: B measurements as `physics` makes them: (B, ...), or a list of such for stacked operators.
         physics: Any operator of deepinv, or of your own, that is differentiable.
         settings: How to search.
@@ -110,6 +118,7 @@ def restore(
     before = vars(physics) | dict(physics.named_buffers(recurse=False))
     held = {name: before[name] for name in own if isinstance(before.get(name), Tensor)}
     try:
+        prior = sized_for(prior, y, physics, own)
         problem = make_problem(prior, y, physics, fidelity or suggested(physics, noise_level), own)
         _check_plausible(y, physics, own, level)
         return _solved(problem, y, physics, own, settings, level, seed)
@@ -235,6 +244,14 @@ def _check_images(prior: LatentPrior, x: Tensor) -> None:
         raise GenpriorError(_not_finite(x), argument="x")
     if x.shape[2] > 1 and float(x.amax()) > BRIGHTEST:
         raise GenpriorError(f"expected values in about [0, 1], got up to {float(x.amax()):.4g}", argument="x")
+
+
+def _for_images(prior: LatentPrior, x: Tensor) -> LatentPrior:
+    """The prior for images of that size, where it takes such."""
+    is_other = prior.sides is not None and isinstance(x, Tensor) and x.ndim == 4
+    if not is_other or not all(side in (prior.sides or ()) for side in x.shape[2:]):
+        return prior
+    return prior.of_size(x.shape[2], x.shape[3])
 
 
 def _not_finite(values: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""What inverting or restoring images gives, a file that holds it, and what is to be thought of it in plain words."""
+"""What inverting or restoring images gives, files that hold it, and what is to be thought of it in plain words."""
 
 import json
 from collections.abc import Sequence
@@ -18,18 +18,20 @@ RANGE = "prior cannot represent it"
 STUCK = "starts disagree"
 OVERFITTED = "noise over-fitted"
 NOT_MIXED = "not mixed"
+NOT_JUDGED = "not judged"
 VERDICTS = {
     GOOD: "the residual is no larger than the noise and what such a prior usually leaves",
     RANGE: "every start ended at about the same large residual: the image lies outside the prior's range",
     STUCK: "starts ended at different large residuals, or there was one only: more of them may help",
     OVERFITTED: "the residual is smaller than the noise: give more weight to the energy",
+    NOT_JUDGED: "how strong the noise is, is not known, so the residual cannot be told from noise",
     NOT_MIXED: "populations of draws disagree: mean, deviation and probabilities are not to be trusted",
 }
 RANGE_TOLERANCE = 0.1  # root mean square of a residual, in units of y, that a good prior may leave on clean images
-DISAGREEMENT = 1.25  # ratio of residuals from which two starts did not end in the same place
 TEXTS = ("stopped", "verdicts")
 OF_DRAWS = ("draws", "probabilities", "r_hat", "effective")  # not in files where there are no draws
-KEY = "genprior"
+KEY, GROUPS = "genprior", "groups"
+DISAGREEMENT = 1.25  # ratio of residuals from which two starts did not end in the same place
 
 
 @dataclass(frozen=True)
@@ -115,38 +117,19 @@ class Restoration:
 
     def save(self, path: Path) -> None:
         """Writes one safetensors file, whole or not at all; errors as `written` has them."""
-        # Copies, as safetensors refuses tensors that share memory; row by row, as it refuses channels-last ones.
-        tensors = {
-            f.name: getattr(self, f.name).clone(memory_format=torch.contiguous_format)
-            for f in fields(self)
-            if f.name not in TEXTS and (self.draws.shape[1] or f.name not in OF_DRAWS)
-        }
-        if self.draws.shape[1]:
-            tensors["draws"] = tensors["draws"].half()  # finer than 8 bits, and half of the room
-        texts = json.dumps({name: getattr(self, name) for name in TEXTS})
-        save_tensors(tensors, path, {KEY: texts})
+        save_restorations([self], path)
 
     @classmethod
     def load(cls, path: Path) -> "Restoration":
         """Returns what `save` wrote.
 
         Raises:
-            GenpriorError: No such file, or it is damaged or something else.
+            GenpriorError: No such file, it is damaged or something else, or it holds images of several sizes.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                texts = loads((file.metadata() or {})[KEY])
-                there = [f.name for f in fields(cls) if f.name not in TEXTS]
-                left_out = () if "draws" in file.keys() else OF_DRAWS  # noqa: SIM118
-                values: dict[str, Any] = {name: file.get_tensor(name) for name in there if name not in left_out}
-            values = without_draws(values["candidates"]) | values
-            values |= {name: tuple(texts[name]) for name in TEXTS}
-            values["draws"] = values["draws"].to(values["images"])
-            return cls(**values)
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise GenpriorError(f"{path} holds no restoration: {error}") from None
+        found = load_restorations(path)
+        if len(found) != 1:
+            raise GenpriorError(f"{path} holds images of several sizes: load_restorations gives them in groups")
+        return found[0]
 
     @classmethod
     def joined(cls, parts: Sequence["Restoration"]) -> "Restoration":
@@ -198,13 +181,95 @@ def verdicts(
     """
     poor = is_poor(error, noise_level)
     disagree = poor & ~(ratio <= DISAGREEMENT)
-    fitted = torch.zeros_like(poor)
+    fitted, fitting = torch.zeros_like(poor), NOT_JUDGED if noise_level is None else GOOD
     if noise_level is not None:
         free = (counts - parameters).clamp_min(0)
         # Chi-square with `free` degrees of freedom, three standard deviations below its mean.
         least = (free - 3 * (2 * free).sqrt()).clamp_min(0)
         fitted = error.square() * counts < noise_level**2 * least
     return tuple(
-        STUCK if d else RANGE if p else OVERFITTED if f else GOOD
+        STUCK if d else RANGE if p else OVERFITTED if f else fitting
         for d, p, f in zip(disagree.tolist(), poor.tolist(), fitted.tolist(), strict=True)
     )
+
+
+def save_restorations(groups: Sequence[Restoration], path: Path) -> None:
+    """Writes one safetensors file, whole or not at all; errors as `written` has them.
+
+    Arguments:
+        groups: At least one; the images of a group have one size.
+        path: Of the file.
+    """
+    tensors: dict[str, Tensor] = {}
+    for place, group in enumerate(groups):
+        tensors |= {_prefix(place, len(groups)) + name: value for name, value in _tensors(group).items()}
+    texts: Any = [{name: getattr(group, name) for name in TEXTS} for group in groups]
+    save_tensors(tensors, path, {KEY: json.dumps(texts[0] if len(groups) == 1 else {GROUPS: texts})})
+
+
+def load_restorations(path: Path) -> list[Restoration]:
+    """Returns what `save_restorations` wrote.
+
+    Raises:
+        GenpriorError: No such file, or it is damaged or something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = loads((file.metadata() or {})[KEY])
+            texts = told.get(GROUPS, [told])
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return [_group(found, text, _prefix(place, len(texts))) for place, text in enumerate(texts)]
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise GenpriorError(f"{path} holds no restoration: {error}") from None
+
+
+def load_latents(path: Path) -> list[Tensor]:
+    """Returns the latents (B, k) of each group in a file, and leaves the images on the disk."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+        if "latents" in names:
+            return [file.get_tensor("latents")]
+        count = sum(name.endswith("/latents") for name in names)
+        return [file.get_tensor(f"{_prefix(place, count)}latents") for place in range(count)]
+
+
+def joined_runs(groups: Sequence[Restoration]) -> list[Restoration]:
+    """Returns restorations in their order, neighbours of one size as one."""
+    runs: list[list[Restoration]] = []
+    for group in groups:
+        is_alike = runs and runs[-1][-1].images.shape[1:] == group.images.shape[1:]
+        if is_alike:
+            runs[-1].append(group)
+        else:
+            runs.append([group])
+    return [Restoration.joined(run) for run in runs]
+
+
+def _prefix(place: int, count: int) -> str:
+    return "" if count == 1 else f"{place}/"
+
+
+def _tensors(found: Restoration) -> dict[str, Tensor]:
+    # Copies, as safetensors refuses tensors that share memory; row by row, as it refuses channels-last ones.
+    tensors = {
+        f.name: getattr(found, f.name).clone(memory_format=torch.contiguous_format)
+        for f in fields(found)
+        if f.name not in TEXTS and (found.draws.shape[1] or f.name not in OF_DRAWS)
+    }
+    if found.draws.shape[1]:
+        tensors["draws"] = tensors["draws"].half()  # finer than 8 bits, and half of the room
+    return tensors
+
+
+def _group(tensors: dict[str, Tensor], texts: dict[str, Any], prefix: str) -> Restoration:
+    there = [f.name for f in fields(Restoration) if f.name not in TEXTS]
+    left_out = () if f"{prefix}draws" in tensors else OF_DRAWS
+    values: dict[str, Any] = {name: tensors[prefix + name] for name in there if name not in left_out}
+    values = without_draws(values["candidates"]) | values
+    values |= {name: tuple(texts[name]) for name in TEXTS}
+    values["draws"] = values["draws"].to(values["images"])
+    return Restoration(**values)

@@ -15,7 +15,7 @@ from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoring.fitting_items import Item
 from genprior.restoring.job_settings import DegradeSettings
 from genprior.restoring.ledger import MASKS, Output, Prepared, write_summary
-from genprior.restoring.measurements import Reading, ReadItem, Refused, kernel_facts, measured_shape, read_all
+from genprior.restoring.measurements import Reading, ReadItem, Refused, kernel_facts, read_all
 from genprior.restoring.records import (
     IMAGES,
     MEASUREMENTS,
@@ -28,6 +28,7 @@ from genprior.restoring.records import (
     Tally,
     write_model,
 )
+from genprior.restoring.sized_work import measured_shape
 from genprior.restoring.sources import Source, channels_first, check_values, fitted, is_picture, open_source
 from genprior.writing import save_tensors, write_numbers
 

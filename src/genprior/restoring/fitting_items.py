@@ -25,6 +25,7 @@ class Item:
         keeps: Whether known pixels are to come back exactly as they were given.
         is_converted: Whether it was made smaller, or grey, for the prior.
         note: What a user should know of it, or None.
+        shape: (C, H, W) of the image that the prior makes for it.
     """
 
     place: int
@@ -38,6 +39,7 @@ class Item:
     keeps: bool = False
     is_converted: bool = False
     note: str | None = None
+    shape: Shape = ()
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,14 @@ class Fitting:
         resize: Convert images of any other size or colour.
         enlarge: Put images that are smaller, in no more colours, onto a canvas of the shape.
         smooth: Interpolate enlarged images; else pixels are repeated, so that noise stays as strong as it is.
+        sides: Heights and widths that the prior takes beside its own, for the message; None: no others.
     """
 
     shape: Shape
     resize: bool
     enlarge: bool = True
     smooth: bool = True
+    sides: range | None = None
 
     def item(self, stored: OpenedItem) -> Item:
         """Returns an item without parameters; raises `GenpriorError` for another shape."""
@@ -93,7 +97,7 @@ class Fitting:
         raw, enlarges = stored.raw, self.enlarge and stored.given is not None and is_picture(self.shape)
         frame = frame_of(tuple(raw.shape), self.shape) if enlarges else None
         if frame is None or raw.shape == self.shape:
-            y = fitted(raw, stored.label, self.shape, resize=self.resize, or_smaller=enlarges)
+            y = fitted(raw, stored.label, self.shape, resize=self.resize, also=self._also(raw, enlarges=enlarges))
             is_other = stored.given is not None and y.shape != raw.shape
             note = (
                 f"converted to the size and colours of the prior: comes back as {words_of(y.shape)}"
@@ -107,6 +111,12 @@ class Fitting:
         y = frame.into(y, smooth=self.smooth)
         note = f"smaller than the prior: enlarged to {words_of(self.shape)}, and brought back to its size"
         return Item(stored.place, stored.number, y, given=stored.given, frame=frame, note=note)
+
+    def _also(self, raw: Tensor, *, enlarges: bool) -> str:
+        """What else would have been taken in place of an item, in words."""
+        if self.sides is not None and raw.ndim == 3 and len(raw) <= self.shape[0]:
+            return f", or sides of {self.sides[0]} to {self.sides[-1]} pixels"
+        return " or smaller" if enlarges else ""
 
     def mask(self, known: Tensor, item: Item) -> Tensor:
         """Returns the mask (1, H, W) of 0 and 1 in this shape, of one (1, h, w) in the size of the stored item."""

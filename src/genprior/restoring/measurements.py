@@ -15,11 +15,12 @@ from genprior.errors import GenpriorError
 from genprior.restoration.noise import measure
 from genprior.restoration.operators import OPERATORS, Operator, masked
 from genprior.restoration.plausibility import SIGMAS, implausible
-from genprior.restoring.fitting_items import Fitting, Item, joined_notes, opened_item
+from genprior.restoring.fitting_items import Item, joined_notes, opened_item
 from genprior.restoring.job_settings import RestoreSettings
 from genprior.restoring.masks import Masks, looks_inverted, open_masks
 from genprior.restoring.records import MEASUREMENTS, Degradation, Facts, read_degradation
-from genprior.restoring.sources import Shape, Source, check_values, is_picture, refuse_inside
+from genprior.restoring.sized_work import Sizes
+from genprior.restoring.sources import Source, check_values, is_picture, refuse_inside
 from genprior.runs.files import file_sha256
 from genprior.specs import Spec
 
@@ -126,57 +127,56 @@ def joined_parameters(items: Sequence[Item]) -> dict[str, Tensor]:
 
 
 def consecutive(items: Iterable[Item]) -> list[list[Item]]:
-    """Returns items in groups whose numbers follow one another."""
+    """Returns items in groups whose numbers follow one another, for images of one size."""
     groups: list[list[Item]] = []
     for item in items:
-        if groups and groups[-1][-1].number + 1 == item.number:
+        last = groups[-1][-1] if groups else None
+        if last is not None and last.number + 1 == item.number and last.shape == item.shape:
             groups[-1].append(item)
         else:
             groups.append([item])
     return groups
 
 
-def whole_images(source: Source, fit: Fitting) -> ReadItem:
+def whole_images(source: Source, sizes: Sizes) -> ReadItem:
     """Returns a reader of images to be inverted: the image is its own measurement."""
 
     def read(place: int) -> Item:
-        item = fit.item(opened_item(source, place))
+        stored = opened_item(source, place)
+        fit = sizes.of_image(stored).fit
+        item = fit.item(stored)
         check_values(item.y, source.labels[place], is_image=is_picture(fit.shape))  # points have units of their own
         x = item.y.clamp(0, 1) if is_picture(fit.shape) else item.y
-        return replace(item, y=x, truth=x)
+        return replace(item, y=x, truth=x, shape=fit.shape)
 
     return read
 
 
-def damaged_here(
-    source: Source, fit: Fitting, operator: Operator, noise: "NoiseModel", seed: int, *, keep: bool
-) -> ReadItem:
+def damaged_here(source: Source, sizes: Sizes, noise: "NoiseModel", seed: int, *, keep: bool) -> ReadItem:
     """Returns a reader that damages images."""
-    image = whole_images(source, fit)
+    image = whole_images(source, sizes)
 
     def read(place: int) -> Item:
-        item, own = image(place), operator.parameters(source.numbers[place])
+        item = image(place)
+        operator = sizes.of_size(*item.shape[1:]).operator
+        own = operator.parameters(source.numbers[place])
         y = measure(item.y[None], operator, noise, seed=seed, first=item.number)[0]
         return replace(item, y=y, parameters=own, known=_known(operator, own), keeps=keep)
 
     return read
 
 
-def damaged_before(
-    source: Source, fit: Fitting, operator: Operator, masks: Masks | None, noise: KnownNoise, *, keep: bool
-) -> ReadItem:
+def damaged_before(source: Source, sizes: Sizes, masks: Masks | None, noise: KnownNoise, *, keep: bool) -> ReadItem:
     """Returns a reader of measurements; with masks, what the missing pixels hold does not matter.
 
     Values that images in [0, 1] cannot give through this operator and noise are refused: they have another scale.
     """
-    read = (
-        _damaged(source, fit, operator, keep=keep) if masks is None else _masked_before(source, fit, masks, keep=keep)
-    )
+    read = _damaged(source, sizes, keep=keep) if masks is None else _masked_before(source, sizes, masks, keep=keep)
 
     def checked(place: int) -> Item:
         item, label = read(place), source.labels[place]
         check_values(item.y, label, is_image=False)
-        wrong = _wrong_values(item, operator, noise)
+        wrong = _wrong_values(item, sizes.of_size(*item.shape[1:]).operator, noise)
         if wrong is not None:
             raise GenpriorError(f"{label} has {wrong}; --white VALUE divides by the value of white", argument="images")
         return item
@@ -192,20 +192,23 @@ def _wrong_values(item: Item, operator: Operator, noise: KnownNoise) -> str | No
     return None if size <= most else f"values of {size:.4g} on average, expected at most {most:.3g}"
 
 
-def _damaged(source: Source, fit: Fitting, operator: Operator, *, keep: bool) -> ReadItem:
-    expected = measured_shape(operator, fit.shape)
-    fit = replace(fit, shape=expected, enlarge=expected == fit.shape and not operator.has_masks)
-
+def _damaged(source: Source, sizes: Sizes, *, keep: bool) -> ReadItem:
     def read(place: int) -> Item:
-        item, own = fit.item(opened_item(source, place)), operator.parameters(source.numbers[place])
-        return replace(item, parameters=own, known=_known(operator, own), keeps=keep)
+        stored = opened_item(source, place)
+        sized = sizes.of_measurement(stored)
+        operator, shape = sized.operator, sized.prior.image_shape
+        is_image = sized.measured == shape
+        fit = replace(sized.fit, shape=sized.measured, enlarge=is_image and not operator.has_masks)
+        item, own = fit.item(stored), operator.parameters(source.numbers[place])
+        return replace(item, parameters=own, known=_known(operator, own), keeps=keep, shape=shape)
 
     return read
 
 
-def _masked_before(source: Source, fit: Fitting, masks: Masks, *, keep: bool) -> ReadItem:
+def _masked_before(source: Source, sizes: Sizes, masks: Masks, *, keep: bool) -> ReadItem:
     def read(place: int) -> Item:
         mask, stored = masks.read(place), opened_item(source, place)
+        fit = sizes.of_image(stored).fit
         if stored.given is None:
             return fit.item(stored)  # raises: what has no pixels has no missing ones
         known = mask.of_size(stored.raw.shape[-2:], resize=fit.resize)
@@ -220,6 +223,7 @@ def _masked_before(source: Source, fit: Fitting, masks: Masks, *, keep: bool) ->
             known=(own if item.is_converted else known)[0] > 0,
             keeps=keep,
             note=note,
+            shape=fit.shape,
         )
 
     return read
@@ -231,12 +235,6 @@ def _known(operator: Operator, own: dict[str, Tensor]) -> Tensor | None:
         return None
     mask: Tensor = own.get("mask", operator.physics.mask)
     return mask[0].amin(0) > 0
-
-
-@torch.no_grad()
-def measured_shape(operator: Operator, shape: Shape) -> Shape:
-    """Returns the shape of a measurement of one image (C, H, W)."""
-    return tuple(operator.physics.A(torch.zeros(1, *shape), **operator.parameters(0)).shape[1:])
 
 
 def with_recorded_noise(settings: RestoreSettings, source: Source) -> RestoreSettings:
@@ -258,30 +256,39 @@ def _record(settings: RestoreSettings, source: Source) -> Degradation | None:
     return None if settings.simulate or source.path is None else read_degradation(source.path)
 
 
-def operator_and_masks(
-    settings: RestoreSettings, source: Source, shape: tuple[int, int, int]
-) -> tuple[Operator, Masks | None]:
-    """Returns what damaged the images, and their masks where the user gave some.
+def operator_maker_and_masks(
+    settings: RestoreSettings, source: Source
+) -> tuple[Callable[[tuple[int, int, int]], Operator], Masks | None]:
+    """Returns what makes the operator for images (C, H, W), and their masks where the user gave some.
 
     Raises:
-        GenpriorError: Bad masks, or images that are damaged in ways that nobody tells.
+        GenpriorError: Bad masks, or another operator than the one that `degrade` recorded.
     """
     record = _record(settings, source)
     if record is not None:
         record.check_operator(settings.operator, settings.seed, has_mask=settings.mask is not None)
     if settings.mask is not None:
-        masks = open_masks(settings.mask.expanduser(), source.names, source.labels)
-        anything = torch.ones(1, 1, *shape[1:], dtype=torch.bool)
-        anything[..., 0, 0] = False
-        return masked(anything, shape), masks
-    operator: Operator = settings.operator.build(OPERATORS, "operator", image_shape=shape, seed=settings.seed)
+        return _any_mask, open_masks(settings.mask.expanduser(), source.names, source.labels)
+    operator, seed = settings.operator, settings.seed
+    return lambda shape: operator.build(OPERATORS, "operator", image_shape=shape, seed=seed), None
+
+
+def _any_mask(shape: tuple[int, int, int]) -> Operator:
+    """Inpainting by masks that come with every call."""
+    anything = torch.ones(1, 1, *shape[1:], dtype=torch.bool)
+    anything[..., 0, 0] = False
+    return masked(anything, shape)
+
+
+def refuse_untold(settings: RestoreSettings, source: Source, operator: Operator) -> None:
+    """Raises `GenpriorError` for images that are damaged in ways that nobody tells."""
+    record = _record(settings, source)
     is_recorded = record is not None and source.path is not None and source.path.name == MEASUREMENTS
-    if not settings.simulate and operator.parameters(0) and not is_recorded:
+    if not settings.simulate and settings.mask is None and operator.parameters(0) and not is_recorded:
         raise GenpriorError(
             f"{settings.operator} is another one for each image: give the masks with --operator inpaint --mask FOLDER",
             argument="operator",
         )
-    return operator, None
 
 
 def kernel_facts(operator: Spec) -> Facts:

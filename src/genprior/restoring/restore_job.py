@@ -18,12 +18,13 @@ from genprior.restoration.restore import invert, restore
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.restoring import measurements as reading
-from genprior.restoring.fitting_items import Fitting, Item
+from genprior.restoring.fitting_items import Item
 from genprior.restoring.job_settings import InvertSettings, RestoreSettings
 from genprior.restoring.ledger import Prepared
 from genprior.restoring.measurements import joined_parameters, kernel_facts
 from genprior.restoring.records import Facts, JobRecord, RestoreSummary
 from genprior.restoring.restored_parts import Restoring
+from genprior.restoring.sized_work import Sizes
 from genprior.restoring.sources import Source, open_source
 from genprior.runs.checkpoint import checkpoint_path
 from genprior.runs.files import file_sha256
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
 GIVEN = {"starts", "iterations", "energy_weight", "candidates", "draws", "estimate"}  # what replaces a preset's own
+OF_SEARCHES = ("starts", "iterations")
 MANY = 1000  # starts or draws of an image: a few dozen are usual
 
 
@@ -47,6 +49,7 @@ class _Loaded:
     search: SearchSettings
     prior: LatentPrior
     source: Source
+    unused: str
 
     def prepared(
         self, work: Restoring, settings: InvertSettings | RestoreSettings, files: Facts
@@ -59,8 +62,10 @@ class _Loaded:
             run={"weights_sha256": prior_sha256(self.prior)},
             listing=self.source.listing,
         )
-        note = f"{len(self.source):,} images of {'x'.join(map(str, self.prior.image_shape))} from {settings.images}"
-        return Prepared(work, record, len(self.source), settings, note + _told_if_long(self.search))
+        sides, own = self.prior.sides, "x".join(map(str, self.prior.image_shape))
+        known = own if sides is None or settings.resize else f"{own}, or {sides[0]} to {sides[-1]:,} pixels a side,"
+        note = f"{len(self.source):,} images of {known} from {settings.images}"
+        return Prepared(work, record, len(self.source), settings, note + _told_if_long(self.search) + self.unused)
 
 
 def _told_if_long(search: SearchSettings) -> str:
@@ -79,8 +84,18 @@ def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:
     prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
     if isinstance(settings, RestoreSettings) and settings.residual:
         prior = with_kept_residual(settings.run, prior)
-    is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
-    return _Loaded(search, prior, open_source(settings.images, data_root=settings.data_root, white=settings.white))
+    drawn = is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
+    is_search = isinstance(settings, InvertSettings) and not search.draws
+    source = open_source(settings.images, data_root=settings.data_root, white=settings.white)
+    return _Loaded(search, prior, source, _unused(settings) if drawn and not is_search else "")
+
+
+def _unused(settings: InvertSettings | RestoreSettings) -> str:
+    """Words on flags that are about a search, where there is none."""
+    given = [f"--{name}" for name in OF_SEARCHES if getattr(settings, name) is not None]
+    if not given:
+        return ""
+    return f"; without effect: {', '.join(given)} (images are drawn; --preset says in how many steps)"
 
 
 def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
@@ -94,7 +109,7 @@ def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
 
     def solve(items: Sequence[Item]) -> Restoration:
         return invert(
-            loaded.prior,
+            loaded.prior.of_size(*items[0].shape[1:]),
             torch.stack([item.y for item in items]),
             replace(loaded.search, first=items[0].number),
             fidelity=fidelity,
@@ -102,7 +117,7 @@ def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
             seed=settings.seed,
         )
 
-    read = reading.whole_images(loaded.source, Fitting(loaded.prior.image_shape, settings.resize))
+    read = reading.whole_images(loaded.source, Sizes(loaded.prior, settings.resize))
     work = Restoring(loaded.source, read, settings.batch_size, "invert", settings, solve, None)
     return loaded.prepared(work, settings, {})
 
@@ -114,28 +129,31 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
         GenpriorError: Bad input.
     """
     loaded = _load(settings)
-    source, shape = loaded.source, loaded.prior.image_shape
+    source = loaded.source
     settings = reading.with_recorded_noise(settings, source)
     noise: NoiseModel | None = None if settings.noise is None else settings.noise.build(NOISES, "noise")
-    operator, masks = reading.operator_and_masks(settings, source, shape)
+    operator_for, masks = reading.operator_maker_and_masks(settings, source)
     if settings.simulate:
         noise = noise or NOISES["none"]()
     level = settings.noise_level if noise is None else noise_level(noise)
-    keep = keeps_known(settings)
+    keep, is_whole = keeps_known(settings), settings.simulate or masks is not None
+    sizes = Sizes(loaded.prior, settings.resize, operator_for, smooth=not level)
+    operator = sizes.first(source, settings.batch_size, is_whole=is_whole)
+    reading.refuse_untold(settings, source, operator)
     if keep and operator.has_masks:  # what is to come back exactly has no noise, and a residual can be judged
         level = 0.0
-    fit = Fitting(shape, settings.resize, smooth=not level)
     if settings.simulate:
-        read = reading.damaged_here(source, fit, operator, noise or NOISES["none"](), settings.seed, keep=keep)
+        read = reading.damaged_here(source, sizes, noise or NOISES["none"](), settings.seed, keep=keep)
     else:
-        read = reading.damaged_before(source, fit, operator, masks, reading.KnownNoise(noise, level), keep=keep)
+        read = reading.damaged_before(source, sizes, masks, reading.KnownNoise(noise, level), keep=keep)
     fidelity = _data_term(settings, operator, noise, level)
 
     def solve(items: Sequence[Item]) -> Restoration:
+        sized = sizes.of_size(*items[0].shape[1:])
         return restore(
-            loaded.prior,
+            sized.prior,
             torch.stack([item.y for item in items]),
-            operator.physics,
+            sized.operator.physics,
             replace(loaded.search, first=items[0].number),
             parameters=joined_parameters(items),
             fidelity=fidelity,
@@ -144,7 +162,7 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
         )
 
     def measure(x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
-        y: Tensor = operator.physics.A(x, **parameters)
+        y: Tensor = sizes.of_size(*x.shape[2:]).operator.physics.A(x, **parameters)
         return y
 
     work = Restoring(source, read, settings.batch_size, "restore", settings, solve, measure, masks=masks)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from genprior.evaluation.image_quality import SMALLEST_SIDE, psnr, ssim
 from genprior.images import to_uint8, write_image
-from genprior.restoration.result import Restoration
+from genprior.restoration.result import Restoration, joined_runs, load_latents, load_restorations, save_restorations
 from genprior.restoring.finishing import Finished, finished
 from genprior.restoring.fitting_items import Item
 from genprior.restoring.index_page import write_page
@@ -79,10 +80,9 @@ class Restoring(Reading):
         if not good:
             output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
             return [self._row(item, {}) for item in items]
-        found = Restoration.joined([self.solve(group) for group in consecutive(good)])
-        found.save(output.tensors(part))
-        results = self._written(output, good, found)
-        values = iter([_facts(found, i) | _quality(item, results.get(item.place)) for i, item in enumerate(good)])
+        solved = [(group, self.solve(group)) for group in consecutive(good)]
+        save_restorations(joined_runs([found for _, found in solved]), output.tensors(part))
+        values = iter([each for group, found in solved for each in self._told(output, group, found)])
         return [self._row(item, {} if isinstance(item, Refused) else next(values)) for item in items]
 
     def files(self, output: Output, part: int) -> list[Path]:
@@ -109,6 +109,11 @@ class Restoring(Reading):
         if isinstance(item, Refused):
             return ImageRow(number=item.number, name=name, problem=item.problem)
         return ImageRow(number=item.number, name=name, note=item.note, **values)
+
+    def _told(self, output: Output, items: Sequence[Item], found: Restoration) -> list[dict[str, Any]]:
+        """Writes what is to be looked at of items; returns what their rows say."""
+        results = self._written(output, items, found)
+        return [_facts(found, i) | _quality(item, results.get(item.place)) for i, item in enumerate(items)]
 
     def _written(self, output: Output, items: Sequence[Item], found: Restoration) -> dict[int, Finished]:
         """Writes what is to be looked at of items; returns what became of them, by place."""
@@ -204,16 +209,18 @@ def shown_before(item: Item) -> Tensor | None:
 
 
 def write_latents(output: Output) -> None:
-    """Writes the latents (N, k) of all restored images, and the numbers (N,) of these images."""
-    from safetensors import safe_open
+    """Writes the latents (N, k) of all restored images, and the numbers (N,) of these images.
 
-    parts, numbers = [], []
+    Images of different sizes have different numbers of latents: then there is no such file.
+    """
+    parts: list[Tensor] = []
+    numbers: list[int] = []
     for part in range(output.parts):
         if output.tensors(part).exists():
-            with safe_open(output.tensors(part), framework="pt") as file:  # the images in it stay on the disk
-                parts.append(file.get_tensor("latents"))
+            parts += load_latents(output.tensors(part))
             numbers += [row.number for row in output.part_rows(part) if row.problem is None]
-    if not parts:
+    if len({each.shape[1] for each in parts}) != 1:
+        (output.path / LATENTS).unlink(missing_ok=True)
         return
     found = {"latents": torch.cat(parts), "numbers": torch.tensor(numbers)}
     save_tensors(found, output.path / LATENTS, sum_of(found))
@@ -321,16 +328,20 @@ def _on_canvas(item: Item, image: Tensor) -> Tensor:
 
 
 def _first_restored(output: Output) -> tuple[list[int], Restoration | None]:
-    """Places and results of the first `SHOWN` images that did not fail."""
+    """Places and results of the first `SHOWN` images of the first one's size, of those that did not fail."""
     places: list[int] = []
     found: list[Restoration] = []
     for part in range(output.parts):
         if len(places) >= SHOWN:
             break
         if output.tensors(part).exists():
-            found.append(Restoration.load(output.tensors(part)))
             rows = zip(output.items(part), output.part_rows(part), strict=True)
-            places += [place for place, row in rows if row.problem is None]
+            good = iter([place for place, row in rows if row.problem is None])
+            for group in load_restorations(output.tensors(part)):
+                own = list(islice(good, len(group)))
+                if not found or group.images.shape[1:] == found[0].images.shape[1:]:
+                    found.append(group)
+                    places += own
     return places[:SHOWN], Restoration.joined(found).taken(range(min(SHOWN, len(places)))) if found else None
 
 

@@ -296,7 +296,7 @@ def fitted(
     resize: bool = False,
     argument: str = "images",
     hint: str = "--resize converts it",
-    or_smaller: bool = False,
+    also: str = "",
 ) -> Tensor:
     """Returns an item in the shape (C, H, W) that is needed, or (m,) or another for measurements.
 
@@ -308,7 +308,7 @@ def fitted(
             is an error.
         argument: What the user calls what holds it.
         hint: How to have it converted.
-        or_smaller: Whether the caller would have taken a smaller image, for the message.
+        also: What else the caller would have taken, for the message.
 
     Raises:
         GenpriorError: Another shape.
@@ -319,7 +319,7 @@ def fitted(
     can_convert = is_picture(tuple(arranged.shape)) and is_picture(shape)
     if not can_convert or not resize:
         way = f"; {hint}" if can_convert else ""
-        expected = _words(shape) + (" or smaller" if or_smaller else "")
+        expected = _words(shape) + also
         raise GenpriorError(f"{label} is {_words(item.shape)}, expected {expected}{way}", argument=argument)
     return _resized(with_channels(arranged, shape[0]), shape[1], shape[2])
 

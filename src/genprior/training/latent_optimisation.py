@@ -199,11 +199,16 @@ def _same_everywhere(codes: Tensor, processes: Processes) -> Tensor:
 
 
 def check_images(data: Dataset) -> None:
-    """Raises `GenpriorError` for points."""
+    """Raises `GenpriorError` for points, and for images that are others at each visit."""
     if data.is_points:
         raise GenpriorError(
             f"GLO learns images, {data.name} holds points; train a GAN on them (genprior train gan --preset points)",
             argument="data",
+        )
+    if data.whole is not None:
+        raise GenpriorError(
+            "GLO learns a code of each image, and random crops are never the same; take crop, or another family",
+            argument="fit",
         )
 
 

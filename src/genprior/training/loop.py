@@ -227,8 +227,8 @@ def train(
     while progress < 1:
         step = images_seen // count
         indices = shuffled_indices(images_seen, count, len(data), seed)
-        generator = derived_generator(seed, "step", step)
-        record = algorithm.update(Batch(data.take(indices), indices), progress, generator)
+        batch = Batch(data.visited(indices, derived_generator(seed, "crops", step)), indices)
+        record = algorithm.update(batch, progress, derived_generator(seed, "step", step))
         images_seen += count
         algorithm.average_weights(images_seen)
         seconds = time.monotonic() - began
