@@ -1,0 +1,50 @@
+"""All statements, in the order of the page. `STATEMENTS` is the place to add one: a function that judges, and an entry.
+
+Imports no torch.
+"""
+
+from genprior.study.beyond_statements import AMBIGUOUS, LIMITS, PRIORS_COMPARED, PROBABILITIES, RECIPE
+from genprior.study.loss_statements import (
+    EQUILIBRIUM,
+    LAMBDA,
+    LARGER_DISCRIMINATOR,
+    LEAST_SQUARES,
+    NETWORKS,
+    NON_SATURATING,
+    SATURATING,
+)
+from genprior.study.restoration_statements import (
+    DATA_TERMS,
+    DENOISING,
+    INPAINTING,
+    INVERSION,
+    LATER,
+    STROKES_AND_LOOPS,
+)
+from genprior.study.study_evidence import StudyStatement
+from genprior.study.theory_statements import DANGERS, FACTORS, LIKELIHOOD, ORDER
+
+STATEMENTS: dict[str, StudyStatement] = {
+    "networks": NETWORKS,
+    "saturating": SATURATING,
+    "non-saturating": NON_SATURATING,
+    "equilibrium": EQUILIBRIUM,
+    "least-squares": LEAST_SQUARES,
+    "larger-discriminator": LARGER_DISCRIMINATOR,
+    "lambda": LAMBDA,
+    "inversion": INVERSION,
+    "stronger-later": LATER,
+    "denoising": DENOISING,
+    "inpainting": INPAINTING,
+    "strokes-and-loops": STROKES_AND_LOOPS,
+    "ambiguous": AMBIGUOUS,
+    "data-terms": DATA_TERMS,
+    "likelihood": LIKELIHOOD,
+    "gradient-factors": FACTORS,
+    "min-max": ORDER,
+    "two-dangers": DANGERS,
+    "recipe": RECIPE,
+    "priors": PRIORS_COMPARED,
+    "probabilities": PROBABILITIES,
+    "limits": LIMITS,
+}
