@@ -2,16 +2,9 @@
 
 from collections.abc import Sequence
 
-from genprior.study.loss_statements import way_covered
-from genprior.study.measured_models import (
-    ClassProbabilities,
-    DefaultInversion,
-    PriorScores,
-    ReportInversion,
-    SampleQuality,
-    TrainingCurves,
-)
-from genprior.study.study_evidence import NotMeasuredError, StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.measured_models import DefaultInversion, PriorScores, ReportInversion, SampleQuality, TrainingCurves
+from genprior.study.sample_numbers import way_covered
+from genprior.study.study_evidence import OWN, NotMeasuredError, StripsOf, StudyEvidence, StudyStatement, TheoryLine
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -23,76 +16,13 @@ from genprior.study.study_results import (
     number_of,
 )
 
-OWN = "non-saturating"
 PRIORS = (OWN, "recipe", "glo", "vae", "mixture", "flow")
-POSTERIORS = ("mixture", "flow")
-SURE = 0.9  # share of draws of one class, below which an image is ambiguous
-SOME = 0.05  # of the images: fewer ambiguous ones are none worth the name
 QUESTIONS = {
     "inversion": "squared error of inversion",
     "denoising": "PSNR of denoising",
     "filling": "PSNR of filling in",
 }
-
-
-def judge_ambiguous(evidence: StudyEvidence) -> StudyFinding:
-    """Shares of images whose draws are of several classes."""
-    found = _posteriors(evidence)
-    numbers = [
-        mean_of(
-            f"{cell}: share of ambiguous images",
-            [[float(max(p) < SURE) for p in each.probabilities] for each in seeds],
-            [cell],
-        )
-        for cell, seeds in found.items()
-    ]
-    examples = [each for seeds in found.values() for each in _pairs(seeds[0])]
-    named = f" Such as: {'; '.join(examples[:3])}." if examples else ""
-    told = ", ".join(f"{cell} {100 * number.mean:.0f} %" for cell, number in zip(found, numbers, strict=True))
-    because = f"Images whose draws are of one class in less than 90 %: {told}.{named}"
-    if all(number.is_surely(above=SOME) for number in numbers):
-        return StudyFinding(outcome=CONFIRMED, because=because, numbers=tuple(numbers))
-    if all(number.mean <= SOME for number in numbers):
-        return StudyFinding(outcome=REFUTED, because=because, numbers=tuple(numbers))
-    return StudyFinding(
-        outcome=TOO_LITTLE, because=f"{because} That is within chance of few or none.", numbers=tuple(numbers)
-    )
-
-
-def judge_probabilities(evidence: StudyEvidence) -> StudyFinding:
-    """Mean probability of the likeliest class against how often it is right."""
-    found = _posteriors(evidence)
-    gaps = [
-        mean_of(
-            f"{cell}: probability of the likeliest class less how often it is right",
-            [_gaps(each) for each in seeds],
-            [cell],
-        )
-        for cell, seeds in found.items()
-    ]
-    truth = [
-        mean_of(
-            f"{cell}: probability of the true class",
-            [[p[t] for p, t in zip(each.probabilities, each.truth, strict=True)] for each in seeds],
-            [cell],
-        )
-        for cell, seeds in found.items()
-    ]
-    numbers = (*gaps, *truth)
-    told = ", ".join(f"{cell} {gap.text}" for cell, gap in zip(found, gaps, strict=True))
-    because = f"What draws promise less what holds: {told}."
-    if len(found[next(iter(found))][0].truth) < 20:
-        return StudyFinding(
-            outcome=TOO_LITTLE, because=f"{because} Fewer than 20 images can refute little.", numbers=numbers
-        )
-    sure = [gap.is_surely(above=0.0) or gap.is_surely(below=0.0) for gap in gaps]
-    if not any(sure):
-        return StudyFinding(outcome=CONFIRMED, because=f"{because} None is off by more than chance.", numbers=numbers)
-    if all(sure):
-        return StudyFinding(outcome=REFUTED, because=because, numbers=numbers)
-    off = ", ".join(cell for cell, is_off in zip(found, sure, strict=True) if is_off)
-    on = f"the family: {off} is off by more than chance"
-    return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=numbers)
+_FILLED = {"image": "truth", "seen": "seen", "filled in": "hole", "inverted": "inverted"}
 
 
 def judge_recipe(evidence: StudyEvidence) -> StudyFinding:
@@ -171,30 +101,6 @@ def judge_limits(evidence: StudyEvidence) -> StudyFinding:
     return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
 
 
-def _posteriors(evidence: StudyEvidence) -> dict[str, list[ClassProbabilities]]:
-    """Of those families whose draws could be named."""
-    if not evidence.has_digits:
-        raise NotMeasuredError("these data have no digits to be ambiguous about")
-    found = {cell: [e for e in evidence.of(cell, ClassProbabilities) if e.probabilities] for cell in POSTERIORS}
-    known = {cell: each for cell, each in found.items() if each}
-    if not known:
-        raise NotMeasuredError("no judge names the classes of draws")
-    return known
-
-
-def _pairs(found: ClassProbabilities) -> list[str]:
-    """The two likeliest classes of ambiguous images, the most even ones first."""
-    ranked = sorted(
-        (sorted(((p, c) for c, p in enumerate(each)), reverse=True)[:2] for each in found.probabilities),
-        key=lambda two: two[0][0],
-    )
-    return [f"{a[1]} ({100 * a[0]:.0f} %) or {b[1]} ({100 * b[0]:.0f} %)" for a, b in ranked if a[0] < SURE]
-
-
-def _gaps(found: ClassProbabilities) -> list[float]:
-    return [max(p) - float(p.index(max(p)) == truth) for p, truth in zip(found.probabilities, found.truth, strict=True)]
-
-
 def _known(evidence: StudyEvidence, cell: str) -> list[PriorScores]:
     try:
         return evidence.of(cell, PriorScores)
@@ -210,43 +116,6 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-_FILLED = {"image": "truth", "seen": "seen", "filled in": "hole", "inverted": "inverted"}
-
-AMBIGUOUS = StudyStatement(
-    title="7, 9 or 1?",
-    claim="Some damaged images are truly ambiguous: several digits explain them.",
-    theory=(
-        TheoryLine("A posterior says how probable each answer is:", "P(c | y) = ∫ P(c | x) p(x | y) dx"),
-        TheoryLine("which draws estimate: the share of them that a classifier calls c."),
-    ),
-    experiment=(
-        "The lower half is hidden; a mixture (exact posterior) and flow matching (guided draws) draw images, and a "
-        "classifier names them. Confirmed if surely more than 5 % of images have no class with 90 % of the draws."
-    ),
-    needs=tuple((cell, ClassProbabilities) for cell in POSTERIORS),
-    judge=judge_ambiguous,
-    advice={"": "Report probabilities, not one image: `genprior restore --draws 64 --candidates 4`."},
-    figures=tuple(
-        StripsOf(
-            f"Draws of the {cell}",
-            cell,
-            ClassProbabilities,
-            {"image": "truth", "seen": "seen", **{f"draw {i + 1}": f"draws/{i}" for i in range(3)}},
-            "Three draws of each posterior.",
-        )
-        for cell in POSTERIORS
-    ),
-)
-PROBABILITIES = StudyStatement(
-    title="True probabilities",
-    claim="The probabilities of digits that posterior draws give are true: of answers given 80 %, 80 % hold.",
-    theory=(TheoryLine("Calibrated:", "P(c = c_{true} | P(c | y) = q) = q"),),
-    experiment="The likeliest class of each image's draws: its share of draws against how often it is right.",
-    needs=tuple((cell, ClassProbabilities) for cell in POSTERIORS),
-    judge=judge_probabilities,
-    advice={"": "Check before you trust: `genprior calibrate` tests posteriors and widens what is too sure."},
-    is_beyond=True,
-)
 RECIPE = StudyStatement(
     title="The default recipe",
     claim="A discriminator whose slope is penalised (R1), without batch normalisation, makes better digits.",
@@ -275,6 +144,8 @@ RECIPE = StudyStatement(
     ),
     is_beyond=True,
 )
+
+
 PRIORS_COMPARED = StudyStatement(
     title="Other priors",
     claim="The report's GAN is the best prior for inversion, denoising and filling in.",
@@ -303,6 +174,8 @@ PRIORS_COMPARED = StudyStatement(
     ),
     is_beyond=True,
 )
+
+
 LIMITS = StudyStatement(
     title="Whose limits were they?",
     claim="The missed details come from training, where D looked at coarse features only, as the report supposes.",

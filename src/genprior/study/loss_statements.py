@@ -1,66 +1,25 @@
-"""Statements on networks, losses and their training: the report's first part. Imports no torch."""
+"""Statements on the three losses, and on the drift to an equilibrium: the report's first part. Imports no torch."""
 
 import math
 
-from genprior.study.measured_models import NetworkSizes, SampleQuality, TrainingCurves
-from genprior.study.study_evidence import (
-    CurvesOf,
-    StripsOf,
-    StudyEvidence,
-    StudyStatement,
-    TheoryLine,
+from genprior.study.measured_models import SampleQuality, TrainingCurves
+from genprior.study.sample_numbers import (
+    DECENT,
+    GOOD,
+    LOSS_PICTURES,
+    NOISE,
+    judged_samples,
+    percents,
+    quality_numbers,
+    way_covered,
 )
-from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, StudyFinding, StudyNumber, number_of
+from genprior.study.study_evidence import CurvesOf, StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, StudyFinding, number_of
 
-REPORTED_SIZES = {"generator": 600_513, "discriminator": 166_177}
-REPORTED_SHAPE = (1, 28, 28)
-GOOD, DECENT, NOISE = 0.95, 0.9, 0.5  # shares of the way from an untrained generator to held-out images
 SATURATED = 0.02
 AT_ONCE = 0.1  # of the budget
 LEVEL, NEAR = 0.5, 0.05  # accuracy of a discriminator that cannot tell, and how near counts
 BOUND = 1.0  # of the discriminator's squared errors, two halves
-VARIED, HALF = 0.2, 0.5
-
-
-def way_covered(quality: SampleQuality) -> float:
-    """Returns the share of the way from the untrained generator to held-out images, by Fréchet distance."""
-    return 1 - (quality.distance - quality.floor) / (quality.untrained - quality.floor)
-
-
-def quality_numbers(evidence: StudyEvidence, cell: str) -> tuple[StudyNumber, ...]:
-    """Returns what stands beside every verdict on samples of a cell."""
-    found = evidence.of(cell, SampleQuality)
-    numbers = [
-        number_of(f"{cell}: share of the way to real images", [way_covered(each) for each in found], [cell]),
-        number_of(f"{cell}: Fréchet distance", [each.distance for each in found], [cell], "features²"),
-        number_of(f"{cell}: the same of held-out images", [each.floor for each in found], [cell], "features²"),
-        number_of(f"{cell}: variance over that of real images", [each.diversity for each in found], [cell]),
-    ]
-    if found[0].of:
-        numbers.append(number_of(f"{cell}: classes of {found[0].of}", [each.modes for each in found], [cell]))
-    return tuple(numbers)
-
-
-def has_collapsed(quality: SampleQuality) -> bool:
-    """Returns whether samples are alike, or hold half of the classes or fewer."""
-    return quality.diversity < VARIED or (quality.of > 0 and quality.modes <= HALF * quality.of)
-
-
-def judge_networks(evidence: StudyEvidence) -> StudyFinding:
-    """The sizes that the report gives."""
-    found = evidence.of("non-saturating", NetworkSizes)[0]
-    shape = "x".join(map(str, found.image_shape))
-    numbers = tuple(
-        number_of(f"parameters of the {who}", [count], ["non-saturating"]) for who, count in found.parameters.items()
-    )
-    told = ", ".join(f"{who} {count:,}" for who, count in found.parameters.items())
-    if found.parameters == REPORTED_SIZES:
-        return StudyFinding(outcome=CONFIRMED, because=f"Counted: {told}.", numbers=numbers)
-    if found.image_shape != REPORTED_SHAPE:
-        because = f"Images of {shape} need other first and last layers: {told}."
-        on = "the shape of the images; the report's are 1x28x28"
-        return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=numbers)
-    return StudyFinding(outcome=REFUTED, because=f"Counted: {told}.", numbers=numbers)
 
 
 def judge_saturating(evidence: StudyEvidence) -> StudyFinding:
@@ -95,21 +54,7 @@ def judge_saturating(evidence: StudyEvidence) -> StudyFinding:
 
 def judge_good_digits(evidence: StudyEvidence) -> StudyFinding:
     """Near real images, and with all classes."""
-    return _judged_samples(evidence, "non-saturating", GOOD)
-
-
-def _judged_samples(evidence: StudyEvidence, cell: str, least: float) -> StudyFinding:
-    quality, numbers = evidence.of(cell, SampleQuality), quality_numbers(evidence, cell)
-    covered = [way_covered(each) for each in quality]
-    right = [share >= least and each.modes == each.of for share, each in zip(covered, quality, strict=True)]
-    told = f"Samples came {_percents(covered)} of the way from an untrained generator to real images"
-    held = f", and hold {_range([each.modes for each in quality])} of {quality[0].of} classes" if quality[0].of else ""
-    told = f"{told}{held}; {100 * least:.0f} % and all classes are asked for."
-    if all(right):
-        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
-    if any(right):
-        return StudyFinding(outcome=DEPENDS, because=told, depends_on="the seed", numbers=numbers)
-    return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+    return judged_samples(evidence, "non-saturating", GOOD)
 
 
 def judge_equilibrium(evidence: StudyEvidence) -> StudyFinding:
@@ -120,7 +65,7 @@ def judge_equilibrium(evidence: StudyEvidence) -> StudyFinding:
         number_of("accuracy of D, last tenth", ends, ["non-saturating"]),
         number_of("accuracy of D, around the middle", middles, ["non-saturating"]),
     )
-    told = f"At the end D is right on {_percents(ends)} of all images; an equilibrium has 50 %."
+    told = f"At the end D is right on {percents(ends)} of all images; an equilibrium has 50 %."
     if all(abs(end - LEVEL) <= NEAR for end in ends):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
     falls = [end < middle - NEAR / 2 for end, middle in zip(ends, middles, strict=True)]
@@ -142,50 +87,9 @@ def judge_least_squares(evidence: StudyEvidence) -> StudyFinding:
     if max(largest) > BOUND:
         because = f"A loss reached {max(largest):.3g}; squared errors of probabilities stay below {BOUND:g}."
         return StudyFinding(outcome=REFUTED, because=because, numbers=bounds)
-    samples = _judged_samples(evidence, "least-squares", DECENT)
+    samples = judged_samples(evidence, "least-squares", DECENT)
     because = f"No loss exceeded {max(largest):.3g} of at most {BOUND:g}. {samples.because}"
     return samples.model_copy(update={"because": because, "numbers": (*bounds, *samples.numbers)})
-
-
-def judge_larger_discriminator(evidence: StudyEvidence) -> StudyFinding:
-    """Collapse with the larger D where the report's D holds."""
-    larger, own = (evidence.of(cell, SampleQuality) for cell in ("larger-d", "non-saturating"))
-    fell = [has_collapsed(each) for each in larger]
-    numbers = (*quality_numbers(evidence, "larger-d"), *quality_numbers(evidence, "non-saturating"))
-    told = f"With four times the discriminator's weights {sum(fell)} of {len(fell)} runs collapsed"
-    if any(map(has_collapsed, own)):
-        because = (
-            f"{told}, and with the report's own one {sum(map(has_collapsed, own))} of {len(own)} did: nothing "
-            "to compare."
-        )
-        return StudyFinding(outcome=TOO_LITTLE, because=because, numbers=numbers)
-    told = f"{told}, with the report's own one none."
-    if all(fell):
-        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
-    if any(fell):
-        return StudyFinding(outcome=DEPENDS, because=told, depends_on="the seed", numbers=numbers)
-    return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
-
-
-def judge_lambda(evidence: StudyEvidence) -> StudyFinding:
-    """Weight decay of 0.5 ends in one image, beta1 of 0.5 trains."""
-    decayed, own = (evidence.of(cell, SampleQuality) for cell in ("weight-decay", "non-saturating"))
-    blank = [each.diversity < VARIED or way_covered(each) < NOISE for each in decayed]
-    trains = [way_covered(each) >= DECENT for each in own]
-    numbers = (*quality_numbers(evidence, "weight-decay"), *quality_numbers(evidence, "non-saturating"))
-    told = (
-        f"As weight decay, samples have {_range([each.diversity for each in decayed])} times the variance "
-        "of real images "
-        f"and came {_percents([way_covered(each) for each in decayed])} of the way; as beta1, "
-        f"{_percents([way_covered(each) for each in own])}."
-    )
-    if all(blank) and all(trains):
-        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
-    if not any(blank):
-        return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
-    return StudyFinding(
-        outcome=DEPENDS, because=told, depends_on="the seed and the length of training", numbers=numbers
-    )
 
 
 def _last(values: tuple[float, ...]) -> float:
@@ -200,29 +104,6 @@ def _middle(values: tuple[float, ...]) -> float:
     return sum(part) / len(part)
 
 
-def _percents(shares: list[float]) -> str:
-    return f"{_range([round(100 * share) for share in shares])} %"
-
-
-def _range(values: list[float] | list[int]) -> str:
-    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
-    return low if low == high else f"{low} to {high}"
-
-
-_LOSS_PICTURES = {"samples": "samples", "real": "real"}
-
-NETWORKS = StudyStatement(
-    title="The networks",
-    claim="The generator has 600,513 parameters and the discriminator 166,177: it was made smaller on purpose.",
-    theory=(
-        TheoryLine("A transposed convolution from c to d channels with kernel k has this many weights:", "c d k^2"),
-        TheoryLine("Normalisation adds two numbers a channel, and a bias one."),
-    ),
-    experiment="Both networks are built for these images and their weights counted.",
-    needs=(("non-saturating", NetworkSizes),),
-    judge=judge_networks,
-    advice={"": "Any layer that differs from the report's shows in these two numbers: check them first."},
-)
 SATURATING = StudyStatement(
     title="The saturating loss",
     claim="With the original cross entropy the generator's gradient saturates at once, and samples are noise.",
@@ -252,10 +133,12 @@ SATURATING = StudyStatement(
             is_log=True,
         ),
         StripsOf(
-            "Samples", "saturating", SampleQuality, _LOSS_PICTURES, "Samples of the last averaged weights, real images."
+            "Samples", "saturating", SampleQuality, LOSS_PICTURES, "Samples of the last averaged weights, real images."
         ),
     ),
 )
+
+
 NON_SATURATING = StudyStatement(
     title="The non-saturating loss",
     claim="With the non-saturating loss the generator makes good digits.",
@@ -274,8 +157,10 @@ NON_SATURATING = StudyStatement(
         "": "Take it as the default. The regularised recipe of genprior makes better digits still: see below.",
         TOO_LITTLE: "Train longer: `--size lesson` takes half an hour.",
     },
-    figures=(StripsOf("Samples", "non-saturating", SampleQuality, _LOSS_PICTURES, "Samples, real images."),),
+    figures=(StripsOf("Samples", "non-saturating", SampleQuality, LOSS_PICTURES, "Samples, real images."),),
 )
+
+
 EQUILIBRIUM = StudyStatement(
     title="The drift to an equilibrium",
     claim="The non-saturating game drifts to an equilibrium where the discriminator's accuracy is 0.5.",
@@ -306,6 +191,8 @@ EQUILIBRIUM = StudyStatement(
         ),
     ),
 )
+
+
 LEAST_SQUARES = StudyStatement(
     title="The L2 loss",
     claim="The squared error of D's probability has bounded losses, and its digits are decent.",
@@ -329,60 +216,6 @@ LEAST_SQUARES = StudyStatement(
             ("saturating", "non-saturating", "least-squares"),
             "Each loss on its own scale; the squared error stays below one half.",
         ),
-        StripsOf("Samples", "least-squares", SampleQuality, _LOSS_PICTURES, "Samples, real images."),
-    ),
-)
-LARGER_DISCRIMINATOR = StudyStatement(
-    title="A larger discriminator",
-    claim="A larger discriminator leads to mode collapse after some epochs.",
-    theory=(
-        TheoryLine("For the best D the game is", "min_G C(G) = -log 4 + 2 JSD(p, q)"),
-        TheoryLine("which nothing but the data solves: theory gives no reason for a collapse by a larger D."),
-    ),
-    experiment=(
-        "The non-saturating game with twice as wide a discriminator, four times the weights. Collapsed: half of the "
-        "classes or fewer, or less than a fifth of the variance of real images."
-    ),
-    needs=(
-        ("larger-d", SampleQuality),
-        ("larger-d", TrainingCurves),
-        ("non-saturating", SampleQuality),
-    ),
-    judge=judge_larger_discriminator,
-    trained=("larger-d",),
-    advice={
-        "": (
-            "Choose the discriminator's size by held-out scores, not by fear. If it wins, bound its slope by a penalty."
-        ),
-        CONFIRMED: "Bound the slope of D by a penalty (`--penalty r1`), or show it several images at once (`--pack`).",
-    },
-    figures=(
-        StripsOf("Samples", "larger-d", SampleQuality, _LOSS_PICTURES, "Samples with the larger D, real images."),
-    ),
-)
-LAMBDA = StudyStatement(
-    title='"lambda = 0.5" in both readings',
-    claim='"L2 regularisation, lambda = 0.5" does not train as weight decay; read as Adam\'s beta1 it does.',
-    theory=(
-        TheoryLine("Weight decay adds this to each gradient, which outweighs the loss:", "lambda w, lambda = 0.5"),
-        TheoryLine("Adam's first decay averages gradients:", "m ← beta_1 m + (1 - beta_1) g"),
-    ),
-    experiment=(
-        "The non-saturating game with weight decay 0.5 and Adam's usual beta1 of 0.9, beside the one with "
-        "beta1 of 0.5. "
-        "Confirmed if the first is blank or noise, and the second comes 90 % of the way to real images."
-    ),
-    needs=(
-        ("weight-decay", SampleQuality),
-        ("non-saturating", SampleQuality),
-        ("non-saturating", TrainingCurves),
-    ),
-    judge=judge_lambda,
-    trained=("non-saturating",),
-    advice={
-        "": "Read it as beta1 = 0.5, the default of `--preset dcgan-28`. `--preset study-literal` is the other reading."
-    },
-    figures=(
-        StripsOf("Samples", "weight-decay", SampleQuality, _LOSS_PICTURES, "Samples with weight decay, real images."),
+        StripsOf("Samples", "least-squares", SampleQuality, LOSS_PICTURES, "Samples, real images."),
     ),
 )

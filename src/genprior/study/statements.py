@@ -3,24 +3,12 @@
 Imports no torch.
 """
 
-from genprior.study.beyond_statements import AMBIGUOUS, LIMITS, PRIORS_COMPARED, PROBABILITIES, RECIPE
-from genprior.study.loss_statements import (
-    EQUILIBRIUM,
-    LAMBDA,
-    LARGER_DISCRIMINATOR,
-    LEAST_SQUARES,
-    NETWORKS,
-    NON_SATURATING,
-    SATURATING,
-)
-from genprior.study.restoration_statements import (
-    DATA_TERMS,
-    DENOISING,
-    INPAINTING,
-    INVERSION,
-    LATER,
-    STROKES_AND_LOOPS,
-)
+from genprior.study.beyond_statements import LIMITS, PRIORS_COMPARED, RECIPE
+from genprior.study.inversion_statements import INVERSION, LATER
+from genprior.study.loss_statements import EQUILIBRIUM, LEAST_SQUARES, NON_SATURATING, SATURATING
+from genprior.study.network_statements import LAMBDA, LARGER_DISCRIMINATOR, NETWORKS
+from genprior.study.posterior_statements import AMBIGUOUS, PROBABILITIES
+from genprior.study.restoration_statements import DATA_TERMS, DENOISING, INPAINTING, STROKES_AND_LOOPS
 from genprior.study.study_evidence import StudyStatement
 from genprior.study.theory_statements import DANGERS, FACTORS, LIKELIHOOD, ORDER
 

@@ -12,6 +12,7 @@ M = TypeVar("M", bound=Model)
 Need = tuple[str, type[Model]]
 """A cell's name, and what must be measured of it."""
 
+OWN = "non-saturating"  # the cell of the report's own game, whose generator inverts and restores
 FEW_STEPS = 1000  # updates of a generator: fewer refute nothing
 DIGITS = ("digits", "mnist", "qmnist", "usps", "svhn")  # data whose classes are the digits
 

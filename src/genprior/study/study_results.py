@@ -125,11 +125,12 @@ def mean_of(title: str, seeds: Sequence[Sequence[float]], cells: Sequence[str], 
         cells: Where it comes from.
     """
     means = tuple(sum(each) / len(each) for each in seeds)
-    errors = tuple(_error(each) for each in seeds)
+    errors = tuple(standard_error(each) for each in seeds)
     return StudyNumber(title=title, unit=unit, cells=tuple(cells), values=means, errors=errors)
 
 
-def _error(values: Sequence[float]) -> float:
+def standard_error(values: Sequence[float]) -> float:
+    """Returns the standard error of the mean of values; NaN of one alone."""
     count = len(values)
     if count < 2:
         return math.nan

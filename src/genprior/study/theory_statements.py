@@ -6,7 +6,7 @@ from genprior.probes.collapse_rules import REFUTED as FAILS
 from genprior.probes.collapse_rules import CollapseResult
 from genprior.probes.saturation_probe import SaturationResult
 from genprior.study.measured_models import Likelihoods, LossFactors
-from genprior.study.study_evidence import StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_evidence import OWN, StudyEvidence, StudyStatement, TheoryLine
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -18,7 +18,6 @@ from genprior.study.study_results import (
     number_of,
 )
 
-OWN = "non-saturating"
 ROUNDING = 1e-12
 NO_DENSITY = ("non-saturating", "glo")
 FEW_PROBED = 100  # steps of G alone: fewer refute nothing
