@@ -3,6 +3,7 @@
 Imports no torch.
 """
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +50,8 @@ def settings_of(cell: StudyCell, study: StudySettings, seed: int) -> Values:
 def command_of(values: Mapping[str, Any], folder: str) -> str:
     """Returns the command that trains a run of these settings."""
     named = {name: value for name, value in values.items() if name != "family"}
-    words = [f"--{name.replace('_', '-')} {value}" for name, value in named.items()]
-    return " ".join(["genprior train", values["family"], *words, "--out", folder])
+    words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in named.items()]
+    return " ".join(["genprior train", values["family"], *words, "--out", shlex.quote(folder)])
 
 
 def _report_gan(**changes: object) -> Callable[[StudySize, bool], Values]:

@@ -3,6 +3,7 @@
 `MEASURES`, at the end, is the place to add what is measured.
 """
 
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -138,6 +139,7 @@ def _prepared(opened: OpenedCell, config: RunConfig) -> PreparedRun | None:
     """The run, ready to be trained from where it stands; None where it has ended."""
     path = opened.folder
     if not (path / CONFIG).is_file():
+        shutil.rmtree(path, ignore_errors=True)  # killed while the run was made
         return _warm(opened, new_run(path, config))
     counters, _ = load_counters(open_run(path).checkpoints)
     if counters is None:

@@ -1,5 +1,6 @@
 """The page of a study: what is shown of each statement fills the template; it needs nothing beside itself."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -74,7 +75,8 @@ def study_page(result: StudyResult, evidence: StudyEvidence) -> str:
 def command_of_study(result: StudyResult) -> str:
     """Returns the command that makes the study again."""
     settings = result.settings
-    words = [f"genprior study --data {settings.data} --size {settings.size} --out {settings.out}"]
+    data, out = shlex.quote(settings.data), shlex.quote(str(settings.out))
+    words = [f"genprior study --data {data} --size {settings.size} --out {out}"]
     words += [f"--seed {settings.seed}"] if settings.seed else []
     words += [f"--pixels {size_text(settings.pixels)}"] if settings.pixels != 28 else []
     return " ".join([*words, *(f"--statement {name}" for name in settings.statement)])
