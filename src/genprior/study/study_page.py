@@ -67,7 +67,7 @@ def study_page(result: StudyResult, evidence: StudyEvidence) -> str:
             ("What the report could not know", [each for each in told if each.statement.is_beyond]),
         ],
         command=command_of_study(result),
-        shown=shown,
+        as_text=shown,
     )
     return page + "\n"
 
