@@ -41,6 +41,9 @@ def test_a_formula_becomes_mathml() -> None:
     scripts = "<msubsup><mi>x</mi><mi>a</mi><mi>b</mi></msubsup><mo>&lt;</mo><mn>1</mn>"
     assert mathml("frac{a_i}{2}") == f'<math displaystyle="true">{fraction}</math>'
     assert mathml("x_a^b < 1") == f'<math displaystyle="true">{scripts}</math>'
+    assert '<mo form="prefix">' in mathml("s = -1")
+    assert "prefix" not in mathml("s - 1")
+    assert "mspace" in mathml("log s")
     assert plain("frac{a}{b} = -s_{i}") == "(a)/(b) = -s_i"
     with pytest.raises(ValueError, match="not closed"):
         mathml("frac{a}{b")

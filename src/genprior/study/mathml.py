@@ -7,6 +7,7 @@ import re
 from html import escape
 
 TOKEN = re.compile(r"\s*([A-Za-z]+|\d[\d,.]*|\S)")
+MINUS, SPACE = "<mo>\u2212</mo>", '<mspace width="0.2em"></mspace>'
 BRACKETS = "()|"  # which would grow with what stands between them
 SIGNS = {  # words that stand for a letter or sign that keyboards lack
     "beta": "\u03b2",
@@ -54,7 +55,13 @@ def _row(tokens: list[str], *, is_group: bool) -> list[str]:
         if tokens[0] == "}" and is_group:
             tokens.pop(0)
             return elements
-        elements.append(_with_scripts(_element(tokens), tokens))
+        before = elements[-1] if elements else "<mo>"
+        element = _with_scripts(_element(tokens), tokens)
+        if element == MINUS and before.startswith("<mo"):
+            element = MINUS.replace("<mo>", '<mo form="prefix">')  # a sign, not a difference
+        elif not before.startswith("<mo") and element.startswith(("<mi", "<msu")):
+            elements.append(SPACE)  # names side by side are a product, or a function and what it is of
+        elements.append(element)
     if is_group:
         raise ValueError("a group of the formula is not closed")
     return elements
