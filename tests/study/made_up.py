@@ -172,7 +172,7 @@ RIGHT: dict[tuple[str, str], Model] = {
     ("non-saturating", "TrainingCurves"): curves(),
     ("non-saturating", "SampleQuality"): quality(),
     ("least-squares", "TrainingCurves"): curves(),
-    ("least-squares", "SampleQuality"): quality(distance=60),
+    ("least-squares", "SampleQuality"): quality(distance=40),
     ("larger-d", "TrainingCurves"): curves(),
     ("larger-d", "SampleQuality"): quality(distance=400, modes=2),
     ("weight-decay", "SampleQuality"): quality(distance=900, modes=1, diversity=0.01),

@@ -147,7 +147,7 @@ NON_SATURATING = StudyStatement(
         TheoryLine("and its gradient stays where D rejects fakes:", "frac{dL}{da} = s - 1 → -1, a → -∞"),
     ),
     experiment=(
-        "The report's game with this loss. Confirmed if in each seed samples come 95 % of the way from an untrained "
+        "The report's game with this loss. Confirmed if in each seed samples come 98 % of the way from an untrained "
         "generator to held-out images, by Fréchet distance in a judge's features, and hold all classes."
     ),
     needs=(("non-saturating", SampleQuality), ("non-saturating", TrainingCurves)),
@@ -201,7 +201,7 @@ LEAST_SQUARES = StudyStatement(
         TheoryLine("The generator's gradient vanishes on both sides:", "frac{dL}{da} = (s - 1) s (1 - s)"),
     ),
     experiment=(
-        "The report's game with this loss. Confirmed if no loss exceeds 1 and samples come 90 % of the way to "
+        "The report's game with this loss. Confirmed if no loss exceeds 1 and samples come 95 % of the way to "
         "real ones."
     ),
     needs=(("least-squares", TrainingCurves), ("least-squares", SampleQuality), ("non-saturating", TrainingCurves)),

@@ -6,9 +6,9 @@
 import re
 from html import escape
 
-TOKEN = re.compile(r"\s*([A-Za-z]+|\d[\d,.]*|\S)")
+TOKEN = re.compile(r"\s*(\|\||[A-Za-z]+|\d[\d,.]*|\S)")
 MINUS, SPACE = "<mo>\u2212</mo>", '<mspace width="0.2em"></mspace>'
-BRACKETS = "()|"  # which would grow with what stands between them
+BRACKETS = ("(", ")", "|", "||")  # which would grow with what stands between them
 SIGNS = {  # words that stand for a letter or sign that keyboards lack
     "beta": "\u03b2",
     "epsilon": "\u03b5",
@@ -19,6 +19,7 @@ SIGNS = {  # words that stand for a letter or sign that keyboards lack
     "sigma": "\u03c3",
     "sum": "\u2211",
     "-": "\u2212",
+    "||": "\u2016",
 }
 
 
@@ -76,7 +77,7 @@ def _element(tokens: list[str]) -> str:
     if token[0].isdigit():
         return f"<mn>{token}</mn>"
     if token in BRACKETS:
-        return f'<mo stretchy="false">{token}</mo>'
+        return f'<mo stretchy="false">{SIGNS.get(token, token)}</mo>'
     kind = "mi" if token.isalpha() and token != "sum" else "mo"
     return f"<{kind}>{SIGNS.get(token, escape(token))}</{kind}>"
 

@@ -129,7 +129,7 @@ LAMBDA = StudyStatement(
     experiment=(
         "The non-saturating game with weight decay 0.5 and Adam's usual beta1 of 0.9, beside the one with "
         "beta1 of 0.5. "
-        "Confirmed if the first is blank or noise, and the second comes 90 % of the way to real images."
+        "Confirmed if the first is blank or noise, and the second comes 95 % of the way to real images."
     ),
     needs=(
         ("weight-decay", SampleQuality),

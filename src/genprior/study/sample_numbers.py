@@ -4,7 +4,7 @@ from genprior.study.measured_models import SampleQuality
 from genprior.study.study_evidence import StudyEvidence
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, StudyFinding, StudyNumber, number_of
 
-GOOD, DECENT, NOISE = 0.95, 0.9, 0.5  # shares of the way from an untrained generator to held-out images
+GOOD, DECENT, NOISE = 0.98, 0.95, 0.5  # shares of the way from an untrained generator to held-out images
 VARIED, HALF = 0.2, 0.5  # of the variance of real images; of the classes
 LOSS_PICTURES = {"samples": "samples", "real": "real"}
 
