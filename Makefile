@@ -1,6 +1,6 @@
 # Each target sets up .venv by itself. VENV=path uses another one; PYTHON=python3.12 another interpreter.
 #
-#   make demo                       trains for two minutes on digits that need no download
+#   make demo                       a small study of digits that need no download, with a page, in minutes
 #   make test                       all tests; no data set and no network needed
 #   make test PYTEST=tests/data     some of them; PYTEST="-m mnist" those that need MNIST under $GENPRIOR_DATA
 #   make check                      formatting, lint, types, import directions
@@ -16,7 +16,7 @@ RUN = PYTHONUNBUFFERED=1 $(BIN)/python
 .PHONY: demo test check bench audit clean
 
 demo: $(READY)
-	$(BIN)/genprior train gan --data digits --minutes 2 --out runs/demo --overwrite
+	$(BIN)/genprior study --data digits --size demo --out runs/study
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 $(PYTEST)

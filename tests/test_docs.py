@@ -112,6 +112,8 @@ DESCRIBED = {  # each name of a table stands in its page
     "genprior.data.geometry.FITS": "docs/data.md",
     "genprior.engines.ENGINES": "docs/engines.md",
     "genprior.diagnosis.health_verdict.VERDICTS": "docs/diagnosis.md",
+    "genprior.study.statements.STATEMENTS": "docs/study.md",
+    "genprior.study.study_settings.SIZES": "docs/study.md",
 }
 
 

@@ -17,6 +17,7 @@ TINY = {
     "own_loss.py": {"images": 384},
     "own_operator.py": {"count": 2},
     "own_prior.py": {"data": "digits[:50]", "components": 4},
+    "own_statement.py": {},
 }
 
 

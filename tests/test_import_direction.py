@@ -29,6 +29,7 @@ FLOORS: tuple[set[str], ...] = (
     {"restoring"},
     {"scoring", "probes", "modes", "calibration"},
     {"report", "folder_check"},
+    {"study"},
     {"cli"},
     {"__main__"},
 )
@@ -36,7 +37,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     room: set().union(*FLOORS[:level]) for level, floor in enumerate(FLOORS) for room in floor
 }
 # Tables of names are read by these alone; everything below them gets objects.
-KNOW_NAMES = {"families", "runs", "restoring", "judges", "scoring", "probes", "modes", "calibration", "report", "cli"}
+KNOW_NAMES = {
+    "families",
+    "runs",
+    "restoring",
+    "judges",
+    "scoring",
+    "probes",
+    "modes",
+    "calibration",
+    "report",
+    "study",
+    "cli",
+}
 TABLES = {
     *("DENSITIES", "DEQUANTISATIONS", "FAMILIES", "LIKELIHOODS", "LOSSES", "MODELS", "NOISES", "OPERATORS", "PRESETS"),
     *("PENALTIES", "RECONSTRUCTION_LOSSES", "SCHEDULES", "SCORES", "STARTS", "VAES"),

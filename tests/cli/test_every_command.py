@@ -14,8 +14,9 @@ from genprior.restoring.commands import COMMANDS
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.experiment import Experiment
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
+from genprior.study.study_experiment import EXPERIMENTS as STUDY
 
-EVERY = {**ENCODERS, **SCORING, **PROBES, **MODES, **CALIBRATIONS}
+EVERY = {**ENCODERS, **SCORING, **PROBES, **MODES, **CALIBRATIONS, **STUDY}
 ALL = [*EVERY, *COMMANDS]
 HELP = """
 import sys

@@ -1,6 +1,7 @@
 """The log of steps is strict JSON, whole lines, and never hides a number that is not finite."""
 
 import json
+import math
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,15 @@ def test_every_step_has_a_line_with_the_whole_record(make_run: Callable[..., Run
         "non_finite_gradients",
     }
     assert all(promised <= row.keys() for row in rows)
+
+
+def test_a_number_that_only_some_steps_have_stands_in_their_rows_alone() -> None:
+    records = {"loss": 1.0}, {"loss": 2.0, "share": 0.5}, {"loss": float("nan")}
+    tensors = [{name: torch.tensor(value) for name, value in each.items()} for each in records]
+    rows = rows_of([Step(i, 50 * i, 1.0, 0.0, each) for i, each in enumerate(tensors)], 50, 0.0)
+    assert [row.keys() - {"step", "images_seen", "images_per_second"} for row in rows] == [r.keys() for r in records]
+    assert rows[1]["share"] == 0.5
+    assert math.isnan(rows[2]["loss"])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -25,11 +25,12 @@ from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
 from genprior.restoring.commands import COMMANDS
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
+from genprior.study.study_experiment import EXPERIMENTS as STUDY
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the parent of all that typer itself finds wrong
 SECTIONS = {
     "Train": ("data", "train", "resume", "info", "check", "sample"),
-    "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark"),
+    "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark", "study"),
     "Restore": ("invert", "restore", "degrade", "calibrate"),
 }
 
@@ -79,7 +80,7 @@ def _made() -> typer.Typer:
     app.command("resume")(command([train.ResumeSettings], train.resume, str(train.resume.__doc__)))
     for name, (models, do) in look.COMMANDS.items():
         app.command(name)(command(models, do, str(do.__doc__)))
-    for experiments in (ENCODERS, SCORING, PROBES, MODES, CALIBRATIONS):
+    for experiments in (ENCODERS, SCORING, PROBES, MODES, CALIBRATIONS, STUDY):
         add_experiments(groups, experiments)
     add_jobs(app, COMMANDS)
     return app

@@ -11,12 +11,13 @@ from typing import Generic, TypeVar
 
 from genprior.errors import GenpriorError
 from genprior.progress import Task
-from genprior.settings import Result, Settings
+from genprior.settings import Model, Result, Settings
 from genprior.stored_files import read_model, signed
 from genprior.writing import refuse_unwritable, remove_leftovers, write_text
 
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ def part_of(path: Path) -> Path:
     return path.with_suffix(".part.json")
 
 
-def save_result(path: Path, result: Result) -> None:
+def save_result(path: Path, result: Model) -> None:
     """Writes a result as strict JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, signed(result.as_json()))
 
 
-def read_result(path: Path, model: type[R]) -> R | None:
+def read_result(path: Path, model: type[M]) -> M | None:
     """Returns the result in a file; None where there is none, or none of this form: it can be made anew."""
     try:
         return read_model(path, model, "run")

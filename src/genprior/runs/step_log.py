@@ -42,9 +42,11 @@ def rows_of(steps: Sequence[Step], images_per_step: int, began: float) -> list[R
         images_per_step: Images that each of them saw.
         began: `time.perf_counter()` when the block began; its rate stands in each of its rows.
     """
-    names = list(steps[0].record)
+    names = list(dict.fromkeys(name for step in steps for name in step.record))
+    first = next(iter(steps[0].record.values()))
+    absent = torch.full_like(first, math.nan, dtype=torch.float64)  # of a number that other steps of the block have
     values = torch.stack(
-        [torch.stack([step.record[name].double() for name in names]) for step in steps]
+        [torch.stack([step.record.get(name, absent).double() for name in names]) for step in steps]
     ).tolist()  # waits for the device, so only now the clock is right
     rate = len(steps) * images_per_step / (time.perf_counter() - began)
     return [
@@ -52,7 +54,7 @@ def rows_of(steps: Sequence[Step], images_per_step: int, began: float) -> list[R
             "step": step.index,
             "images_seen": step.images_seen,
             "images_per_second": round(rate, 1),
-            **dict(zip(names, row, strict=True)),
+            **{name: value for name, value in zip(names, row, strict=True) if name in step.record},
         }
         for step, row in zip(steps, values, strict=True)
     ]

@@ -1,0 +1,38 @@
+"""A statement of one's own: a function that judges measured numbers, and an entry; asked of a study that is there."""
+
+from pathlib import Path
+
+from genprior.study.measured_models import TrainingCurves
+from genprior.study.study_evidence import StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_experiment import evidence_of, planned
+from genprior.study.study_results import CONFIRMED, REFUTED, StudyFinding, number_of
+from genprior.study.study_settings import StudySettings
+
+
+def judge_few_fakes(evidence: StudyEvidence) -> StudyFinding:
+    """Whether a part of the fakes makes the gradient of the saturating loss, in every seed."""
+    shares = [each.effective_share[0] for each in evidence.of("saturating", TrainingCurves)]
+    numbers = (number_of("effective share of the fakes, first stretch", shares, ["saturating"]),)
+    outcome = CONFIRMED if max(shares) < 0.5 else REFUTED
+    return StudyFinding(outcome=outcome, because=f"At first {max(shares):.0%} of the fakes count.", numbers=numbers)
+
+
+FEW_FAKES = StudyStatement(
+    title="Few fakes",
+    claim="While the saturating loss is saturated, less than half of the fakes make its gradient.",
+    theory=(TheoryLine("With the weights w = dL/da of n fakes:", "frac{(sum |w|)^2}{n sum w^2}"),),
+    experiment="The effective share over the first stretch. Confirmed if it is below one half in every seed.",
+    needs=(("saturating", TrainingCurves),),
+    judge=judge_few_fakes,
+    advice={"": "A small share is a noisy gradient: larger batches do not help much, another loss does."},
+)
+
+
+def main(out: Path = Path("study"), data: str = "digits") -> None:
+    measured = evidence_of(planned(StudySettings(data=data, out=out)))  # of the study in that folder, as it was asked
+    finding = FEW_FAKES.finding(measured)
+    print(f"{finding.outcome}: {finding.because}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Statements on the three losses, and on the drift to an equilibrium: the report's first part. Imports no torch."""
+
+import math
+
+from genprior.study.measured_models import SampleQuality, TrainingCurves
+from genprior.study.sample_numbers import (
+    DECENT,
+    GOOD,
+    LOSS_PICTURES,
+    NOISE,
+    judged_samples,
+    percents,
+    quality_numbers,
+    way_covered,
+)
+from genprior.study.study_evidence import CurvesOf, StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, StudyFinding, number_of
+
+SATURATED = 0.02
+AT_ONCE = 0.1  # of the budget
+LEVEL, NEAR = 0.5, 0.05  # accuracy of a discriminator that cannot tell, and how near counts
+BOUND = 1.0  # of the discriminator's squared errors, two halves
+
+
+def judge_saturating(evidence: StudyEvidence) -> StudyFinding:
+    """At once, to the end, and noise: all three in every seed."""
+    curves, quality = evidence.of("saturating", TrainingCurves), evidence.of("saturating", SampleQuality)
+    at_once = [
+        each.factor_first_below is not None and each.factor_first_below <= AT_ONCE * each.images[-1] for each in curves
+    ]
+    ends = [_last(each.loss_factor) for each in curves]
+    covered = [way_covered(each) for each in quality]
+    noise = [end < SATURATED and share < NOISE for end, share in zip(ends, covered, strict=True)]
+    numbers = (
+        number_of(
+            "images seen at the first loss factor below 0.02",
+            [each.factor_first_below or math.nan for each in curves],
+            ["saturating"],
+        ),
+        number_of("loss factor, last tenth", ends, ["saturating"]),
+        *quality_numbers(evidence, "saturating"),
+    )
+    if not any(at_once):
+        because = "The loss factor did not fall below 0.02 in the first tenth of training."
+        return StudyFinding(outcome=REFUTED, because=because, numbers=numbers)
+    fell = f"The loss factor fell below 0.02 within the first tenth in {sum(at_once)} of {len(at_once)} runs"
+    if all(at_once) and all(noise):
+        because = f"{fell}, was there at the end, and samples are noise."
+        return StudyFinding(outcome=CONFIRMED, because=because, numbers=numbers)
+    because = f"{fell}; {sum(noise)} of {len(noise)} end in noise, the others recover."
+    on = "whether the generator recovers: on the balance of the players and, near the edge, on luck"
+    return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=numbers)
+
+
+def judge_good_digits(evidence: StudyEvidence) -> StudyFinding:
+    """Near real images, and with all classes."""
+    return judged_samples(evidence, "non-saturating", GOOD)
+
+
+def judge_equilibrium(evidence: StudyEvidence) -> StudyFinding:
+    """The accuracy of D in the last tenth, and whether it still falls."""
+    curves = evidence.of("non-saturating", TrainingCurves)
+    ends, middles = [_last(each.accuracy) for each in curves], [_middle(each.accuracy) for each in curves]
+    numbers = (
+        number_of("accuracy of D, last tenth", ends, ["non-saturating"]),
+        number_of("accuracy of D, around the middle", middles, ["non-saturating"]),
+    )
+    told = f"At the end D is right on {percents(ends)} of all images; an equilibrium has 50 %."
+    if all(abs(end - LEVEL) <= NEAR for end in ends):
+        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
+    falls = [end < middle - NEAR / 2 for end, middle in zip(ends, middles, strict=True)]
+    if all(falls):
+        on = "how long training goes on: the accuracy was still falling"
+        return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
+    return StudyFinding(outcome=REFUTED, because=f"{told} It does not fall from the middle on.", numbers=numbers)
+
+
+def judge_least_squares(evidence: StudyEvidence) -> StudyFinding:
+    """Bounded losses, decent samples."""
+    curves = evidence.of("least-squares", TrainingCurves)
+    largest = [max(each.largest_losses) for each in curves]
+    other = [max(each.largest_losses) for each in evidence.of("non-saturating", TrainingCurves)]
+    bounds = (
+        number_of("largest loss of either player", largest, ["least-squares"]),
+        number_of("the same of the non-saturating loss", other, ["non-saturating"]),
+    )
+    if max(largest) > BOUND:
+        because = f"A loss reached {max(largest):.3g}; squared errors of probabilities stay below {BOUND:g}."
+        return StudyFinding(outcome=REFUTED, because=because, numbers=bounds)
+    samples = judged_samples(evidence, "least-squares", DECENT)
+    because = f"No loss exceeded {max(largest):.3g} of at most {BOUND:g}. {samples.because}"
+    return samples.model_copy(update={"because": because, "numbers": (*bounds, *samples.numbers)})
+
+
+def _last(values: tuple[float, ...]) -> float:
+    part = values[-max(1, len(values) // 10) :]
+    return sum(part) / len(part)
+
+
+def _middle(values: tuple[float, ...]) -> float:
+    around = max(1, len(values) // 10)
+    first = max(0, (len(values) - around) // 2)
+    part = values[first : first + around]
+    return sum(part) / len(part)
+
+
+SATURATING = StudyStatement(
+    title="The saturating loss",
+    claim="With the original cross entropy the generator's gradient saturates at once, and samples are noise.",
+    theory=(
+        TheoryLine("The generator minimises", "E log(1 - s), s = sigmoid(a), a = D(G(z))"),
+        TheoryLine("Its gradient at a logit vanishes while D rejects fakes:", "frac{dL}{da} = -s → 0, a → -∞"),
+    ),
+    experiment=(
+        "The report's game with this loss. Confirmed if in each seed the loss factor (root mean square of dL/da) falls "
+        "below 0.02 in the first tenth, is there in the last tenth, and samples stay less than half way to real images."
+    ),
+    needs=(("saturating", TrainingCurves), ("saturating", SampleQuality)),
+    judge=judge_saturating,
+    trained=("saturating",),
+    advice={
+        "": "Use the non-saturating loss: it costs nothing. `genprior diagnose` names saturation while a run trains.",
+        DEPENDS: "Do not rely on luck: use the non-saturating loss, or slow the discriminator down.",
+    },
+    figures=(
+        CurvesOf(
+            "Loss factor",
+            "root mean square of dL/da",
+            "loss_factor",
+            ("saturating", "non-saturating", "least-squares"),
+            "Below the line the generator learns next to nothing.",
+            level=(SATURATED, "0.02"),
+            is_log=True,
+        ),
+        StripsOf(
+            "Samples", "saturating", SampleQuality, LOSS_PICTURES, "Samples of the last averaged weights, real images."
+        ),
+    ),
+)
+
+
+NON_SATURATING = StudyStatement(
+    title="The non-saturating loss",
+    claim="With the non-saturating loss the generator makes good digits.",
+    theory=(
+        TheoryLine("The generator maximises", "E log s"),
+        TheoryLine("and its gradient stays where D rejects fakes:", "frac{dL}{da} = s - 1 → -1, a → -∞"),
+    ),
+    experiment=(
+        "The report's game with this loss. Confirmed if in each seed samples come 98 % of the way from an untrained "
+        "generator to held-out images, by Fréchet distance in a judge's features, and hold all classes."
+    ),
+    needs=(("non-saturating", SampleQuality), ("non-saturating", TrainingCurves)),
+    judge=judge_good_digits,
+    trained=("non-saturating",),
+    advice={
+        "": "Take it as the default. The regularised recipe of genprior makes better digits still: see below.",
+        TOO_LITTLE: "Train longer: `--size lesson` takes half an hour.",
+    },
+    figures=(StripsOf("Samples", "non-saturating", SampleQuality, LOSS_PICTURES, "Samples, real images."),),
+)
+
+
+EQUILIBRIUM = StudyStatement(
+    title="The drift to an equilibrium",
+    claim="The non-saturating game drifts to an equilibrium where the discriminator's accuracy is 0.5.",
+    theory=(
+        TheoryLine("For a fixed G the best discriminator is", "s = frac{p}{p + q}"),
+        TheoryLine("with p the density of data and q that of fakes; only p = q gives", "s = frac{1}{2}"),
+    ),
+    experiment=(
+        "The discriminator's accuracy on both kinds of images. Confirmed within 0.05 of 0.5 over the last tenth."
+    ),
+    needs=(("non-saturating", TrainingCurves),),
+    judge=judge_equilibrium,
+    trained=("non-saturating",),
+    advice={
+        "": (
+            "Curves of losses show no equilibrium. `genprior probe equilibrium` asks whether either player "
+            "can still gain."
+        ),
+    },
+    figures=(
+        CurvesOf(
+            "Accuracy of the discriminator",
+            "share of images told right",
+            "accuracy",
+            ("saturating", "non-saturating", "least-squares"),
+            "0.5 is a discriminator that cannot tell.",
+            level=(LEVEL, "0.5"),
+        ),
+    ),
+)
+
+
+LEAST_SQUARES = StudyStatement(
+    title="The L2 loss",
+    claim="The squared error of D's probability has bounded losses, and its digits are decent.",
+    theory=(
+        TheoryLine("Half the squared errors are at most one together:", "frac{(s(a_r) - 1)^2 + s(a_f)^2}{2} ≤ 1"),
+        TheoryLine("The generator's gradient vanishes on both sides:", "frac{dL}{da} = (s - 1) s (1 - s)"),
+    ),
+    experiment=(
+        "The report's game with this loss. Confirmed if no loss exceeds 1 and samples come 95 % of the way to "
+        "real ones."
+    ),
+    needs=(("least-squares", TrainingCurves), ("least-squares", SampleQuality), ("non-saturating", TrainingCurves)),
+    judge=judge_least_squares,
+    trained=("least-squares",),
+    advice={"": "Bounded losses are no sign of health: this gradient can vanish, too. Watch the loss factor."},
+    figures=(
+        CurvesOf(
+            "Loss of the generator",
+            "loss",
+            "generator_loss",
+            ("saturating", "non-saturating", "least-squares"),
+            "Each loss on its own scale; the squared error stays below one half.",
+        ),
+        StripsOf("Samples", "least-squares", SampleQuality, LOSS_PICTURES, "Samples, real images."),
+    ),
+)

@@ -1,0 +1,147 @@
+"""Statements on the networks and on regularisation: sizes, a larger discriminator, lambda. Imports no torch."""
+
+from genprior.study.measured_models import NetworkSizes, SampleQuality, TrainingCurves
+from genprior.study.sample_numbers import (
+    DECENT,
+    LOSS_PICTURES,
+    NOISE,
+    VARIED,
+    has_collapsed,
+    percents,
+    quality_numbers,
+    span_of,
+    way_covered,
+)
+from genprior.study.study_evidence import StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, StudyFinding, number_of
+
+REPORTED_SIZES = {"generator": 600_513, "discriminator": 166_177}
+REPORTED_SHAPE = (1, 28, 28)
+
+
+def judge_networks(evidence: StudyEvidence) -> StudyFinding:
+    """The sizes that the report gives."""
+    found = evidence.of("non-saturating", NetworkSizes)[0]
+    shape = "x".join(map(str, found.image_shape))
+    numbers = tuple(
+        number_of(f"parameters of the {who}", [count], ["non-saturating"]) for who, count in found.parameters.items()
+    )
+    told = ", ".join(f"{who} {count:,}" for who, count in found.parameters.items())
+    if found.parameters == REPORTED_SIZES:
+        return StudyFinding(outcome=CONFIRMED, because=f"Counted: {told}.", numbers=numbers)
+    if found.image_shape != REPORTED_SHAPE:
+        because = f"Images of {shape} need other first and last layers: {told}."
+        on = "the shape of the images; the report's are 1x28x28"
+        return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=numbers)
+    return StudyFinding(outcome=REFUTED, because=f"Counted: {told}.", numbers=numbers)
+
+
+def judge_larger_discriminator(evidence: StudyEvidence) -> StudyFinding:
+    """Collapse with the larger D where the report's D holds."""
+    larger, own = (evidence.of(cell, SampleQuality) for cell in ("larger-d", "non-saturating"))
+    fell = [has_collapsed(each) for each in larger]
+    numbers = (*quality_numbers(evidence, "larger-d"), *quality_numbers(evidence, "non-saturating"))
+    told = f"With four times the discriminator's weights {sum(fell)} of {len(fell)} runs collapsed"
+    if any(map(has_collapsed, own)):
+        because = (
+            f"{told}, and with the report's own one {sum(map(has_collapsed, own))} of {len(own)} did: nothing "
+            "to compare."
+        )
+        return StudyFinding(outcome=TOO_LITTLE, because=because, numbers=numbers)
+    told = f"{told}, with the report's own one none."
+    if all(fell):
+        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
+    if any(fell):
+        return StudyFinding(outcome=DEPENDS, because=told, depends_on="the seed", numbers=numbers)
+    return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+
+
+def judge_lambda(evidence: StudyEvidence) -> StudyFinding:
+    """Weight decay of 0.5 ends in one image, beta1 of 0.5 trains."""
+    decayed, own = (evidence.of(cell, SampleQuality) for cell in ("weight-decay", "non-saturating"))
+    blank = [each.diversity < VARIED or way_covered(each) < NOISE for each in decayed]
+    trains = [way_covered(each) >= DECENT for each in own]
+    numbers = (*quality_numbers(evidence, "weight-decay"), *quality_numbers(evidence, "non-saturating"))
+    told = (
+        f"As weight decay, samples have {span_of([each.diversity for each in decayed])} times the variance "
+        "of real images "
+        f"and came {percents([way_covered(each) for each in decayed])} of the way; as beta1, "
+        f"{percents([way_covered(each) for each in own])}."
+    )
+    if all(blank) and all(trains):
+        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
+    if not any(blank):
+        return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+    return StudyFinding(
+        outcome=DEPENDS, because=told, depends_on="the seed and the length of training", numbers=numbers
+    )
+
+
+NETWORKS = StudyStatement(
+    title="The networks",
+    claim="The generator has 600,513 parameters and the discriminator 166,177: it was made smaller on purpose.",
+    theory=(
+        TheoryLine("A transposed convolution from c to d channels with kernel k has this many weights:", "c d k^2"),
+        TheoryLine("Normalisation adds two numbers a channel, and a bias one."),
+    ),
+    experiment="Both networks are built for these images and their weights counted.",
+    needs=(("non-saturating", NetworkSizes),),
+    judge=judge_networks,
+    advice={"": "Any layer that differs from the report's shows in these two numbers: check them first."},
+)
+
+
+LARGER_DISCRIMINATOR = StudyStatement(
+    title="A larger discriminator",
+    claim="A larger discriminator leads to mode collapse after some epochs.",
+    theory=(
+        TheoryLine("For the best D the game is", "min_G C(G) = -log 4 + 2 JSD(p, q)"),
+        TheoryLine("which nothing but the data solves: theory gives no reason for a collapse by a larger D."),
+    ),
+    experiment=(
+        "The non-saturating game with twice as wide a discriminator, four times the weights. Collapsed: half of the "
+        "classes or fewer, or less than a fifth of the variance of real images."
+    ),
+    needs=(
+        ("larger-d", SampleQuality),
+        ("larger-d", TrainingCurves),
+        ("non-saturating", SampleQuality),
+    ),
+    judge=judge_larger_discriminator,
+    trained=("larger-d",),
+    advice={
+        "": (
+            "Choose the discriminator's size by held-out scores, not by fear. If it wins, bound its slope by a penalty."
+        ),
+        CONFIRMED: "Bound the slope of D by a penalty (`--penalty r1`), or show it several images at once (`--pack`).",
+    },
+    figures=(StripsOf("Samples", "larger-d", SampleQuality, LOSS_PICTURES, "Samples with the larger D, real images."),),
+)
+
+
+LAMBDA = StudyStatement(
+    title='"lambda = 0.5" in both readings',
+    claim='"L2 regularisation, lambda = 0.5" does not train as weight decay; read as Adam\'s beta1 it does.',
+    theory=(
+        TheoryLine("Weight decay adds this to each gradient, which outweighs the loss:", "lambda w, lambda = 0.5"),
+        TheoryLine("Adam's first decay averages gradients:", "m ← beta_1 m + (1 - beta_1) g"),
+    ),
+    experiment=(
+        "The non-saturating game with weight decay 0.5 and Adam's usual beta1 of 0.9, beside the one with "
+        "beta1 of 0.5. "
+        "Confirmed if the first is blank or noise, and the second comes 95 % of the way to real images."
+    ),
+    needs=(
+        ("weight-decay", SampleQuality),
+        ("non-saturating", SampleQuality),
+        ("non-saturating", TrainingCurves),
+    ),
+    judge=judge_lambda,
+    trained=("non-saturating",),
+    advice={
+        "": "Read it as beta1 = 0.5, the default of `--preset dcgan-28`. `--preset study-literal` is the other reading."
+    },
+    figures=(
+        StripsOf("Samples", "weight-decay", SampleQuality, LOSS_PICTURES, "Samples with weight decay, real images."),
+    ),
+)

@@ -1,0 +1,132 @@
+"""Statements on images that several digits explain, and on the probabilities of these. Imports no torch."""
+
+from genprior.study.measured_models import ClassProbabilities
+from genprior.study.study_evidence import NotMeasuredError, StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, StudyFinding, mean_of
+
+POSTERIORS = ("mixture", "flow")
+SURE = 0.9  # share of draws of one class, below which an image is ambiguous
+SOME = 0.05  # of the images: fewer ambiguous ones are none worth the name
+
+
+def judge_ambiguous(evidence: StudyEvidence) -> StudyFinding:
+    """Shares of images whose draws are of several classes."""
+    found = _posteriors(evidence)
+    numbers = [
+        mean_of(
+            f"{cell}: share of ambiguous images",
+            [[float(max(p) < SURE) for p in each.probabilities] for each in seeds],
+            [cell],
+        )
+        for cell, seeds in found.items()
+    ]
+    examples = [each for seeds in found.values() for each in _pairs(seeds[0])]
+    named = f" Such as: {'; '.join(examples[:3])}." if examples else ""
+    told = ", ".join(f"{cell} {100 * number.mean:.0f} %" for cell, number in zip(found, numbers, strict=True))
+    because = f"Images whose draws are of one class in less than 90 %: {told}.{named}"
+    if all(number.is_surely(above=SOME) for number in numbers):
+        return StudyFinding(outcome=CONFIRMED, because=because, numbers=tuple(numbers))
+    if all(number.mean <= SOME for number in numbers):
+        return StudyFinding(outcome=REFUTED, because=because, numbers=tuple(numbers))
+    return StudyFinding(
+        outcome=TOO_LITTLE, because=f"{because} That is within chance of few or none.", numbers=tuple(numbers)
+    )
+
+
+def judge_probabilities(evidence: StudyEvidence) -> StudyFinding:
+    """Mean probability of the likeliest class against how often it is right."""
+    found = _posteriors(evidence)
+    gaps = [
+        mean_of(
+            f"{cell}: probability of the likeliest class less how often it is right",
+            [_gaps(each) for each in seeds],
+            [cell],
+        )
+        for cell, seeds in found.items()
+    ]
+    truth = [
+        mean_of(
+            f"{cell}: probability of the true class",
+            [[p[t] for p, t in zip(each.probabilities, each.truth, strict=True)] for each in seeds],
+            [cell],
+        )
+        for cell, seeds in found.items()
+    ]
+    numbers = (*gaps, *truth)
+    told = ", ".join(f"{cell} {gap.text}" for cell, gap in zip(found, gaps, strict=True))
+    because = f"What draws promise less what holds: {told}."
+    if len(found[next(iter(found))][0].truth) < 20:
+        return StudyFinding(
+            outcome=TOO_LITTLE, because=f"{because} Fewer than 20 images can refute little.", numbers=numbers
+        )
+    sure = [gap.is_surely(above=0.0) or gap.is_surely(below=0.0) for gap in gaps]
+    if not any(sure):
+        return StudyFinding(outcome=CONFIRMED, because=f"{because} None is off by more than chance.", numbers=numbers)
+    if all(sure):
+        return StudyFinding(outcome=REFUTED, because=because, numbers=numbers)
+    off = ", ".join(cell for cell, is_off in zip(found, sure, strict=True) if is_off)
+    on = f"the family: {off} is off by more than chance"
+    return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=numbers)
+
+
+def _posteriors(evidence: StudyEvidence) -> dict[str, list[ClassProbabilities]]:
+    """Of those families whose draws could be named."""
+    if not evidence.has_digits:
+        raise NotMeasuredError("these data have no digits to be ambiguous about")
+    found = {cell: [e for e in evidence.of(cell, ClassProbabilities) if e.probabilities] for cell in POSTERIORS}
+    known = {cell: each for cell, each in found.items() if each}
+    if not known:
+        raise NotMeasuredError("no judge names the classes of draws")
+    return known
+
+
+def _pairs(found: ClassProbabilities) -> list[str]:
+    """The two likeliest classes of ambiguous images, the most even ones first."""
+    ranked = sorted(
+        (sorted(((p, c) for c, p in enumerate(each)), reverse=True)[:2] for each in found.probabilities),
+        key=lambda two: two[0][0],
+    )
+    return [f"{a[1]} ({100 * a[0]:.0f} %) or {b[1]} ({100 * b[0]:.0f} %)" for a, b in ranked if a[0] < SURE]
+
+
+def _gaps(found: ClassProbabilities) -> list[float]:
+    return [max(p) - float(p.index(max(p)) == truth) for p, truth in zip(found.probabilities, found.truth, strict=True)]
+
+
+AMBIGUOUS = StudyStatement(
+    title="7, 9 or 1?",
+    claim="Some damaged images are truly ambiguous: several digits explain them.",
+    theory=(
+        TheoryLine("A posterior says how probable each answer is:", "P(c | y) = ∫ P(c | x) p(x | y) dx"),
+        TheoryLine("which draws estimate: the share of them that a classifier calls c."),
+    ),
+    experiment=(
+        "The lower half is hidden; a mixture (exact posterior) and flow matching (guided draws) draw images, and a "
+        "classifier names them. Confirmed if surely more than 5 % of images have no class with 90 % of the draws."
+    ),
+    needs=tuple((cell, ClassProbabilities) for cell in POSTERIORS),
+    judge=judge_ambiguous,
+    advice={"": "Report probabilities, not one image: `genprior restore --draws 64 --candidates 4`."},
+    figures=tuple(
+        StripsOf(
+            f"Draws of the {cell}",
+            cell,
+            ClassProbabilities,
+            {"image": "truth", "seen": "seen", **{f"draw {i + 1}": f"draws/{i}" for i in range(3)}},
+            "Three draws of each posterior.",
+        )
+        for cell in POSTERIORS
+    ),
+)
+
+
+PROBABILITIES = StudyStatement(
+    title="True probabilities",
+    claim="The probabilities of digits that posterior draws give are true: of answers given 80 %, 80 % hold.",
+    theory=(TheoryLine("Calibrated:", "P(c = c_{true} | P(c | y) = q) = q"),),
+    experiment="The likeliest class of each image's draws: its share of draws against how often it is right.",
+    needs=tuple((cell, ClassProbabilities) for cell in POSTERIORS),
+    judge=judge_probabilities,
+    advice={"": "Check before you trust: `genprior calibrate` tests posteriors and widens what is too sure."},
+    is_beyond=True,
+)

@@ -1,0 +1,56 @@
+"""How near samples come to real images: what statements on training share. Imports no torch."""
+
+from genprior.study.measured_models import SampleQuality
+from genprior.study.study_evidence import StudyEvidence
+from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, StudyFinding, StudyNumber, number_of
+
+GOOD, DECENT, NOISE = 0.98, 0.95, 0.5  # shares of the way from an untrained generator to held-out images
+VARIED, HALF = 0.2, 0.5  # of the variance of real images; of the classes
+LOSS_PICTURES = {"samples": "samples", "real": "real"}
+
+
+def way_covered(quality: SampleQuality) -> float:
+    """Returns the share of the way from the untrained generator to held-out images, by Fréchet distance."""
+    return 1 - (quality.distance - quality.floor) / (quality.untrained - quality.floor)
+
+
+def quality_numbers(evidence: StudyEvidence, cell: str) -> tuple[StudyNumber, ...]:
+    """Returns what stands beside every verdict on samples of a cell."""
+    found = evidence.of(cell, SampleQuality)
+    numbers = [
+        number_of(f"{cell}: share of the way to real images", [way_covered(each) for each in found], [cell]),
+        number_of(f"{cell}: Fréchet distance", [each.distance for each in found], [cell], "features²"),
+        number_of(f"{cell}: the same of held-out images", [each.floor for each in found], [cell], "features²"),
+        number_of(f"{cell}: variance over that of real images", [each.diversity for each in found], [cell]),
+    ]
+    if found[0].of:
+        numbers.append(number_of(f"{cell}: classes of {found[0].of}", [each.modes for each in found], [cell]))
+    return tuple(numbers)
+
+
+def has_collapsed(quality: SampleQuality) -> bool:
+    """Returns whether samples are alike, or hold half of the classes or fewer."""
+    return quality.diversity < VARIED or (quality.of > 0 and quality.modes <= HALF * quality.of)
+
+
+def judged_samples(evidence: StudyEvidence, cell: str, least: float) -> StudyFinding:
+    quality, numbers = evidence.of(cell, SampleQuality), quality_numbers(evidence, cell)
+    covered = [way_covered(each) for each in quality]
+    right = [share >= least and each.modes == each.of for share, each in zip(covered, quality, strict=True)]
+    told = f"Samples came {percents(covered)} of the way from an untrained generator to real images"
+    held = f", and hold {span_of([each.modes for each in quality])} of {quality[0].of} classes" if quality[0].of else ""
+    told = f"{told}{held}; {100 * least:.0f} % and all classes are asked for."
+    if all(right):
+        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
+    if any(right):
+        return StudyFinding(outcome=DEPENDS, because=told, depends_on="the seed", numbers=numbers)
+    return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+
+
+def percents(shares: list[float]) -> str:
+    return f"{span_of([round(100 * share) for share in shares])} %"
+
+
+def span_of(values: list[float] | list[int]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"

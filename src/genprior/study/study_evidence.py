@@ -1,0 +1,141 @@
+"""What statements are judged by: measured numbers of all cells over seeds. What a statement is. Imports no torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from genprior.settings import Model
+from genprior.study.measured_models import TrainingCurves
+from genprior.study.study_results import DEPENDS, REFUTED, TOO_LITTLE, Outcome, StudyFinding
+
+M = TypeVar("M", bound=Model)
+Need = tuple[str, type[Model]]
+"""A cell's name, and what must be measured of it."""
+
+OWN = "non-saturating"  # the cell of the report's own game, whose generator inverts and restores
+FEW_STEPS = 1000  # updates of a generator: fewer refute nothing
+DIGITS = ("digits", "mnist", "qmnist", "usps", "svhn")  # data whose classes are the digits
+
+
+class NotMeasuredError(Exception):
+    """A statement lacks what it is judged by; says what and why."""
+
+
+@dataclass(frozen=True)
+class StudyEvidence:
+    """Measured numbers.
+
+    Attributes:
+        found: For each cell and kind of measure, by the name of its model, one for each seed.
+        missing: Why a cell has none, by its name.
+        has_digits: Whether classes of the data are the ten digits.
+    """
+
+    found: Mapping[tuple[str, str], Sequence[Model]]
+    missing: Mapping[str, str]
+    has_digits: bool = True
+
+    def of(self, cell: str, kind: type[M]) -> list[M]:
+        """Returns what was measured of a cell, one for each seed, at least one.
+
+        Raises:
+            NotMeasuredError: Nothing was.
+        """
+        each = self.found.get((cell, kind.__name__), ())
+        if not each:
+            raise NotMeasuredError(self.missing.get(cell, f"{cell} is not measured yet"))
+        return [one for one in each if isinstance(one, kind)]
+
+
+@dataclass(frozen=True)
+class CurvesOf:
+    """A figure of curves over images seen: a field of `TrainingCurves` of several cells.
+
+    Attributes:
+        title: Above it.
+        unit: Along the vertical axis.
+        field: Of the model.
+        cells: One curve each, of the first seed.
+        reading: What it means.
+        level: A value to compare with, and what it is.
+        is_log: Whether the vertical axis is logarithmic.
+    """
+
+    title: str
+    unit: str
+    field: str
+    cells: tuple[str, ...]
+    reading: str
+    level: tuple[float, str] | None = None
+    is_log: bool = False
+
+
+@dataclass(frozen=True)
+class StripsOf:
+    """A figure of images: rows of pictures that a measure of a cell has left.
+
+    Attributes:
+        title: Above it.
+        cell, kind: Whose pictures.
+        rows: Names of pictures, by what stands before them.
+        reading: What it means.
+    """
+
+    title: str
+    cell: str
+    kind: type[Model]
+    rows: Mapping[str, str]
+    reading: str
+
+
+@dataclass(frozen=True)
+class TheoryLine:
+    """A line of theory: words, and a formula in the notation of `genprior.study.mathml`, which may be empty."""
+
+    words: str
+    formula: str = ""
+
+
+@dataclass(frozen=True)
+class StudyStatement:
+    """A statement and how it is judged.
+
+    Attributes:
+        title: A few words.
+        claim: The statement, whole.
+        theory: At most three lines.
+        experiment: What is trained and measured, and by which rule it is judged.
+        needs: What must be measured.
+        judge: Measured numbers -> the verdict; raises `NotMeasuredError` where they are not there.
+        advice: What to do about it, by the verdict; "" for all others.
+        trained: Cells whose generators must have had `FEW_STEPS` for anything to be refuted.
+        figures: Of the measured numbers and images.
+        is_beyond: Whether the report could not know it.
+    """
+
+    title: str
+    claim: str
+    theory: tuple[TheoryLine, ...]
+    experiment: str
+    needs: tuple[Need, ...]
+    judge: Callable[[StudyEvidence], StudyFinding]
+    advice: Mapping[Outcome | str, str]
+    trained: tuple[str, ...] = ()
+    figures: tuple[CurvesOf | StripsOf, ...] = ()
+    is_beyond: bool = False
+
+    def finding(self, evidence: StudyEvidence) -> StudyFinding:
+        """Returns the verdict; what is not measured, or not trained for long, is too little to say."""
+        try:
+            found = self.judge(evidence)
+            steps = min([FEW_STEPS, *(one.steps for cell in self.trained for one in evidence.of(cell, TrainingCurves))])
+        except NotMeasuredError as error:
+            return StudyFinding(outcome=TOO_LITTLE, because=f"Not measured: {error}.")
+        if steps == FEW_STEPS or found.outcome not in (REFUTED, DEPENDS):
+            return found
+        short = f"{steps:,} updates of the generator are too few to refute anything; {FEW_STEPS:,} are asked for."
+        return found.model_copy(update={"outcome": TOO_LITTLE, "because": f"{found.because} {short}", "depends_on": ""})
+
+    def advice_for(self, outcome: Outcome) -> str:
+        """Returns what to do about a verdict."""
+        return self.advice.get(outcome, self.advice.get("", ""))

@@ -1,0 +1,239 @@
+"""The study as an experiment: which cells and measures its statements need, in which order, and what is found.
+
+Imports no torch before it measures. `EXPERIMENTS`, at the end, is what the command line reads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genprior.engines import worked_off
+from genprior.errors import GenpriorError
+from genprior.progress import Stage, Task
+from genprior.runs.experiment import Experiment, aligned, read_result, save_result
+from genprior.settings import Model
+from genprior.study.comparing_studies import compared
+from genprior.study.statements import STATEMENTS
+from genprior.study.study_cells import CELLS
+from genprior.study.study_evidence import DIGITS, StudyEvidence
+from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
+from genprior.study.study_settings import StudySettings
+
+if TYPE_CHECKING:
+    from genprior.study.study_jobs import StudyJob
+
+RESULT, ASKED, PAGE, TEXT = "study.json", "asked.json", "index.html", "study.md"
+
+
+class AskedStudy(Model):
+    """What a folder was made for: everything in it belongs to these settings and this spending."""
+
+    settings: StudySettings
+    spending: dict[str, float]
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What is to be done.
+
+    Attributes:
+        settings: Of the study.
+        names: Of its statements.
+        waves: Jobs that need those of the waves before.
+        missing: Why cells cannot be trained, by their names.
+        data: What the images are, in words.
+    """
+
+    settings: StudySettings
+    names: tuple[str, ...]
+    waves: "tuple[list[StudyJob], ...]"
+    missing: Mapping[str, str]
+    data: str
+
+
+def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[StudyResult]:
+    """Trains what statements need, measures it, and judges; what is done is never done again.
+
+    Raises:
+        GenpriorError: The folder holds something else, another process works in it, or images cannot be had.
+    """
+    from genprior.families.gan import GANConfig
+    from genprior.modes.benchmark_run import alone_in
+    from genprior.study.study_jobs import done
+
+    other = _other(settings)
+    _check_folder(settings)
+    plan = planned(settings)
+    with alone_in(settings.out, GANConfig()):
+        save_result(settings.out / ASKED, _asked(settings))
+        yield Stage(0.0, "images", notes=(_headline(plan),))
+        total, spent = sum(job.cost for wave in plan.waves for job in wave), 0.0
+        for wave in plan.waves:
+            left = sorted((job for job in wave if not job.is_done), key=lambda job: -job.cost)
+            spent += sum(job.cost for job in wave) - sum(job.cost for job in left)
+            if left and left[0].measure is not None:
+                yield Stage(spent / total, "what judges the images")
+                _ = left[0].opened.judge  # trained once, before workers ask for it at the same time
+            for finished in chain([None], worked_off(done, left, settings)):
+                spent += 0.0 if finished is None else finished.cost
+                part = None if finished is None or finished.measure is None else _judged(plan, other, is_complete=False)
+                yield Stage(min(1.0, spent / total), _told(plan, left), found=part)
+        return _judged(plan, other, is_complete=True)
+
+
+def planned(settings: StudySettings) -> StudyPlan:
+    """Returns what is to be done for the statements of the settings; errors as `stages` has them."""
+    from genprior.families import parse_config
+    from genprior.study.opened_cell import OpenedCell, held_out_of
+    from genprior.study.study_cells import settings_of
+    from genprior.study.study_jobs import StudyJob, impossible
+
+    names = tuple(name for name in STATEMENTS if not settings.statement or name in settings.statement)
+    needs = dict.fromkeys(need for name in names for need in STATEMENTS[name].needs)
+    cells = list(dict.fromkeys(cell for cell, _ in needs))
+    sources = [source for cell in cells if (source := CELLS[cell].begins_as) is not None]
+    cells = list(dict.fromkeys([*sources, *cells]))
+    split = parse_config(settings_of(CELLS["non-saturating"], settings, settings.seed)).load_split()
+    held_out, learned = held_out_of(split), split.learned
+    missing = impossible(settings, cells, learned)
+    opened = {
+        (cell, seed): OpenedCell(settings, cell, seed)
+        for seed in settings.seeds
+        for cell in cells
+        if cell not in missing
+    }
+    fresh = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as is None]
+    warm = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as in {n for n, _ in opened}]
+    measured = [
+        StudyJob(opened[cell, seed], kind.__name__)
+        for seed in settings.seeds
+        for cell, kind in needs
+        if (cell, seed) in opened
+    ]
+    shape = "x".join(map(str, learned.image_shape))
+    data = f"{len(learned):,} images of {shape} from {settings.data}, judged on {len(held_out):,} held out"
+    return StudyPlan(settings, names, (fresh, warm, measured), missing, data)
+
+
+def evidence_of(plan: StudyPlan) -> StudyEvidence:
+    """Returns all that is measured so far."""
+    found: dict[tuple[str, str], list[Model]] = {}
+    missing = dict(plan.missing)
+    kinds = {kind.__name__: kind for name in plan.names for _, kind in STATEMENTS[name].needs}
+    for job in plan.waves[-1]:
+        assert job.measure is not None
+        one = read_result(job.opened.file(job.measure), kinds[job.measure])
+        if one is not None:
+            found.setdefault((job.opened.cell, job.measure), []).append(one)
+    missing |= {run.cell: f"{run.cell} ended with {run.failed}" for run in _runs(plan) if run.failed}
+    has_digits = plan.settings.data.partition(":")[0].partition("[")[0] in DIGITS
+    return StudyEvidence(found, missing, has_digits)
+
+
+def _judged(plan: StudyPlan, other: StudyResult | None, *, is_complete: bool) -> StudyResult:
+    evidence = evidence_of(plan)
+    judged = []
+    for name in plan.names:
+        statement = STATEMENTS[name]
+        finding = statement.finding(evidence)
+        advice = statement.advice_for(finding.outcome)
+        judged.append(
+            JudgedStatement(name=name, title=statement.title, claim=statement.claim, finding=finding, advice=advice)
+        )
+    runs = tuple(_runs(plan))
+    result = StudyResult(
+        settings=plan.settings, is_complete=is_complete, data=plan.data, statements=tuple(judged), runs=runs
+    )
+    return result.model_copy(update={"comparison": None if other is None else compared(result, other)})
+
+
+def _runs(plan: StudyPlan) -> list[StudiedRun]:
+    """All runs that are trained so far."""
+    from genprior.study.study_jobs import TRAINED
+
+    trained = [read_result(job.opened.file(TRAINED), StudiedRun) for wave in plan.waves[:-1] for job in wave]
+    return [run for run in trained if run is not None]
+
+
+def _asked(settings: StudySettings) -> AskedStudy:
+    return AskedStudy(settings=settings, spending=asdict(settings.spending))
+
+
+def _check_folder(settings: StudySettings) -> None:
+    """Raises `GenpriorError` where the folder holds something else, or a study of other settings."""
+    out, asked = settings.out, settings.out / ASKED
+    if out.exists() and not out.is_dir():
+        raise GenpriorError(f"{out} is no folder", argument="out")
+    if not asked.exists():
+        if out.exists() and any(path.name != "lock" for path in out.iterdir()):
+            raise GenpriorError(f"{out} holds something else than a study; choose another folder", argument="out")
+        return
+    then, now = read_result(asked, AskedStudy), _asked(settings)
+    if then is None or not then.settings.same_outcome(now.settings) or then.spending != now.spending:
+        raise GenpriorError(f"{out} holds a study of other settings; choose another folder with --out", argument="out")
+
+
+def _other(settings: StudySettings) -> StudyResult | None:
+    from genprior.stored_files import read_model
+
+    return None if settings.against is None else read_model(settings.against, StudyResult, "against")
+
+
+def _headline(plan: StudyPlan) -> str:
+    left = [sum(not job.is_done for job in wave) for wave in plan.waves]
+    lines = [f"{plan.data}; {len(plan.names)} statements, {len(plan.settings.seeds)} seeds"]
+    lines.append(f"to do: {left[0] + left[1]} trainings and {left[2]} measurements")
+    return "; ".join([*lines, *plan.missing.values()])
+
+
+def _told(plan: StudyPlan, left: "list[StudyJob]") -> str:
+    """Which statement the work is for, and what is done."""
+    job = next((job for job in left if not job.is_done), None)
+    if job is None:
+        return "judging"
+    cell = job.opened.cell
+    users = (
+        name
+        for name in plan.names
+        for own, kind in STATEMENTS[name].needs
+        if own in (cell, *_begun_as(cell)) and job.measure in (None, kind.__name__)
+    )
+    statement = STATEMENTS[next(users, plan.names[0])]
+    return f"{statement.title}: {job.title}"
+
+
+def _begun_as(cell: str) -> list[str]:
+    return [name for name, each in CELLS.items() if each.begins_as == cell]
+
+
+def lines(result: StudyResult) -> list[str]:
+    """Returns the verdicts as a table."""
+    rows = [["statement", "verdict"], *([each.title, each.finding.outcome] for each in result.statements)]
+    return ["", *aligned(rows), ""]
+
+
+def figures(settings: StudySettings, result: StudyResult) -> Mapping[str, Path]:
+    """Writes the page and its text, and returns the files."""
+    from genprior.study.study_page import write_page
+    from genprior.study.study_text import write_study_text
+
+    page, text = settings.out / PAGE, settings.out / TEXT
+    write_study_text(result, text)
+    write_page(result, evidence_of(planned(settings)), page)
+    return {"text": text, "page": page}
+
+
+EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
+    "study": Experiment(
+        help="Ask all questions of the lab report of these images: one page, each statement with its verdict; resumes.",
+        settings=StudySettings,
+        result=StudyResult,
+        file=lambda settings: settings.out / RESULT,
+        stages=stages,
+        lines=lines,
+        figures=figures,
+        is_derived=True,  # of what lies in its folder
+    ),
+}

@@ -1,0 +1,119 @@
+"""Figures of a study's statements, as parts of its page: curves as SVG, images as PNG."""
+
+import base64
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genprior.errors import GenpriorError
+from genprior.images import image_grid
+from genprior.plotting.curves import Curve, Plot, curves_svg
+from genprior.plotting.drawing import BLUE, GREY, ORANGE, TEAL
+from genprior.stored_files import read_tensors
+from genprior.study.measured_models import TrainingCurves
+from genprior.study.opened_cell import OpenedCell
+from genprior.study.study_cells import CELLS
+from genprior.study.study_evidence import CurvesOf, NotMeasuredError, StripsOf, StudyEvidence
+from genprior.study.study_settings import StudySettings
+
+COLOURS = (ORANGE, BLUE, TEAL)
+MOST = 10  # images in a strip
+LEAST_SIDE = 56  # pixels that an image takes at least, so that its own stay sharp squares
+
+
+@dataclass(frozen=True)
+class StudyFigure:
+    """A figure of the page.
+
+    Attributes:
+        title: Above it.
+        reading: What it means.
+        alt: What it shows, in words.
+        svg: A drawing that is safe to put into the page; empty where there are strips.
+        strips: PNGs as data URIs, by what stands before them.
+    """
+
+    title: str
+    reading: str
+    alt: str
+    svg: str = ""
+    strips: tuple[tuple[str, str], ...] = ()
+
+
+def figure_of(
+    asked: CurvesOf | StripsOf, evidence: StudyEvidence, settings: StudySettings, name: str
+) -> StudyFigure | None:
+    """Returns a figure; None where what it shows is not there.
+
+    Arguments:
+        asked: Which one.
+        evidence: Measured numbers.
+        settings: Of the study, whose folder holds the pictures.
+        name: Different from those of all other figures of the page.
+    """
+    return _curves(asked, evidence, name) if isinstance(asked, CurvesOf) else _strips(asked, settings)
+
+
+def _curves(asked: CurvesOf, evidence: StudyEvidence, name: str) -> StudyFigure | None:
+    curves = []
+    for colour, cell in zip(COLOURS, asked.cells, strict=False):
+        try:
+            found = evidence.of(cell, TrainingCurves)[0]
+        except NotMeasuredError:
+            continue
+        values = {
+            "loss_factor": found.loss_factor,
+            "accuracy": found.accuracy,
+            "generator_loss": found.generator_loss,
+            "discriminator_loss": found.discriminator_loss,
+        }[asked.field]
+        curves.append(Curve(CELLS[cell].title, colour, np.array(found.images), np.array(values), has_band=False))
+    if not curves:
+        return None
+    levels = () if asked.level is None else ((asked.level[0], GREY, asked.level[1]),)
+    plot = Plot(asked.title, asked.unit, asked.reading, tuple(curves), levels, is_log=asked.is_log)
+    return StudyFigure(asked.title, asked.reading, plot.alt, svg=curves_svg(plot, name))
+
+
+def _strips(asked: StripsOf, settings: StudySettings) -> StudyFigure | None:
+    path = OpenedCell(settings, asked.cell, settings.seed).file(asked.kind.__name__).with_suffix(".safetensors")
+    try:
+        pictures = read_tensors(path)
+    except (OSError, ValueError, GenpriorError):
+        return None
+    strips = tuple(
+        (label, _strip(images)) for label, name in asked.rows.items() if (images := _picked(pictures, name)) is not None
+    )
+    return (
+        StudyFigure(asked.title, asked.reading, f"{asked.title}: {', '.join(asked.rows)}", strips=strips)
+        if strips
+        else None
+    )
+
+
+def _picked(pictures: dict[str, Tensor], name: str) -> Tensor | None:
+    """A picture by its name; "draws/0" is the first of several for each image."""
+    if name in pictures:
+        return pictures[name]
+    group, _, number = name.rpartition("/")
+    several = pictures.get(group)
+    return (
+        several[:, int(number)]
+        if several is not None and number.isdecimal() and int(number) < several.shape[1]
+        else None
+    )
+
+
+def _strip(x: Tensor) -> str:
+    """A row of images x (B, C, H, W) as a data URI."""
+    from PIL import Image
+
+    grid = image_grid(torch.nan_to_num(x[:MOST]).clamp(0, 1), min(MOST, len(x)))  # (C, H, W) uint8
+    times = max(1, round(LEAST_SIDE / x.shape[3]))
+    values = grid.repeat_interleave(times, 1).repeat_interleave(times, 2).permute(1, 2, 0).numpy()
+    content = BytesIO()
+    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(content, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

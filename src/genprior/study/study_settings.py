@@ -1,0 +1,169 @@
+"""What a study is asked: on which images, how large, by whom. `SIZES`, at the end, says what each size spends.
+
+Imports no torch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from genprior.engines import EngineSettings
+from genprior.errors import GenpriorError, suggestion
+from genprior.settings import DataRoot, Flag, Seed, Size
+from genprior.specs import Table
+from genprior.study.statements import STATEMENTS
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in STATEMENTS:
+            raise GenpriorError(f"unknown statement '{name}', {suggestion(name, STATEMENTS)}", argument="statement")
+    return names
+
+
+@dataclass(frozen=True)
+class StudySize:
+    """What a study spends.
+
+    Attributes:
+        seeds: How many times everything is trained.
+        gan_images: Images that each GAN of the report sees.
+        batch_size: Real images in an update of theirs.
+        recipe_images, glo_images, vae_images, glow_images, flow_images: That the other families see.
+        mixture_epochs: Passes of the mixture over the data.
+        samples: Drawn of each model.
+        inverted, iterations: Held-out images that are inverted as in the report, and the steps for each.
+        restored: Held-out images that are restored.
+        drawn, draws: Images whose posterior is drawn from, and draws of each.
+        probe_steps: Steps of each player that is trained alone.
+    """
+
+    seeds: int
+    gan_images: int
+    batch_size: int
+    recipe_images: int
+    glo_images: int
+    vae_images: int
+    glow_images: int
+    flow_images: int
+    mixture_epochs: float
+    samples: int
+    inverted: int
+    iterations: int
+    restored: int
+    drawn: int
+    draws: int
+    probe_steps: int
+
+
+class StudySettings(EngineSettings):
+    """What a study asks, of which images, and where."""
+
+    data: Annotated[str, Field(description="What to ask: a name, a folder, an array file.")] = "mnist"
+    out: Annotated[Path, Field(description="Folder of the page, the numbers and all runs."), Flag(is_outcome=False)] = (
+        Path("study")
+    )
+    size: Annotated[
+        str,
+        Field(description="How much is spent; demo: minutes, lesson: half an hour, full: hours, three seeds:"),
+        Table("genprior.study.study_settings", "SIZES"),
+    ] = "demo"
+    statement: Annotated[
+        tuple[str, ...],
+        AfterValidator(_known),
+        Field(description="Statement to judge; repeatable; default all."),
+        Table("genprior.study.statements", "STATEMENTS"),
+        Flag(is_outcome=False),
+    ] = ()
+    pixels: Annotated[Size, Field(description="Pixels of the images: 28 as in the report, or 32x48.")] = 28
+    against: Annotated[
+        Path | None,
+        Field(description="study.json of another study, to be set beside this one."),
+        Flag(is_outcome=False),
+    ] = None
+    jobs: Annotated[
+        int,
+        Field(ge=0, le=4096, description="Pieces of work at the same time; 0: one per core."),
+        Flag(is_outcome=False),
+    ] = 0
+    seed: Seed = 0
+    data_root: DataRoot = None
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels."""
+        if isinstance(self.pixels, tuple):
+            return self.pixels
+        side = 28 if self.pixels is None else self.pixels
+        return side, side
+
+    @property
+    def spending(self) -> StudySize:
+        """What the size stands for."""
+        return SIZES[self.size]
+
+    @property
+    def seeds(self) -> range:
+        """The seeds, from the first on."""
+        return range(self.seed, self.seed + self.spending.seeds)
+
+
+SIZES: dict[str, StudySize] = {
+    "demo": StudySize(
+        seeds=1,
+        gan_images=19_200,
+        batch_size=32,
+        recipe_images=12_800,
+        glo_images=12_800,
+        vae_images=38_400,
+        glow_images=2560,
+        flow_images=5120,
+        mixture_epochs=3,
+        samples=500,
+        inverted=12,
+        iterations=150,
+        restored=10,
+        drawn=8,
+        draws=8,
+        probe_steps=12,
+    ),
+    "lesson": StudySize(
+        seeds=1,
+        gan_images=150_000,
+        batch_size=128,
+        recipe_images=300_000,
+        glo_images=200_000,
+        vae_images=300_000,
+        glow_images=40_000,
+        flow_images=100_000,
+        mixture_epochs=1,
+        samples=5000,
+        inverted=64,
+        iterations=1000,
+        restored=64,
+        drawn=32,
+        draws=32,
+        probe_steps=150,
+    ),
+    # The report's ten epochs of the three losses.
+    "full": StudySize(
+        seeds=3,
+        gan_images=700_000,
+        batch_size=128,
+        recipe_images=1_500_000,
+        glo_images=1_500_000,
+        vae_images=1_800_000,
+        glow_images=400_000,
+        flow_images=480_000,
+        mixture_epochs=2,
+        samples=10_000,
+        inverted=100,
+        iterations=1000,
+        restored=100,
+        drawn=64,
+        draws=64,
+        probe_steps=1000,
+    ),
+}

@@ -1,0 +1,69 @@
+"""A study as a page of text, to be pasted. Imports no torch."""
+
+from pathlib import Path
+
+from genprior.study.mathml import plain
+from genprior.study.statements import STATEMENTS
+from genprior.study.study_record import JudgedStatement, StudyResult
+from genprior.writing import write_text
+
+
+def write_study_text(result: StudyResult, path: Path) -> None:
+    """Writes the text, whole or not at all; replaces the file that is there."""
+    write_text(path, study_text(result))
+
+
+def study_text(result: StudyResult) -> str:
+    """Returns the study in Markdown: a table of all statements, then each with its numbers."""
+    settings = result.settings
+    head = [f"# A study of {settings.data}", "", f"{result.data}. Size {settings.size}, seeds from {settings.seed} on."]
+    table = ["", "| statement | verdict |", "|---|---|"]
+    table += [f"| [{each.title}](#{each.name}) | {each.finding.outcome} |" for each in result.statements]
+    parts = [line for each in result.statements for line in _statement(each)]
+    runs = ["", "## Runs", "", "| run | seed | images | minutes | made again by |", "|---|---|---|---|---|"]
+    runs += [
+        f"| [{run.cell}]({run.folder}) | {run.seed} | {run.images_seen:,} | {run.minutes:.1f} | `{run.command}` |"
+        for run in result.runs
+    ]
+    return "\n".join([*head, *table, *parts, *runs, *_comparison(result), ""])
+
+
+def _statement(each: JudgedStatement) -> list[str]:
+    statement, finding = STATEMENTS[each.name], each.finding
+    theory = [f"- {line.words} {plain(line.formula)}".rstrip() for line in statement.theory]
+    depends = f" Depends on {finding.depends_on}." if finding.depends_on else ""
+    lines = [
+        "",
+        f'<a id="{each.name}"></a>',
+        "",
+        f"## {each.title}: {finding.outcome}",
+        "",
+        f"*{each.claim}*",
+        "",
+        *theory,
+        "",
+    ]
+    lines += [
+        statement.experiment,
+        "",
+        f"**{finding.outcome.capitalize()}.** {finding.because}{depends}",
+        "",
+        each.advice,
+    ]
+    if finding.numbers:
+        lines += ["", "| number | mean and interval of 95 % | seeds |", "|---|---|---|"]
+        lines += [f"| {number.title} | {number.text} | {len(number.values)} |" for number in finding.numbers]
+    return lines
+
+
+def _comparison(result: StudyResult) -> list[str]:
+    found = result.comparison
+    if found is None:
+        return []
+    lines = ["", f"## Against {found.other}", ""]
+    lines += [f"- {name}: {ours} here, {theirs} there" for name, ours, theirs in found.verdicts] or [
+        "All verdicts agree."
+    ]
+    beyond = [each for each in found.numbers if each.is_beyond_chance]
+    lines += ["", f"{len(beyond)} of {len(found.numbers)} numbers differ beyond chance.", ""]
+    return [*lines, *(f"- {each.statement}, {each.title}: {each.ours} here, {each.theirs} there" for each in beyond)]

@@ -1,0 +1,198 @@
+"""Statements of the report's theory, each measured: likelihood, gradient factors, the order of min and max."""
+
+from genprior.probes.collapse_rules import CONFIRMED as HOLDS
+from genprior.probes.collapse_rules import DEPENDS as VARIES
+from genprior.probes.collapse_rules import REFUTED as FAILS
+from genprior.probes.collapse_rules import CollapseResult
+from genprior.probes.saturation_probe import SaturationResult
+from genprior.study.measured_models import Likelihoods, LossFactors
+from genprior.study.study_evidence import OWN, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_results import (
+    CONFIRMED,
+    DEPENDS,
+    REFUTED,
+    TOO_LITTLE,
+    Outcome,
+    StudyFinding,
+    mean_of,
+    number_of,
+)
+
+ROUNDING = 1e-12
+NO_DENSITY = ("non-saturating", "glo")
+FEW_PROBED = 100  # steps of G alone: fewer refute nothing
+PROBED: dict[str | None, Outcome] = {HOLDS: CONFIRMED, FAILS: REFUTED, VARIES: DEPENDS}
+
+
+def judge_likelihood(evidence: StudyEvidence) -> StudyFinding:
+    """Glow's bits fall and hold on held-out images; GAN and GLO answer nothing."""
+    glow = evidence.of("glow", Likelihoods)
+    silent = {cell: evidence.of(cell, Likelihoods) for cell in NO_DENSITY}
+    bits = mean_of("Glow: bits per dimension, held-out images", [each.bits_per_dim for each in glow], ["glow"], "bits")
+    first = number_of("Glow: the same at its first steps", [each.first_bits_per_dim for each in glow], ["glow"], "bits")
+    numbers = (bits, first)
+    answers = [cell for cell, found in silent.items() if any(each.bits_per_dim for each in found)]
+    if answers:
+        return StudyFinding(outcome=REFUTED, because=f"{', '.join(answers)} gave a likelihood.", numbers=numbers)
+    told = (
+        f"Glow needs {bits.text} for a held-out image ({glow[0].how}), {first.text} at its first steps. "
+        "GAN and GLO have no density: they draw and decode, and give an energy of latents only."
+    )
+    falls = [sum(each.bits_per_dim) / len(each.bits_per_dim) < each.first_bits_per_dim for each in glow]
+    if all(falls):
+        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
+    return StudyFinding(outcome=TOO_LITTLE, because=f"{told} Training has not lowered it yet.", numbers=numbers)
+
+
+def judge_factors(evidence: StudyEvidence) -> StudyFinding:
+    """Autograd against closed forms; and the experiment of Arjovsky and Bottou on the trained run."""
+    factors, probes = evidence.of(OWN, LossFactors), evidence.of(OWN, SaturationResult)
+    off = [
+        max(
+            *(abs(a - b) for a, b in zip(each.saturating, each.saturating_form, strict=True)),
+            *(abs(a - b) for a, b in zip(each.non_saturating, each.non_saturating_form, strict=True)),
+        )
+        for each in factors
+    ]
+    falls = {loss: [_fall(each, loss) for each in probes] for loss in ("saturating", "non-saturating")}
+    numbers = (
+        number_of("largest difference of autograd and closed form", off, [OWN]),
+        number_of("decades that the saturating gradient fell against a fresh D", falls["saturating"], [OWN]),
+        number_of("the same of the non-saturating one", falls["non-saturating"], [OWN]),
+    )
+    if max(off) > ROUNDING:
+        return StudyFinding(
+            outcome=REFUTED, because=f"Autograd and closed form differ by {max(off):.2g}.", numbers=numbers
+        )
+    told = (
+        "Autograd and closed forms agree to rounding at logits from -20 to 20. While a fresh discriminator learns "
+        f"against the frozen generator, the saturating gradient falls by {numbers[1].mean:.1f} decades, the other by "
+        f"{numbers[2].mean:.1f}. The report's derivation loses a minus sign and takes the limit at s → 1; with both "
+        "mended its conclusion stands."
+    )
+    larger = [a > b for a, b in zip(*falls.values(), strict=True)]
+    if all(larger):
+        return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
+    on = "the discriminator: the formulas hold, but this fresh one did not get sure enough to show it"
+    return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
+
+
+def judge_order(evidence: StudyEvidence) -> StudyFinding:
+    """The inner problem of the probe of collapse."""
+    found = evidence.of(OWN, CollapseResult)
+    ends = [age.moments[-1] for each in found for age in each.inner.ages[-1:]]
+    starts = [age.moments[0] for each in found for age in each.inner.ages[-1:]]
+    numbers = (
+        number_of("variance before G descends alone, over real images", [each.diversity for each in starts], [OWN]),
+        number_of("variance after it", [each.diversity for each in ends], [OWN]),
+        *([number_of("classes after it", [float(each.modes or 0) for each in ends], [OWN])] if ends[0].modes else []),
+    )
+    outcome = _together(found, [PROBED.get(each.inner.outcome, TOO_LITTLE) for each in found])
+    on = "the age or seed of the discriminator" if outcome == DEPENDS else ""
+    return StudyFinding(outcome=outcome, because=found[0].inner.told, depends_on=on, numbers=numbers)
+
+
+def judge_dangers(evidence: StudyEvidence) -> StudyFinding:
+    """Direction of a weak D's gradients, and whether a good G asks for a large D."""
+    found = evidence.of(OWN, CollapseResult)
+    narrow = [each.generators[0].settled(each.sizes[0]).weights for each in found]
+    wide = [each.generators[0].settled("again, other seed").weights for each in found]
+    numbers = (
+        number_of("cosine of a narrow D's gradient with a wide one's", narrow, [OWN]),
+        number_of("the same of two wide ones", wide, [OWN]),
+    )
+    outcome = _together(found, [PROBED.get(each.direction.outcome, TOO_LITTLE) for each in found])
+    on = "the age of the generator" if outcome == DEPENDS else ""
+    because = f"{found[0].direction.told} {found[0].outer.told}"
+    return StudyFinding(outcome=outcome, because=because, depends_on=on, numbers=numbers)
+
+
+def _fall(probe: SaturationResult, loss: str) -> float:
+    """Decades that a gradient fell, the largest over ages; 0 where it is not known."""
+    return max(each.decades_fallen[loss] or 0.0 for age in probe.ages for each in age.discriminators)
+
+
+def _together(probes: list[CollapseResult], outcomes: list[Outcome]) -> Outcome:
+    """The verdict of several seeds: theirs where they agree, apart from those that could not tell."""
+    told = {each for each in outcomes if each != TOO_LITTLE}
+    outcome = told.pop() if len(told) == 1 else DEPENDS if told else TOO_LITTLE
+    is_short = min(each.settings.steps for each in probes) < FEW_PROBED
+    return TOO_LITTLE if is_short and outcome in (REFUTED, DEPENDS) else outcome
+
+
+LIKELIHOOD = StudyStatement(
+    title="Likelihood",
+    claim="Glow maximises an exact likelihood; GAN and GLO have none.",
+    theory=(
+        TheoryLine(
+            "Glow: a change of variables through invertible layers,",
+            "log p_x(x) = log p_z(z) + sum_j log |det frac{dh_j}{dh_{j-1}}|",
+        ),
+        TheoryLine("counted from the image; for 8-bit images noise within a level makes it a bound."),
+        TheoryLine("GAN and GLO: images fill k dimensions of D, of volume 0; there is no density.", "k < D"),
+    ),
+    experiment=(
+        "Each is asked for the log-probability of held-out images. Confirmed if Glow answers, better than at "
+        "its start, and the others cannot."
+    ),
+    needs=(("glow", Likelihoods), ("non-saturating", Likelihoods), ("glo", Likelihoods)),
+    judge=judge_likelihood,
+    advice={
+        "": "Need a probability of an image? Take Glow, a mixture or flow matching. Need samples or codes? Any of them."
+    },
+)
+FACTORS = StudyStatement(
+    title="Why the first loss saturates",
+    claim=(
+        "The saturating loss has the factor -s, which vanishes while D rejects fakes; the non-saturating one has s - 1."
+    ),
+    theory=(
+        TheoryLine("With s = sigmoid(a):", "frac{d}{da} log(1 - s) = -s → 0, a → -∞"),
+        TheoryLine("and", "frac{d}{da} (-log s) = s - 1 → -1, a → -∞"),
+        TheoryLine("Their ratio is", "frac{1 - s}{s} = e^{-a}"),
+    ),
+    experiment=(
+        "Autograd of the training code against these formulas, in float64; then `genprior probe saturation` "
+        "on the trained run."
+    ),
+    needs=((OWN, LossFactors), (OWN, SaturationResult)),
+    judge=judge_factors,
+    advice={
+        "": (
+            "Write losses on logits, with softplus: a sigmoid followed by a logarithm saturates again in "
+            "floating point."
+        )
+    },
+)
+ORDER = StudyStatement(
+    title="The order of min and max",
+    claim="For a fixed D the best G maps every z to the one image that D likes most: mode collapse.",
+    theory=(
+        TheoryLine("The inner problem for a fixed D:", "min_G E log(1 - D(G(z))) = log(1 - max_x D(x))"),
+        TheoryLine("The game as defined has the other order, whose only solution are the data:", "min_G max_D V(D, G)"),
+        TheoryLine("Always", "max_D min_G V ≤ min_G max_D V"),
+    ),
+    experiment=(
+        "`genprior probe collapse`: the trained D stands still and G descends V alone. The probe's rule decides."
+    ),
+    needs=((OWN, CollapseResult),),
+    judge=judge_order,
+    advice={"": "Keep D answering: update it at least as often as G, and never freeze it."},
+)
+DANGERS = StudyStatement(
+    title="The two dangers",
+    claim="Beside collapse there is a second danger: a weak D whose gradients point the wrong way.",
+    theory=(
+        TheoryLine(
+            "Directions that two discriminators give the generator's weights:",
+            "cos(g_1, g_2) = frac{g_1 · g_2}{|| g_1 || || g_2 ||}",
+        ),
+    ),
+    experiment=(
+        "Fresh discriminators, a quarter, once and twice as wide, against the trained G. Confirmed if the narrow one's "
+        "cosine with the wide one is below half of that between two wide ones."
+    ),
+    needs=((OWN, CollapseResult),),
+    judge=judge_dangers,
+    advice={"": "Compare with two wide ones: without that line, 45 degrees look like a wrong way and are chance."},
+)

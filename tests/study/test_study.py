@@ -1,0 +1,165 @@
+"""A study from its command to its page, small; and the laws of its tables."""
+
+import html
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_study import TINY
+
+from genprior.families import parse_config
+from genprior.runs.experiment import read_result
+from genprior.study.statements import STATEMENTS
+from genprior.study.study_cells import CELLS, command_of, settings_of
+from genprior.study.study_jobs import MEASURES
+from genprior.study.study_record import StudyResult
+from genprior.study.study_settings import SIZES, StudySettings
+
+ASKED = ("study", "--data", "digits", "--pixels", 8, "--jobs", 1)
+WIDTHS = (1400, 400)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest study there is, under the name of the demo."""
+    monkeypatch.setitem(SIZES, "demo", TINY)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_study_trains_measures_judges_and_resumes_and_its_page_shows(
+    genprior: Callable[..., str], tmp_path: Path
+) -> None:
+    studied = tmp_path / "study"  # one study for all that is looked at: it takes a minute
+    text = genprior(*ASKED, "--out", studied)
+    found = read_result(studied / "study.json", StudyResult)
+    assert found is not None
+    assert found.is_complete
+    assert [each.name for each in found.statements] == list(STATEMENTS)
+    assert {run.cell for run in found.runs} == set(CELLS)
+    for each in found.statements:
+        assert "Not measured" not in each.finding.because, each.name
+        assert each.title in text
+    assert f"page: {studied / 'index.html'}" in text
+    assert {"index.html", "study.md", "study.json"} <= {path.name for path in studied.iterdir()}
+
+    _resumes(genprior, studied, found)
+    _needs_nothing(studied)
+    _shows(studied, tmp_path)
+
+
+def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) -> None:
+    """What is done is not done again, and the study is the same as before."""
+    lost = studied / "measured" / "non-saturating" / "0" / "TrainingCurves.json"
+    lost.unlink()
+    again = genprior(*ASKED, "--out", studied, "--against", studied / "study.json")
+    assert "to do: 0 trainings and 1 measurements" in again
+    after = read_result(studied / "study.json", StudyResult)
+    assert after is not None
+    assert after.statements == found.statements
+    assert after.comparison is not None
+    assert not after.comparison.verdicts
+    assert not [each for each in after.comparison.numbers if each.is_beyond_chance]
+
+    refused = genprior(*ASKED, "--out", studied, "--seed", 5, code=2)
+    assert "--out" in refused
+    assert "other settings" in refused
+
+
+def _needs_nothing(studied: Path) -> None:
+    """The page runs nothing, and links to nothing but files of the study."""
+    page = (studied / "index.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    sources = re.findall(r"""(?:src|href)=["']([^"']*)""", page)
+    assert not [
+        each for each in sources if each.partition(":")[0] in ("http", "https", "file") or each.startswith("//")
+    ]
+    for link in (each for each in sources if not each.startswith("data:")):
+        if link.startswith("#"):
+            assert f'id="{link[1:]}"' in page, link
+        else:
+            assert (studied / link).exists(), link
+    assert page.count("<math ") > 20
+    assert page.count('class="statement"') == len(STATEMENTS)
+
+
+# Frames have the width that is asked for, whatever a browser allows its windows; the page around them measures them.
+MEASURE = """<script>onload = () => {
+  for (const frame of document.querySelectorAll("iframe")) {
+    const page = frame.contentDocument, wide = (e) => e.getBoundingClientRect().width > 50;
+    const count = (name) => [...page.querySelectorAll(name)].filter(wide).length;
+    const whole = [...page.querySelectorAll("img")].filter((e) => e.naturalWidth > 0).length;
+    const found = [frame.clientWidth, page.documentElement.scrollWidth, count("figure"), count("figure svg"), whole];
+    document.body.appendChild(document.createElement("output")).textContent = found.join(" ");
+  }
+};</script>"""
+
+
+def _shows(studied: Path, tmp_path: Path) -> None:
+    """All figures show in a browser, wide and narrow, nothing sticks out, and the console stays empty."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert browser, "this test needs a browser: apt-get install -y chromium"
+    page = (studied / "index.html").read_text(encoding="utf-8")
+    style, inside = "height: 900px; border: 0", html.escape(page)
+    frames = "".join(f'<iframe style="width: {w}px; {style}" srcdoc="{inside}"></iframe>' for w in WIDTHS)
+    (tmp_path / "frames.html").write_text(f"<!DOCTYPE html><body>{MEASURE}{frames}</body>", encoding="utf-8")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000"]
+    command += ["--dump-dom", (tmp_path / "frames.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    assert "CONSOLE" not in done.stderr
+    measured = [[float(each) for each in line.split()] for line in re.findall(r"<output>(.*?)</output>", done.stdout)]
+    assert [width for width, *_ in measured] == list(WIDTHS)
+    for width, taken, figures, drawings, pictures in measured:
+        assert taken <= width
+        assert figures == page.count("<figure>")
+        assert drawings == page.count("<svg")
+        assert pictures == page.count("<img")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_one_statement_trains_only_what_it_needs(genprior: Callable[..., str], tmp_path: Path) -> None:
+    text = genprior(*ASKED, "--out", tmp_path / "one", "--statement", "networks")
+    assert "1 statements" in text
+    assert "to do: 1 trainings and 1 measurements" in text
+    assert "it depends" in text  # these images have 8 x 8 pixels
+
+
+def test_a_folder_of_something_else_is_refused(genprior: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
+    assert "holds something else" in genprior(*ASKED, "--out", tmp_path / "mine", code=2)
+    assert "saturating" in genprior(*ASKED, "--statement", "saturatin", code=2)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("pixels", [28, "32x48"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_each_cell_has_settings_of_a_run(cell: str, pixels: object, size: str) -> None:
+    study = StudySettings.model_validate({"data": "digits", "size": size, "pixels": pixels})
+    values = settings_of(CELLS[cell], study, 3)
+    config = parse_config(values)
+    assert config.seed == 3
+    command = command_of(values, "out/run")
+    assert command.startswith(f"genprior train {config.family} --")
+    source = CELLS[cell].begins_as
+    assert source is None or CELLS[source].begins_as is None
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_each_measure_is_asked_for_by_a_statement(name: str) -> None:
+    assert name in {kind.__name__ for each in STATEMENTS.values() for _, kind in each.needs}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_each_statement_needs_what_there_is(name: str) -> None:
+    for cell, kind in STATEMENTS[name].needs:
+        assert cell in CELLS
+        assert kind.__name__ in MEASURES
+    assert STATEMENTS[name].advice
+
+
+def test_the_default_size_of_images_is_that_of_the_report() -> None:
+    assert StudySettings(data="digits").sides == (28, 28)

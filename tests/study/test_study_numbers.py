@@ -1,0 +1,82 @@
+"""Intervals of numbers over seeds, formulas, and two studies side by side."""
+
+import math
+from pathlib import Path
+
+import pytest
+from scipy.stats import t
+
+from genprior.study.comparing_studies import compared, differs
+from genprior.study.mathml import mathml, plain
+from genprior.study.statements import STATEMENTS
+from genprior.study.study_record import JudgedStatement, StudyResult
+from genprior.study.study_results import CONFIRMED, REFUTED, StudyFinding, StudyNumber, mean_of, number_of
+from genprior.study.study_settings import StudySettings
+from genprior.study.study_text import study_text
+
+
+def test_over_seeds_the_interval_is_that_of_student() -> None:
+    values = (1.0, 2.0, 4.0)
+    low, high = number_of("n", values, []).interval
+    mean, error = sum(values) / 3, math.sqrt(((1 - 7 / 3) ** 2 + (2 - 7 / 3) ** 2 + (4 - 7 / 3) ** 2) / 2 / 3)
+    assert (low, high) == pytest.approx(t.interval(0.95, 2, loc=mean, scale=error))
+
+
+def test_of_one_seed_the_interval_is_over_images() -> None:
+    number = mean_of("n", [[1.0, 2.0, 3.0]], [])
+    assert number.interval == pytest.approx((2 - 1.96 / math.sqrt(3), 2 + 1.96 / math.sqrt(3)))
+    assert number.is_surely(above=0.8)
+    assert not number.is_surely(above=1.0)
+
+
+def test_one_seed_alone_has_no_interval() -> None:
+    number = number_of("n", [3.0], [])
+    assert math.isnan(number.interval[0])
+    assert number.text == "3"
+    assert number.is_surely(above=2.0, below=4.0)
+
+
+def test_a_formula_becomes_mathml() -> None:
+    fraction = "<mfrac><mrow><msub><mi>a</mi><mi>i</mi></msub></mrow><mrow><mn>2</mn></mrow></mfrac>"
+    scripts = "<msubsup><mi>x</mi><mi>a</mi><mi>b</mi></msubsup><mo>&lt;</mo><mn>1</mn>"
+    assert mathml("frac{a_i}{2}") == f'<math displaystyle="true">{fraction}</math>'
+    assert mathml("x_a^b < 1") == f'<math displaystyle="true">{scripts}</math>'
+    assert '<mo form="prefix">' in mathml("s = -1")
+    assert "prefix" not in mathml("s - 1")
+    assert "mspace" in mathml("log s")
+    assert plain("frac{a}{b} = -s_{i}") == "(a)/(b) = -s_i"
+    with pytest.raises(ValueError, match="not closed"):
+        mathml("frac{a}{b")
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_all_formulas_can_be_shown(name: str) -> None:
+    lines = STATEMENTS[name].theory
+    assert 1 <= len(lines) <= 3
+    for line in lines:
+        assert mathml(line.formula).startswith("<math ")
+
+
+def _study(outcome: str, number: StudyNumber, seed: int = 0) -> StudyResult:
+    finding = StudyFinding(outcome=outcome, because="so it is", numbers=(number,))
+    judged = JudgedStatement(name="networks", title="The networks", claim="c", finding=finding, advice="a")
+    return StudyResult(settings=StudySettings(data="digits", out=Path("s"), seed=seed), data="d", statements=(judged,))
+
+
+def test_studies_differ_by_more_than_chance_or_not() -> None:
+    near, far = mean_of("n", [[1.0, 1.1, 0.9]], []), mean_of("n", [[2.0, 2.1, 1.9]], [])
+    assert differs(near, far) is True
+    assert differs(near, mean_of("n", [[1.05, 1.15, 0.95]], [])) is False
+    assert differs(number_of("n", [1.0], []), number_of("n", [2.0], [])) is None
+    assert differs(number_of("n", [1.0], []), number_of("n", [1.0], [])) is False
+
+
+def test_two_studies_stand_side_by_side() -> None:
+    near, far = mean_of("n", [[1.0, 1.1, 0.9]], []), mean_of("n", [[2.0, 2.1, 1.9]], [])
+    found = compared(_study(CONFIRMED, near), _study(REFUTED, far, seed=4))
+    assert found.verdicts == (("networks", CONFIRMED, REFUTED),)
+    assert found.numbers[0].is_beyond_chance
+    assert "seed 4" in found.other
+    text = study_text(_study(CONFIRMED, near).model_copy(update={"comparison": found}))
+    assert "1 of 1 numbers differ beyond chance" in text
+    assert "## The networks: confirmed" in text

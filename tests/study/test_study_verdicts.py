@@ -1,0 +1,147 @@
+"""Each statement is fed made-up numbers by which it holds, and others by which it does not."""
+
+import pytest
+from made_up import (
+    IMAGES,
+    SEEDS,
+    around,
+    collapse,
+    curves,
+    evidence,
+    factors,
+    inversion,
+    probabilities,
+    quality,
+    restored,
+    saturated,
+    saturation,
+    scores,
+)
+
+from genprior.settings import Model
+from genprior.study.measured_models import DefaultInversion, Likelihoods, NetworkSizes, RestoredTask
+from genprior.study.statements import STATEMENTS
+from genprior.study.study_evidence import StudyEvidence
+from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, Outcome
+
+OWN, SHORT = "non-saturating", curves(steps=100)
+POOR, FAR = quality(distance=100), quality(distance=700, modes=4)
+NO_DENSITY = Likelihoods(bits_per_dim=around(3.0), how="made up", first_bits_per_dim=5.0)
+COLOUR = NetworkSizes(parameters={"generator": 1, "discriminator": 2}, image_shape=(3, 28, 28))
+OTHER = COLOUR.model_copy(update={"image_shape": (1, 28, 28)})
+EVEN = restored(noise=RestoredTask(seen=around(6), l2=around(16), l1=around(16), classical=around(17)))
+BAD = restored(noise=RestoredTask(seen=around(16), l2=around(15), l1=around(18), classical=around(17)))
+HARD_STROKES = tuple(0.2 if i % 10 in (1, 7) else 0.01 for i in range(IMAGES))
+HOLE = restored().hole
+EASY = restored(hole=HOLE.model_copy(update={"hidden_error": around(0.001)}))
+STROKES = restored(hole=HOLE.model_copy(update={"hidden_error": HARD_STROKES}))
+NEITHER = restored(
+    noise=RestoredTask(seen=around(6), l2=around(15), l1=around(18), classical=around(12)),
+    outliers=RestoredTask(seen=around(12), l2=around(18), l1=around(12)),
+)
+L2_ALONE = restored(outliers=RestoredTask(seen=around(12), l2=around(18), l1=around(12)))
+
+CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
+    ("networks", REFUTED, [(OWN, OTHER)]),
+    ("networks", DEPENDS, [(OWN, COLOUR)]),
+    ("saturating", REFUTED, [("saturating", curves()), ("saturating", quality())]),
+    ("saturating", DEPENDS, [("saturating", [saturated(), saturated(), saturated(loss_factor=(0.4,) * 20)])]),
+    ("non-saturating", REFUTED, [(OWN, FAR)]),
+    ("non-saturating", DEPENDS, [(OWN, [quality(), quality(), FAR])]),
+    ("non-saturating", TOO_LITTLE, [(OWN, FAR), (OWN, SHORT)]),
+    ("equilibrium", REFUTED, [(OWN, curves(accuracy=(0.9,) * 20))]),
+    ("equilibrium", DEPENDS, [(OWN, curves(accuracy=tuple(0.99 - 0.02 * i for i in range(20))))]),
+    ("equilibrium", TOO_LITTLE, [(OWN, curves(accuracy=(0.9,) * 20, steps=100))]),
+    ("least-squares", REFUTED, [("least-squares", curves(largest_losses=(1.2, 0.5)))]),
+    ("least-squares", REFUTED, [("least-squares", FAR)]),
+    ("least-squares", TOO_LITTLE, [("least-squares", FAR), ("least-squares", SHORT)]),
+    ("larger-discriminator", REFUTED, [("larger-d", POOR)]),
+    ("larger-discriminator", DEPENDS, [("larger-d", [POOR, POOR, quality(modes=1)])]),
+    ("larger-discriminator", TOO_LITTLE, [("larger-d", POOR), ("larger-d", SHORT)]),
+    ("larger-discriminator", TOO_LITTLE, [(OWN, quality(modes=1))]),
+    ("lambda", REFUTED, [("weight-decay", quality())]),
+    ("lambda", TOO_LITTLE, [(OWN, FAR), (OWN, SHORT)]),
+    ("inversion", REFUTED, [(OWN, inversion(high=0.05))]),
+    ("inversion", DEPENDS, [(OWN, inversion(error=0.07))]),
+    ("inversion", TOO_LITTLE, [(OWN, inversion(error=0.07)), (OWN, SHORT)]),
+    ("stronger-later", REFUTED, [("later-larger", inversion(high=0.6))]),
+    ("stronger-later", TOO_LITTLE, [("later-larger", inversion(high=0.5)), (OWN, SHORT)]),
+    ("denoising", DEPENDS, [(OWN, EVEN)]),
+    ("denoising", REFUTED, [(OWN, BAD)]),
+    ("denoising", TOO_LITTLE, [(OWN, BAD), (OWN, SHORT)]),
+    ("inpainting", REFUTED, [(OWN, EASY)]),
+    ("strokes-and-loops", REFUTED, [(OWN, STROKES)]),
+    ("strokes-and-loops", TOO_LITTLE, [(OWN, restored(labels=()))]),
+    ("ambiguous", REFUTED, [("mixture", probabilities(top=1.0)), ("flow", probabilities(top=1.0))]),
+    ("data-terms", REFUTED, [(OWN, NEITHER)]),
+    ("data-terms", DEPENDS, [(OWN, L2_ALONE)]),
+    ("likelihood", REFUTED, [("glo", NO_DENSITY)]),
+    ("likelihood", TOO_LITTLE, [("glow", NO_DENSITY.model_copy(update={"first_bits_per_dim": 2.0}))]),
+    ("gradient-factors", REFUTED, [(OWN, factors(off=0.1))]),
+    ("gradient-factors", DEPENDS, [(OWN, saturation(falls=0.1))]),
+    ("min-max", REFUTED, [(OWN, collapse(last=0.9))]),
+    ("min-max", DEPENDS, [(OWN, [collapse(), collapse(last=0.9), collapse()])]),
+    ("two-dangers", REFUTED, [(OWN, collapse(narrow=0.85))]),
+    ("recipe", REFUTED, [("recipe", quality(distance=30))]),
+    ("recipe", DEPENDS, [("recipe", [quality(distance=8), quality(distance=30), quality(distance=8)])]),
+    ("priors", REFUTED, [("flow", scores(0.001, 25))]),
+    ("priors", DEPENDS, [("flow", scores(0.02, 25))]),
+    ("probabilities", REFUTED, [(cell, probabilities(top=0.95, right=3)) for cell in ("mixture", "flow")]),
+    ("probabilities", DEPENDS, [("flow", probabilities(top=0.95, right=3))]),
+    (
+        "limits",
+        DEPENDS,
+        [(OWN, inversion(DefaultInversion, error=0.004)), ("recipe", inversion(DefaultInversion, error=0.003))],
+    ),
+    ("limits", REFUTED, [("recipe", inversion(DefaultInversion, error=0.02))]),
+    (
+        "limits",
+        TOO_LITTLE,
+        [(cell, inversion(DefaultInversion, error=e)) for cell, e in ((OWN, 0.02), ("recipe", 0.03), ("glo", 0.04))],
+    ),
+]
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_is_confirmed_by_numbers_of_which_it_holds(name: str) -> None:
+    finding = STATEMENTS[name].finding(evidence())
+    assert finding.outcome == CONFIRMED, finding.because
+    assert finding.numbers
+    assert all(len(number.values) == SEEDS for number in finding.numbers if name != "networks")
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "changes"), CASES, ids=[f"{name}-{out}-{i}" for i, (name, out, _) in enumerate(CASES)]
+)
+def test_a_statement_is_not_confirmed_by_other_numbers(
+    name: str, outcome: Outcome, changes: list[tuple[str, Model | list[Model]]]
+) -> None:
+    finding = STATEMENTS[name].finding(evidence(*changes))
+    assert finding.outcome == outcome, finding.because
+    assert bool(finding.depends_on) == (outcome == DEPENDS)
+
+
+def test_every_statement_is_fed_numbers_of_either_kind() -> None:
+    assert {name for name, _, _ in CASES} == set(STATEMENTS)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_what_is_not_measured_is_too_little_to_say(name: str) -> None:
+    cells = {cell for cell, _ in STATEMENTS[name].needs}
+    finding = STATEMENTS[name].finding(StudyEvidence({}, dict.fromkeys(cells, "the disk is full")))
+    assert finding.outcome == TOO_LITTLE
+
+
+@pytest.mark.parametrize("name", ["strokes-and-loops", "ambiguous", "probabilities"])
+def test_statements_on_digits_say_nothing_of_other_images(name: str) -> None:
+    finding = STATEMENTS[name].finding(evidence(has_digits=False))
+    assert finding.outcome == TOO_LITTLE
+    assert "no digits" in finding.because
+
+
+def test_a_statement_asks_for_all_that_it_is_judged_by() -> None:
+    whole = evidence()
+    for name, statement in STATEMENTS.items():
+        asked = {(cell, kind.__name__) for cell, kind in statement.needs}
+        found = {key: each for key, each in whole.found.items() if key in asked}
+        assert statement.finding(StudyEvidence(found, {})).outcome == CONFIRMED, name
