@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
 from genprior.models.velocity_field import VelocityField
 from genprior.models.velocity_networks import VelocityUNet
 from genprior.priors import flow_matching_prior
@@ -88,9 +89,25 @@ def test_samples_do_not_depend_on_those_beside_them() -> None:
     torch.testing.assert_close(prior.sample(3, seed=1)[:2], prior.sample(2, seed=1))
     assert not torch.allclose(prior.sample(1, seed=1), prior.sample(1, seed=2))
     assert prior.sample(0).shape == (0, 1, 8, 8)
+    torch.testing.assert_close(prior.sample(4, seed=1)[2:], prior.sample(2, seed=1, first=2))
     z = torch.randn(3, prior.latent_size, generator=torch.Generator().manual_seed(0))
     alone = torch.cat([prior.decode(z[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(prior.decode(z), alone, atol=1e-5, rtol=0)
+
+
+def test_samples_of_gaussian_images_have_their_mean_and_deviation() -> None:
+    shape, count = (6, 1, 1), 3000
+    x = FlowMatchingPrior(gaussian_field(shape, MEAN, SPREAD).float(), shape).sample(count, seed=2)
+    mean, variance = made_gaussian(shape)
+    deviation = (SPREAD * variance.sqrt()).float()
+    off = (x.mean(0) - (MEAN + SPREAD * mean).float()) / deviation
+    assert float(off.abs().max()) < 4 / count**0.5
+    assert float((x.std(0) / deviation).log().abs().max()) < 0.06  # four standard errors
+
+
+def test_samples_need_two_levels_of_noise() -> None:
+    with pytest.raises(GenpriorError, match="at least 2 levels"):
+        _network().sample(1, levels=1)
 
 
 @pytest.mark.parametrize("kept", [0, 2**14])

@@ -247,9 +247,15 @@ def _drawn(settings: SampleSettings) -> Drawn:
     z = None if settings.latents is None else read_latents(settings.latents, prior.latent_size)
     if settings.interpolate:
         z = _rows(prior, z, settings)
-    latents = _new_latents(prior, settings) if z is None else iter(torch.split(z, SAMPLES_AT_ONCE))
-    parts = (decoded(prior, settings.truncation * each) for each in latents)
-    return Drawn(settings.count if z is None else len(z), prior.image_shape, parts)
+    count = settings.count if z is None else len(z)
+    if z is None and settings.truncation == 1:
+        starts = range(0, count, SAMPLES_AT_ONCE)
+        parts = (prior.sample(min(SAMPLES_AT_ONCE, count - first), settings.seed, first) for first in starts)
+        parts = (each.clamp(0, 1) if each.shape[2] > 1 else each for each in parts)
+    else:
+        latents = _new_latents(prior, settings) if z is None else iter(torch.split(z, SAMPLES_AT_ONCE))
+        parts = (decoded(prior, settings.truncation * each) for each in latents)
+    return Drawn(count, prior.image_shape, parts)
 
 
 def _new_latents(prior: "LatentPrior", settings: SampleSettings) -> "Iterator[Tensor]":

@@ -24,7 +24,6 @@ VELOCITIES = Table("genprior.models.velocity_networks", "VELOCITIES")
 MEASURED_ON = 2000  # images: their mean and deviation become those of the path
 LOOKED_AT = 64  # images
 FOR_POINTS = "mlp"
-SMALL_STEPS: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.001}
 
 
 class FlowMatchingConfig(RunConfig):
@@ -38,10 +37,9 @@ class FlowMatchingConfig(RunConfig):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "flow-28": {"size": 28},
         "flow-32": {"size": 32},
-        # The largest images cost most: fewer channels there, a third resolution, and small batches: an image has many
-        # places to learn from, and the number of updates decides (docs/benchmarks/own-images.md).
-        "flow-64": {"size": 64, "model": "unet:width=32,levels=3", "minutes": 20.0, **SMALL_STEPS},
-        "flow-points": {"data": "ring", "model": "mlp", "batch_size": 512},
+        # The largest images cost most: fewer channels there, and a third resolution.
+        "flow-64": {"size": 64, "model": "unet:width=32,levels=3", "minutes": 20.0},
+        "flow-points": {"data": "ring", "model": "mlp", "batch_size": 512, "learning_rate": 0.002},
     }
     DEFAULT_PRESET: ClassVar[str] = "flow-28"
     EPOCHS: ClassVar[float] = 8.0
@@ -63,8 +61,8 @@ class FlowMatchingConfig(RunConfig):
     family: Literal["flow-matching"] = "flow-matching"
     preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET
     model: Annotated[Spec, Field(description="Network:"), VELOCITIES] = Spec.parse("unet")
-    batch_size: Annotated[int, Field(ge=1, le=65536, description="Images in an update.")] = 128
-    learning_rate: Annotated[Positive, Field(description="Adam's largest step size.")] = 0.002
+    batch_size: Annotated[int, Field(ge=1, le=65536, description="Images in an update.")] = 32
+    learning_rate: Annotated[Positive, Field(description="Adam's largest step size.")] = 0.001
     beta1: Annotated[Fraction, Field(description="Adam's first decay, in [0, 1).")] = 0.9
     beta2: Annotated[Fraction, Field(description="Adam's second decay, in [0, 1).")] = 0.99
     clip: Annotated[Positive, Field(description="Largest norm of the gradient.")] = 1.0

@@ -63,9 +63,9 @@ class LatentPrior(Prior, Protocol):
     def energy(self, z: Tensor) -> Tensor:
         """Returns -log p(z) (B,) in nats, up to a constant; lower is more plausible."""
 
-    def sample(self, count: int, seed: int = 0) -> Tensor:
-        """Returns decoded starts x (count, C, H, W); for a prior whose starts are draws of its density."""
-        return sampled(self, self.draw, count, seed)
+    def sample(self, count: int, seed: int = 0, first: int = 0) -> Tensor:
+        """Returns decoded draws x (count, C, H, W), those with the numbers from `first` on."""
+        return sampled(self, self.draw, count, seed, first)
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Returns z (1, k) of one sample; of a prior whose starts are draws of its density, a start."""
@@ -231,9 +231,19 @@ def dtype_of(prior: LatentPrior) -> torch.dtype:
 
 
 @torch.no_grad()
-def sampled(prior: LatentPrior, draw: Callable[[torch.Generator], Tensor], count: int, seed: int) -> Tensor:
-    """Returns x (count, C, H, W) of a prior, image i decoded from z (1, k) that is drawn from (seed, i) alone."""
-    z = latents_of(draw, count, seed)
+def sampled(
+    prior: LatentPrior, draw: Callable[[torch.Generator], Tensor], count: int, seed: int, first: int = 0
+) -> Tensor:
+    """Returns x (count, C, H, W) of a prior, image i decoded from z (1, k) that is drawn from (seed, i) alone.
+
+    Arguments:
+        prior: Decodes.
+        draw: One z.
+        count: At least 0.
+        seed: Any integer.
+        first: Number i of the first image, at least 0.
+    """
+    z = latents_of(draw, count, seed, first)
     parts = [prior.decode(part) for part in torch.split(torch.cat(z), SAMPLES_AT_ONCE)] if z else []
     return torch.cat(parts) if parts else torch.empty(0, *prior.image_shape, dtype=torch.float32)
 

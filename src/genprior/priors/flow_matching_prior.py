@@ -8,17 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from genprior.errors import GenpriorError
 from genprior.models.velocity_field import VelocityField
-from genprior.priors.contracts import DenoisingPrior, LatentPrior, LikelihoodPrior, check_sides, latents_of
+from genprior.priors.contracts import DenoisingPrior, LatentPrior, LikelihoodPrior, check_sides
 from genprior.priors.densities import StandardNormal
 from genprior.priors.flow_ode import flowed, log_densities, path_times, random_signs, unit_directions
+from genprior.priors.noise_steps import own_noise, spaced, uncovered
 from genprior.seeding import derived_generator
 
-SAMPLE_STEPS = 25  # of two evaluations each
+SAMPLE_LEVELS = 50  # of noise, one evaluation each
+STRONGEST, WEAKEST = 40.0, 0.01  # first and last level, in deviations of images
+ENCODE_STEPS = 25  # of two evaluations each
 DECODE_STEPS = 4  # of a search, which goes through all of them backwards many times
 DENSITY_STEPS = 50
 MOST_EXACT = 16  # values of an image up to which its divergence is exact
 PROBES = 4
+FEWEST_LEVELS = 2
 AT_ONCE = 128  # images
 NUMBERS_AT_ONCE = 2**21  # of images that are evaluated together
 SIDES = range(16, 1025)  # of images that a network of convolutions takes
@@ -40,8 +45,8 @@ class MeasuredDensity(NamedTuple):
 class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
     """A trained velocity field, frozen and in evaluation mode. Latents are the noise that the flow begins with.
 
-    Samples take more steps than `decode`, which a search goes through backwards at each iteration; so a decoded latent
-    is not quite the sample of that latent.
+    A search goes backwards through `decode`, the solution of the differential equation from a latent. Samples have no
+    latent: they take another way, see `sample`.
 
     Arguments:
         field: Frozen in place.
@@ -59,7 +64,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         self.field = field.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self._set_shape(image_shape)
         self._rough_dtype: torch.dtype | None = None
-        self._encode_steps = SAMPLE_STEPS
+        self._encode_steps = ENCODE_STEPS
 
     def _set_shape(self, image_shape: tuple[int, int, int]) -> None:
         self.image_shape, self.latent_size = image_shape, math.prod(image_shape)
@@ -104,7 +109,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         other = copy(self)
         other.field = copy(self.field)
         other.field.dtype, other._rough_dtype = self._rough_dtype, None
-        other._encode_steps = SAMPLE_STEPS // 2
+        other._encode_steps = ENCODE_STEPS // 2
         return other
 
     def faster_in(self, dtype: torch.dtype) -> "FlowMatchingPrior":
@@ -156,17 +161,38 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         return self._normal.energy(z)
 
     @torch.no_grad()
-    def sample(self, count: int, seed: int = 0, steps: int = SAMPLE_STEPS) -> Tensor:
-        """Returns x (count, C, H, W); image i depends on (seed, i) alone, whatever the count.
+    def sample(self, count: int, seed: int = 0, first: int = 0, levels: int = SAMPLE_LEVELS) -> Tensor:
+        """Returns images (count, C, H, W) by ancestral sampling; image i depends on (seed, i) alone.
+
+        An error of the network at strong noise is covered again by the noise that each step puts back. The solution of
+        the differential equation, `decode`, carries it on to the image.
 
         Arguments:
             count: At least 0.
             seed: Any integer.
-            steps: Of two evaluations each, at least 1.
+            first: Number of the first image, at least 0.
+            levels: Of noise, at least 2; one evaluation each.
+
+        Raises:
+            GenpriorError: Too few levels.
         """
-        z = latents_of(self.draw, count, seed)
-        x = self.decode(torch.cat(z) if z else torch.empty(0, self.latent_size), steps)
+        if levels < FEWEST_LEVELS:
+            raise GenpriorError(
+                f"samples need at least {FEWEST_LEVELS} levels of noise, got {levels}", argument="levels"
+            )
+        generators = [derived_generator(seed, "sample", i) for i in range(first, first + count)]
+        most = self._at_once
+        parts = [self._drawn(generators[i : i + most], levels) for i in range(0, count, most)]
+        x = torch.cat(parts) if parts else torch.empty(0, *self.image_shape)
         return x if self.image_shape[1:] == (1, 1) else x.clamp(0, 1)
+
+    def _drawn(self, generators: list[torch.Generator], count: int) -> Tensor:
+        """One sample (R, C, H, W) for each generator."""
+        spread = float(self.field.spread)
+        levels = [spread * level for level in spaced(STRONGEST, WEAKEST, count)]
+        blank = self.field.mean.expand(len(generators), *self.image_shape)
+        start = blank + levels[0] * own_noise(generators, blank)
+        return uncovered(self.denoise, start, levels, generators)
 
     def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
         """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,).

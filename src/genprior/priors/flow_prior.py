@@ -88,15 +88,16 @@ class FlowPrior(LatentPrior, LikelihoodPrior):
             noise = self.model.draw_noise(len(x), generator)
         return self.model.log_prob(x.double(), noise.double()).to(x.dtype)
 
-    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+    def sample(self, count: int, seed: int = 0, first: int = 0, temperature: float = 1.0) -> Tensor:
         """Returns x (count, C, H, W) in [0, 1]; image i depends on (seed, i) alone, whatever the count.
 
         Arguments:
             count: At least 0.
             seed: Any integer.
+            first: Number of the first image, at least 0.
             temperature: Standard deviation of z, at least 0; at 0 every image is decode(0).
         """
-        return sampled(self, lambda generator: temperature * self.draw(generator), count, seed).clamp(0, 1)
+        return sampled(self, lambda generator: temperature * self.draw(generator), count, seed, first).clamp(0, 1)
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Returns z (1, D) of one sample, standard normal: the first start is none."""

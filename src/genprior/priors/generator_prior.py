@@ -129,9 +129,9 @@ class RoughPrior(LatentPrior):
         """Returns the energy of the prior (B,)."""
         return self.prior.energy(z)
 
-    def sample(self, count: int, seed: int = 0) -> Tensor:
+    def sample(self, count: int, seed: int = 0, first: int = 0) -> Tensor:
         """Returns samples of the prior itself."""
-        return self.prior.sample(count, seed)
+        return self.prior.sample(count, seed, first)
 
 
 class EncodedPrior(GeneratorPrior):

@@ -57,7 +57,7 @@ class PriorImage(LatentPrior):
         g, v = self._split(z)
         return PRIOR_SHARE * total_variation(v) + (1 - PRIOR_SHARE) * total_variation(g + v)
 
-    def sample(self, count: int, seed: int = 0) -> Tensor:
+    def sample(self, count: int, seed: int = 0, first: int = 0) -> Tensor:
         """Returns black images: it knows no others."""
         return torch.zeros(count, *self.image_shape)
 

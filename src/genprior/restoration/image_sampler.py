@@ -13,13 +13,13 @@ Where the level of the noise in a measurement is not known, it is drawn after ea
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from genprior.memory import in_parts
 from genprior.priors.contracts import DenoisingPrior
+from genprior.priors.noise_steps import own_noise, spaced, uncovered
 from genprior.restoration.fidelity import UNKNOWN, noise_scale
 from genprior.restoration.guided_denoising import ROUNDS, guided_mean
 from genprior.restoration.problem import Problem
@@ -30,15 +30,8 @@ STRONGEST, WEAKEST = 3.0, 0.01  # standard deviations of noise on images in [0, 
 TURN = 0.3  # at which all passes but the last end
 TOPS = (1.2, 0.8)  # of the passes between the first and the last
 LAST = 0.6  # where the last pass begins
-CURVED = 5  # levels are evenly spaced in the root of this degree (Karras et al. 2022, equation 5)
 LEAST_SCALE = 4e-6  # of the square of a residual: less is no noise
 USUAL = 0.1  # level of an unknown noise, which counts for as much as one or two residuals
-
-
-def spaced(high: float, low: float, count: int) -> list[float]:
-    """Returns `count` standard deviations of noise from `high` to `low`, at least 2, denser towards `low`."""
-    ends = high ** (1 / CURVED), low ** (1 / CURVED)
-    return [(ends[0] + k / (count - 1) * (ends[1] - ends[0])) ** CURVED for k in range(count)]
 
 
 def passes(count: int) -> list[list[float]]:
@@ -112,7 +105,7 @@ class ImageSampler:
         scale = self._first_scale(who, known)
         x = self.problem.y.new_zeros(len(who), *self.denoiser.image_shape)
         for levels in passes(self.levels):
-            x = self._pass(x + levels[0] * _normal(generators, x), levels, who, scale, generators)
+            x = self._pass(x + levels[0] * own_noise(generators, x), levels, who, scale, generators)
             if known is None:
                 scale = self._drawn_scale(x, who, generators)
         return x, scale
@@ -121,12 +114,11 @@ class ImageSampler:
         self, x: Tensor, levels: list[float], who: Tensor, scale: Tensor, generators: list[torch.Generator]
     ) -> Tensor:
         """From x (R, C, H, W) with noise of the first of the levels to an image without any."""
-        before: tuple[Tensor, float] | None = None
-        for now, then in pairwise(levels):
-            mean = guided_mean(self.problem, self.denoiser, x, now, who, scale, self.is_linear)
-            x = less_noisy(x, mean, (now, then), before) + lost_noise(now, then) * _normal(generators, x)
-            before = mean, now
-        return guided_mean(self.problem, self.denoiser, x, levels[-1], who, scale, self.is_linear)
+
+        def denoised(x: Tensor, level: float) -> Tensor:
+            return guided_mean(self.problem, self.denoiser, x, level, who, scale, self.is_linear)
+
+        return uncovered(denoised, x, levels, generators)
 
     def _first_scale(self, who: Tensor, known: float | None) -> Tensor:
         counts = self.problem.counts[who]
@@ -153,34 +145,3 @@ class ImageSampler:
         drawn = (usual + misfit) / torch.from_numpy(gammaincinv(shape, uniform)).to(misfit)
         own = fidelity.scale(torch.zeros_like(counts))
         return torch.where(own > 0, own, torch.where(drawn.isfinite(), drawn, shown)).clamp_min(LEAST_SCALE)
-
-
-def less_noisy(x: Tensor, mean: Tensor, levels: tuple[float, float], before: tuple[Tensor, float] | None) -> Tensor:
-    """Returns the mean (R, C, H, W) of images with less noise, given those with more.
-
-    Along a step the guided mean is taken to change as it did along the last one, in the logarithm of the level (Lu et
-    al. 2022, "SDE-DPM-Solver++(2M)").
-
-    Arguments:
-        x: With noise of the first level.
-        mean: What is expected of it without noise.
-        levels: Standard deviations of the noise, now and then.
-        before: That mean at the step before, and its level; None at the first step.
-    """
-    now, then = levels
-    left = (then / now) ** 2
-    found = mean + left * (x - mean)
-    if before is None:
-        return found
-    other, level = before
-    return found + 0.5 * (1 - left) * math.log(now / then) / math.log(level / now) * (mean - other)
-
-
-def lost_noise(now: float, then: float) -> float:
-    """Returns the standard deviation of the noise that is put back between two levels, the second the smaller."""
-    return then * math.sqrt(1 - (then / now) ** 2)
-
-
-def _normal(generators: list[torch.Generator], like: Tensor) -> Tensor:
-    """Standard normal numbers (R, C, H, W), those of each row from a generator of its own."""
-    return torch.stack([torch.randn(like.shape[1:], generator=each) for each in generators]).to(like)

@@ -71,8 +71,8 @@ class RegressionSettings:
         average_half_life: Of the moving average, in images.
     """
 
-    batch_size: int = 128
-    adam: AdamSettings = AdamSettings(0.002, 0.9, 0.99)  # noqa: RUF009 - frozen
+    batch_size: int = 32
+    adam: AdamSettings = AdamSettings(0.001, 0.9, 0.99)  # noqa: RUF009 - frozen
     clip: float = 1.0
     times: tuple[float, float] = (0.5, 1.8)
     grain: float = 1 / 255

@@ -1,0 +1,68 @@
+"""How good samples of a flow-matching run are for their evaluations: two ways to make them.
+
+    python benchmarks/flow_samples.py RUN [--count 10000] [--levels 50 20 8] [--data mnist] [--threads 1]
+
+"Ancestral" is what `genprior sample` does, "equation" the solution of the differential equation by the midpoint rule.
+The distance is that of `genprior evaluate` (Fréchet, features of the data's classifier) to all held-out images.
+The network runs in float32.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from measuring import parser_of, save_json
+from torch import Tensor
+
+import genprior
+from genprior.data.spec import data_root
+from genprior.evaluation.distances import frechet_distance
+from genprior.evaluation.features import features_and_classes, seen
+from genprior.judges.trained_judge import CLASSIFIER, judge_data, judge_of
+from genprior.priors.flow_matching_prior import FlowMatchingPrior
+from genprior.progress import result_of
+
+AT_ONCE = 250
+
+
+def ways(prior: FlowMatchingPrior, levels: int) -> dict[str, Callable[[int], Tensor]]:
+    """Each way makes `AT_ONCE` samples from the given number on, with `levels` evaluations each."""
+
+    def by_equation(first: int) -> Tensor:
+        z = torch.randn(AT_ONCE, prior.latent_size, generator=torch.Generator().manual_seed(first))
+        with torch.no_grad():
+            return prior.decode(z, steps=levels // 2).clamp(0, 1)
+
+    return {"ancestral": lambda first: prior.sample(AT_ONCE, 0, first, levels), "equation": by_equation}
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--levels", type=int, nargs="+", default=[50, 20, 8])
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    settings = parser.parse_args()
+    torch.set_num_threads(settings.threads)
+    prior = genprior.load_prior(settings.run)
+    assert isinstance(prior, FlowMatchingPrior)
+    train, test = judge_data(settings.data, genprior.load_data)
+    judge = result_of(judge_of(CLASSIFIER, train, test, data_root(None))).network
+    real, rows = seen(judge, test)[0], []
+    for levels in settings.levels:
+        for name, make in ways(prior, levels).items():
+            start = time.process_time()
+            x = torch.cat([make(first) for first in range(0, settings.count, AT_ONCE)])
+            seconds = time.process_time() - start
+            x = (255 * x).round() / 255
+            distance = frechet_distance(real, features_and_classes(judge, x)[0])
+            rows.append({"way": name, "evaluations": levels, "distance": distance, "a_second": len(x) / seconds})
+            print(f"{name}, {levels} evaluations: distance {distance:.2f}, {len(x) / seconds:.0f} a second", flush=True)
+    save_json(settings.json, rows)
+
+
+if __name__ == "__main__":
+    main()
