@@ -33,6 +33,7 @@ from genprior.runs.trained_prior import load_prior
 from genprior.seeding import derived_seed
 from genprior.settings import validated
 from mixtures import image_mixture
+from tiny_run import make_tiny_run
 
 SHAPE, SIGMA = (1, 8, 8), 0.05
 TASK = {"operator": "inpaint:box=4", "noise": "gaussian:sigma=0.1", "count": 12, "draws": 9, "threads": 1}
@@ -207,6 +208,20 @@ def test_truths_have_what_a_residual_adds(tiny_run: Path, tmp_path: Path) -> Non
     assert beyond.held_out.ball_factor < 0.8 * within.held_out.ball_factor
     assert with_kept_residual(run, load_prior(run)).residual is not None
     assert len(list(examples(settings.model_copy(update={"residual": 20}), 2))) == 2
+
+
+def test_oblong_colour_images_are_calibrated_beside_their_range(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (40, 16, 24, 3), generator=generator, dtype=torch.uint8)
+    np.save(tmp_path / "colour.npy", images.numpy())
+    run = make_tiny_run(tmp_path / "run", data=str(tmp_path / "colour.npy"), size=None, model="pyramid")
+    settings = settings_of(run, operator="inpaint:box=3", images=str(tmp_path / "colour.npy"), count=10, residual=20)
+    found = result_of(EXPERIMENT.stages(settings, None))
+    assert found.own is not None
+    assert found.own.p > 0.01
+    residual = with_kept_residual(run, load_prior(run)).residual
+    assert residual is not None
+    assert len(residual.noise) == 3 * 16 * 24
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values())
