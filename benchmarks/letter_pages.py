@@ -1,9 +1,10 @@
 """Pages set from small pictures of letters, and a prior of crops that restores whole pages beside tuned TV.
 
-    python benchmarks/letter_pages.py set LETTERS.npz FOLDER [--pages 200] [--seed 0]
+    python benchmarks/letter_pages.py set LETTERS FOLDER [--pages 200] [--seed 0]
     python benchmarks/letter_pages.py measure RUN LEARNED TEST [--pages 4] [--draws 4] [--pictures FOLDER]
 
-LETTERS.npz holds `images` (N, 32, 32), white on black. A page is 560 pixels high and 280 wide: dark letters on white,
+LETTERS is a .npz file with `images` (N, 32, 32), white on black, or `matplotlib` for capitals of the typefaces that
+come with it. A page is 560 pixels high and 280 wide: dark letters on white,
 in words of two to eight, each letter as wide as its ink, each line of another size of 20 to 32 pixels.
 
 Train on crops of some pages, and measure on pages of other typefaces:
@@ -19,6 +20,7 @@ of 0.02. Total variation has its weight tuned on strips of two learned pages. Al
 over pages.
 """
 
+import string
 import time
 from pathlib import Path
 
@@ -69,10 +71,29 @@ def page(letters: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.
         top += size + int(random.integers(2, 8))
 
 
-def set_pages(letters: Path, folder: Path, count: int, seed: int) -> None:
+def letters_of(name: str) -> NDArray[np.uint8]:
+    """Returns letters (N, 32, 32), uint8, white on black."""
+    if name != "matplotlib":
+        found: NDArray[np.uint8] = np.load(name)["images"]
+        return found
+    import matplotlib
+    from PIL import ImageDraw, ImageFont
+
+    faces = sorted((Path(matplotlib.get_data_path()) / "fonts" / "ttf").glob("DejaVuS*.ttf"))
+    drawn = []
+    for face in faces:
+        for letter in string.ascii_uppercase:
+            picture = Image.new("L", (32, 32))
+            font = ImageFont.truetype(face, 26)
+            ImageDraw.Draw(picture).text((16, 16), letter, fill=255, font=font, anchor="mm")
+            drawn.append(np.asarray(picture))
+    return np.stack(drawn)
+
+
+def set_pages(letters: str, folder: Path, count: int, seed: int) -> None:
     """Writes pages as pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    images = np.load(letters)["images"]
+    images = letters_of(letters)
     for i in range(count):
         Image.fromarray(page(images, np.random.default_rng([seed, i]))).save(folder / f"{i:04d}.png")
 
@@ -144,7 +165,7 @@ def main() -> None:
     parser = parser_of(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     setting = commands.add_parser("set")
-    setting.add_argument("letters", type=Path)
+    setting.add_argument("letters")
     setting.add_argument("folder", type=Path)
     setting.add_argument("--pages", type=int, default=200)
     setting.add_argument("--seed", type=int, default=0)
