@@ -85,10 +85,16 @@ def tried_at(
     return ""
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [*((name, "disk") for name in COMMANDS), *((name, "memory") for name in COMMANDS)],
-)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """All commands with --long-faults; else those whose trials are quick."""
+    if "kind" not in metafunc.fixturenames:
+        return
+    is_long = bool(metafunc.config.getoption("--long-faults"))
+    slow = {"disk": set(RARE), "memory": {*RARE, *SLOW}}
+    cases = [(name, kind) for kind in slow for name in COMMANDS if is_long or name not in slow[kind]]
+    metafunc.parametrize(("name", "kind"), cases, ids=["-".join(each) for each in cases])
+
+
 def test_a_fault_at_any_operation_loses_nothing(
     name: str,
     kind: str,
@@ -105,8 +111,6 @@ def test_a_fault_at_any_operation_loses_nothing(
         shutil.rmtree(tmp_path / "here", ignore_errors=True)
         monkeypatch.chdir(shutil.copytree(place, tmp_path / "here"))
 
-    if not long and (name in RARE or (kind == "memory" and name in SLOW)):
-        pytest.skip("tried with --long-faults")
     faults = tuple(ERRORS) if kind == "memory" else FAULTS if long else SHORT
     most = min(long or 1, ALLOCATIONS) if kind == "memory" else long or tried.sample
     begin()
