@@ -1,7 +1,8 @@
 """A layer under all work of torch that finds no memory at one operation: the machine as it is on a bad day.
 
-Each operation that torch dispatches is counted if it gives a tensor with memory of its own; views ask for none. What is
-raised is what torch says on a CPU, or the `MemoryError` of Python and numpy. Those who ask beside torch are not counted.
+Each operation that torch dispatches is counted if it gives a tensor with memory of its own; views ask for none. What
+is raised is what torch says on a CPU, or the `MemoryError` of Python and numpy. Those who ask beside torch are not
+counted.
 """
 
 from collections.abc import Callable
