@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from faulty_disk import FaultyDisk, Killed
 from faulty_memory import ERRORS, FaultyMemory
 from safetensors.torch import load_file
@@ -20,6 +21,7 @@ TIMES = re.compile(
     r'"(seconds|inversion_seconds|images_per_second|own_sha256|checksum|sha256|log|parts/.*json)": ?("[^"]*"|[^,}]*)'
 )
 BUILT = get_command(cli.app)  # else built anew for each command, which takes longer than some of them
+SUM, NUMBER = re.compile(r"[0-9a-f]{64}"), re.compile(r"-?\d+\.\d+(?:e[-+]\d+)?")
 POINTS = "--preset points --data ring:count=500 --batch-size 50 --threads 1 --precision float32"
 
 
@@ -128,6 +130,34 @@ def contents(path: Path) -> dict[str, object]:
         elif name.endswith(".html"):
             found[name] = len(file.read_bytes()) > 0
     return found
+
+
+def check_equal(found: dict[str, object], expected: dict[str, object], *, rounded: bool) -> None:
+    """Raises `AssertionError` where files differ.
+
+    Arguments:
+        found, expected: As `contents` returns them.
+        rounded: Whether numbers may differ by rounding, as where a part was searched in halves; checksums then, too.
+    """
+    if not rounded:
+        assert found == expected
+        return
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        (numbers, rest), (usual, other) = _numbers(value), _numbers(expected[name])
+        assert rest == other, name
+        assert numbers == pytest.approx(usual, rel=1e-4, abs=1e-5, nan_ok=True), name
+
+
+def _numbers(value: object) -> tuple[list[float], object]:
+    """The numbers of a file, and what else it holds."""
+    if isinstance(value, str):
+        text = SUM.sub("", value)
+        return [float(each) for each in NUMBER.findall(text)], NUMBER.sub("", text)
+    if isinstance(value, dict):
+        flat = {key: torch.tensor(each).flatten().tolist() for key, each in value.items()}
+        return [each for key in sorted(flat) for each in flat[key]], sorted(flat)
+    return [], value
 
 
 def check_said(ended: Ended, fault: str, usual: int | None) -> None:

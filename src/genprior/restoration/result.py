@@ -219,7 +219,7 @@ def load_restorations(path: Path) -> list[Restoration]:
         with safe_open(path, framework="pt") as file:
             told = loads((file.metadata() or {})[KEY])
             texts = told.get(GROUPS, [told])
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: _read(file, name) for name in file.keys()}  # noqa: SIM118
         return [_group(found, text, _prefix(place, len(texts))) for place, text in enumerate(texts)]
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise GenpriorError(f"{path} holds no restoration: {error}") from None
@@ -247,6 +247,16 @@ def joined_runs(groups: Sequence[Restoration]) -> list[Restoration]:
         else:
             runs.append([group])
     return [Restoration.joined(run) for run in runs]
+
+
+def _read(file: Any, name: str) -> Tensor:  # noqa: ANN401 - an open file of safetensors
+    try:
+        found: Tensor = file.get_tensor(name)
+    except (
+        TypeError
+    ) as error:  # which is how safetensors passes on that torch found no memory; the file is not at fault
+        raise MemoryError(str(error)) from error
+    return found
 
 
 def _prefix(place: int, count: int) -> str:
