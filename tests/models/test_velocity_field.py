@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genprior.models.velocity_field import VelocityField, moved
+from genprior.models.velocity_field import VelocityField, level_shares, moved
 from velocities import GaussianNetwork, gaussian_field, made_gaussian, random_field
 
 SHAPE = (2, 3, 2)
@@ -65,3 +65,20 @@ def test_images_become_ones_of_the_path_and_come_back() -> None:
     field, (x, _) = random_field(SHAPE), _at(0.5)
     torch.testing.assert_close(field.as_image(field.in_path(x)), x)
     assert VelocityField(torch.nn.Identity(), 0.5, spread=0.0).spread > 0
+
+
+def test_levels_have_the_shares_that_images_give_them() -> None:
+    shares = level_shares(torch.tensor([0.0, 0.0, 1.0, 0.5, 2.0]))
+    assert float(shares.sum()) == pytest.approx(1)
+    assert (261 * shares[[0, 1, 128, 255]]).tolist() == pytest.approx([3, 1, 2, 3])
+
+
+def test_a_state_without_shares_is_one_of_an_older_version() -> None:
+    field, other = (VelocityField(torch.nn.Identity(), 0.5, shares=torch.rand(256)) for _ in range(2))
+    state = field.state_dict()
+    other.load_state_dict(state)
+    assert torch.equal(other.shares, field.shares)
+    older = VelocityField(torch.nn.Identity())
+    older.load_state_dict({name: value for name, value in state.items() if name != "shares"})
+    assert older.mean == 0.5
+    assert float(older.shares.sum()) == pytest.approx(1)

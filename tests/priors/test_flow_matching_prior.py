@@ -1,5 +1,7 @@
 """A velocity as a prior: density, denoiser and latents of Gaussian data in closed form, and what a search needs."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -60,6 +62,33 @@ def test_the_density_of_a_larger_image_comes_with_its_error() -> None:
     assert bool((few.deviation > 0).all())
     assert float(many.deviation.mean()) < 0.3 * float(few.deviation.mean())
     assert float(((few.nats - many.nats).abs() / (few.deviation + many.deviation)).mean()) < 3
+
+
+def test_the_bound_of_8_bit_images_sums_to_nearly_one() -> None:
+    """Over all images of one value: a bound of log P(x) for each, so exp of it is P(x) at most, and near it."""
+    shape = (1, 1, 1)
+    field = gaussian_field(shape, MEAN, SPREAD)
+    mean, deviation = MEAN + SPREAD * made_gaussian(shape)[0].item(), SPREAD * made_gaussian(shape)[1].sqrt().item()
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    shares = (-0.5 * ((levels - mean) / deviation).square()).exp()
+    field.shares = shares / shares.sum()
+    draws = 40
+    x = levels.repeat(draws).view(-1, *shape)
+    found = FlowMatchingPrior(field, shape).quantised_log_prob(x, torch.Generator().manual_seed(0), steps=100)
+    bound = found.nats.view(draws, 256).mean(0)
+    expected = torch.distributions.Normal(mean, deviation).log_prob(levels) - math.log(255)
+    # At the ends, levels stand for all that lies beyond them, too.
+    within = ((levels - mean).abs() < 2 * deviation) & (levels > 0.03) & (levels < 0.97)
+    assert 0.9 < float(bound.exp().sum()) < 1.01
+    torch.testing.assert_close(bound[within], expected[within], atol=0.05, rtol=0)
+
+
+def test_the_density_of_noisy_images_is_that_of_a_wider_gaussian() -> None:
+    x, sigma = _images(4, SMALL), 0.1
+    mean, variance = made_gaussian(SMALL)
+    expected = torch.distributions.Normal(MEAN + SPREAD * mean, (SPREAD**2 * variance + sigma**2).sqrt())
+    found = _gaussian(SMALL).measured_log_prob(x, steps=400, sigma=sigma)
+    torch.testing.assert_close(found.nats, expected.log_prob(x).flatten(1).sum(1), atol=1e-3, rtol=0)
 
 
 def test_denoise_is_the_posterior_mean_of_gaussian_images() -> None:

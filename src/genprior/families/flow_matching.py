@@ -85,6 +85,7 @@ class FlowMatchingConfig(RunConfig):
             GenpriorError: Unknown network, or points for a network of images.
         """
         from genprior.errors import GenpriorError
+        from genprior.models.velocity_field import level_shares
         from genprior.training.optimisation import AdamSettings
         from genprior.training.velocity_regression import RegressionSettings, VelocityRegression
 
@@ -104,7 +105,8 @@ class FlowMatchingConfig(RunConfig):
             average_half_life=self.average_half_life,
         )
         unseen = None if held_out is None or not len(held_out) else held_out.some(LOOKED_AT)
-        field = self._field(data.image_shape, self.seed, float(some.mean()), spread)
+        shares = None if data.is_points else level_shares(some)
+        field = self._field(data.image_shape, self.seed, float(some.mean()), spread, shares)
         return VelocityRegression(field, data.some(LOOKED_AT), unseen, settings, self.placement(fabric))
 
     def prior(
@@ -121,18 +123,13 @@ class FlowMatchingConfig(RunConfig):
     def log_probability(
         self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], x: "Tensor", seed: int = 0
     ) -> Likelihood | None:
-        """Returns one draw of the bound that uniform noise below the last bit gives, for each image."""
-        import torch
-
+        """Returns one draw of the bound for each image; see `FlowMatchingPrior.quantised_log_prob`."""
         from genprior.seeding import derived_generator
 
         prior, generator = self.prior(state, image_shape, average=True), derived_generator(seed, "dequantisation")
-        u = torch.rand(x.shape, generator=generator) - 0.5
-        found = prior.measured_log_prob(x + u.to(x) / 255)
-        size = math.prod(image_shape)
-        bits = float(found.deviation.mean()) / (size * math.log(2))
-        how = f"uniform dequantisation, divergence to {bits:.1g} bits"
-        return Likelihood(found.nats - size * math.log(255), how)
+        found = prior.quantised_log_prob(x, generator)
+        bits = float(found.deviation.mean()) / (math.prod(image_shape) * math.log(2))
+        return Likelihood(found.nats, f"Gaussian dequantisation, divergence to {bits:.1g} bits")
 
     def game(self) -> "Game":
         """Returns that there are no players, and signs nevertheless: the record watches held-out images."""
@@ -141,12 +138,17 @@ class FlowMatchingConfig(RunConfig):
         return Game()
 
     def _field(
-        self, image_shape: tuple[int, int, int], seed: int, mean: float = 0.0, spread: float = 1.0
+        self,
+        image_shape: tuple[int, int, int],
+        seed: int,
+        mean: float = 0.0,
+        spread: float = 1.0,
+        shares: "Tensor | None" = None,
     ) -> "VelocityField":
         from genprior.models.velocity_field import VelocityField
         from genprior.seeding import initialised
 
         def made() -> "VelocityField":
-            return VelocityField(self.model.build(VELOCITIES, "model", image_shape=image_shape), mean, spread)
+            return VelocityField(self.model.build(VELOCITIES, "model", image_shape=image_shape), mean, spread, shares)
 
         return initialised(made, seed)

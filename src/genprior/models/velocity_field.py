@@ -6,10 +6,14 @@ v(x, t) = E[u - e | x_t = x] (Lipman et al. 2023, https://arxiv.org/abs/2210.027
 Vanden-Eijnden 2023, https://arxiv.org/abs/2209.15571).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 SMALLEST_SPREAD = 1e-3
+LEVELS = 256  # of an 8-bit value
 
 
 def spread_at(t: Tensor) -> Tensor:
@@ -27,6 +31,17 @@ def moved(noise: Tensor, u: Tensor, t: Tensor) -> Tensor:
     return torch.lerp(noise, u, t[:, None, None, None])
 
 
+def level_shares(x: Tensor) -> Tensor:
+    """Returns the shares (256,) of the levels among the values of images x in [0, 1], each level counted once more.
+
+    Example:
+        >>> level_shares(torch.zeros(744))[0].item()
+        0.7450000047683716
+    """
+    counts = torch.bincount((x.clamp(0, 1) * (LEVELS - 1)).round().long().flatten(), minlength=LEVELS) + 1
+    return counts / counts.sum()
+
+
 class VelocityField(nn.Module):
     """v(x, t) (B, C, H, W) of x_t (B, C, H, W) and t (B,) in [0, 1], both in the units of the path.
 
@@ -38,6 +53,7 @@ class VelocityField(nn.Module):
         network: F, of (B, C, H, W) and (B,).
         mean: Of the pixels of images.
         spread: Their standard deviation, above 0.
+        shares: Of the 256 levels among the values of images (256,), for `quantised_log_prob`; None: all alike.
 
     Attributes:
         dtype: Arithmetic of the network; None: that of its input.
@@ -45,13 +61,22 @@ class VelocityField(nn.Module):
 
     mean: Tensor
     spread: Tensor
+    shares: Tensor
 
-    def __init__(self, network: nn.Module, mean: float = 0.0, spread: float = 1.0) -> None:
+    def __init__(
+        self, network: nn.Module, mean: float = 0.0, spread: float = 1.0, shares: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self.dtype: torch.dtype | None = None
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("spread", torch.tensor(max(spread, SMALLEST_SPREAD)))
+        self.register_buffer("shares", torch.full((LEVELS,), 1 / LEVELS) if shares is None else shares)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ANN401
+        """As torch does it; runs of older versions hold no shares."""
+        with_shares = {f"{prefix}shares": self.shares, **state_dict}
+        super()._load_from_state_dict(with_shares, prefix, *rest)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         spread = spread_at(t)

@@ -16,14 +16,15 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 """x (B, C, H, W), t (B,) -> dx/dt (B, C, H, W)."""
 
 
-def path_times(steps: int) -> Tensor:
-    """Returns times (steps + 1,) from 0 to 1, dense at both ends, where a velocity changes fastest.
+def path_times(steps: int, last: float = 1.0) -> Tensor:
+    """Returns times (steps + 1,) from 0 to `last` in (0, 1], dense near 0 and 1, where a velocity changes fastest.
 
     Example:
         >>> path_times(2)
         tensor([0.0000, 0.5000, 1.0000], dtype=torch.float64)
     """
-    return torch.sin(0.5 * math.pi * torch.linspace(0, 1, steps + 1, dtype=torch.float64)).square()
+    angles = torch.linspace(0, 1, steps + 1, dtype=torch.float64) * math.asin(math.sqrt(last))
+    return torch.sin(angles).square()
 
 
 def flowed(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
