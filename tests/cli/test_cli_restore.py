@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import signal
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from genprior.engines import ENGINES
 from genprior.images import to_uint8, write_image
 from genprior.restoration.result import Restoration
 from genprior.restoring import restore_job as jobs
+from genprior.restoring import restored_parts
 from tiny_run import make_tiny_run
 
 QUICK = ["--starts", 2, "--iterations", 3]
@@ -388,15 +389,15 @@ def test_bad_degrading_is_one_line_and_exit_code_2(genprior: Command, case: str)
 def test_a_full_disk_is_one_line_and_costs_nothing_that_is_done(
     genprior: Command, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, saved = Restoration.save, []
+    original, saved = restored_parts.save_restorations, []
 
-    def save(self: Restoration, path: Path) -> None:
+    def save(groups: Sequence[Restoration], path: Path) -> None:
         saved.append(path)
         if len(saved) == 2:
             raise OSError(28, "No space left on device", str(path))
-        original(self, path)
+        original(groups, path)
 
-    monkeypatch.setattr(Restoration, "save", save)
+    monkeypatch.setattr(restored_parts, "save_restorations", save)
     words = ["invert", run, "photos", "--out", "out", *QUICK, "--batch-size", 2]
     text = genprior(*words, code=2)
     assert "genprior: out/parts/000001.safetensors: No space left on device" in text

@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from genprior.images import read_image, to_float
-from genprior.priors import latent_walks
-from genprior.priors.contracts import SAMPLES_AT_ONCE, LatentPrior
+from genprior.priors.contracts import SAMPLES_AT_ONCE
+from genprior.priors.generator_prior import GeneratorPrior
 from genprior.priors.latent_walks import rows_between
 from genprior.runs.trained_prior import load_prior
 from tiny_run import make_tiny_run
@@ -138,13 +138,13 @@ def test_equal_and_opposite_latents_are_joined_by_a_line() -> None:
 
 
 def test_many_samples_are_never_held_at_once(run: Path, genprior: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    count, sizes, real = 2 * SAMPLES_AT_ONCE + 3, [], latent_walks.decoded
+    count, sizes, real = 2 * SAMPLES_AT_ONCE + 3, [], GeneratorPrior.decode
 
-    def watched(prior: LatentPrior, z: torch.Tensor) -> torch.Tensor:
+    def watched(prior: GeneratorPrior, z: torch.Tensor) -> torch.Tensor:
         sizes.append(len(z))
         return real(prior, z)
 
-    monkeypatch.setattr(latent_walks, "decoded", watched)
+    monkeypatch.setattr(GeneratorPrior, "decode", watched)
     found = samples(genprior, run, "-n", count, "--seed", 4)
     assert sizes == [SAMPLES_AT_ONCE, SAMPLES_AT_ONCE, 3]
     assert torch.equal(found, load_prior(run).sample(count, seed=4).clamp(0, 1))
