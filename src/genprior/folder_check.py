@@ -174,7 +174,10 @@ def _checkpoints(run: Run, *, has_rows: bool) -> Iterator[CheckedFile]:
         return
     counters, _ = load_counters(run.checkpoints)
     assert counters is not None
-    is_other = record_fault(run, each_row(run.steps), counters.step, counters.log)
+    try:
+        is_other = record_fault(run, each_row(run.steps), counters.step, counters.log)
+    except OSError:  # told of the record itself
+        return
     name = run.events.name if is_other and is_other.startswith(str(run.events)) else run.steps.name
     yield CheckedFile(f"{name}, beside the checkpoint", is_other or "", LOST)
 
