@@ -47,7 +47,9 @@ def test_what_memory_cannot_hold_is_refused(
 
 
 ERRORS = {
-    "torch": RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+    "torch": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+    ),
     "a GPU": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
     "numpy": MemoryError("Unable to allocate 1.00 TiB"),
 }

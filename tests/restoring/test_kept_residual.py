@@ -11,11 +11,13 @@ from finished_jobs import restored_to, restoring_settings
 
 from genprior.errors import GenpriorError
 from genprior.models.range_residual import RangeResidual
+from genprior.priors.flow_matching_prior import FlowMatchingPrior
 from genprior.restoring.job_settings import RestoreSettings
 from genprior.runs.kept_residual import RESIDUAL, keep_residual, read_residual, with_kept_residual
 from genprior.runs.trained_prior import load_prior
 from genprior.settings import validated
 from tiny_run import QUICK, make_tiny_run
+from velocities import gaussian_field
 
 TASK = {
     "operator": "inpaint:box=3",
@@ -105,3 +107,9 @@ def test_another_residual_is_another_job(run: Path, tmp_path: Path) -> None:
 def test_the_flag_is_one_of_restore(genprior: Callable[..., str]) -> None:
     assert "--residual" in genprior("restore", "--help")
     assert "--residual" not in genprior("invert", "--help")
+
+
+def test_a_prior_of_all_images_is_told_at_once_that_nothing_is_beside_it(tmp_path: Path) -> None:
+    prior = FlowMatchingPrior(gaussian_field((1, 3, 2)), (1, 3, 2))
+    with pytest.raises(GenpriorError, match="has all images in its range; it goes with GAN, GLO, VAE"):
+        with_kept_residual(tmp_path, prior)

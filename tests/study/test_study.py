@@ -11,9 +11,10 @@ import pytest
 from small_study import TINY
 
 from genprior.families import parse_config
-from genprior.runs.experiment import read_result
+from genprior.runs.experiment import read_result, save_result
 from genprior.study.statements import STATEMENTS
 from genprior.study.study_cells import CELLS, command_of, settings_of
+from genprior.study.study_experiment import AskedStudy
 from genprior.study.study_jobs import MEASURES
 from genprior.study.study_record import StudyResult
 from genprior.study.study_settings import SIZES, StudySettings
@@ -54,8 +55,10 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     """What is done is not done again, and the study is the same as before."""
     lost = studied / "measured" / "non-saturating" / "0" / "TrainingCurves.json"
     lost.unlink()
+    damaged = studied / "measured" / "least-squares" / "0" / "TrainingCurves.json"
+    damaged.write_text(damaged.read_text().replace(":", ": ", 1).replace("0.", "1.", 1))
     again = genprior(*ASKED, "--out", studied, "--against", studied / "study.json")
-    assert "to do: 0 trainings and 1 measurements" in again
+    assert "to do: 0 trainings and 2 measurements" in again
     after = read_result(studied / "study.json", StudyResult)
     assert after is not None
     assert after.statements == found.statements
@@ -66,6 +69,11 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     refused = genprior(*ASKED, "--out", studied, "--seed", 5, code=2)
     assert "--out" in refused
     assert "other settings" in refused
+
+    asked = read_result(studied / "asked.json", AskedStudy)
+    assert asked is not None
+    save_result(studied / "asked.json", asked.model_copy(update={"learned_sha256": 64 * "0"}))
+    assert "other images: digits has changed" in genprior(*ASKED, "--out", studied, code=2)
 
 
 def _needs_nothing(studied: Path) -> None:

@@ -103,7 +103,7 @@ def beside_range(settings: CalibrationSettings, assumed: Assumed) -> Assumed:
         GenpriorError: Too few images, or a prior that has all images in its range.
     """
     from genprior.restoration.restore import invert
-    from genprior.runs.kept_residual import keep_residual
+    from genprior.runs.kept_residual import keep_residual, refuse_without_range
 
     if not settings.residual:
         return assumed
@@ -114,13 +114,10 @@ def beside_range(settings: CalibrationSettings, assumed: Assumed) -> Assumed:
             f"needs {settings.residual} images beside {settings.count} that are judged, {data.name} has {len(data)}",
             argument="residual",
         )
+    refuse_without_range(settings.run, assumed.prior)
     x = data.take(learned)
     residual = RangeResidual.learned(x - invert(assumed.prior, x).images, RANK)
     prior = assumed.prior.with_residual(residual)
-    if prior.residual is None:
-        raise GenpriorError(
-            f"{settings.run} has all images in its range; it goes with GAN, GLO, VAE", argument="residual"
-        )
     keep_residual(settings.run, prior, len(learned))
     return replace(assumed, prior=prior)
 

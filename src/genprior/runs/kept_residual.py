@@ -1,8 +1,10 @@
 """What a run's images lack of real ones, as a file in its folder: written by `calibrate`, used by `restore`."""
 
 import hashlib
+import math
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel
 from torch import Tensor
 
@@ -59,6 +61,14 @@ def read_residual(file: Path) -> tuple[ResidualRecord, RangeResidual]:
     return ResidualRecord.model_validate(loads(metadata["record"])), RangeResidual(**state)
 
 
+def refuse_without_range(run: Path, prior: LatentPrior) -> None:
+    """Raises `GenpriorError` where a prior has all images in its range, so that nothing is beside it."""
+    size = math.prod(prior.image_shape)
+    nothing = RangeResidual(torch.zeros(size, 0), torch.ones(size))
+    if prior.with_residual(nothing).residual is None:
+        raise GenpriorError(f"{run} has all images in its range; it goes with GAN, GLO, VAE", argument="residual")
+
+
 def with_kept_residual(run: Path, prior: LatentPrior) -> LatentPrior:
     """Returns a run's prior with the residual in the run's folder.
 
@@ -66,8 +76,9 @@ def with_kept_residual(run: Path, prior: LatentPrior) -> LatentPrior:
         GenpriorError: About `residual`: there is none, it is damaged, or it belongs to other weights.
     """
     file, how = run / RESIDUAL, f"genprior calibrate {run} --operator denoise --noise gaussian:sigma=0.1 --residual 200"
+    refuse_without_range(run, prior)
     if not file.exists():
-        raise GenpriorError(f"{run} has none yet; learn one: {how}", argument="residual")
+        raise GenpriorError(f"{run} has none yet; learn one: {how} --overwrite", argument="residual")
     try:
         record, residual = read_residual(file)
     except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything

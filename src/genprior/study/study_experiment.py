@@ -28,10 +28,18 @@ RESULT, ASKED, PAGE, TEXT = "study.json", "asked.json", "index.html", "study.md"
 
 
 class AskedStudy(Model):
-    """What a folder was made for: everything in it belongs to these settings and this spending."""
+    """What a folder was made for: everything in it belongs to these settings, this spending and these images.
+
+    Attributes:
+        settings: Of the study.
+        spending: What its size allows.
+        learned_sha256, held_out_sha256: Of the contents of the images.
+    """
 
     settings: StudySettings
     spending: dict[str, float]
+    learned_sha256: str
+    held_out_sha256: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class StudyPlan:
         waves: Jobs that need those of the waves before.
         missing: Why cells cannot be trained, by their names.
         data: What the images are, in words.
+        asked: What its folder is made for.
     """
 
     settings: StudySettings
@@ -51,6 +60,7 @@ class StudyPlan:
     waves: "tuple[list[StudyJob], ...]"
     missing: Mapping[str, str]
     data: str
+    asked: AskedStudy
 
 
 def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[StudyResult]:
@@ -64,10 +74,10 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
     from genprior.study.study_jobs import done
 
     other = _other(settings)
-    _check_folder(settings)
     plan = planned(settings)
+    _check_folder(plan)
     with alone_in(settings.out, GANConfig()):
-        save_result(settings.out / ASKED, _asked(settings))
+        save_result(settings.out / ASKED, plan.asked)
         yield Stage(0.0, "images", notes=(_headline(plan),))
         total, spent = sum(job.cost for wave in plan.waves for job in wave), 0.0
         for wave in plan.waves:
@@ -107,24 +117,27 @@ def planned(settings: StudySettings) -> StudyPlan:
     fresh = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as is None]
     warm = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as in {n for n, _ in opened}]
     measured = [
-        StudyJob(opened[cell, seed], kind.__name__)
-        for seed in settings.seeds
-        for cell, kind in needs
-        if (cell, seed) in opened
+        StudyJob(opened[cell, seed], kind) for seed in settings.seeds for cell, kind in needs if (cell, seed) in opened
     ]
     shape = "x".join(map(str, learned.image_shape))
     data = f"{len(learned):,} images of {shape} from {settings.data}, judged on {len(held_out):,} held out"
-    return StudyPlan(settings, names, (fresh, warm, measured), missing, data)
+    asked = AskedStudy(
+        settings=settings,
+        spending=asdict(settings.spending),
+        learned_sha256=learned.fingerprint(),
+        held_out_sha256=held_out.fingerprint(),
+    )
+    return StudyPlan(settings, names, (fresh, warm, measured), missing, data, asked)
 
 
 def evidence_of(plan: StudyPlan) -> StudyEvidence:
     """Returns all that is measured so far."""
     found: dict[tuple[str, str], list[Model]] = {}
     missing = dict(plan.missing)
-    kinds = {kind.__name__: kind for name in plan.names for _, kind in STATEMENTS[name].needs}
     for job in plan.waves[-1]:
         assert job.measure is not None
-        one = read_result(job.opened.file(job.measure), kinds[job.measure])
+        assert job.kind is not None
+        one = read_result(job.opened.file(job.measure), job.kind)
         if one is not None:
             found.setdefault((job.opened.cell, job.measure), []).append(one)
     missing |= {run.cell: f"{run.cell} ended with {run.failed}" for run in _runs(plan) if run.failed}
@@ -157,22 +170,24 @@ def _runs(plan: StudyPlan) -> list[StudiedRun]:
     return [run for run in trained if run is not None]
 
 
-def _asked(settings: StudySettings) -> AskedStudy:
-    return AskedStudy(settings=settings, spending=asdict(settings.spending))
-
-
-def _check_folder(settings: StudySettings) -> None:
-    """Raises `GenpriorError` where the folder holds something else, or a study of other settings."""
-    out, asked = settings.out, settings.out / ASKED
+def _check_folder(plan: StudyPlan) -> None:
+    """Raises `GenpriorError` where the folder holds something else, or a study of other settings or images."""
+    out, asked = plan.settings.out, plan.settings.out / ASKED
     if out.exists() and not out.is_dir():
         raise GenpriorError(f"{out} is no folder", argument="out")
     if not asked.exists():
         if out.exists() and any(path.name != "lock" for path in out.iterdir()):
             raise GenpriorError(f"{out} holds something else than a study; choose another folder", argument="out")
         return
-    then, now = read_result(asked, AskedStudy), _asked(settings)
+    then, now = read_result(asked, AskedStudy), plan.asked
     if then is None or not then.settings.same_outcome(now.settings) or then.spending != now.spending:
         raise GenpriorError(f"{out} holds a study of other settings; choose another folder with --out", argument="out")
+    if (then.learned_sha256, then.held_out_sha256) != (now.learned_sha256, now.held_out_sha256):
+        raise GenpriorError(
+            f"{out} holds a study of other images: {now.settings.data} has changed since; choose another folder with "
+            "--out",
+            argument="data",
+        )
 
 
 def _other(settings: StudySettings) -> StudyResult | None:

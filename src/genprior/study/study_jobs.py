@@ -39,16 +39,21 @@ class StudyJob:
 
     Attributes:
         opened: Whose.
-        measure: What is measured, a name in `MEASURES`; None: the cell is trained.
+        kind: Of what is measured, its name is one in `MEASURES`; None: the cell is trained.
     """
 
     opened: OpenedCell
-    measure: str | None = None
+    kind: type[Model] | None = None
+
+    @property
+    def measure(self) -> str | None:
+        """Name of what is measured."""
+        return None if self.kind is None else self.kind.__name__
 
     @property
     def is_done(self) -> bool:
-        """Whether its file is there."""
-        return self.opened.file(self.measure or TRAINED).is_file()
+        """Whether its file is there and can be read: a damaged one is made anew."""
+        return read_result(self.opened.file(self.measure or TRAINED), self.kind or StudiedRun) is not None
 
     @property
     def cost(self) -> float:
