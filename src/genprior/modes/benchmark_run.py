@@ -2,8 +2,6 @@
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from genprior.progress import Stage, Task, result_of, within
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.execute import execute
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
-from genprior.runs.run_folder import CONFIG, Run, locked, open_run
+from genprior.runs.run_folder import CONFIG, Run, open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.stored_files import read_model, signed
 from genprior.writing import write_text
@@ -175,17 +173,3 @@ def _count(run: BenchmarkRun, finder: Finder) -> CountedModes | None:
     support = birthday(finder.features(x[: len(finder.real)]), finder.real)
     values = {**vars(found), "counts": found.counts.tolist(), "support": support}
     return CountedModes.model_validate(values, from_attributes=True)
-
-
-@contextmanager
-def alone_in(folder: Path, config: GANConfig) -> Iterator[None]:
-    """Makes the folder of a benchmark, and keeps a second process out of it while this one works there."""
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(Run(folder, config)))
-        except OSError as error:
-            raise GenpriorError(f"cannot write to {folder}: {error.strerror}", argument="out") from None
-        except GenpriorError:
-            raise GenpriorError(f"another process works in {folder}; wait for it", argument="out") from None
-        yield

@@ -86,10 +86,11 @@ def stages(settings: ModeSettings, kept: ModeBenchmark | None = None) -> Task[Mo
     Raises:
         GenpriorError: The folder holds something else, another process works in it, or no classifier can judge.
     """
-    from genprior.modes.benchmark_run import alone_in, measure
+    from genprior.modes.benchmark_run import measure
+    from genprior.runs.run_folder import alone_in
 
     runs = planned(settings)
-    with alone_in(settings.out, runs[0].config):
+    with alone_in(settings.out):
         left = [run for run in runs if run.measured() is None]
         yield Stage(0.0, "data", notes=(_headline(settings, len(runs) - len(left), len(runs)),))
         finders = yield from _finders(left)

@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -304,13 +304,35 @@ def locked(run: Run) -> Iterator[None]:
     Raises:
         GenpriorError: Another process trains it.
     """
+    with _locked(run.path, f"{run.path} is being trained by another process", "run"):
+        yield
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Makes a folder of several runs, and keeps a second process out of it while this one works there.
+
+    Raises:
+        GenpriorError: Another process works there, or the folder cannot be written to.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(folder, f"another process works in {folder}; wait for it", "out"))
+        except OSError as error:
+            raise GenpriorError(f"cannot write to {folder}: {error.strerror}", argument="out") from None
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, message: str, argument: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(run.path / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise GenpriorError(f"{run.path} is being trained by another process", argument="run") from None
+        raise GenpriorError(message, argument=argument) from None
     try:
         yield
     finally:

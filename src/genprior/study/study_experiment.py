@@ -69,14 +69,13 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
     Raises:
         GenpriorError: The folder holds something else, another process works in it, or images cannot be had.
     """
-    from genprior.families.gan import GANConfig
-    from genprior.modes.benchmark_run import alone_in
+    from genprior.runs.run_folder import alone_in
     from genprior.study.study_jobs import done
 
     other = _other(settings)
     plan = planned(settings)
     _check_folder(plan)
-    with alone_in(settings.out, GANConfig()):
+    with alone_in(settings.out):
         save_result(settings.out / ASKED, plan.asked)
         yield Stage(0.0, "images", notes=(_headline(plan),))
         total, spent = sum(job.cost for wave in plan.waves for job in wave), 0.0
