@@ -240,7 +240,7 @@ def _drawn(settings: SampleSettings) -> Drawn:
     import torch
 
     from genprior.priors.contracts import SAMPLES_AT_ONCE
-    from genprior.priors.latent_walks import decoded, read_latents
+    from genprior.priors.latent_walks import decoded, read_latents, within_range
     from genprior.runs.trained_prior import load_prior
 
     prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
@@ -250,8 +250,8 @@ def _drawn(settings: SampleSettings) -> Drawn:
     count = settings.count if z is None else len(z)
     if z is None and settings.truncation == 1:
         starts = range(0, count, SAMPLES_AT_ONCE)
-        parts = (prior.sample(min(SAMPLES_AT_ONCE, count - first), settings.seed, first) for first in starts)
-        parts = (each.clamp(0, 1) if each.shape[2] > 1 else each for each in parts)
+        drawn = (prior.sample(min(SAMPLES_AT_ONCE, count - first), settings.seed, first) for first in starts)
+        parts = (within_range(each) for each in drawn)
     else:
         latents = _new_latents(prior, settings) if z is None else iter(torch.split(z, SAMPLES_AT_ONCE))
         parts = (decoded(prior, settings.truncation * each) for each in latents)

@@ -214,10 +214,15 @@ class LikelihoodPrior(Prior, Protocol):
         """Returns log p(x) (B,) in nats for x (B, C, H, W) in [0, 1], or a bound of it; a function of x alone."""
 
 
+def takes_sides(prior: LatentPrior, sides: Sequence[int]) -> bool:
+    """Returns whether all of a height and a width are among a prior's `sides`."""
+    return prior.sides is not None and all(side in prior.sides for side in sides)
+
+
 def check_sides(prior: LatentPrior, height: int, width: int) -> None:
     """Raises `GenpriorError` where a prior cannot be one of images of that height and width."""
     own, sides = prior.image_shape[1:], prior.sides
-    if (height, width) == own or (sides is not None and height in sides and width in sides):
+    if (height, width) == own or takes_sides(prior, (height, width)):
         return
     fitting = "" if sides is None else f", or from {sides[0]} to {sides[-1]:,} pixels a side"
     raise GenpriorError(

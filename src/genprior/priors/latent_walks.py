@@ -18,7 +18,11 @@ SAME_DIRECTION = 1e-4  # radians, below which a great circle is a straight line
 @torch.no_grad()
 def decoded(prior: LatentPrior, z: Tensor) -> Tensor:
     """Returns x (B, C, H, W) of latents (B, k); images in [0, 1], points of the plane in their own units."""
-    x = torch.cat([prior.decode(part) for part in torch.split(z, SAMPLES_AT_ONCE)])
+    return within_range(torch.cat([prior.decode(part) for part in torch.split(z, SAMPLES_AT_ONCE)]))
+
+
+def within_range(x: Tensor) -> Tensor:
+    """Returns images (B, C, H, W) cut to [0, 1]; points of the plane as they are."""
     return x.clamp(0, 1) if x.shape[2] > 1 else x
 
 

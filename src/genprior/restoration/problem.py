@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError, raise_lack_of_memory
-from genprior.priors.contracts import LatentPrior, dtype_of
+from genprior.priors.contracts import LatentPrior, dtype_of, takes_sides
 from genprior.restoration.fidelity import Fidelity
 
 if TYPE_CHECKING:
@@ -137,9 +137,9 @@ def sized_for(
         physics: The operator.
         parameters: Of the operator for each image, (B, ...) each.
     """
-    if prior.sides is None or not isinstance(y, Tensor) or y.ndim != 4 or y.shape[1] != prior.image_shape[0]:
+    if not isinstance(y, Tensor) or y.ndim != 4 or y.shape[1] != prior.image_shape[0]:
         return prior
-    if y.shape[1:] == prior.image_shape or not all(side in prior.sides for side in y.shape[2:]):
+    if y.shape[1:] == prior.image_shape or not takes_sides(prior, y.shape[2:]):
         return prior
     own = {name: value[:1] for name, value in (parameters or {}).items()}
     for shape in (prior.image_shape, tuple(y.shape[1:])):

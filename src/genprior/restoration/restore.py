@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.priors.contracts import LatentPrior
+from genprior.priors.contracts import LatentPrior, takes_sides
 from genprior.restoration.closed_form import TIMES, solve_in_closed_form
 from genprior.restoration.estimates import check_memory, with_drawn_latents
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
@@ -248,8 +248,7 @@ def _check_images(prior: LatentPrior, x: Tensor) -> None:
 
 def _for_images(prior: LatentPrior, x: Tensor) -> LatentPrior:
     """The prior for images of that size, where it takes such."""
-    is_other = prior.sides is not None and isinstance(x, Tensor) and x.ndim == 4
-    if not is_other or not all(side in (prior.sides or ()) for side in x.shape[2:]):
+    if not isinstance(x, Tensor) or x.ndim != 4 or not takes_sides(prior, x.shape[2:]):
         return prior
     return prior.of_size(x.shape[2], x.shape[3])
 

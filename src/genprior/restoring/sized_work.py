@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 
 from genprior.errors import GenpriorError
-from genprior.priors.contracts import LatentPrior
+from genprior.priors.contracts import LatentPrior, takes_sides
 from genprior.restoration.operators import Operator, denoise
 from genprior.restoring.fitting_items import Fitting, OpenedItem, opened_item
 from genprior.restoring.sources import Shape, Source, is_picture
@@ -107,8 +107,7 @@ class Sizes:
         return self.own.operator
 
     def _chosen(self, stored: OpenedItem, size: tuple[int, ...]) -> Sized:
-        sides = self.prior.sides
-        if sides is None or self._resize or stored.given is None or not all(side in sides for side in size):
+        if self._resize or stored.given is None or not takes_sides(self.prior, size):
             return self.own
         return self.of_size(*size)
 
