@@ -9,6 +9,7 @@ import torch
 from genprior.families import GANConfig, RunConfig
 from genprior.report.collect import Reported
 from genprior.runs.run_folder import Environment, Run
+from genprior.runs.step_log import StepRows
 from genprior.scoring.scoring_results import (
     ClassHistogram,
     DiagnosisResult,
@@ -78,7 +79,12 @@ def gan_rows(count: int = 10, *, is_old: bool = False, **changes: float | None) 
     return [{"step": i + 1, "images_seen": 384 * (i + 1), **row} for i in range(count)]
 
 
-def made_up(name: str = "run", config: RunConfig | None = None, **changes: Any) -> Reported:  # noqa: ANN401
+def made_up(
+    name: str = "run",
+    config: RunConfig | None = None,
+    rows: list[Row] | None = None,
+    **changes: Any,  # noqa: ANN401
+) -> Reported:
     """A run that saw 3840 images of 8 x 8 pixels, as `collect` would return it."""
     reported = Reported(
         Run(Path(name), config or GANConfig(data="digits[:64]", size=8)),
@@ -87,7 +93,7 @@ def made_up(name: str = "run", config: RunConfig | None = None, **changes: Any) 
         step=10,
         images_seen=3840,
         seconds=60.0,
-        rows=gan_rows(),
+        rows=StepRows(gan_rows() if rows is None else rows),
         events=[],
         samples=torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0)),
         metrics=METRICS,

@@ -27,7 +27,7 @@ from reported import Row, gan_rows, made_up
 
 def _plots(rows: list[Row] | None = None, loss: str = "non-saturating") -> dict[str, Plot]:
     config = GANConfig(data="digits[:64]", size=8, loss=loss)
-    return {plot.title: plot for plot in plots_of(made_up(config=config, rows=gan_rows() if rows is None else rows))}
+    return {plot.title: plot for plot in plots_of(made_up(config=config, rows=rows))}
 
 
 @pytest.mark.parametrize(

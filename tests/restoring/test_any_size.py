@@ -189,3 +189,18 @@ def test_flags_of_searches_are_said_to_have_no_effect(flow_run: Path, pictures: 
     assert drawn.note.endswith("without effect: --iterations (images are drawn; --preset says in how many steps)")
     searched = prepare_inverting(restoring_settings(flow_run, pictures, iterations=5))  # type: ignore[arg-type]
     assert "without effect" not in searched.note
+
+
+def test_an_image_that_the_operator_cannot_take_is_named(flow_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, shape in (("a", (32, 40)), ("b", (24, 18))):
+        Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / "in" / f"{name}.png")
+    with pytest.raises(GenpriorError, match=r"b\.png: .*24") as caught:
+        restored(flow_run, tmp_path / "in", tmp_path / "out", operator="inpaint:box=24", simulate=True)
+    assert caught.value.argument == "operator"
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    half = np.zeros((32, 40), np.uint8)
+    half[:9] = 255
+    Image.fromarray(half).save(tmp_path / "half.png")
+    with pytest.raises(GenpriorError, match=r"^mask: b\.png: the mask .*half.png is 1x32x40") as caught:
+        restored(flow_run, tmp_path / "in", tmp_path / "out", operator="inpaint", mask=tmp_path / "half.png")

@@ -2,8 +2,11 @@
 
 import json
 import math
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +18,7 @@ from genprior.runs.step_log import (
     Alarm,
     Setback,
     StepLog,
+    StepRows,
     append_event,
     read_events,
     read_rows,
@@ -49,6 +53,37 @@ def test_every_step_has_a_line_with_the_whole_record(make_run: Callable[..., Run
         "non_finite_gradients",
     }
     assert all(promised <= row.keys() for row in rows)
+
+
+def test_rows_are_held_as_numbers_and_come_back_as_they_were() -> None:
+    rows: list[dict[str, object]] = [
+        {"step": 1, "images_seen": 2**60 + 1, "loss": 0.1},
+        {"step": 2, "images_seen": 7, "loss": None, "share": -2.5, "not_finite": {"loss": "nan"}},
+        {"step": 3, "images_seen": 8},
+    ]
+    held = StepRows(rows)
+    assert list(held) == rows
+    assert held[-1] == rows[-1]
+    assert held[1:] == rows[1:]
+    assert held.names == {"step", "images_seen", "loss", "share"}
+    assert held.column("share").tolist() == pytest.approx([math.nan, -2.5, math.nan], nan_ok=True)
+    assert held.column("loss").tolist() == pytest.approx([0.1, math.nan, math.nan], nan_ok=True)
+    assert np.isnan(held.column("absent")).sum() == len(held) == 3
+
+
+def test_a_long_record_takes_eight_bytes_a_number(tmp_path: Path) -> None:
+    names = [f"number-{i}" for i in range(20)]
+    path = tmp_path / "steps.jsonl"
+    path.write_text(
+        "".join(json.dumps({"step": i, "images_seen": i, **dict.fromkeys(names, i / 7)}) + "\n" for i in range(2000))
+    )
+    tracemalloc.start()
+    try:
+        held = read_rows(path)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.5 * 8 * 22 * len(held)  # a list of tables takes 1,400 bytes a row
 
 
 def test_a_number_that_only_some_steps_have_stands_in_their_rows_alone() -> None:

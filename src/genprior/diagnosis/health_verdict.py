@@ -5,8 +5,9 @@ Else samples decide: `VERDICTS`, at the end, has what they may show, and the sig
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from genprior.diagnosis.one_player import LEAST_DIVERSITY
@@ -67,7 +68,7 @@ class Watch:
         self._rows: list[Row] = []
         self._new = 0
 
-    def look(self, rows: Sequence[Row]) -> Iterator[tuple[str, Episode]]:
+    def look(self, rows: Iterable[Row]) -> Iterator[tuple[str, Episode]]:
         """Yields ("begins" or "ends", episode) for each change that these rows, the next of the record, bring."""
         for row in rows:
             self._rows.append(row)
@@ -100,7 +101,7 @@ def episodes(game: Game, rows: Sequence[Row]) -> list[Episode]:
     than a stretch, are left out.
     """
     watch = Watch(game)
-    ended = [episode for change, episode in watch.look(rows[len(rows) % STRETCH :]) if change == "ends"]
+    ended = [episode for change, episode in watch.look(islice(rows, len(rows) % STRETCH, None)) if change == "ends"]
     return ended + ([watch.current] if watch.current is not None else [])
 
 

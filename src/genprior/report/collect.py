@@ -20,7 +20,7 @@ from genprior.runs.best_weights import ScoredAge, scored_ages, used_checkpoint
 from genprior.runs.checkpoint import ages, load_age, load_counters
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import AUTO, Environment, Run, misfit, open_run, read_environment
-from genprior.runs.step_log import Event, Row, read_events, read_rows, record_fault
+from genprior.runs.step_log import Event, StepRows, read_events, read_rows, record_fault
 from genprior.scoring.auto_results import AutoTraining
 from genprior.scoring.scoring_results import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
 
@@ -58,7 +58,7 @@ class Reported:
     step: int
     images_seen: int
     seconds: float
-    rows: list[Row]
+    rows: StepRows
     events: list[Event]
     samples: Tensor
     ages: dict[int, Tensor] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from genprior.plotting.curves import Curve, Plot
 from genprior.plotting.drawing import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, TEAL
 from genprior.report.collect import Reported
 from genprior.runs.best_weights import ScoredAge
-from genprior.runs.step_log import Row
+from genprior.runs.step_log import StepRows
 from genprior.specs import Spec
 from genprior.training.losses import LOSSES, AdversarialLoss
 
@@ -122,12 +122,12 @@ def _held_out(ages: Sequence[ScoredAge]) -> Plot:
     return replace(HELD_OUT, curves=(Curve("held-out images", BLUE, images, values, has_band=False),))
 
 
-def records_saturation(rows: Sequence[Row]) -> bool:
+def records_saturation(rows: StepRows) -> bool:
     """Whether the factors of the generator's gradient stand in a record; older runs lack them."""
-    return any("loss_factor" in row for row in rows)
+    return "loss_factor" in rows.names
 
 
-def _players(rows: Sequence[Row], name: Spec, loss: AdversarialLoss) -> list[Plot]:
+def _players(rows: StepRows, name: Spec, loss: AdversarialLoss) -> list[Plot]:
     """Both players, beside the values that they have at equilibrium."""
     half = 1 / (1 + math.exp(-loss.equilibrium_logit))
     levels = tuple(
@@ -143,10 +143,10 @@ def _players(rows: Sequence[Row], name: Spec, loss: AdversarialLoss) -> list[Plo
     ]
 
 
-def _saturation(rows: Sequence[Row], own: str) -> list[Plot]:
+def _saturation(rows: StepRows, own: str) -> list[Plot]:
     if not records_saturation(rows):
         return []
-    others = [name for name in LOSSES if name != own and any(f"loss_factor_{name}" in row for row in rows)]
+    others = [name for name in LOSSES if name != own and f"loss_factor_{name}" in rows.names]
     curves = [_curve(rows, "loss_factor", f"{own} (this run)", LOSS_COLOURS.get(own, BLUE))]
     for name in others:
         dashed = _curve(rows, f"loss_factor_{name}", name, LOSS_COLOURS.get(name, GREY))
@@ -165,12 +165,10 @@ def _family_plot(reported: Reported, declared: Curves) -> Plot:
     return _drawn(reported.rows, plot, declared.labels)
 
 
-def _drawn(rows: Sequence[Row], plot: Plot, lines: Lines) -> Plot:
+def _drawn(rows: StepRows, plot: Plot, lines: Lines) -> Plot:
     named = zip(lines.items(), COLOURS, strict=False)
     return replace(plot, curves=tuple(_curve(rows, key, label, colour) for (key, label), colour in named))
 
 
-def _curve(rows: Sequence[Row], key: str, label: str, colour: str) -> Curve:
-    images = np.array([row["images_seen"] for row in rows], dtype=float)
-    given = (row.get(key) for row in rows)
-    return Curve(label, colour, images, np.array([np.nan if value is None else value for value in given], dtype=float))
+def _curve(rows: StepRows, key: str, label: str, colour: str) -> Curve:
+    return Curve(label, colour, rows.column("images_seen"), rows.column(key))

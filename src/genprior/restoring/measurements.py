@@ -116,9 +116,19 @@ class Reading:
             except (GenpriorError, OSError) as error:
                 problems.append(error.message if isinstance(error, GenpriorError) else str(error))
                 continue
-            self.read(place)
+            self._fits(place)
         if len(problems) == len(self.source):
             raise GenpriorError(f"none of {len(self.source)} images can be read; {problems[0]}", argument="images")
+
+    def _fits(self, place: int) -> None:
+        """Raises what is wrong with a readable item, with its name."""
+        try:
+            self.read(place)
+        except GenpriorError as error:
+            label = self.source.labels[place]
+            if label in error.message:
+                raise
+            raise GenpriorError(f"{label}: {error.message}", argument=error.argument) from error
 
 
 def joined_parameters(items: Sequence[Item]) -> dict[str, Tensor]:

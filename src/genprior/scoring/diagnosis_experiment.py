@@ -15,7 +15,7 @@ from genprior.runs.best_weights import used_counters
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import Run, open_run, read_environment
-from genprior.runs.step_log import Row, Setback, ill_names, read_events, read_rows, record_fault
+from genprior.runs.step_log import Setback, StepRows, ill_names, read_events, read_rows, record_fault
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
 from genprior.scoring.scoring_results import (
@@ -204,7 +204,7 @@ def _beside_floor(found: Evaluation, name: str) -> float | None:
     return None if score is None else score.value / max(score.floor.value, 1e-9)
 
 
-def _stopped(run: Run, rows: list[Row], last_step: int) -> str | None:
+def _stopped(run: Run, rows: StepRows, last_step: int) -> str | None:
     """Why training ended by itself after its last checkpoint, if it did: by its events, or by the end of its record."""
     events = [e for e in read_events(run) if isinstance(e, Setback) and e.event == "stopped" and e.step > last_step]
     ends = [(row["step"], ill_names(row)) for row in rows[-1:] if row["step"] > last_step]
