@@ -154,26 +154,29 @@ def overwritten(run: Path, photos: Path, out: Path) -> None:
 
 def test_overwriting_keeps_what_is_not_of_the_job(job: Callable[..., Output], tiny_run: Path, tmp_path: Path) -> None:
     folder = job().path
-    for name in ("images/mine.png", "notes.txt"):
+    mine = ("images/mine.png", "notes.txt", "parts/notes.json")
+    for name in mine:
         write_text(folder / name, "years of work")
     overwritten(tiny_run, tmp_path / "photos", folder)
-    assert (folder / "images" / "mine.png").read_text() == (folder / "notes.txt").read_text() == "years of work"
+    assert {(folder / name).read_text() for name in mine} == {"years of work"}
     assert sorted(path.name for path in (folder / "images").iterdir()) == [
         *("a.tif", "b.tif", "c.tif", "d.tif", "e.tif", "mine.png")
     ]
 
 
+@pytest.mark.parametrize("link", ["images", "images/sub", "before/sub/sub", "parts"])
 @pytest.mark.parametrize("again", ["with --overwrite", "without it"])
 def test_a_folder_that_is_a_link_is_not_followed(
-    again: str, job: Callable[..., Output], tiny_run: Path, tmp_path: Path
+    again: str, link: str, job: Callable[..., Output], tiny_run: Path, tmp_path: Path
 ) -> None:
     folder, mine = job().path, tmp_path / "elsewhere"
-    shutil.rmtree(folder / "images")
+    shutil.rmtree(folder / link, ignore_errors=True)
+    (folder / link).parent.mkdir(parents=True, exist_ok=True)
     mine.mkdir()
     write_text(mine / "a.png", "years of work")
-    (folder / "images").symlink_to(mine)
+    (folder / link).symlink_to(mine)
     act = partial(overwritten, tiny_run, tmp_path / "photos", folder) if again == "with --overwrite" else job
-    with pytest.raises(GenpriorError, match="images is a link: files elsewhere are not overwritten"):
+    with pytest.raises(GenpriorError, match=f"{link} is a link: files elsewhere are not overwritten"):
         act()
     assert [path.read_text() for path in mine.iterdir()] == ["years of work"]
 

@@ -9,16 +9,24 @@ from pathlib import Path
 import numpy
 import pytest
 
+from genprior.calibration.calibration_commands import EXPERIMENTS as CALIBRATIONS
 from genprior.errors import GenpriorError
+from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
 from genprior.progress import result_of
 from genprior.report.collect import write_run_picture
+from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.execute import execute
+from genprior.runs.experiment import part_of
+from genprior.runs.kept_residual import RESIDUAL
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run, create_run, locked, open_run
 from genprior.runs.summary import summary
 from genprior.runs.trained_prior import load_prior
+from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 from genprior.writing import MARK
 from small import points_config
+
+RESULTS = {**ENCODERS, **SCORING, **PROBES, **CALIBRATIONS}
 
 
 def test_a_run_holds_its_parts(make_run: Callable[..., Run]) -> None:
@@ -133,7 +141,13 @@ def test_an_overwritten_run_keeps_nothing_but_its_lock(make_run: Callable[..., R
     assert {path.name for path in run.path.iterdir()} == {"config.json", "lock"}
 
 
-@pytest.mark.parametrize("name", ["thesis.tex", "notes/a.txt", "figures/holiday.jpg", "checkpoint/best.safetensors"])
+FOREIGN = (
+    *("thesis.tex", "notes/a.txt", "figures/holiday.jpg", "checkpoint/best.safetensors", "figures/holiday.png"),
+    *("history/notes.safetensors", "history/1a.safetensors", "probe-of-mine.json", "my.part.json", "tensorboard/mine"),
+)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
 def test_a_run_with_a_file_of_somebody_else_is_not_overwritten(make_run: Callable[..., Run], name: str) -> None:
     run = make_run()
     (run.path / name).parent.mkdir(exist_ok=True)
@@ -143,6 +157,17 @@ def test_a_run_with_a_file_of_somebody_else_is_not_overwritten(make_run: Callabl
         create_run(run.path, points_config(), overwrite=True)
     assert raised.value.argument == "out"
     assert contents(run.path) == before
+
+
+@pytest.mark.parametrize("name", [name for name, each in RESULTS.items() if "run" in each.settings.model_fields])
+def test_what_every_command_writes_into_a_run_is_of_genprior(make_run: Callable[..., Run], name: str) -> None:
+    run = make_run()
+    file = RESULTS[name].file(RESULTS[name].settings.model_construct(run=run.path))
+    for each in (file, part_of(file)):
+        each.write_text("{}")
+    (run.path / RESIDUAL).write_text("")
+    create_run(run.path, points_config(), overwrite=True)
+    assert not file.exists()
 
 
 def test_a_link_in_a_run_is_not_followed_when_it_is_overwritten(make_run: Callable[..., Run], tmp_path: Path) -> None:

@@ -252,6 +252,24 @@ def test_a_resumed_run_says_what_its_record_lacks_and_goes_on_saying_it(make_run
     assert "lacks 20 of the 40 steps" in str(summary(run.path)["record"])
 
 
+@pytest.mark.parametrize("file", ["steps", "events"])
+def test_an_altered_record_stays_altered_however_often_training_is_resumed(
+    make_run: Callable[..., Run], file: str
+) -> None:
+    run = make_run()
+    append_event(run, Setback(event="rolled back", step=9, images_seen=450, not_finite=("loss",), back_to=4, rate=0.5))
+    path = run.steps if file == "steps" else run.events
+    path.write_text(path.read_text().replace('"step": 10', '"step": 10, "more": 1').replace('"step":9', '"step":8'))
+    for images in (2000, 3000):
+        prepared = resumed_run(run.path, {"images_seen": images})
+        assert any("the record is damaged" in note for note in prepared.notes)
+        gone_through(execute(prepared.run, prepared.learner, prepared.data))
+        told = str(summary(run.path)["record"])
+        assert "damaged already when training was resumed" in told
+        assert told.count("resumed") == 1
+        assert path.name in told
+
+
 def test_a_checkpoint_without_a_sum_of_the_record_is_of_an_older_version(make_run: Callable[..., Run]) -> None:
     run = make_run()
     run.events.unlink()

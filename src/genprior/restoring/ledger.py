@@ -1,7 +1,7 @@
 """The folder of a job's results, cut into parts: the parts on disk say what is done; and what a job is made of."""
 
 import os
-import shutil
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ PAIRS, CANDIDATES, PAGE = "pairs.png", "candidates.png", "index.html"
 BEFORE, AFTER = "before", "after"  # folders of pictures that the page shows
 DEVIATIONS = "deviations"
 FOLDERS = (IMAGES, MASKS, BEFORE, AFTER, DEVIATIONS)  # of pictures, one for each image
+PART_FILE = re.compile(r"\d{6,}\.(json|safetensors|lock)")
 FILES = {  # what a user may look for
     "page": PAGE,
     "pictures": PAIRS,
@@ -327,9 +328,8 @@ def _refuse_foreign(path: Path, command: str) -> None:
         return
     if not path.is_dir():
         raise GenpriorError(f"{path} is a file; name a folder", argument="out")
-    for folder in (*FOLDERS, PARTS):
-        if (path / folder).is_symlink():
-            raise GenpriorError(f"{path / folder} is a link: files elsewhere are not overwritten", argument="out")
+    for link in _linked_folders(path):
+        raise GenpriorError(f"{link} is a link: files elsewhere are not overwritten", argument="out")
     if not (path / SETTINGS).is_file():
         # a folder with nothing but an empty parts/ and a lock is one that a kill left behind
         if any(each.name not in (PARTS, LOCK) and not is_leftover(each) for each in path.iterdir()):
@@ -340,6 +340,15 @@ def _refuse_foreign(path: Path, command: str) -> None:
     found = read_model(path / SETTINGS, JobRecord, "out").genprior
     if found != command:
         raise GenpriorError(f"{path} holds results of genprior {found}; choose another folder", argument="out")
+
+
+def _linked_folders(path: Path) -> Iterator[Path]:
+    """Folders that results are written into, at any depth, and that are links."""
+    for folder in (*FOLDERS, PARTS):
+        if (path / folder).is_symlink():
+            yield path / folder
+        for where, below, _ in os.walk(path / folder):
+            yield from (Path(where, name) for name in below if Path(where, name).is_symlink())
 
 
 def _remove(output: Output) -> None:
@@ -354,8 +363,9 @@ def _remove(output: Output) -> None:
         for picture in _pictures(path, _names(file)):
             picture.unlink(missing_ok=True)
         file.unlink()  # after the pictures that it names
-    shutil.rmtree(path / PARTS)
-    (path / PARTS).mkdir()
+    for file in (path / PARTS).iterdir():
+        if PART_FILE.fullmatch(file.name):
+            file.unlink()
     for folder in FOLDERS:
         for where, _, _ in os.walk(path / folder, topdown=False):
             if not os.listdir(where):

@@ -97,7 +97,7 @@ def execute(
         for line in refused:
             yield training.stage(start, alarm=line)
         while True:
-            with StepLog(run, start.step) if training.is_first else nullcontext() as log:
+            with StepLog(run, start.step, start.log) if training.is_first else nullcontext() as log:
                 ended = yield from _stretch(training, start, log)
             if isinstance(ended, TrainingOutcome):
                 return ended

@@ -3,11 +3,11 @@ processes at once."""
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +23,24 @@ if TYPE_CHECKING:
     from genprior.training.loop import Learner
 
 CONFIG, LOCK, AUTO, TRIED = "config.json", "lock", "auto.json", "tries"
-_CHECKPOINTS = ("step-*/tensors.safetensors", "step-*/counters.json", f"step-*/{MARK}*")
-OWN = (  # what commands write into the folder of a run; nothing else is ever removed from there
-    *(CONFIG, LOCK, "environment.json", "steps.jsonl", "events.jsonl", "history/*.safetensors", "figures/*.png"),
-    *("encoder.json", "encoder.safetensors", "metrics.json", "diagnosis.json", "probe-*.json", "modes.json"),
-    *("*.part.json", "report.html", "tensorboard/events.out.tfevents.*", f"{MARK}*", f"*/{MARK}*"),
-    *(AUTO, "held-out.jsonl"),
-    *(f"{folder}/{name}" for folder in ("checkpoint", "best", "encoder-unfinished") for name in _CHECKPOINTS),
+_RESULTS = "encoder metrics diagnosis calibration modes auto probe-saturation probe-collapse probe-equilibrium"
+_FIGURES = (
+    "samples probe-saturation probe-equilibrium probe-collapse-(inner|outer|angle) "
+    "calibration-(ranks|reliability|examples)"
+)
+OWN = re.compile(  # what commands write into the folder of a run; nothing else is ever removed from there
+    "|".join(
+        (
+            rf"config\.json|{LOCK}|environment\.json|(steps|events|held-out)\.jsonl|report\.html",
+            rf"({'|'.join(_RESULTS.split())})(\.part)?\.json",
+            r"(encoder|residual)\.safetensors",
+            r"history/\d+\.safetensors",
+            rf"figures/({'|'.join(_FIGURES.split())})\.png",
+            r"tensorboard/events\.out\.tfevents\..*",
+            rf"(checkpoint|best|encoder-unfinished)/step-\d+/(tensors\.safetensors|counters\.json|{re.escape(MARK)}.*)",
+            rf"([^/]+/)?{re.escape(MARK)}[^/]*",
+        )
+    )
 )
 
 
@@ -87,10 +98,16 @@ class Run:
 
 
 class LogSum(Model):
-    """What the record of a run was when a checkpoint was saved: so many bytes, with this SHA-256."""
+    """What the record of a run was when a checkpoint was saved.
+
+    Attributes:
+        bytes, sha256: Of all its rows.
+        fault: What was wrong with it already when training was resumed; None: nothing.
+    """
 
     bytes: int
     sha256: str
+    fault: str | None = None
 
 
 class Environment(Model):
@@ -218,7 +235,7 @@ def refuse_foreign(path: Path) -> None:
     for each in _files(path):
         name = each.relative_to(path).as_posix()
         of_run = name.split("/", 2)[-1] if name.startswith(f"{TRIED}/") else name
-        if not any(of_run.count("/") == own.count("/") and fnmatchcase(of_run, own) for own in OWN):
+        if not OWN.fullmatch(of_run):
             raise GenpriorError(
                 f"{path} is not overwritten: it holds {name}, which is not of genprior; move it away first",
                 argument="out",

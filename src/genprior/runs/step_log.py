@@ -195,6 +195,8 @@ def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | No
         return f"{run.steps} was altered since the checkpoint was saved"
     if log is not None and not (run.events.is_file() and are_whole(run.events)):
         return f"{run.events} is gone, or was altered"
+    if log is not None and log.fault is not None:  # the rows before are still what they were then
+        return f"the record was damaged already when training was resumed: {log.fault}"
     return None
 
 
@@ -340,13 +342,16 @@ class StepLog:
     Arguments:
         run: The run.
         last_step: Step of the checkpoint from which training continues; then that of the last row.
+        log: What the record was when that checkpoint was saved. What is wrong with it now is never forgotten.
 
     Raises:
         GenpriorError: The config wants TensorBoard, and it is not installed.
     """
 
-    def __init__(self, run: Run, last_step: int) -> None:
+    def __init__(self, run: Run, last_step: int, log: LogSum | None = None) -> None:
         self.run, self.last_step = run, last_step
+        known = None if log is None else log.fault
+        self._fault = known or record_fault(run, each_row(run.steps), last_step, log)
         remove_leftovers(run.path, below=True)
         again = 0
         with written_text(run.steps) as file:
@@ -397,7 +402,7 @@ class StepLog:
 
     def sum(self) -> LogSum:
         """Returns what tells whether the record, as it is now, is still there later."""
-        return LogSum(bytes=self._bytes, sha256=self._sha256.hexdigest())
+        return LogSum(bytes=self._bytes, sha256=self._sha256.hexdigest(), fault=self._fault)
 
     def sync(self) -> None:
         """Waits until the disk has all rows: a checkpoint must not outlive the rows before it."""
