@@ -243,6 +243,25 @@ def test_samples_need_a_name_that_says_what_they_are(genprior: Callable[..., str
     assert "run/config.json: File exists" in genprior("sample", "run", "--out", "run/config.json/a.png", code=2)
 
 
+def test_a_picture_that_cannot_be_written_is_told_and_the_run_is_whole(
+    genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "samples.png")
+
+    monkeypatch.setattr("genprior.report.collect.write_real_and_generated", fail)
+    text = genprior("train", "gan", *SMALL, "--out", "run")
+    assert "run/figures/samples.png cannot be written: No space left on device; the run is whole, and" in text
+    assert "`genprior report run` shows its samples" in text
+    assert "files are whole" in genprior("check", "run")
+
+
+def test_an_end_of_a_line_in_a_name_is_an_escape(genprior: Callable[..., str]) -> None:
+    text = genprior("info", "no\nsuch", code=2)
+    assert "no\\nsuch" in text
+    assert len(text.splitlines()) == 1
+
+
 def test_full_disk_is_one_line(genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     import safetensors.torch
 

@@ -1,6 +1,7 @@
 """What all probes have in common: saving on the way, resuming to the same numbers, and leaving the run as it is."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -166,3 +167,33 @@ def test_a_config_that_was_changed_is_noticed(run: Path, name: str, old: str, ne
     file.write_text(signed(file.read_text().replace(old, new)))
     with pytest.raises(GenpriorError, match=message):
         _first_stage(name, run=run)
+
+
+def test_a_result_is_saved_once_its_figures_are_drawn(make_run: Callable[..., Run]) -> None:
+    (name, *_) = EXPERIMENTS
+    experiment, settings = EXPERIMENTS[name], _settings(name, make_run().path)
+    file = experiment.file(settings)
+
+    def fail(found: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        result_of(carry_out(experiment, settings, draw=fail))
+    assert not file.exists()
+    drawn: list[object] = []
+    found = result_of(carry_out(experiment, settings, draw=drawn.append))
+    assert drawn == [found]
+    assert file.exists()
+
+
+def test_what_a_kill_leaves_beside_a_whole_result_is_removed(make_run: Callable[..., Run]) -> None:
+    (name, *_) = EXPERIMENTS
+    experiment, settings = EXPERIMENTS[name], _settings(name, make_run().path)
+    file = experiment.file(settings)
+    result_of(carry_out(experiment, settings))
+    for age, is_kept in ((-1, False), (1, True)):  # a younger part is of a measurement with --overwrite
+        part_of(file).write_text("{}")
+        os.utime(part_of(file), (file.stat().st_mtime + age,) * 2)
+        with pytest.raises(GenpriorError, match="exists; replace it with --overwrite"):
+            result_of(carry_out(experiment, settings))
+        assert part_of(file).exists() is is_kept

@@ -171,6 +171,7 @@ BAD = {
     "integers": (lambda at: _save(at / "a.npy", np.zeros((2, 8, 8), int)), "got int64: convert them"),
     "pickle": (lambda at: _save(at / "a.npy", np.array([[None]])), "cannot read it as arrays of numbers"),
     "empty slice": (lambda at: f"{_save(at / 'a.npy', np.zeros((2, 4)))}[5:]", "keeps none of 2"),
+    "results of degrade": (lambda at: _text(at / "degradation.json").parent, r"give .*measurements.npy or .*images"),
     "unknown data": (lambda _: "mnits", "did you mean 'mnist'"),
 }
 

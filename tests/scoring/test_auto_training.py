@@ -181,6 +181,7 @@ def test_a_difference_that_may_be_chance_is_called_so() -> None:
         ),
         ("--out run --data digits[:80] --minutes 1 --images-seen 9", "--minutes: give one of"),
         ("--out run --data digits[:80] --family glu", "--family: unknown 'glu', did you mean 'glo'"),
+        ("--out full/run --data full", "--out: full/run lies in the folder of images"),
         ("--out full --data digits[:80]", "--out: full exists and holds no automatic training"),
     ],
 )
@@ -191,6 +192,7 @@ def test_bad_input_is_one_line(genprior: Command, words: str, message: str) -> N
     assert message in text
     assert "Traceback" not in text
     assert not Path("run").exists()
+    assert [path.name for path in Path("full").iterdir()] == ["mine.txt"]
     assert Path("full", "mine.txt").read_text() == "mine"
 
 

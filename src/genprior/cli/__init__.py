@@ -129,8 +129,13 @@ def _run() -> None:
     sys.exit(code or 0)
 
 
+def _in_a_line(message: object) -> str:
+    """A message in one line: names of files may hold ends of lines."""
+    return str(message).replace("\n", "\\n")
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"genprior: warning: {message}", err=True)
+    say(f"genprior: warning: {_in_a_line(message)}", err=True)
 
 
 ARGUMENTS: Mapping[str | None, str] = {
@@ -147,5 +152,5 @@ def _fail(message: str, argument: str | None) -> NoReturn:
     where = ARGUMENTS.get(argument, f"--{str(argument).replace('_', '-')}: ")
     rank = os.environ.get("RANK", "0")
     whose = "" if rank == "0" else f"[process {rank}] "
-    say(f"genprior: {whose}{where}{message}", err=True)
+    say(f"genprior: {whose}{where}{_in_a_line(message)}", err=True)
     sys.exit(USER_ERROR)

@@ -65,9 +65,13 @@ def measures(experiment: AnyExperiment) -> Callable[[Given], None]:
         try:
             with resumable(is_done_with):
                 # What is wrong with the last run is found before minutes are spent on the others.
-                tasks = [primed(carry_out(experiment, one, overwrite=overwrite)) for one in settings]
-                for one, task in zip(settings, tasks, strict=True):
-                    ill.append(_shown(experiment, one, task))
+                all_drawn = [_Drawn(experiment, one) for one in settings]
+                tasks = [
+                    primed(carry_out(experiment, drawn.settings, overwrite=overwrite, draw=drawn.draw))
+                    for drawn in all_drawn
+                ]
+                for drawn, task in zip(all_drawn, tasks, strict=True):
+                    ill.append(_shown(drawn, task))
         except NotFiniteError as error:
             say(f"genprior: {error.message}", err=True)
             sys.exit(ILL)
@@ -89,12 +93,23 @@ def _works(job: Command) -> Callable[[Given], None]:
     return do
 
 
-def _shown(experiment: AnyExperiment, settings: Settings, task: Task[Any]) -> bool:
+class _Drawn:
+    """The figures of an experiment, by what they show, once they are drawn."""
+
+    def __init__(self, experiment: AnyExperiment, settings: Settings) -> None:
+        self.experiment, self.settings = experiment, settings
+        self.figures: Mapping[str, Path] = {}
+
+    def draw(self, result: Any) -> None:  # noqa: ANN401 - of any experiment
+        if self.experiment.figures is not None:
+            self.figures = self.experiment.figures(self.settings, result)
+
+
+def _shown(drawn: _Drawn, task: Task[Any]) -> bool:
     """Works an experiment to its end and prints what it found; returns whether that is ill."""
-    result = show(task)
+    result, experiment = show(task), drawn.experiment
     for line in experiment.lines(result):
         say(line)
-    figures: Mapping[str, Path] = {} if experiment.figures is None else experiment.figures(settings, result)
-    for what, path in {"numbers": experiment.file(settings), **figures}.items():
+    for what, path in {"numbers": experiment.file(drawn.settings), **drawn.figures}.items():
         say(f"{what}: {path}")
     return experiment.is_ill is not None and experiment.is_ill(result)

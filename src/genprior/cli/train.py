@@ -132,7 +132,11 @@ def _train(prepared: "PreparedRun") -> None:
     used = weights_in_words(run)
     if used is not None:
         say(f"weights: {used}")
-    say(f"real and generated: {write_run_picture(run, prepared.data)}")
+    try:
+        say(f"real and generated: {write_run_picture(run, prepared.data)}")
+    except OSError as error:  # a full disk: nothing else is lacking
+        shown = f"the run is whole, and `genprior report {shlex.quote(str(run.path))}` shows its samples"
+        say(f"genprior: warning: {picture_of(run)} cannot be written: {error.strerror or error}; {shown}", err=True)
     if outcome == "interrupted":
         say(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)

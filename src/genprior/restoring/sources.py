@@ -26,7 +26,16 @@ from genprior.data.spec import DataSpec, parse_spec
 from genprior.errors import GenpriorError
 from genprior.restoring.given_pictures import GivenPicture, given_values, read_given, with_channels
 from genprior.restoring.picture_formats import FORMATS
-from genprior.restoring.records import RECORD, SUMMARY, DegradeSummary, Facts, is_plain, read_degradation
+from genprior.restoring.records import (
+    IMAGES,
+    MEASUREMENTS,
+    RECORD,
+    SUMMARY,
+    DegradeSummary,
+    Facts,
+    is_plain,
+    read_degradation,
+)
 from genprior.runs.files import file_sha256
 from genprior.stored_files import read_model
 from genprior.value_range import ROUNDING, white_of
@@ -124,6 +133,8 @@ def _data_set(spec: DataSpec, root: Path | None, white: float | None) -> Source:
 
 
 def _folder(spec: DataSpec, folder: Path, white: float | None) -> Source:
+    if (folder / RECORD).is_file():  # its masks are pictures, too
+        raise _fault(f"{folder} holds what `genprior degrade` made; give {folder / MEASUREMENTS} or {folder / IMAGES}")
     files = image_files(folder)
     if not files:
         raise _fault(f"expected images ({' '.join(SUFFIXES)}) in {folder} or below, found none")

@@ -50,18 +50,25 @@ class Experiment(Generic[S, R]):
     is_ill: Callable[[R], bool] | None = None
 
 
-def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = False) -> Task[R]:
+def carry_out(
+    experiment: Experiment[S, R], settings: S, *, overwrite: bool = False, draw: Callable[[R], None] | None = None
+) -> Task[R]:
     """Measures what is not measured yet, saves after each stage that found something, and returns the result.
 
     What was found lies beside the result's file until it is whole: nobody takes a part for the whole. Whatever ends it,
     the same settings resume it after the last stage that found something.
+
+    Arguments:
+        experiment, settings: What is measured, and how.
+        overwrite: Measure anew what is there.
+        draw: Draws a result before it is saved: one that is there has all of its figures.
 
     Raises:
         GenpriorError: A result is there that must not be replaced, or whatever the experiment raises.
     """
     path = experiment.file(settings)
     refuse_unwritable(path.parent)
-    remove_leftovers(path.parent)
+    remove_leftovers(path.parent, below=True)
     part = part_of(path)
     kept = None if overwrite else _kept(experiment, settings, path)
     task = experiment.stages(settings, kept)
@@ -70,6 +77,8 @@ def carry_out(experiment: Experiment[S, R], settings: S, *, overwrite: bool = Fa
             stage = next(task)
         except StopIteration as end:
             result: R = end.value
+            if draw is not None:
+                draw(result)
             save_result(path, result)
             part.unlink(missing_ok=True)
             return result
@@ -107,6 +116,9 @@ def is_finished(experiment: Experiment[S, R], settings: S) -> bool:
 def _kept(experiment: Experiment[S, R], settings: S, path: Path) -> R | None:
     """What an interrupted experiment of the same settings has left."""
     if path.exists() and not experiment.is_derived:
+        part = part_of(path)
+        if part.exists() and part.stat().st_mtime <= path.stat().st_mtime:  # of this very result, which is whole
+            part.unlink()
         raise GenpriorError(f"{path} exists; replace it with --overwrite", argument="run")
     part = part_of(path)
     found = read_result(part, experiment.result)

@@ -16,7 +16,7 @@ from genprior.runs.best_weights import CLEARLY, advantage, scored_ages
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.execute import TrainingOutcome, execute
 from genprior.runs.experiment import part_of
-from genprior.runs.prepare import PreparedRun, new_run, resumed_run
+from genprior.runs.prepare import PreparedRun, new_run, refuse_among_images, resumed_run
 from genprior.runs.run_folder import (
     AUTO,
     CONFIG,
@@ -56,6 +56,7 @@ def train_auto(settings: AutoSettings, kept: AutoTraining | None = None) -> Task
             can be trained on images of this shape: before the first stage.
     """
     _check_folder(settings.out, kept)
+    refuse_among_images(settings.out, settings.data)
     split = parse_config({**settings.images(), "family": "glo"}).load_split()
     held_out = _checked_images(split)
     configs, left_out = _configs(settings, split.learned)
