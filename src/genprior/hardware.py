@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from genprior.errors import GenpriorError
 
 TRIAL_SECONDS = 1.0  # of work with each number of threads
 TURNS = 5  # in which each number does its share of the work, where chance is large
+HOPELESS = 0.125  # a speedup: far below what chance makes of one
 FAR = 1.5  # times as fast: more than chance beside busy programs
 
 
@@ -48,8 +50,19 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return "bf16" if bf16_speedup() > 1.2 else "float32"
 
 
-def bf16_speedup(size: int = 512, repeats: int = 15) -> float:
+@cache
+@cache
+def bf16_speedup() -> float:
     """Returns how many times faster this processor multiplies matrices in bf16 than in float32.
+
+    Where bf16 is emulated, a product takes tens of times as long: small ones show that, and large ones are left out.
+    """
+    small = speedup_of_products(128)
+    return small if small < HOPELESS else speedup_of_products(512)
+
+
+def speedup_of_products(size: int, repeats: int = 15) -> float:
+    """Returns how many times faster products of matrices (size, size) are in bf16 than in float32.
 
     The best of interleaved repeats counts: other programs on the machine only ever make a product slower.
     """
@@ -77,6 +90,16 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
         _ = mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 1 << 25)  # glibc's older limit
         mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def return_freed_memory() -> None:
+    """Hands freed blocks back to the kernel, also those that `keep_freed_memory` has kept.
+
+    Does nothing where the C library is not glibc.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def refuse_beyond_disk(need: int, what: str, argument: str, folder: Path) -> None:
