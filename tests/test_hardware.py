@@ -15,6 +15,7 @@ from genprior.hardware import (
     resolve_device,
     resolve_precision,
     return_freed_memory,
+    speedup_of_products,
 )
 
 CPU = torch.device("cpu")
@@ -85,12 +86,6 @@ def test_large_products_are_tried_only_where_bf16_may_be_native(
     finally:
         bf16_speedup.cache_clear()
     assert tried == sizes
-
-
-def test_the_speedup_of_bf16_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolve_precision("auto", CPU)
-    monkeypatch.setattr("torch.mm", lambda *_: pytest.fail("measured again"))
-    resolve_precision("auto", CPU)
 
 
 def test_memory_may_be_kept_twice() -> None:

@@ -51,7 +51,6 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 @cache
-@cache
 def bf16_speedup() -> float:
     """Returns how many times faster this processor multiplies matrices in bf16 than in float32.
 

@@ -1,5 +1,7 @@
 """Each statement is fed made-up numbers by which it holds, and others by which it does not."""
 
+import math
+
 import pytest
 from made_up import (
     IMAGES,
@@ -19,7 +21,7 @@ from made_up import (
 )
 
 from genprior.settings import Model
-from genprior.study.measured_models import DefaultInversion, Likelihoods, NetworkSizes, RestoredTask
+from genprior.study.measured_models import DefaultInversion, Likelihoods, NetworkSizes, RestoredTask, SampleQuality
 from genprior.study.statements import STATEMENTS
 from genprior.study.study_evidence import StudyEvidence
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, Outcome
@@ -130,6 +132,31 @@ def test_what_is_not_measured_is_too_little_to_say(name: str) -> None:
     cells = {cell for cell, _ in STATEMENTS[name].needs}
     finding = STATEMENTS[name].finding(StudyEvidence({}, dict.fromkeys(cells, "the disk is full")))
     assert finding.outcome == TOO_LITTLE
+
+
+@pytest.mark.parametrize("untrained", [2.0, 1.0, math.nan])
+def test_where_there_is_no_way_to_real_images_nothing_is_said_of_it(untrained: float) -> None:
+    nowhere = quality().model_copy(update={"untrained": untrained})
+    for name in ("saturating", "non-saturating", "least-squares", "larger-discriminator", "lambda", "recipe"):
+        cells = [cell for cell, kind in STATEMENTS[name].needs if kind is SampleQuality]
+        finding = STATEMENTS[name].finding(evidence(*((cell, nowhere) for cell in cells)))
+        assert finding.outcome == TOO_LITTLE
+        assert "the way from the untrained generator" in finding.because
+
+
+def test_images_that_are_all_alike_say_nothing_of_inversion() -> None:
+    alike = inversion().model_copy(update={"constant_error": (0.0,) * IMAGES})
+    finding = STATEMENTS["inversion"].finding(evidence((OWN, alike)))
+    assert finding.outcome == TOO_LITTLE
+    assert "the error of the mean image is 0" in finding.because
+
+
+def test_what_is_measured_in_all_seeds_is_whole() -> None:
+    found, needs = evidence(), STATEMENTS["saturating"].needs
+    assert found.is_whole(needs, SEEDS)
+    assert not found.is_whole(needs, SEEDS + 1)
+    assert not StudyEvidence({}, {}).is_whole(needs, SEEDS)
+    assert StudyEvidence({}, {"saturating": "cannot be trained"}).is_whole(needs, SEEDS)
 
 
 @pytest.mark.parametrize("name", ["strokes-and-loops", "ambiguous", "probabilities"])

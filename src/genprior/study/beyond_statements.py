@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 from genprior.study.measured_models import DefaultInversion, PriorScores, ReportInversion, SampleQuality, TrainingCurves
 from genprior.study.sample_numbers import way_covered
-from genprior.study.study_evidence import OWN, NotMeasuredError, StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_evidence import (
+    OWN,
+    NotMeasuredError,
+    StripsOf,
+    StudyEvidence,
+    StudyStatement,
+    TheoryLine,
+    ratio,
+)
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -28,7 +36,7 @@ _FILLED = {"image": "truth", "seen": "seen", "filled in": "hole", "inverted": "i
 def judge_recipe(evidence: StudyEvidence) -> StudyFinding:
     """Fréchet distances of the default recipe and of the report's game."""
     ours, theirs = (evidence.of(cell, SampleQuality) for cell in ("recipe", OWN))
-    ratios = [a.distance / b.distance for a, b in zip(ours, theirs, strict=False)]
+    ratios = [ratio(a.distance, b.distance, "the report's distance") for a, b in zip(ours, theirs, strict=False)]
     numbers = (
         number_of("Fréchet distance: recipe over report", ratios, ["recipe", OWN]),
         number_of("recipe: Fréchet distance", [each.distance for each in ours], ["recipe"], "features²"),
@@ -82,7 +90,7 @@ def judge_limits(evidence: StudyEvidence) -> StudyFinding:
     numbers = tuple(
         number_of(
             f"share of the error that {name} explains",
-            [value / all_ for value, all_ in zip(values, whole, strict=False)],
+            [ratio(value, all_, "the report's error") for value, all_ in zip(values, whole, strict=False)],
             cells[name],
         )
         for name, values in steps.items()

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from genprior.study.measured_models import InversionErrors, ReportInversion, TrainingCurves
-from genprior.study.study_evidence import OWN, StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_evidence import OWN, StripsOf, StudyEvidence, StudyStatement, TheoryLine, ratio
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -83,7 +83,7 @@ def judge_later(evidence: StudyEvidence) -> StudyFinding:
 
 
 def _recovered(found: InversionErrors) -> float:
-    return 1 - sum(found.error) / sum(found.constant_error)
+    return 1 - ratio(sum(found.error), sum(found.constant_error), "the error of the mean image")
 
 
 def _pairs(first: Sequence[float], second: Sequence[float]) -> list[tuple[float, float]]:
@@ -110,7 +110,7 @@ def _sharpness(found: Sequence[InversionErrors]) -> tuple[StudyNumber, ...]:
     return tuple(
         mean_of(
             f"high frequencies of {name}, over those of real images",
-            [[v / r for v in each] for each, r in zip(seeds, real, strict=True)],
+            [[ratio(v, r, "their share in real images") for v in each] for each, r in zip(seeds, real, strict=True)],
             [OWN],
         )
         for name, seeds in both.items()

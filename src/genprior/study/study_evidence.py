@@ -21,6 +21,13 @@ class NotMeasuredError(Exception):
     """A statement lacks what it is judged by; says what and why."""
 
 
+def ratio(above: float, below: float, what: str) -> float:
+    """Returns a ratio; raises `NotMeasuredError`, with what lies below, where that is not above 0 or not known."""
+    if not below > 0:
+        raise NotMeasuredError(f"{what} is {below:.3g}, and nothing can be compared with it")
+    return above / below
+
+
 @dataclass(frozen=True)
 class StudyEvidence:
     """Measured numbers.
@@ -45,6 +52,12 @@ class StudyEvidence:
         if not each:
             raise NotMeasuredError(self.missing.get(cell, f"{cell} is not measured yet"))
         return [one for one in each if isinstance(one, kind)]
+
+    def is_whole(self, needs: Sequence[Need], seeds: int) -> bool:
+        """Returns whether all was measured in so many seeds, but for cells that cannot be had."""
+        return all(
+            cell in self.missing or len(self.found.get((cell, kind.__name__), ())) == seeds for cell, kind in needs
+        )
 
 
 @dataclass(frozen=True)
