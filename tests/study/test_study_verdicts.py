@@ -21,7 +21,14 @@ from made_up import (
 )
 
 from genprior.settings import Model
-from genprior.study.measured_models import DefaultInversion, Likelihoods, NetworkSizes, RestoredTask, SampleQuality
+from genprior.study.measured_models import (
+    DefaultInversion,
+    Likelihoods,
+    NetworkSizes,
+    PriorScores,
+    RestoredTask,
+    SampleQuality,
+)
 from genprior.study.statements import STATEMENTS
 from genprior.study.study_evidence import StudyEvidence
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, Outcome
@@ -41,6 +48,7 @@ NEITHER = restored(
     noise=RestoredTask(seen=around(6), l2=around(15), l1=around(18), classical=around(12)),
     outliers=RestoredTask(seen=around(12), l2=around(18), l1=around(12)),
 )
+UNSURE = PriorScores(inversion=around(0.02), denoising=around(18.1)[::-1], filling=around(15), seconds=0.1)
 L2_ALONE = restored(outliers=RestoredTask(seen=around(12), l2=around(18), l1=around(12)))
 
 CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
@@ -67,7 +75,10 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("inversion", DEPENDS, [(OWN, inversion(error=0.07))]),
     ("inversion", TOO_LITTLE, [(OWN, inversion(error=0.07)), (OWN, SHORT)]),
     ("stronger-later", REFUTED, [("later-larger", inversion(high=0.6))]),
+    ("stronger-later", DEPENDS, [("later-larger", inversion(high=0.3, error=0.02))]),
     ("stronger-later", TOO_LITTLE, [("later-larger", inversion(high=0.5)), (OWN, SHORT)]),
+    ("stronger-later", TOO_LITTLE, [("later-larger", SHORT)]),  # a contest: nothing is confirmed either
+    ("recipe", TOO_LITTLE, [("recipe", SHORT)]),
     ("denoising", DEPENDS, [(OWN, EVEN)]),
     ("denoising", REFUTED, [(OWN, BAD)]),
     ("denoising", TOO_LITTLE, [(OWN, BAD), (OWN, SHORT)]),
@@ -86,8 +97,9 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("two-dangers", REFUTED, [(OWN, collapse(narrow=0.85))]),
     ("recipe", REFUTED, [("recipe", quality(distance=30))]),
     ("recipe", DEPENDS, [("recipe", [quality(distance=8), quality(distance=30), quality(distance=8)])]),
-    ("priors", REFUTED, [("flow", scores(0.001, 25))]),
-    ("priors", DEPENDS, [("flow", scores(0.02, 25))]),
+    ("priors", REFUTED, [("recipe", scores(0.001, 25))]),
+    ("priors", DEPENDS, [("flow", scores(0.001, 25))]),
+    ("priors", TOO_LITTLE, [("recipe", UNSURE)]),
     ("probabilities", REFUTED, [(cell, probabilities(top=0.95, right=3)) for cell in ("mixture", "flow")]),
     ("probabilities", DEPENDS, [("flow", probabilities(top=0.95, right=3))]),
     (

@@ -25,7 +25,9 @@ def quality_numbers(evidence: StudyEvidence, cell: str) -> tuple[StudyNumber, ..
     numbers = [
         number_of(f"{cell}: share of the way to real images", [way_covered(each) for each in found], [cell]),
         number_of(f"{cell}: Fréchet distance", [each.distance for each in found], [cell], "features²"),
-        number_of(f"{cell}: the same of held-out images", [each.floor for each in found], [cell], "features²"),
+        number_of(
+            f"{cell}: Fréchet distance of as many held-out images", [each.floor for each in found], [cell], "features²"
+        ),
         number_of(f"{cell}: variance over that of real images", [each.diversity for each in found], [cell]),
     ]
     if found[0].of:
@@ -53,7 +55,7 @@ def judged_samples(evidence: StudyEvidence, cell: str, least: float) -> StudyFin
 
 
 def percents(shares: list[float]) -> str:
-    return f"{span_of([round(100 * share) for share in shares])} %"
+    return f"{span_of([100 * share for share in shares])} %"
 
 
 def span_of(values: list[float] | list[int]) -> str:
