@@ -63,7 +63,7 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     other = shutil.copy(studied / "study.json", studied.parent / "other.json")
     again = genprior(*ASKED, "--out", studied, "--against", other)
     assert "to do: 0 trainings and 2 measurements" in again
-    assert "of 45 done; last: " in again
+    assert "done; last: " in again
     after = read_result(studied / "study.json", StudyResult)
     assert after is not None
     assert after.statements == found.statements

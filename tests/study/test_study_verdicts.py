@@ -77,7 +77,7 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("stronger-later", REFUTED, [("later-larger", inversion(high=0.6))]),
     ("stronger-later", DEPENDS, [("later-larger", inversion(high=0.3, error=0.02))]),
     ("stronger-later", TOO_LITTLE, [("later-larger", inversion(high=0.5)), (OWN, SHORT)]),
-    ("stronger-later", TOO_LITTLE, [("later-larger", SHORT)]),  # a contest: nothing is confirmed either
+    ("stronger-later", TOO_LITTLE, [(OWN, SHORT)]),  # a contest: nothing is confirmed either
     ("recipe", TOO_LITTLE, [("recipe", SHORT)]),
     ("denoising", DEPENDS, [(OWN, EVEN)]),
     ("denoising", REFUTED, [(OWN, BAD)]),

@@ -155,7 +155,7 @@ INVERSION = StudyStatement(
             "If samples are sharper than inverted images, search better (`genprior invert`); if not, train a "
             "better generator."
         ),
-        TOO_LITTLE: "Train longer: `--size lesson`.",
+        TOO_LITTLE: "Train longer: only `--size full` has so many updates.",
     },
     figures=(
         StripsOf(
@@ -187,11 +187,9 @@ LATER = StudyStatement(
         ("later-same", ReportInversion),
         ("later-larger", ReportInversion),
         (OWN, TrainingCurves),
-        ("later-same", TrainingCurves),
-        ("later-larger", TrainingCurves),
     ),
     judge=judge_later,
-    trained=(OWN, "later-same", "later-larger"),
+    trained=(OWN,),
     is_contest=True,
     advice={
         "": "Details come rather from a bounded slope of D and from averaged weights: the default recipe has both."

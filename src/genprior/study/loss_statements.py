@@ -110,7 +110,7 @@ SATURATING = StudyStatement(
     title="The saturating loss",
     claim="With the original cross entropy the generator's gradient saturates at once, and samples are noise.",
     theory=(
-        TheoryLine("The generator minimises", "E log(1 - s), s = sigmoid(a), a = D(G(z))"),
+        TheoryLine("With s = sigmoid(a), a = D(G(z)), the generator minimises", "E log(1 - s)"),
         TheoryLine("Its gradient at a logit vanishes while D rejects fakes:", "frac{dL}{da} = -s → 0, a → -∞"),
     ),
     experiment=(
@@ -157,7 +157,7 @@ NON_SATURATING = StudyStatement(
     trained=("non-saturating",),
     advice={
         "": "Take it as the default. The regularised recipe of genprior makes better digits still: see below.",
-        TOO_LITTLE: "Train longer: `--size lesson`.",
+        TOO_LITTLE: "Train longer: only `--size full` has so many updates.",
     },
     figures=(StripsOf("Samples", "non-saturating", SampleQuality, LOSS_PICTURES, "Samples, real images."),),
 )
