@@ -8,7 +8,7 @@ from genprior.study.study_experiment import EXPERIMENTS
 from genprior.study.study_record import StudyResult
 from genprior.study.study_settings import StudySettings
 
-KEPT = Path(__file__).with_name("kept_demo.json")  # docs/study.md says how it is made anew
+KEPT = Path(__file__).with_name("kept_demo.json")  # CONTRIBUTING.md says how it is made anew
 PART = ("ambiguous", "probabilities")  # two trainings; all of their numbers have errors
 
 
