@@ -12,6 +12,8 @@ from genprior.runs.kept_residual import keep_residual
 from genprior.runs.run_folder import open_run
 from genprior.runs.step_log import Alarm, Setback, append_event
 from genprior.runs.trained_prior import load_prior
+from genprior.study.study_settings import SIZES
+from small_study import TINY
 from tiny_judge import make_tiny_judge
 from tiny_run import make_tiny_run
 
@@ -25,11 +27,12 @@ COMMANDS = (
     f"restore run photos {QUICK} --operator inpaint:box=3 --simulate --out job",
     "degrade photos --batch-size 2 --operator denoise --noise gaussian:sigma=0.1 --out damaged",
     "compare run --held-out digits[64:] --count 2 --threads 1 --out comparison",
+    "study --data digits --pixels 8 --statement stronger-later --jobs 1 --out study",
 )
 
 
 def make_folders(folder: Path) -> Path:
-    """Makes run, job, damaged, comparison, judges and photos below `folder`."""
+    """Makes run, job, damaged, comparison, study, judges and photos below `folder`."""
     run = open_run(make_tiny_run(folder / "run", images_seen=1200))
     append_event(run, Alarm(event="alarm", step=60, images_seen=480, verdict="saturated", message="a slope fell"))
     append_event(run, Setback(event="rolled back", step=9, images_seen=72, not_finite=("loss",), back_to=0, rate=0.5))
@@ -37,6 +40,7 @@ def make_folders(folder: Path) -> Path:
     make_tiny_judge(folder / "judges")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setitem(SIZES, "demo", TINY)
         for words in COMMANDS:
             patch.setattr(sys, "argv", ["genprior", *words.split()])
             with pytest.raises(SystemExit) as ended:

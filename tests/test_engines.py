@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from joblib import cpu_count
 from genprior import engines
 from genprior.engines import EngineSettings, worked_off
 from genprior.errors import GenpriorError
+from genprior.hardware import keep_freed_memory
 
 TWO = EngineSettings(jobs=2)
 
@@ -49,6 +51,16 @@ def dying(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def hungry(number: int) -> int:
+    """Takes 400 MB in small pieces, and frees them again; the first piece of work of a worker takes nothing."""
+    import torch
+
+    keep_freed_memory()
+    blocks = [torch.ones(2**20) for _ in range(100 if number > 1 else 0)]
+    time.sleep(1.1)  # loky looks once a second
+    return number + len(blocks[:0])
 
 
 def nap(seconds: float) -> float:
@@ -121,6 +133,13 @@ def test_workers_end_with_the_process_that_wants_them(tmp_path: Path, kind: sign
         process.kill()
         process.wait()
         errors.close()
+
+
+def test_what_a_worker_has_freed_ends_no_worker() -> None:
+    with warnings.catch_warnings(record=True) as caught:  # an error would end joblib's thread, and all would wait
+        warnings.simplefilter("always")
+        assert sorted(worked_off(hungry, range(6), TWO)) == list(range(6))
+    assert [str(each.message) for each in caught] == []
 
 
 def test_a_closed_generator_stops_its_workers(tmp_path: Path) -> None:

@@ -42,6 +42,15 @@ FILES = {
     ),
     "job": ("settings.json", "summary.json", "parts/000000.json", "images/*.png", "table.csv", "latents.safetensors"),
     "comparison": ("comparison.json", "comparison.safetensors", "comparison.png"),
+    "study": (
+        "asked.json",
+        "study.json",
+        "measured/later-same/0/StudiedRun.json",
+        "measured/later-same/0/ReportInversion.json",
+        "measured/later-larger/0/ReportInversion.safetensors",
+        "runs/later-larger/0/config.json",
+        "runs/later-larger/0/checkpoint/*/tensors.safetensors",
+    ),
     "judges": ("classifiers/*.json", "classifiers/*.safetensors"),
 }
 
@@ -82,6 +91,22 @@ def test_a_part_that_is_gone_is_missed(folders: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(folders / "job", tmp_path / "copy")
     (folder / "parts" / "000001.json").unlink()
     assert _faults(folder) == {"parts": "the command that made it makes it again"}
+
+
+@pytest.mark.parametrize(
+    ("lost", "missed"),
+    [
+        ("runs/later-same/0", "runs/later-same/0"),
+        ("measured/later-larger/0/ReportInversion.safetensors", "measured/later-larger/0/ReportInversion.safetensors"),
+    ],
+)
+def test_what_a_study_lacks_is_missed(lost: str, missed: str, folders: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders / "study", tmp_path / "copy")
+    (folder / lost).rename(tmp_path / "elsewhere")
+    found = _faults(folder)
+    assert list(found) == [missed]
+    assert found[missed].startswith("delete ")
+    assert found[missed].endswith("the command that made it makes it again")
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "counters.json", "steps.jsonl", "config.json"])

@@ -14,6 +14,7 @@ from genprior.hardware import (
     keep_freed_memory,
     resolve_device,
     resolve_precision,
+    return_freed_memory,
     speedup_of_products,
 )
 
@@ -90,6 +91,7 @@ def test_large_products_are_tried_only_where_bf16_may_be_native(
 def test_memory_may_be_kept_twice() -> None:
     keep_freed_memory()
     keep_freed_memory()
+    return_freed_memory()
     assert torch.ones(1000).sum() == 1000
 
 
@@ -100,6 +102,7 @@ def test_other_systems_keep_their_allocator(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr("ctypes.CDLL", refuse)
     keep_freed_memory()
+    return_freed_memory()
 
 
 @pytest.mark.parametrize("fastest", [1, 2])

@@ -28,8 +28,9 @@ FLOORS: tuple[set[str], ...] = (
     {"judges", "plotting"},
     {"restoring"},
     {"scoring", "probes", "modes", "calibration"},
-    {"report", "folder_check"},
+    {"report", "run_check"},
     {"study"},
+    {"folder_check"},
     {"cli"},
     {"__main__"},
 )

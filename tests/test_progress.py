@@ -1,7 +1,10 @@
 """Tasks yield stages and return what they found; a line shows how far they are."""
 
+import time
+
 import pytest
 
+from genprior import progress
 from genprior.progress import Stage, Task, primed, result_of, show, within
 
 
@@ -19,6 +22,22 @@ def test_a_task_is_shown_and_its_result_returned(capsys: pytest.CaptureFixture[s
     output = capsys.readouterr()
     assert output.out.splitlines() == ["a note", "  0 %  begun", "100 %  done"]
     assert output.err == "genprior: look here\n"
+
+
+def test_silence_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow() -> Task[str]:
+        yield Stage(0.5, "half")
+        while "nothing new" not in (told := capsys.readouterr().out):  # for ever, where nobody tells
+            heard.append(told)
+            time.sleep(0.01)
+        heard.append(told)
+        return "found"
+
+    heard: list[str] = []
+    monkeypatch.setattr(progress, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0)
+    assert show(slow()) == "found"
+    assert "".join(heard).splitlines()[:2] == [" 50 %  half", " 50 %  half  nothing new for 0:00"]
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,10 @@
 """One door to several engines: many independent pieces of work on the cores of this machine, or on a cluster.
 
-Everything goes through joblib. Imports errors and settings of ours. `ENGINES`, at the end, is the place to add one.
+Everything goes through joblib. Imports nothing of ours but errors, hardware and settings. `ENGINES`, at the end, is the
+place to add one.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -129,6 +131,8 @@ class _Guarded(Generic[T, R]):
     def __call__(self, item: T) -> R:
         import torch
 
+        from genprior.hardware import return_freed_memory
+
         if self.is_child:
             _follow_parent()
         if not os.path.isdir(self.folder):
@@ -137,7 +141,11 @@ class _Guarded(Generic[T, R]):
             )
         with _ONE_AT_A_TIME, chdir(self.folder):
             torch.set_num_threads(self.threads)
-            return self.function(item)
+            result = self.function(item)
+        if self.is_child:
+            gc.collect()
+            return_freed_memory()  # else loky takes what a training has kept for a leak, and ends the worker
+        return result
 
 
 _ONE_AT_A_TIME = threading.Lock()

@@ -91,6 +91,16 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, (1 << 31) - 1)
 
 
+def return_freed_memory() -> None:
+    """Hands freed blocks back to the kernel, also those that `keep_freed_memory` has kept.
+
+    Does nothing where the C library is not glibc.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 def refuse_beyond_disk(need: int, what: str, argument: str, folder: Path) -> None:
     """Raises `GenpriorError` about `argument` where something needs more room than there is on a disk.
 

@@ -5,9 +5,10 @@ Imports nothing of ours. A task is a generator that yields `Stage`s and returns 
 
 import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ R = TypeVar("R")
 Task = Generator["Stage", None, R]
 
 PLAIN_SECONDS = 10  # between lines where the output is a file
+SILENT_SECONDS = 60  # after which it is said that nothing is new
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 LEAST_SHARE = 0.01  # from which on the remaining time can be told
 
@@ -41,8 +43,8 @@ class Stage:
 def show(task: Task[R], quiet: bool = False) -> R:
     """Goes through a task and returns what it returns; shows how far it is on the way.
 
-    On a terminal that is one live line, elsewhere a line every ten seconds. An interruption carries the last words as a
-    note.
+    On a terminal that is one live line, elsewhere a line every ten seconds. Where a task gives no stage for a minute,
+    the line says for how long. An interruption carries the last words as a note.
 
     Arguments:
         task: Yields stages.
@@ -50,8 +52,7 @@ def show(task: Task[R], quiet: bool = False) -> R:
     """
     if quiet:
         return result_of(task)
-    with _bar() if sys.stdout.isatty() else nullcontext() as bar:
-        line = _Line(bar)
+    with _bar() if sys.stdout.isatty() else nullcontext() as bar, _watched(_Line(bar)) as line:
         while True:
             try:
                 line.show(next(task))
@@ -128,20 +129,28 @@ class _Line:
     def __init__(self, bar: Any) -> None:  # noqa: ANN401 - rich's Progress, or None
         self.bar, self.began, self.next_line = bar, time.monotonic(), time.monotonic()
         self.first: float | None = None
-        self.what = ""
+        self.what, self.fraction, self.heard = "", 0.0, time.monotonic()
         self.row = None if bar is None else bar.add_task("starting", total=1.0)
 
     def show(self, stage: Stage) -> None:
         self.first = stage.fraction if self.first is None else self.first
-        self.what = stage.what
+        self.what, self.fraction, self.heard = stage.what, stage.fraction, time.monotonic()
         _print(stage.notes, sys.stdout, self.bar)
-        text = printable(stage.what) + self._left(stage.fraction)
-        if self.bar is not None:
-            self.bar.update(self.row, completed=stage.fraction, description=text)
-        elif text and (time.monotonic() >= self.next_line or stage.fraction >= 1):
-            self.next_line = time.monotonic() + PLAIN_SECONDS
-            print(f"{100 * stage.fraction:3.0f} %  {text}", flush=True)
+        self._write(printable(stage.what) + self._left(stage.fraction))
         _print([] if stage.alarm is None else [f"genprior: {stage.alarm}"], sys.stderr, None)
+
+    def tell_silence(self) -> None:
+        """Says for how long nothing is new, where that is long."""
+        silent = time.monotonic() - self.heard
+        if self.what and silent >= SILENT_SECONDS:
+            self._write(f"{printable(self.what)}{self._left(self.fraction)}  nothing new for {clock(silent)}")
+
+    def _write(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.update(self.row, completed=self.fraction, description=text)
+        elif text and (time.monotonic() >= self.next_line or self.fraction >= 1):
+            self.next_line = time.monotonic() + PLAIN_SECONDS
+            print(f"{100 * self.fraction:3.0f} %  {text}", flush=True)
 
     def _left(self, fraction: float) -> str:
         """The time that is left at the rate of what was done since the first stage."""
@@ -149,6 +158,24 @@ class _Line:
         if done < LEAST_SHARE or fraction >= 1:
             return ""
         return f"  {clock((time.monotonic() - self.began) * (1 - fraction) / done)} left"
+
+
+@contextmanager
+def _watched(line: _Line) -> Iterator[_Line]:
+    """Lets a thread tell of silence, as long as the block lasts."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(SILENT_SECONDS):
+            line.tell_silence()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield line
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def _bar() -> Any:  # noqa: ANN401 - rich is imported late

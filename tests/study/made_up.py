@@ -192,6 +192,7 @@ RIGHT: dict[tuple[str, str], Model] = {
     ("non-saturating", "SaturationResult"): saturation(),
     ("non-saturating", "CollapseResult"): collapse(),
     ("recipe", "SampleQuality"): quality(distance=8),
+    ("recipe", "TrainingCurves"): curves(),
     **{(cell, "PriorScores"): scores(0.02, 15) for cell in ("recipe", "glo", "vae", "mixture", "flow")},
     ("non-saturating", "PriorScores"): scores(0.01, 18),
 }

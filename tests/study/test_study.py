@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_study import TINY
 
 from genprior.families import parse_config
 from genprior.runs.experiment import read_result, save_result
@@ -18,6 +17,7 @@ from genprior.study.study_experiment import AskedStudy
 from genprior.study.study_jobs import MEASURES
 from genprior.study.study_record import StudyResult
 from genprior.study.study_settings import SIZES, StudySettings
+from small_study import TINY
 
 ASKED = ("study", "--data", "digits", "--pixels", 8, "--jobs", 1)
 WIDTHS = (1400, 400)
@@ -57,14 +57,25 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     lost.unlink()
     damaged = studied / "measured" / "least-squares" / "0" / "TrainingCurves.json"
     damaged.write_text(damaged.read_text().replace(":", ": ", 1).replace("0.", "1.", 1))
-    again = genprior(*ASKED, "--out", studied, "--against", studied / "study.json")
+    own = genprior(*ASKED, "--out", studied, "--against", studied / "study.json", code=2)
+    assert "--against" in own
+    assert "this study's own" in own
+    other = shutil.copy(studied / "study.json", studied.parent / "other.json")
+    again = genprior(*ASKED, "--out", studied, "--against", other)
     assert "to do: 0 trainings and 2 measurements" in again
+    assert "done; last: " in again
     after = read_result(studied / "study.json", StudyResult)
     assert after is not None
     assert after.statements == found.statements
     assert after.comparison is not None
     assert not after.comparison.verdicts
     assert not [each for each in after.comparison.numbers if each.is_beyond_chance]
+
+    genprior(*ASKED, "--out", studied, "--statement", "networks")
+    after = read_result(studied / "study.json", StudyResult)
+    assert after is not None
+    assert after.statements == found.statements  # what is measured stays judged
+    assert "--statement" not in (studied / "index.html").read_text(encoding="utf-8")
 
     refused = genprior(*ASKED, "--out", studied, "--seed", 5, code=2)
     assert "--out" in refused
@@ -122,7 +133,7 @@ def _shows(studied: Path, tmp_path: Path) -> None:
     assert [width for width, *_ in measured] == list(WIDTHS)
     for width, taken, figures, drawings, pictures in measured:
         assert taken <= width
-        assert figures == page.count("<figure>")
+        assert figures == page.count("<figure ")
         assert drawings == page.count("<svg")
         assert pictures == page.count("<img")
 

@@ -10,7 +10,15 @@ from genprior.study.comparing_studies import compared, differs
 from genprior.study.mathml import mathml, plain
 from genprior.study.statements import STATEMENTS
 from genprior.study.study_record import JudgedStatement, StudyResult
-from genprior.study.study_results import CONFIRMED, REFUTED, StudyFinding, StudyNumber, mean_of, number_of
+from genprior.study.study_results import (
+    CONFIRMED,
+    REFUTED,
+    StudyFinding,
+    StudyNumber,
+    mean_of,
+    number_of,
+    share_of,
+)
 from genprior.study.study_settings import StudySettings
 from genprior.study.study_text import study_text
 
@@ -27,6 +35,12 @@ def test_of_one_seed_the_interval_is_over_images() -> None:
     assert number.interval == pytest.approx((2 - 1.96 / math.sqrt(3), 2 + 1.96 / math.sqrt(3)))
     assert number.is_surely(above=0.8)
     assert not number.is_surely(above=1.0)
+
+
+def test_the_interval_of_a_share_ends_at_0_and_1() -> None:
+    assert share_of("n", [[0.0, 0.0, 1.0]], []).interval[0] == 0.0
+    assert share_of("n", [[1.0, 1.0, 0.0]], []).interval[1] == 1.0
+    assert math.isnan(share_of("n", [[1.0]], []).interval[0])
 
 
 def test_one_seed_alone_has_no_interval() -> None:

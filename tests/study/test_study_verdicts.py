@@ -1,5 +1,7 @@
 """Each statement is fed made-up numbers by which it holds, and others by which it does not."""
 
+import math
+
 import pytest
 from made_up import (
     IMAGES,
@@ -19,7 +21,14 @@ from made_up import (
 )
 
 from genprior.settings import Model
-from genprior.study.measured_models import DefaultInversion, Likelihoods, NetworkSizes, RestoredTask
+from genprior.study.measured_models import (
+    DefaultInversion,
+    Likelihoods,
+    NetworkSizes,
+    PriorScores,
+    RestoredTask,
+    SampleQuality,
+)
 from genprior.study.statements import STATEMENTS
 from genprior.study.study_evidence import StudyEvidence
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, Outcome
@@ -39,6 +48,7 @@ NEITHER = restored(
     noise=RestoredTask(seen=around(6), l2=around(15), l1=around(18), classical=around(12)),
     outliers=RestoredTask(seen=around(12), l2=around(18), l1=around(12)),
 )
+UNSURE = PriorScores(inversion=around(0.02), denoising=around(18.1)[::-1], filling=around(15), seconds=0.1)
 L2_ALONE = restored(outliers=RestoredTask(seen=around(12), l2=around(18), l1=around(12)))
 
 CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
@@ -65,7 +75,10 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("inversion", DEPENDS, [(OWN, inversion(error=0.07))]),
     ("inversion", TOO_LITTLE, [(OWN, inversion(error=0.07)), (OWN, SHORT)]),
     ("stronger-later", REFUTED, [("later-larger", inversion(high=0.6))]),
+    ("stronger-later", DEPENDS, [("later-larger", inversion(high=0.3, error=0.02))]),
     ("stronger-later", TOO_LITTLE, [("later-larger", inversion(high=0.5)), (OWN, SHORT)]),
+    ("stronger-later", TOO_LITTLE, [(OWN, SHORT)]),  # a contest: nothing is confirmed either
+    ("recipe", TOO_LITTLE, [("recipe", SHORT)]),
     ("denoising", DEPENDS, [(OWN, EVEN)]),
     ("denoising", REFUTED, [(OWN, BAD)]),
     ("denoising", TOO_LITTLE, [(OWN, BAD), (OWN, SHORT)]),
@@ -84,8 +97,9 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("two-dangers", REFUTED, [(OWN, collapse(narrow=0.85))]),
     ("recipe", REFUTED, [("recipe", quality(distance=30))]),
     ("recipe", DEPENDS, [("recipe", [quality(distance=8), quality(distance=30), quality(distance=8)])]),
-    ("priors", REFUTED, [("flow", scores(0.001, 25))]),
-    ("priors", DEPENDS, [("flow", scores(0.02, 25))]),
+    ("priors", REFUTED, [("recipe", scores(0.001, 25))]),
+    ("priors", DEPENDS, [("flow", scores(0.001, 25))]),
+    ("priors", TOO_LITTLE, [("recipe", UNSURE)]),
     ("probabilities", REFUTED, [(cell, probabilities(top=0.95, right=3)) for cell in ("mixture", "flow")]),
     ("probabilities", DEPENDS, [("flow", probabilities(top=0.95, right=3))]),
     (
@@ -130,6 +144,31 @@ def test_what_is_not_measured_is_too_little_to_say(name: str) -> None:
     cells = {cell for cell, _ in STATEMENTS[name].needs}
     finding = STATEMENTS[name].finding(StudyEvidence({}, dict.fromkeys(cells, "the disk is full")))
     assert finding.outcome == TOO_LITTLE
+
+
+@pytest.mark.parametrize("untrained", [2.0, 1.0, math.nan])
+def test_where_there_is_no_way_to_real_images_nothing_is_said_of_it(untrained: float) -> None:
+    nowhere = quality().model_copy(update={"untrained": untrained})
+    for name in ("saturating", "non-saturating", "least-squares", "larger-discriminator", "lambda", "recipe"):
+        cells = [cell for cell, kind in STATEMENTS[name].needs if kind is SampleQuality]
+        finding = STATEMENTS[name].finding(evidence(*((cell, nowhere) for cell in cells)))
+        assert finding.outcome == TOO_LITTLE
+        assert "the way from the untrained generator" in finding.because
+
+
+def test_images_that_are_all_alike_say_nothing_of_inversion() -> None:
+    alike = inversion().model_copy(update={"constant_error": (0.0,) * IMAGES})
+    finding = STATEMENTS["inversion"].finding(evidence((OWN, alike)))
+    assert finding.outcome == TOO_LITTLE
+    assert "the error of the mean image is 0" in finding.because
+
+
+def test_what_is_measured_in_all_seeds_is_whole() -> None:
+    found, needs = evidence(), STATEMENTS["saturating"].needs
+    assert found.is_whole(needs, SEEDS)
+    assert not found.is_whole(needs, SEEDS + 1)
+    assert not StudyEvidence({}, {}).is_whole(needs, SEEDS)
+    assert StudyEvidence({}, {"saturating": "cannot be trained"}).is_whole(needs, SEEDS)
 
 
 @pytest.mark.parametrize("name", ["strokes-and-loops", "ambiguous", "probabilities"])

@@ -30,7 +30,7 @@ def judge_saturating(evidence: StudyEvidence) -> StudyFinding:
     ]
     ends = [_last(each.loss_factor) for each in curves]
     covered = [way_covered(each) for each in quality]
-    noise = [end < SATURATED and share < NOISE for end, share in zip(ends, covered, strict=True)]
+    still, noise = [end < SATURATED for end in ends], [share < NOISE for share in covered]
     numbers = (
         number_of(
             "images seen at the first loss factor below 0.02",
@@ -44,10 +44,12 @@ def judge_saturating(evidence: StudyEvidence) -> StudyFinding:
         because = "The loss factor did not fall below 0.02 in the first tenth of training."
         return StudyFinding(outcome=REFUTED, because=because, numbers=numbers)
     fell = f"The loss factor fell below 0.02 within the first tenth in {sum(at_once)} of {len(at_once)} runs"
-    if all(at_once) and all(noise):
-        because = f"{fell}, was there at the end, and samples are noise."
+    because = (
+        f"{fell}, and was there at the end in {sum(still)}. Samples came {percents(covered)} of the way from an "
+        f"untrained generator to real images; below {100 * NOISE:.0f} % they count as noise."
+    )
+    if all([*at_once, *still, *noise]):
         return StudyFinding(outcome=CONFIRMED, because=because, numbers=numbers)
-    because = f"{fell}; {sum(noise)} of {len(noise)} end in noise, the others recover."
     on = "whether the generator recovers: on the balance of the players and, near the edge, on luck"
     return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=numbers)
 
@@ -108,7 +110,7 @@ SATURATING = StudyStatement(
     title="The saturating loss",
     claim="With the original cross entropy the generator's gradient saturates at once, and samples are noise.",
     theory=(
-        TheoryLine("The generator minimises", "E log(1 - s), s = sigmoid(a), a = D(G(z))"),
+        TheoryLine("With s = sigmoid(a), a = D(G(z)), the generator minimises", "E log(1 - s)"),
         TheoryLine("Its gradient at a logit vanishes while D rejects fakes:", "frac{dL}{da} = -s → 0, a → -∞"),
     ),
     experiment=(
@@ -155,7 +157,7 @@ NON_SATURATING = StudyStatement(
     trained=("non-saturating",),
     advice={
         "": "Take it as the default. The regularised recipe of genprior makes better digits still: see below.",
-        TOO_LITTLE: "Train longer: `--size lesson` takes half an hour.",
+        TOO_LITTLE: "Train longer: only `--size full` has so many updates.",
     },
     figures=(StripsOf("Samples", "non-saturating", SampleQuality, LOSS_PICTURES, "Samples, real images."),),
 )

@@ -2,7 +2,7 @@
 
 from genprior.study.measured_models import ClassProbabilities
 from genprior.study.study_evidence import NotMeasuredError, StripsOf, StudyEvidence, StudyStatement, TheoryLine
-from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, StudyFinding, mean_of
+from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, StudyFinding, mean_of, share_of
 
 POSTERIORS = ("mixture", "flow")
 SURE = 0.9  # share of draws of one class, below which an image is ambiguous
@@ -13,7 +13,7 @@ def judge_ambiguous(evidence: StudyEvidence) -> StudyFinding:
     """Shares of images whose draws are of several classes."""
     found = _posteriors(evidence)
     numbers = [
-        mean_of(
+        share_of(
             f"{cell}: share of ambiguous images",
             [[float(max(p) < SURE) for p in each.probabilities] for each in seeds],
             [cell],
@@ -45,7 +45,7 @@ def judge_probabilities(evidence: StudyEvidence) -> StudyFinding:
         for cell, seeds in found.items()
     ]
     truth = [
-        mean_of(
+        share_of(
             f"{cell}: probability of the true class",
             [[p[t] for p, t in zip(each.probabilities, each.truth, strict=True)] for each in seeds],
             [cell],

@@ -111,8 +111,8 @@ def judge_data_terms(evidence: StudyEvidence) -> StudyFinding:
     hole = _difference("hole: L1 less L2", [(each.hole.l1, each.hole.l2) for each in found])
     numbers = (gaussian, outliers, hole)
     told = (
-        f"L2 gains {gaussian.text} under Gaussian noise, L1 {outliers.text} under salt and pepper and "
-        f"{hole.text} in a hole."
+        f"L2 gains {gaussian.text} under Gaussian noise, L1 {outliers.text} under salt and pepper. In a hole, which "
+        f"is no matter of noise, L1 gains {hole.text}."
     )
     right = [gaussian.is_surely(above=0.0), outliers.is_surely(above=0.0)]
     if all(right):
@@ -143,7 +143,9 @@ DENOISING = StudyStatement(
         TheoryLine(
             "The most likely latent of a noisy image y:", "min_z frac{|| G(z) - y ||^2}{2 sigma^2} + frac{|| z ||^2}{2}"
         ),
-        TheoryLine("Noise has k of D dimensions to hide in:", "frac{k}{D} = frac{100}{784}"),
+        TheoryLine(
+            "Of noise in D dimensions this share can hide among k latents, 100 of 784 in the report:", "frac{k}{D}"
+        ),
     ),
     experiment=(
         "Gaussian noise of 0.5 on held-out images. Beside it total variation with the best weight on learned images. "
@@ -215,7 +217,7 @@ STROKES_AND_LOOPS = StudyStatement(
 
 DATA_TERMS = StudyStatement(
     title="L1 against L2",
-    claim="Each data term has its noise: L2 suits Gaussian noise, L1 suits outliers and holes.",
+    claim="Each data term has its noise: L2 suits Gaussian noise, L1 suits outliers.",
     theory=(
         TheoryLine("A data term is minus the log-density of noise: Gaussian gives", "|| r ||^2"),
         TheoryLine("and Laplace, whose tails are long, gives", "| r |_1"),

@@ -1,7 +1,7 @@
 """How near samples come to real images: what statements on training share. Imports no torch."""
 
 from genprior.study.measured_models import SampleQuality
-from genprior.study.study_evidence import StudyEvidence
+from genprior.study.study_evidence import StudyEvidence, ratio
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, StudyFinding, StudyNumber, number_of
 
 GOOD, DECENT, NOISE = 0.98, 0.95, 0.5  # shares of the way from an untrained generator to held-out images
@@ -10,8 +10,13 @@ LOSS_PICTURES = {"samples": "samples", "real": "real"}
 
 
 def way_covered(quality: SampleQuality) -> float:
-    """Returns the share of the way from the untrained generator to held-out images, by Fréchet distance."""
-    return 1 - (quality.distance - quality.floor) / (quality.untrained - quality.floor)
+    """Returns the share of the way from the untrained generator to held-out images, by Fréchet distance.
+
+    Raises:
+        NotMeasuredError: There is no way: the untrained generator is as near as held-out images, or not known.
+    """
+    way = "the way from the untrained generator to held-out images"
+    return 1 - ratio(quality.distance - quality.floor, quality.untrained - quality.floor, way)
 
 
 def quality_numbers(evidence: StudyEvidence, cell: str) -> tuple[StudyNumber, ...]:
@@ -20,7 +25,9 @@ def quality_numbers(evidence: StudyEvidence, cell: str) -> tuple[StudyNumber, ..
     numbers = [
         number_of(f"{cell}: share of the way to real images", [way_covered(each) for each in found], [cell]),
         number_of(f"{cell}: Fréchet distance", [each.distance for each in found], [cell], "features²"),
-        number_of(f"{cell}: the same of held-out images", [each.floor for each in found], [cell], "features²"),
+        number_of(
+            f"{cell}: Fréchet distance of as many held-out images", [each.floor for each in found], [cell], "features²"
+        ),
         number_of(f"{cell}: variance over that of real images", [each.diversity for each in found], [cell]),
     ]
     if found[0].of:
@@ -48,7 +55,7 @@ def judged_samples(evidence: StudyEvidence, cell: str, least: float) -> StudyFin
 
 
 def percents(shares: list[float]) -> str:
-    return f"{span_of([round(100 * share) for share in shares])} %"
+    return f"{span_of([100 * share for share in shares])} %"
 
 
 def span_of(values: list[float] | list[int]) -> str:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from genprior.settings import Model
 from genprior.study.measured_models import TrainingCurves
-from genprior.study.study_results import DEPENDS, REFUTED, TOO_LITTLE, Outcome, StudyFinding
+from genprior.study.study_results import CONFIRMED, TOO_LITTLE, Outcome, StudyFinding
 
 M = TypeVar("M", bound=Model)
 Need = tuple[str, type[Model]]
@@ -19,6 +19,13 @@ DIGITS = ("digits", "mnist", "qmnist", "usps", "svhn")  # data whose classes are
 
 class NotMeasuredError(Exception):
     """A statement lacks what it is judged by; says what and why."""
+
+
+def ratio(above: float, below: float, what: str) -> float:
+    """Returns a ratio; raises `NotMeasuredError`, with what lies below, where that is not above 0 or not known."""
+    if not below > 0:
+        raise NotMeasuredError(f"{what} is {below:.3g}, and nothing can be compared with it")
+    return above / below
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,12 @@ class StudyEvidence:
         if not each:
             raise NotMeasuredError(self.missing.get(cell, f"{cell} is not measured yet"))
         return [one for one in each if isinstance(one, kind)]
+
+    def is_whole(self, needs: Sequence[Need], seeds: int) -> bool:
+        """Returns whether all was measured in so many seeds, but for cells that cannot be had."""
+        return all(
+            cell in self.missing or len(self.found.get((cell, kind.__name__), ())) == seeds for cell, kind in needs
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,7 @@ class StudyStatement:
         judge: Measured numbers -> the verdict; raises `NotMeasuredError` where they are not there.
         advice: What to do about it, by the verdict; "" for all others.
         trained: Cells whose generators must have had `FEW_STEPS` for anything to be refuted.
+        is_contest: Whether two trainings are compared: then a short one confirms nothing either.
         figures: Of the measured numbers and images.
         is_beyond: Whether the report could not know it.
     """
@@ -121,6 +135,7 @@ class StudyStatement:
     judge: Callable[[StudyEvidence], StudyFinding]
     advice: Mapping[Outcome | str, str]
     trained: tuple[str, ...] = ()
+    is_contest: bool = False
     figures: tuple[CurvesOf | StripsOf, ...] = ()
     is_beyond: bool = False
 
@@ -131,9 +146,10 @@ class StudyStatement:
             steps = min([FEW_STEPS, *(one.steps for cell in self.trained for one in evidence.of(cell, TrainingCurves))])
         except NotMeasuredError as error:
             return StudyFinding(outcome=TOO_LITTLE, because=f"Not measured: {error}.")
-        if steps == FEW_STEPS or found.outcome not in (REFUTED, DEPENDS):
+        if steps == FEW_STEPS or (found.outcome == CONFIRMED and not self.is_contest) or found.outcome == TOO_LITTLE:
             return found
-        short = f"{steps:,} updates of the generator are too few to refute anything; {FEW_STEPS:,} are asked for."
+        what = "compare trainings by" if self.is_contest else "refute anything"
+        short = f"{steps:,} updates of the generator are too few to {what}; {FEW_STEPS:,} are asked for."
         return found.model_copy(update={"outcome": TOO_LITTLE, "because": f"{found.because} {short}", "depends_on": ""})
 
     def advice_for(self, outcome: Outcome) -> str:

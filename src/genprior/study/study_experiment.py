@@ -3,9 +3,8 @@
 Imports no torch before it measures. `EXPERIMENTS`, at the end, is what the command line reads.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from itertools import chain
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from genprior.settings import Model
 from genprior.study.comparing_studies import compared
 from genprior.study.statements import STATEMENTS
 from genprior.study.study_cells import CELLS
-from genprior.study.study_evidence import DIGITS, StudyEvidence
+from genprior.study.study_evidence import DIGITS, Need, StudyEvidence
 from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
 from genprior.study.study_settings import StudySettings
 
@@ -48,9 +47,9 @@ class StudyPlan:
 
     Attributes:
         settings: Of the study.
-        names: Of its statements.
+        names: Statements that are asked for.
         waves: Jobs that need those of the waves before.
-        missing: Why cells cannot be trained, by their names.
+        missing: Why cells cannot be trained, by their names, of all statements.
         data: What the images are, in words.
         asked: What its folder is made for.
     """
@@ -77,18 +76,21 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
     _check_folder(plan)
     with alone_in(settings.out):
         save_result(settings.out / ASKED, plan.asked)
-        yield Stage(0.0, "images", notes=(_headline(plan),))
-        total, spent = sum(job.cost for wave in plan.waves for job in wave), 0.0
+        yield Stage(0.0, "", notes=(_headline(plan),))
+        total, spent, count = sum(job.cost for wave in plan.waves for job in wave), 0.0, 0
         for wave in plan.waves:
             left = sorted((job for job in wave if not job.is_done), key=lambda job: -job.cost)
             spent += sum(job.cost for job in wave) - sum(job.cost for job in left)
+            count += len(wave) - len(left)
             if left and left[0].measure is not None:
-                yield Stage(spent / total, "what judges the images")
-                _ = left[0].opened.judge  # trained once, before workers ask for it at the same time
-            for finished in chain([None], worked_off(done, left, settings)):
-                spent += 0.0 if finished is None else finished.cost
-                part = None if finished is None or finished.measure is None else _judged(plan, other, is_complete=False)
-                yield Stage(min(1.0, spent / total), _told(plan, left), found=part)
+                yield Stage(spent / total, "all is trained; what judges the images is made ready")
+                _ = replace(left[0].opened).judge  # trained once, before workers ask for it at the same time
+            elif left:
+                yield Stage(spent / total, f"{count} of {_jobs(plan)} done; now: {left[0].title}")
+            for finished in worked_off(done, left, settings):
+                spent, count = spent + finished.cost, count + 1
+                part = None if finished.measure is None else _judged(plan, other, is_complete=False)
+                yield Stage(min(1.0, spent / total), _told(plan, finished, count), found=part)
         return _judged(plan, other, is_complete=True)
 
 
@@ -101,20 +103,13 @@ def planned(settings: StudySettings) -> StudyPlan:
 
     names = tuple(name for name in STATEMENTS if not settings.statement or name in settings.statement)
     needs = dict.fromkeys(need for name in names for need in STATEMENTS[name].needs)
-    cells = list(dict.fromkeys(cell for cell, _ in needs))
-    sources = [source for cell in cells if (source := CELLS[cell].begins_as) is not None]
-    cells = list(dict.fromkeys([*sources, *cells]))
     split = parse_config(settings_of(CELLS["non-saturating"], settings, settings.seed)).load_split()
     held_out, learned = held_out_of(split), split.learned
-    missing = impossible(settings, cells, learned)
-    opened = {
-        (cell, seed): OpenedCell(settings, cell, seed)
-        for seed in settings.seeds
-        for cell in cells
-        if cell not in missing
-    }
+    missing = impossible(settings, learned)
+    cells = [cell for cell in CELLS if cell in _trained_for(needs) and cell not in missing]
+    opened = {(cell, seed): OpenedCell(settings, cell, seed) for seed in settings.seeds for cell in cells}
     fresh = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as is None]
-    warm = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as in {n for n, _ in opened}]
+    warm = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as in cells]
     measured = [
         StudyJob(opened[cell, seed], kind) for seed in settings.seeds for cell, kind in needs if (cell, seed) in opened
     ]
@@ -129,26 +124,34 @@ def planned(settings: StudySettings) -> StudyPlan:
     return StudyPlan(settings, names, (fresh, warm, measured), missing, data, asked)
 
 
+def _trained_for(needs: Iterable[Need]) -> set[str]:
+    """Cells that are trained, and those with which they begin."""
+    cells = {cell for cell, _ in needs}
+    return cells | {source for cell in cells if (source := CELLS[cell].begins_as) is not None}
+
+
 def evidence_of(plan: StudyPlan) -> StudyEvidence:
-    """Returns all that is measured so far."""
+    """Returns all that is measured so far, also for statements that are not asked for."""
+    from genprior.study.opened_cell import OpenedCell
+
     found: dict[tuple[str, str], list[Model]] = {}
-    missing = dict(plan.missing)
-    for job in plan.waves[-1]:
-        assert job.measure is not None
-        assert job.kind is not None
-        one = read_result(job.opened.file(job.measure), job.kind)
-        if one is not None:
-            found.setdefault((job.opened.cell, job.measure), []).append(one)
-    missing |= {run.cell: f"{run.cell} ended with {run.failed}" for run in _runs(plan) if run.failed}
+    for cell, kind in dict.fromkeys(need for each in STATEMENTS.values() for need in each.needs):
+        for seed in plan.settings.seeds:
+            one = read_result(OpenedCell(plan.settings, cell, seed).file(kind.__name__), kind)
+            if one is not None:
+                found.setdefault((cell, kind.__name__), []).append(one)
+    failed = {run.cell: f"{run.cell} ended with {run.failed}" for run in _runs(plan) if run.failed}
     has_digits = plan.settings.data.partition(":")[0].partition("[")[0] in DIGITS
-    return StudyEvidence(found, missing, has_digits)
+    return StudyEvidence(found, {**plan.missing, **failed}, has_digits)
 
 
 def _judged(plan: StudyPlan, other: StudyResult | None, *, is_complete: bool) -> StudyResult:
-    evidence = evidence_of(plan)
+    """Judges what is asked for, and what was measured whole before."""
+    evidence, seeds = evidence_of(plan), len(plan.settings.seeds)
     judged = []
-    for name in plan.names:
-        statement = STATEMENTS[name]
+    for name, statement in STATEMENTS.items():
+        if name not in plan.names and not evidence.is_whole(statement.needs, seeds):
+            continue
         finding = statement.finding(evidence)
         advice = statement.advice_for(finding.outcome)
         judged.append(
@@ -163,9 +166,11 @@ def _judged(plan: StudyPlan, other: StudyResult | None, *, is_complete: bool) ->
 
 def _runs(plan: StudyPlan) -> list[StudiedRun]:
     """All runs that are trained so far."""
+    from genprior.study.opened_cell import OpenedCell
     from genprior.study.study_jobs import TRAINED
 
-    trained = [read_result(job.opened.file(TRAINED), StudiedRun) for wave in plan.waves[:-1] for job in wave]
+    opened = (OpenedCell(plan.settings, cell, seed) for seed in plan.settings.seeds for cell in CELLS)
+    trained = (read_result(each.file(TRAINED), StudiedRun) for each in opened)
     return [run for run in trained if run is not None]
 
 
@@ -192,34 +197,41 @@ def _check_folder(plan: StudyPlan) -> None:
 def _other(settings: StudySettings) -> StudyResult | None:
     from genprior.stored_files import read_model
 
-    return None if settings.against is None else read_model(settings.against, StudyResult, "against")
+    if settings.against is None:
+        return None
+    if settings.against.resolve() == (settings.out / RESULT).resolve():
+        raise GenpriorError(f"{settings.against} is this study's own; name that of another one", argument="against")
+    return read_model(settings.against, StudyResult, "against")
 
 
 def _headline(plan: StudyPlan) -> str:
-    left = [sum(not job.is_done for job in wave) for wave in plan.waves]
-    lines = [f"{plan.data}; {len(plan.names)} statements, {len(plan.settings.seeds)} seeds"]
-    lines.append(f"to do: {left[0] + left[1]} trainings and {left[2]} measurements")
-    return "; ".join([*lines, *plan.missing.values()])
+    left = [[job for job in wave if not job.is_done] for wave in plan.waves]
+    minutes = sum(job.cost for wave in left for job in wave) / 60
+    trainings, measurements = len(left[0]) + len(left[1]), len(left[2])
+    needed = _trained_for(need for name in plan.names for need in STATEMENTS[name].needs)
+    return "; ".join(
+        [
+            f"{plan.data}; {len(plan.names)} statements, {len(plan.settings.seeds)} seeds",
+            f"to do: {trainings} trainings and {measurements} measurements, roughly {minutes:.0f} minutes of one core",
+            *(reason for cell, reason in plan.missing.items() if cell in needed),
+        ]
+    )
 
 
-def _told(plan: StudyPlan, left: "list[StudyJob]") -> str:
-    """Which statement the work is for, and what is done."""
-    job = next((job for job in left if not job.is_done), None)
-    if job is None:
-        return "judging"
+def _told(plan: StudyPlan, job: "StudyJob", count: int) -> str:
+    """How much is done, and what was done last, for which statement."""
     cell = job.opened.cell
     users = (
         name
         for name in plan.names
         for own, kind in STATEMENTS[name].needs
-        if own in (cell, *_begun_as(cell)) and job.measure in (None, kind.__name__)
+        if (cell in _trained_for([(own, kind)]) if job.kind is None else (own, kind) == (cell, job.kind))
     )
-    statement = STATEMENTS[next(users, plan.names[0])]
-    return f"{statement.title}: {job.title}"
+    return f"{count} of {_jobs(plan)} done; last: {STATEMENTS[next(users)].title}: {job.title}"
 
 
-def _begun_as(cell: str) -> list[str]:
-    return [name for name, each in CELLS.items() if each.begins_as == cell]
+def _jobs(plan: StudyPlan) -> int:
+    return sum(map(len, plan.waves))
 
 
 def lines(result: StudyResult) -> list[str]:

@@ -3,10 +3,11 @@
 `MEASURES`, at the end, is the place to add what is measured.
 """
 
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from genprior.runs.experiment import read_result, save_result
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
 from genprior.runs.run_folder import CONFIG, open_run
 from genprior.settings import Model
+from genprior.stored_files import sum_of
 from genprior.study import prior_measures, training_measures
 from genprior.study.opened_cell import OpenedCell
 from genprior.study.study_cells import CELLS, command_of, settings_of
@@ -68,19 +70,20 @@ class StudyJob:
     @property
     def title(self) -> str:
         """What is done, in a few words."""
-        what = "training" if self.measure is None else f"measuring {self.measure} of"
+        what = "training" if self.measure is None else f"{re.sub('(?<!^)(?=[A-Z])', ' ', self.measure).lower()} of"
         return f"{what} {CELLS[self.opened.cell].title}, seed {self.opened.seed}"
 
 
 def done(job: StudyJob) -> StudyJob:
     """Does a piece of work, as a worker does it, and returns it."""
     torch.set_num_threads(1)
+    opened = replace(job.opened)  # what it loads is let go with it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cells are meant to be ill, too
         if job.measure is None:
-            train_cell(job.opened)
+            train_cell(opened)
         else:
-            measure_cell(job.opened, job.measure)
+            measure_cell(opened, job.measure)
     return job
 
 
@@ -112,7 +115,7 @@ def measure_cell(opened: OpenedCell, measure: str) -> None:
         kept = {
             name: each.detach().float().clone(memory_format=torch.contiguous_format) for name, each in pictures.items()
         }
-        save_tensors(kept, path)
+        save_tensors(kept, path, sum_of(kept))
     save_result(opened.file(measure), found)  # the last file: where it is, all is there
 
 
@@ -126,17 +129,17 @@ def run_record(opened: OpenedCell, failed: str = "") -> StudiedRun:
     return StudiedRun(cell=opened.cell, seed=opened.seed, folder=str(folder), command=command, failed=failed)
 
 
-def impossible(study: StudySettings, names: list[str], data: Dataset) -> dict[str, str]:
+def impossible(study: StudySettings, data: Dataset) -> dict[str, str]:
     """Returns why cells cannot be trained on such images, by their names."""
     part, reasons = data.part(torch.arange(min(CHECKED, len(data)))), {}
-    for name in names:
+    for name, cell in CELLS.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                config = parse_config(settings_of(CELLS[name], study, study.seed))
+                config = parse_config(settings_of(cell, study, study.seed))
                 config.build(part).check(part)
         except GenpriorError as error:
-            reasons[name] = f"{CELLS[name].title} cannot be trained on these images: {error.message}"
+            reasons[name] = f"{cell.title} cannot be trained on these images: {error.message}"
     return reasons
 
 

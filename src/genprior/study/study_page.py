@@ -79,7 +79,8 @@ def command_of_study(result: StudyResult) -> str:
     words = [f"genprior study --data {data} --size {settings.size} --out {out}"]
     words += [f"--seed {settings.seed}"] if settings.seed else []
     words += [f"--pixels {size_text(settings.pixels)}"] if settings.pixels != 28 else []
-    return " ".join([*words, *(f"--statement {name}" for name in settings.statement)])
+    judged = [each.name for each in result.statements]
+    return " ".join([*words, *(f"--statement {name}" for name in judged if len(judged) < len(STATEMENTS))])
 
 
 def _shown(

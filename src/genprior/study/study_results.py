@@ -25,6 +25,7 @@ class StudyNumber(Model):
         cells: Names of the cells that it comes from.
         values: One for each seed.
         errors: Standard errors within each seed, over images; empty: not known.
+        is_share: Whether values lie in [0, 1], and the interval therefore too.
     """
 
     title: str
@@ -32,6 +33,7 @@ class StudyNumber(Model):
     cells: tuple[str, ...] = ()
     values: tuple[Number, ...]
     errors: tuple[Number, ...] = ()
+    is_share: bool = False
 
     @computed_field
     @property
@@ -59,7 +61,8 @@ class StudyNumber(Model):
     def interval(self) -> tuple[Number, Number]:
         """Of 95 %: by Student's t over seeds, by the normal distribution over images of one seed; NaN: not known."""
         reach = self.error * (student_t(len(self.values) - 1) if len(self.values) > 1 else NORMAL)
-        return self.mean - reach, self.mean + reach
+        low, high = self.mean - reach, self.mean + reach
+        return (max(0.0, low), min(1.0, high)) if self.is_share and math.isfinite(reach) else (low, high)
 
     @property
     def text(self) -> str:
@@ -114,6 +117,11 @@ def shown(value: float) -> str:
 def number_of(title: str, values: Sequence[float], cells: Sequence[str], unit: str = "") -> StudyNumber:
     """Returns a number over seeds whose error within a seed is not known."""
     return StudyNumber(title=title, unit=unit, cells=tuple(cells), values=tuple(values))
+
+
+def share_of(title: str, seeds: Sequence[Sequence[float]], cells: Sequence[str]) -> StudyNumber:
+    """Returns the mean of values in [0, 1], as `mean_of` does."""
+    return mean_of(title, seeds, cells).model_copy(update={"is_share": True})
 
 
 def mean_of(title: str, seeds: Sequence[Sequence[float]], cells: Sequence[str], unit: str = "") -> StudyNumber:

@@ -33,7 +33,7 @@ class StudySize:
         batch_size: Real images in an update of theirs.
         recipe_images, glo_images, vae_images, glow_images, flow_images: That the other families see.
         mixture_epochs: Passes of the mixture over the data.
-        samples: Drawn of each model.
+        samples: Drawn of each model, at most as many as there are held-out images.
         inverted, iterations: Held-out images that are inverted as in the report, and the steps for each.
         restored: Held-out images that are restored.
         drawn, draws: Images whose posterior is drawn from, and draws of each.

@@ -89,27 +89,41 @@ def judge_order(evidence: StudyEvidence) -> StudyFinding:
     )
     outcome = _together(found, [PROBED.get(each.inner.outcome, TOO_LITTLE) for each in found])
     on = "the age or seed of the discriminator" if outcome == DEPENDS else ""
-    return StudyFinding(outcome=outcome, because=found[0].inner.told, depends_on=on, numbers=numbers)
+    told = (
+        f"While G descended alone against the D of the last step, the variance of its images went from "
+        f"{numbers[0].mean:.2g} to {numbers[1].mean:.2g} of that of real ones.{_steps_told(found)}"
+    )
+    return StudyFinding(outcome=outcome, because=told, depends_on=on, numbers=numbers)
 
 
 def judge_dangers(evidence: StudyEvidence) -> StudyFinding:
     """Direction of a weak D's gradients, and whether a good G asks for a large D."""
     found = evidence.of(OWN, CollapseResult)
-    narrow = [each.generators[0].settled(each.sizes[0]).weights for each in found]
-    wide = [each.generators[0].settled("again, other seed").weights for each in found]
+    narrow = [each.generators[-1].settled(each.sizes[0]).weights for each in found]
+    wide = [each.generators[-1].settled("again, other seed").weights for each in found]
     numbers = (
         number_of("cosine of a narrow D's gradient with a wide one's", narrow, [OWN]),
         number_of("the same of two wide ones", wide, [OWN]),
     )
     outcome = _together(found, [PROBED.get(each.direction.outcome, TOO_LITTLE) for each in found])
     on = "the age of the generator" if outcome == DEPENDS else ""
-    because = f"{found[0].direction.told} {found[0].outer.told}"
-    return StudyFinding(outcome=outcome, because=because, depends_on=on, numbers=numbers)
+    told = (
+        f"Against the trained G the narrow D's gradient has a cosine of {numbers[0].mean:.2f} with a wide one's, "
+        f"another wide one's {numbers[1].mean:.2f}.{_steps_told(found)}"
+    )
+    return StudyFinding(outcome=outcome, because=told, depends_on=on, numbers=numbers)
 
 
 def _fall(probe: SaturationResult, loss: str) -> float:
     """Decades that a gradient fell, the largest over ages; 0 where it is not known."""
     return max(each.decades_fallen[loss] or 0.0 for age in probe.ages for each in age.discriminators)
+
+
+def _steps_told(probes: list[CollapseResult]) -> str:
+    """Whether too few steps were made to refute anything."""
+    steps = min(each.settings.steps for each in probes)
+    few = f" {steps} steps of one player alone are too few to refute anything; {FEW_PROBED} are asked for."
+    return few if steps < FEW_PROBED else ""
 
 
 def _together(probes: list[CollapseResult], outcomes: list[Outcome]) -> Outcome:
@@ -173,7 +187,8 @@ ORDER = StudyStatement(
         TheoryLine("Always", "max_D min_G V ≤ min_G max_D V"),
     ),
     experiment=(
-        "`genprior probe collapse`: the trained D stands still and G descends V alone. The probe's rule decides."
+        "`genprior probe collapse`: the trained D stands still and G descends V alone. Confirmed if its images then "
+        "vary less than 0.2 times as much as real ones and half as much as before, and half of the classes are gone."
     ),
     needs=((OWN, CollapseResult),),
     judge=judge_order,
@@ -190,7 +205,7 @@ DANGERS = StudyStatement(
     ),
     experiment=(
         "Fresh discriminators, a quarter, once and twice as wide, against the trained G. Confirmed if the narrow one's "
-        "cosine with the wide one is below half of that between two wide ones."
+        "cosine with the wide one is below half of that between two wide ones, at each age of G that is tried."
     ),
     needs=((OWN, CollapseResult),),
     judge=judge_dangers,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.evaluation.distances import frechet_distance
-from genprior.evaluation.features import features_of, features_of_data
+from genprior.evaluation.features import features_of
 from genprior.evaluation.histogram import class_counts, expected_counts, modes_found
 from genprior.families.gan import gan_config
 from genprior.models.players import parameter_count
@@ -69,11 +69,15 @@ def training_curves(opened: OpenedCell) -> tuple[TrainingCurves, Pictures]:
 
 
 def sample_quality(opened: OpenedCell) -> tuple[SampleQuality, Pictures]:
-    """Judges samples, beside those of the generator before its first step and beside held-out images."""
-    network, real, count = opened.judge.network, opened.learned_features, opened.size.samples
+    """Judges samples, beside those of the generator before its first step and beside held-out images.
+
+    All three are as many: of fewer images the distance is larger, whatever they are.
+    """
+    network, real = opened.judge.network, opened.learned_features
+    count = min(opened.size.samples, len(opened.held_out))
     x = opened.prior.sample(count, opened.seed).float().clamp(0, 1)
     features = features_of(network, x)
-    held_out = features_of_data(network, opened.held_out)
+    held_out = features_of(network, opened.images(count)[0])
     learned = opened.split.learned
     classes, of_real = network.classes(features), network.classes(real)
     found, of, rarest = 0, 0, math.nan
@@ -84,7 +88,7 @@ def sample_quality(opened: OpenedCell) -> tuple[SampleQuality, Pictures]:
         rarest = float((counts / expected_counts(counts, real_counts).clamp_min(1e-9))[there].min())
     quality = SampleQuality(
         distance=frechet_distance(real, features),
-        untrained=_untrained_distance(opened, real),
+        untrained=_untrained_distance(opened, real, count),
         floor=frechet_distance(real, held_out),
         modes=found,
         of=of,
@@ -131,7 +135,7 @@ def _probed(experiment: Experiment[Any, Any], asked: Any) -> Any:  # noqa: ANN40
     return result_of(carry_out(experiment, asked, overwrite=kept is not None))
 
 
-def _untrained_distance(opened: OpenedCell, real: Tensor) -> float:
+def _untrained_distance(opened: OpenedCell, real: Tensor, count: int) -> float:
     """Of the generator as it was before its first step; NaN where the run keeps none."""
     first = ages(opened.run).get(0)
     shape = opened.split.learned.image_shape
@@ -139,7 +143,7 @@ def _untrained_distance(opened: OpenedCell, real: Tensor) -> float:
     if generator is None:
         return math.nan
     prior = GeneratorPrior(generator.eval(), opened.prior.latent_size, shape)
-    x = prior.sample(opened.size.samples, opened.seed).float().clamp(0, 1)
+    x = prior.sample(count, opened.seed).float().clamp(0, 1)
     return frechet_distance(real, features_of(opened.judge.network, x))
 
 

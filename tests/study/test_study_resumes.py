@@ -1,0 +1,77 @@
+"""A study loses at most the cell in work when its process is killed, and is the same by any number of processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import small_study
+from genprior.progress import result_of
+from genprior.runs.experiment import carry_out
+from genprior.study import study_jobs
+from genprior.study.study_experiment import EXPERIMENTS
+from genprior.study.study_record import StudyResult
+from genprior.study.study_settings import SIZES, StudySettings
+from small_study import ASKED, TINY, tiny_done
+
+ONE = "stronger-later"  # three trainings, two of which begin with the first one's generator; three measurements
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIZES, "demo", TINY)
+    monkeypatch.setattr(study_jobs, "done", tiny_done)
+
+
+def _studied(out: Path, **changes: object) -> StudyResult:
+    given = {"data": "digits", "pixels": 8, "out": out, "statement": (ONE,), "jobs": 1, **changes}
+    found: StudyResult = result_of(carry_out(EXPERIMENTS["study"], StudySettings.model_validate(given)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "demo", TINY)
+        return _studied(tmp_path_factory.mktemp("studies") / "whole")
+
+
+def _done(out: Path) -> dict[Path, int]:
+    """Files of what is trained or measured, and when they were written."""
+    return {path: path.stat().st_mtime_ns for path in (out / "measured").rglob("*.json")}
+
+
+# When the first training ends, when the last one does, and when of a measurement the pictures are there alone.
+@pytest.mark.parametrize("write", [12, 33, 41])
+def test_a_kill_loses_at_most_the_cell_in_work(write: int, whole: StudyResult, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    words = [*ASKED, "--jobs", "1", "--out", str(out), "--statement", ONE]
+    code = f"from small_study import killed_at; killed_at({write}, *{words!r})"
+    paths = os.pathsep.join([str(Path(small_study.__file__).parent), *sys.path])
+    killed = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before = _done(out)
+    assert not (out / "study.json").exists()
+    found = _studied(out)
+    assert found.statements == whole.statements
+    after = _done(out)
+    assert {path: after[path] for path in before} == before  # nothing is done again
+
+
+@pytest.mark.parametrize(
+    ("engine", "statement"),
+    [({"jobs": 2}, ONE), ({"jobs": 2, "engine": "dask"}, "equilibrium")],  # a cluster takes seconds to start
+    ids=["two", "dask"],
+)
+def test_numbers_do_not_depend_on_who_does_the_work(
+    engine: dict[str, object], statement: str, whole: StudyResult, tmp_path: Path
+) -> None:
+    found = _studied(tmp_path / "study", statement=(statement,), **engine)
+    names = {each.name for each in found.statements}
+    assert statement in names
+    assert found.statements == tuple(each for each in whole.statements if each.name in names)
