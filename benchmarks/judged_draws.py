@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genprior.calibration.calibration_experiment import judged
+from genprior.calibration.calibration_experiment import LEVEL, judged
 from genprior.calibration.calibration_inputs import Assumed
 from genprior.calibration.calibration_results import ALARM
 from genprior.calibration.interval_widening import conformal
@@ -40,14 +40,15 @@ def row_of(assumed: Assumed, x: Tensor, y: Tensor, kind: str, contrast: float = 
     found = result_of(judged(replace(assumed, sampler=kept), x, y, kind))
     seconds, level = (time.perf_counter() - began) / len(x), found.level
     quality = psnr(torch.cat(drawn).mean(1) / contrast, x / contrast)
-    repaired, at = conformal(found.intervals), len(level.reliability.nominal) - 2  # the one next to 90 %
+    repaired, nominal = conformal(found.intervals), level.reliability.nominal
+    at = min(range(len(nominal)), key=lambda i: abs(nominal[i] - LEVEL))
     return {
         "kind": kind,
         "p": level.p,
         "passes": level.p > ALARM,
         "strongest": level.strongest,
         "factor": float(level.needed),
-        "nominal": level.reliability.nominal[at],
+        "nominal": nominal[at],
         "balls": level.reliability.balls[at],
         "pixels": level.reliability.pixels[at],
         "repaired balls": repaired.balls_after,

@@ -1,9 +1,11 @@
 """Restoration of MNIST test digits, fifteen kinds of damage, against the study's procedure and classical methods.
 
-    python benchmarks/restoration.py RUN ... [--images 1000] [--few 100] [--only NAME ...] [--ours] [--draws]
-                                      [--json out.json]
+    python benchmarks/restoration.py RUN ... [--images 1000] [--few 100] [--only NAME ...] [--ours] [--draws [64]]
+                                      [--minutes 0] [--json out.json]
 
-Each RUN is a run on `mnist` (training images only), a GAN with its encoder; its name stands in the table. Methods, all
+Each RUN is a run on `mnist` (training images only), a GAN with its encoder; its name stands in the table. Runs of all
+families go into one call, and its last lines are a table of all methods on the same few images. With `--minutes 4` a
+small U-Net learns each task for so many CPU minutes: give it what a run had. Methods, all
 on the same measurements: nothing (what is seen, by the adjoint or the pseudo-inverse), total variation and Lasso on
 pixels (their weight tuned on ten other test images, 5000 to 5009, to the smallest error), the study's procedure (one
 random z, 1000 steps of Adam, no energy), each run as `genprior restore` uses it, and with `--beyond`. Runs see
@@ -17,16 +19,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from measuring import errors_of, parser_of, save_json
-from restoring_methods import Case, covered, drawn, lasso, restored, total_variation, tuned
+from restoring_methods import DRAWS, Case, covered, drawn, lasso, restored, total_variation, tuned
+from supervised_restorer import Supervised
 from torch import Tensor
 
 import genprior
-from genprior.evaluation.features import features_and_classes, train_classifier
+from genprior.data.spec import data_root
+from genprior.evaluation.features import features_and_classes
 from genprior.evaluation.image_quality import psnr, ssim
+from genprior.judges.trained_judge import CLASSIFIER, judge_of
 from genprior.priors.flow_prior import FlowPrior
+from genprior.progress import result_of
 from genprior.restoration.fidelity import L1, L2
 from genprior.restoration.latent_sampler import MIXED
 from genprior.restoration.operators import OPERATORS
@@ -79,12 +86,13 @@ class Table:
         seconds = (time.perf_counter() - began) / len(case.x)
         found = answer if isinstance(answer, Tensor) else answer.images
         right = features_and_classes(self.classifier, found.clamp(0, 1))[1] == labels[: len(found)]
-        error = errors_of(found, case.x)
+        error, quality = errors_of(found, case.x), psnr(found, case.x).clamp(max=99)
         row = {
             "task": task,
             "method": method,
             "images": len(found),
-            "psnr": float(psnr(found, case.x).clamp(max=99).mean()),
+            "psnr": float(quality.mean()),
+            "psnr_error": float(quality.std() / len(quality) ** 0.5),
             "ssim": float(ssim(found, case.x).mean()),
             "accuracy": float(right.float().mean()),
             "error": float(error.mean()),
@@ -98,11 +106,31 @@ class Table:
             draws = f"  90 % balls hold {row['coverage']:.2f}, not mixed {row['not mixed']:.2f}"
         self.rows.append(row)
         print(
-            f"{task:24} {method:22} {len(found):5} images  PSNR {row['psnr']:5.2f}  SSIM {row['ssim']:.3f}  "
-            f"accuracy {row['accuracy']:.3f}  error {row['error']:.4f} +- {row['standard_error']:.4f}  "
-            f"{seconds:.4f} s each{draws}",
+            f"{task:24} {method:22} {len(found):5} images  PSNR {row['psnr']:5.2f} +- {row['psnr_error']:.2f}  "
+            f"SSIM {row['ssim']:.3f}  accuracy {row['accuracy']:.3f}  "
+            f"error {row['error']:.4f} +- {row['standard_error']:.4f}  {seconds:.4f} s each{draws}",
             flush=True,
         )
+
+    def beside_one_another(self, count: int) -> str:
+        """A table in Markdown: tasks, and in a cell of each method that saw `count` images what it came to."""
+        rows = {(row["task"], _without_weight(row["method"])): row for row in self.rows if row["images"] == count}
+        tasks, methods = (list(dict.fromkeys(key[i] for key in rows)) for i in (0, 1))
+        lines = [["PSNR / SSIM / % right / % of balls", *methods], ["---"] * (len(methods) + 1)]
+        lines += [[task, *(_cell(rows.get((task, method))) for method in methods)] for task in tasks]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _without_weight(method: str) -> str:
+    words = method.split()
+    return " ".join(words[:-1]) if words[-1][0].isdigit() else method
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    held = f" / {row['coverage']:.0%}" if "coverage" in row else ""
+    return f"{row['psnr']:.1f} ± {row['psnr_error']:.1f} / {row['ssim']:.2f} / {row['accuracy']:.0%}{held}"
 
 
 def main() -> None:
@@ -112,7 +140,8 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--only", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--ours", action="store_true")
-    parser.add_argument("--draws", action="store_true")
+    parser.add_argument("--draws", type=int, nargs="?", const=DRAWS, default=0)
+    parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     priors = {path.name: genprior.load_prior(path) for path in options.runs}
@@ -120,7 +149,8 @@ def main() -> None:
     assert test.labels is not None
     labels = test.labels[: options.images]
     x, other = test.take(torch.arange(options.images)), test.take(torch.tensor(list(TUNED_ON)))
-    table = Table(train_classifier(genprior.load_data("mnist:train")))
+    learned = genprior.load_data("mnist:train")
+    table = Table(result_of(judge_of(CLASSIFIER, learned, test, data_root())).network)
     beyond = replace(SEARCHES["default"], beyond=True)
 
     for task in options.only:
@@ -136,7 +166,7 @@ def main() -> None:
                 table.add(task, name, case, labels, ours)
             table.add(task, f"{name}, few", few, labels, ours)
             if options.draws:
-                table.add(task, f"{name}, mean, few", few, labels, partial(drawn, prior))
+                table.add(task, f"{name}, mean, few", few, labels, partial(drawn, prior, draws=options.draws))
             has_range = not is_flow and prior.conditional is None and prior.denoiser is None
             if has_range:
                 table.add(task, f"{name}, beyond, few", few, labels, partial(ours, settings=beyond))
@@ -148,6 +178,12 @@ def main() -> None:
                 table.add(task, f"{name}, L1, few", few, labels, partial(ours, fidelity=L1()))
             if has_range:
                 table.add(task, f"{name}, study", few, labels, partial(ours, settings=SEARCHES["study"], fidelity=L2()))
+        if options.minutes:
+            network = Supervised(operator, sigma, learned, options.minutes)
+            print(
+                f"{task:24} U-Net: {network.images_seen:,} pairs in {network.cpu_minutes:.1f} CPU minutes", flush=True
+            )
+            table.add(task, "U-Net", few, labels, network)
         others = () if options.ours else (("total variation", total_variation), ("lasso", lasso))
         for name, method in others:
             weight = tuned(method, WEIGHTS[name], tuning)
@@ -155,6 +191,7 @@ def main() -> None:
         if not options.ours:
             table.add(task, "nothing", few, labels, nothing)
         save_json(options.json, table.rows)
+    print(table.beside_one_another(options.few))
 
 
 if __name__ == "__main__":

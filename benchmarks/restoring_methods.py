@@ -61,9 +61,9 @@ def restored(
     ).images
 
 
-def drawn(prior: genprior.LatentPrior, case: Case) -> genprior.Restoration:
-    """Returns the mean of `DRAWS` draws of each posterior, and the draws; the level of the noise being known."""
-    settings = genprior.SearchSettings(draws=DRAWS)
+def drawn(prior: genprior.LatentPrior, case: Case, draws: int = DRAWS) -> genprior.Restoration:
+    """Returns the mean of draws of each posterior, and the draws; the level of the noise being known."""
+    settings = genprior.SearchSettings(draws=draws)
     y, physics = case.y, case.operator.physics
     return genprior.restore(
         prior, y, physics, settings, parameters=case.parameters, fidelity=L2(), noise_level=case.sigma

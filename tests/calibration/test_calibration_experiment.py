@@ -27,7 +27,7 @@ from genprior.restoration.noise import gaussian, measure
 from genprior.restoration.operators import Operator, blur, inpaint
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
-from genprior.runs.kept_residual import with_kept_residual
+from genprior.runs.kept_residual import RESIDUAL, with_kept_residual
 from genprior.runs.prepare import new_run
 from genprior.runs.trained_prior import load_prior
 from genprior.seeding import derived_seed
@@ -207,6 +207,8 @@ def test_truths_have_what_a_residual_adds(tiny_run: Path, tmp_path: Path) -> Non
     assert beyond.own.p > 0.01
     assert beyond.held_out.ball_factor < 0.8 * within.held_out.ball_factor
     assert with_kept_residual(run, load_prior(run)).residual is not None
+    assert str(run / RESIDUAL) in EXPERIMENT.lines(beyond)[-1]
+    assert not any(RESIDUAL in line for line in EXPERIMENT.lines(within))
     assert len(list(examples(settings.model_copy(update={"residual": 20}), 2))) == 2
 
 

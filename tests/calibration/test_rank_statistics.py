@@ -29,6 +29,13 @@ def test_exact_draws_hold_as_many_truths_as_they_promise() -> None:
         assert (ranks[:, 0].double() + 0.5).mean() / found.members == pytest.approx(0.5, abs=0.03)
 
 
+def test_levels_that_few_draws_cannot_tell_apart_stand_once() -> None:
+    found = ranked_toy(20, draws=9)
+    assert found.nominal == (0.6, 0.8)  # 90 and 95 % would leave less than a member on either side
+    assert found.inside.shape == (20, 10, 2)
+    assert ranked_toy(20, draws=199).nominal == (0.5, 0.8, 0.9, 0.95)
+
+
 def test_intervals_of_wrong_width_hold_what_a_normal_truth_says() -> None:
     normal = torch.distributions.Normal(0.0, 1.0)
     found = ranked_toy(600, factor=1.5, draws=200)

@@ -142,6 +142,16 @@ def test_two_kinds_of_images_are_told_apart(shift: float, least: float, most: fl
     assert float(kind.std(0).mean()) == pytest.approx(float(covariance.diag().sqrt().mean()), rel=0.15)
 
 
+def test_fine_grain_is_drawn_with_its_deviation() -> None:
+    """The last level of noise is far below it: what lies below that level is not drawn."""
+    prior, grain = Lumps(), 0.02
+    prior.centres, prior.deviation = (0.4, 0.4), grain
+    problem, _ = _problem(prior, "inpaint", torch.full((1, *SHAPE), 0.4), 0.0)
+    x, _ = ImageSampler(problem, prior, 24, is_linear=True).draw(DRAWS, 0.1**2)
+    hole = problem.y[0].view(SHAPE) == 0
+    assert float(x[0][:, hole].std(0).mean()) == pytest.approx(grain, rel=0.07)
+
+
 def test_a_draw_depends_on_its_numbers_alone() -> None:
     prior, mean, variance = _gaussian()
     x = torch.cat([_image(mean, variance), _image(mean, 2 * variance), _image(mean, 3 * variance)])

@@ -242,8 +242,15 @@ def calibration_lines(found: Calibration) -> list[str]:
         *_mixing_lines(levels),
         *_residual_lines(found.residuals),
         *_repair_lines(found.repair),
+        *_kept_lines(found.settings),
         *(f"  note: {note}" for note in found.notes),
     ]
+
+
+def _kept_lines(settings: CalibrationSettings) -> list[str]:
+    from genprior.runs.kept_residual import RESIDUAL
+
+    return [f"  residual: kept in {settings.run / RESIDUAL}, for restore --residual"] if settings.residual else []
 
 
 def verdict_line(found: Calibration) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from genprior.seeding import derived_generator
 
 PROJECTIONS = 16  # random directions
-LEVELS = (0.5, 0.8, 0.9, 0.95)  # of intervals, nearly: S draws know multiples of 1 / (S + 1)
+LEVELS = (0.5, 0.8, 0.9, 0.95)  # of intervals, nearly: S draws know multiples of 1 / (S + 1); equal ones stand once
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def ranked(x: Tensor, draws: Tensor, reference: Tensor, misfit: Tensor, seed: in
     order = _orders(len(x), members.shape[1], seed, first).to(x.device)
     features = _features(members, reference.to(x), seed) | {"measurements": misfit.to(x)[:, :, None]}
     ranks = {name: ranks_of(values, order) for name, values in features.items()}
-    counts = [_held(level, members.shape[1]) for level in LEVELS]
+    counts = sorted({_held(level, members.shape[1]) for level in LEVELS})
     each = [_inside(one[None], own[None], counts)[0] for one, own in zip(members.flatten(2), order, strict=True)]
     return Ranked(ranks, torch.stack(each), tuple(count / members.shape[1] for count in counts))
 

@@ -26,7 +26,7 @@ from genprior.restoration.problem import Problem
 from genprior.seeding import derived_generator, derived_seed
 
 AT_ONCE, NUMBERS_AT_ONCE = 64, 2**20  # draws, and their pixels: what the way back needs of each stays in memory
-STRONGEST, WEAKEST = 3.0, 0.01  # standard deviations of noise on images in [0, 1], first and last
+STRONGEST, WEAKEST = 3.0, 0.005  # standard deviations of noise on images in [0, 1], first and last
 TURN = 0.3  # at which all passes but the last end
 TOPS = (1.2, 0.8)  # of the passes between the first and the last
 LAST = 0.6  # where the last pass begins
@@ -42,9 +42,9 @@ def passes(count: int) -> list[list[float]]:
 
     Example:
         >>> [len(each) for each in passes(24)]
-        [6, 5, 4, 9]
+        [6, 4, 3, 11]
     """
-    first, last = max(3, min(count // 4, 6)), max(3, min(3 * count // 8, 9))
+    first, last = max(3, min(count // 4, 6)), max(3, min(11 * count // 24, 11))
     left = count - first - last
     many = max(1, left // 4) if left > 1 else 0
     own = [left // many + (k < left % many) for k in range(many)] if many else []
