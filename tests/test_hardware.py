@@ -14,6 +14,7 @@ from genprior.hardware import (
     keep_freed_memory,
     resolve_device,
     resolve_precision,
+    speedup_of_products,
 )
 
 CPU = torch.device("cpu")
@@ -62,9 +63,28 @@ def test_auto_precision_of_other_devices_is_float32() -> None:
 
 
 def test_the_speedup_of_bf16_is_a_positive_number() -> None:
-    speedup = bf16_speedup(size=64, repeats=5)
+    speedup = speedup_of_products(64, repeats=5)
     assert speedup > 0
     assert math.isfinite(speedup)
+
+
+@pytest.mark.parametrize(("small", "sizes"), [(0.02, [128]), (0.7, [128, 512])])
+def test_large_products_are_tried_only_where_bf16_may_be_native(
+    small: float, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def measured(size: int) -> float:
+        tried.append(size)
+        return small if size == 128 else 2.0
+
+    monkeypatch.setattr("genprior.hardware.speedup_of_products", measured)
+    bf16_speedup.cache_clear()
+    try:
+        assert bf16_speedup() == bf16_speedup() == (small if sizes == [128] else 2.0)
+    finally:
+        bf16_speedup.cache_clear()
+    assert tried == sizes
 
 
 def test_memory_may_be_kept_twice() -> None:

@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from genprior.errors import GenpriorError
 
 TRIAL_SECONDS = 1.0  # of work with each number of threads
 TURNS = 5  # in which each number does its share of the work, where chance is large
+HOPELESS = 0.125  # a speedup: far below what chance makes of one
 FAR = 1.5  # times as fast: more than chance beside busy programs
 
 
@@ -48,8 +50,18 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return "bf16" if bf16_speedup() > 1.2 else "float32"
 
 
-def bf16_speedup(size: int = 512, repeats: int = 15) -> float:
+@cache
+def bf16_speedup() -> float:
     """Returns how many times faster this processor multiplies matrices in bf16 than in float32.
+
+    Where bf16 is emulated, a product takes tens of times as long: small ones show that, and large ones are left out.
+    """
+    small = speedup_of_products(128)
+    return small if small < HOPELESS else speedup_of_products(512)
+
+
+def speedup_of_products(size: int, repeats: int = 15) -> float:
+    """Returns how many times faster products of matrices (size, size) are in bf16 than in float32.
 
     The best of interleaved repeats counts: other programs on the machine only ever make a product slower.
     """
