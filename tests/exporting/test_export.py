@@ -27,11 +27,11 @@ SMALL = {
     "gan": {"model": "pyramid:generator_width=4,discriminator_width=4", "latent_size": 4},
     "glo": {"model": "dcgan:generator_width=4", "latent_size": 4},
     "vae": {"model": "conv:width=4", "latent_size": 4},
-    "glow": {"model": "glow:levels=1,steps=2,width=8"},
+    "glow": {"levels": 1, "steps": 2, "width": 8},
     "mixture": {"components": 2, "rank": 2},
     "flow-matching": {"model": "unet:width=4,levels=2,blocks=1"},
 }
-SHAPES = {"gan": "8x12", "flow-matching": "8x12"}  # oblong, where the networks can
+SHAPES = {"gan": "16x24", "flow-matching": "16x24"}  # oblong, where the networks can
 FILES = {"flow-matching": {"generator", "denoiser"}, "gan": {"generator"}, "glo": {"generator"}}
 
 
@@ -52,7 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "mixture"])
 def test_the_files_of_every_family_compute_what_torch_does(
     family: str, trained: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -86,7 +86,7 @@ def test_a_way_back_takes_masks_and_a_denoiser_a_level_for_each_image(trained: C
 def test_a_file_that_differs_from_torch_is_not_written(
     trained: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, out = trained("mixture"), tmp_path / "out"
+    run, out = trained("glo"), tmp_path / "out"
 
     def other(part: ExportedPart, networks: tuple[torch.nn.Module, ...]) -> bytes:
         return traced(ExportedPart(part.does, lambda *x: part.function(*x) + 1e-3, part.inputs, part.output), networks)
@@ -106,11 +106,11 @@ def test_the_difference_is_the_largest_over_batches() -> None:
 
 
 def test_an_export_is_replaced_only_on_request_and_is_told(trained: Callable[[str], Path], tmp_path: Path) -> None:
-    experiment, settings = EXPERIMENTS["export"], ExportSettings(run=trained("mixture"), out=tmp_path / "out")
+    experiment, settings = EXPERIMENTS["export"], ExportSettings(run=trained("glo"), out=tmp_path / "out")
     found = result_of(carry_out(experiment, settings))
     lines = experiment.lines(found)
     assert lines[0].split() == ["file", "takes", "gives", "MB", "from", "torch"]
-    assert "z (B, 64)" in lines[1] or "z (B," in lines[1]
+    assert "z (B, 4)" in lines[1]
     with pytest.raises(GenpriorError, match=r"export.json exists; replace it with --overwrite"):
         result_of(carry_out(experiment, settings))
     result_of(carry_out(experiment, settings, overwrite=True))
@@ -133,6 +133,8 @@ def test_points_and_missing_packages_are_told(
     result_of(execute(prepared.run, prepared.learner, prepared.data))
     with pytest.raises(GenpriorError, match=r"^run: .*points of the plane; only images are exported"):
         result_of(export_stages(ExportSettings(run=tmp_path / "points"), None))
+    with pytest.raises(GenpriorError, match=r"^run: .* has no network: the images of a mixture are its latents"):
+        result_of(export_stages(ExportSettings(run=trained("mixture")), None))
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(GenpriorError, match=r"^to: onnxscript is not installed; pip install 'genprior\[onnx\]'"):
         result_of(export_stages(ExportSettings(run=tmp_path / "points"), None))

@@ -54,13 +54,15 @@ def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]
     """Writes a file for each thing that a run's prior can do; `export.json` follows when all are there.
 
     Raises:
-        GenpriorError: onnx, onnxscript or onnxruntime is not installed; no run; points; or a file that does not
-            compute what torch does.
+        GenpriorError: onnx, onnxscript or onnxruntime is not installed; no run; points, or a mixture; or a file
+            that does not compute what torch does.
     """
     _refuse_without_packages()
     prior = load_prior(settings.run, weights=settings.weights)
     if prior.image_shape[1:] == (1, 1):
         raise GenpriorError(f"{settings.run} makes points of the plane; only images are exported", argument="run")
+    if prior.conditional is not None:
+        raise GenpriorError(f"{settings.run} has no network: the images of a mixture are its latents", argument="run")
     settings.folder.mkdir(parents=True, exist_ok=True)
     sum_of_weights = weights_sha256(nn.ModuleList(prior.networks).state_dict())
     found = Export(
