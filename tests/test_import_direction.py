@@ -27,7 +27,7 @@ FLOORS: tuple[set[str], ...] = (
     {"runs"},
     {"judges", "plotting"},
     {"restoring"},
-    {"scoring", "probes", "modes", "calibration"},
+    {"scoring", "probes", "modes", "calibration", "exporting"},
     {"report", "run_check"},
     {"study"},
     {"folder_check"},
@@ -58,7 +58,7 @@ TABLES = {
 }
 HEAVY = {
     *("datasets", "deepinv", "gradio", "huggingface_hub", "jinja2", "matplotlib", "normflows", "pandas"),
-    *("dask", "distributed", "joblib", "ray"),
+    *("dask", "distributed", "joblib", "onnx", "onnxruntime", "onnxscript", "ray"),
     *("lightning_fabric", "scipy", "sklearn", "tensorboard", "torchmetrics", "torchvision"),
 }
 

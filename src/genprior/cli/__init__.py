@@ -19,6 +19,7 @@ from genprior.cli.console import INTERRUPTED, USER_ERROR, command, lasting_strea
 from genprior.cli.room_commands import add_experiments, add_jobs
 from genprior.cpu_cores import let_threads_sleep_beside_others
 from genprior.errors import MAY_TELL, GenpriorError, is_lack_of_memory
+from genprior.exporting.export_commands import EXPERIMENTS as EXPORTS
 from genprior.memory import advice_for, within_free_memory
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
@@ -29,7 +30,7 @@ from genprior.study.study_experiment import EXPERIMENTS as STUDY
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the parent of all that typer itself finds wrong
 SECTIONS = {
-    "Train": ("data", "train", "resume", "info", "check", "sample"),
+    "Train": ("data", "train", "resume", "info", "check", "sample", "export"),
     "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark", "study"),
     "Restore": ("invert", "restore", "degrade", "calibrate"),
 }
@@ -80,7 +81,7 @@ def _made() -> typer.Typer:
     app.command("resume")(command([train.ResumeSettings], train.resume, str(train.resume.__doc__)))
     for name, (models, do) in look.COMMANDS.items():
         app.command(name)(command(models, do, str(do.__doc__)))
-    for experiments in (ENCODERS, SCORING, PROBES, MODES, CALIBRATIONS, STUDY):
+    for experiments in (ENCODERS, SCORING, PROBES, MODES, CALIBRATIONS, STUDY, EXPORTS):
         add_experiments(groups, experiments)
     add_jobs(app, COMMANDS)
     return app

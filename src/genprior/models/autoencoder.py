@@ -49,9 +49,9 @@ class Recognition(nn.Module):
         Raises:
             GenpriorError: x or known has another shape.
         """
-        check_shape("x", x, self.image_shape, {len(x)})
+        check_shape("x", x, self.image_shape)
         if known is not None:
-            check_shape("known", known, (1, *self.image_shape[1:]), {len(x), 1})
+            check_shape("known", known, (1, *self.image_shape[1:]), (x.shape[0], 1))
             x = x.where(known != 0, 0)
         mean: Tensor = self(x)[0]
         return mean.to(x.dtype)

@@ -151,7 +151,7 @@ class Glow(nn.Module):
     def encode(self, v: Tensor) -> Transformed:
         """Returns z (B, D) of v (B, C, H, W), those numbers first that are done first."""
         rows, done = v.permute(0, 2, 3, 1), []
-        log_det = v.new_zeros(len(v))
+        log_det = v.new_zeros(v.shape[0])
         for i, level in enumerate(listed(self.levels)):
             rows, own = level.encode(squeezed(rows), self.dtype or v.dtype)
             log_det = log_det + own
@@ -163,7 +163,7 @@ class Glow(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Returns v (B, C, H, W) of z (B, D)."""
         parts = list(torch.split(z, self._sizes(), 1))
-        rows = parts.pop().view(len(z), *self._shape(len(self.levels) - 1, is_last=True))
+        rows = parts.pop().view(z.shape[0], *self._shape(len(self.levels) - 1, is_last=True))
         for i, level in reversed(list(enumerate(listed(self.levels)))):
             rows = unsqueezed(level.decode(rows, self.dtype or z.dtype))
             if i > 0:

@@ -48,22 +48,22 @@ class Encoder(nn.Module):
         """
         if known is None:
             known = x.new_ones(1, 1, *self.image_shape[1:])
-        check_shape("x", x, self.image_shape, {len(x)})
-        check_shape("known", known, (1, *self.image_shape[1:]), {len(x), 1})
+        check_shape("x", x, self.image_shape)
+        check_shape("known", known, (1, *self.image_shape[1:]), (x.shape[0], 1))
         z: Tensor = self(x, known)
         return z
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         seen = known != 0
-        shown = torch.cat([x.where(seen, 0), seen.to(x.dtype).expand(len(x), -1, -1, -1)], 1)
+        shown = torch.cat([x.where(seen, 0), seen.to(x.dtype).expand(x.shape[0], -1, -1, -1)], 1)
         z: Tensor = self.layers(shown.contiguous(memory_format=torch.channels_last))
         return z
 
 
-def check_shape(name: str, x: Tensor, expected: tuple[int, int, int], counts: set[int]) -> None:
-    """Raises `GenpriorError` about `name` where x is not of as many images (C, H, W) as one of the counts."""
-    if tuple(x.shape[1:]) != expected or len(x) not in counts:
-        rows = " or ".join(map(str, sorted(counts)))
+def check_shape(name: str, x: Tensor, expected: tuple[int, int, int], counts: tuple[int, ...] = ()) -> None:
+    """Raises `GenpriorError` about `name` where x is not of as many images (C, H, W) as one of the counts, if given."""
+    if tuple(x.shape[1:]) != expected or (counts and x.shape[0] not in counts):
+        rows = " or ".join(map(str, sorted(counts))) or "B"
         raise GenpriorError(f"expected {rows} times {expected}, got the shape {tuple(x.shape)}", argument=name)
 
 

@@ -124,9 +124,9 @@ class PyramidGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         height, width = self.sizes[0]
-        x = self.first(z).view(len(z), -1, height, width).contiguous(memory_format=torch.channels_last)
+        x = self.first(z).view(z.shape[0], -1, height, width).contiguous(memory_format=torch.channels_last)
         x = self.start(x)
-        total = x.new_zeros(len(x), self.image_shape[0], height, width)
+        total = x.new_zeros(x.shape[0], self.image_shape[0], height, width)
         for stage, image, (height, width) in zip(self.stages, self.images, self.sizes[1:], strict=True):
             x = stage(x)[:, :, :height, :width]
             total = image(x) + _enlarged(total, height, width)

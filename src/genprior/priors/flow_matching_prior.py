@@ -134,14 +134,14 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
 
         For large batches what a pass backwards needs is computed anew, so that memory holds one evaluation at a time.
         """
-        if not len(z):
+        if not z.shape[0]:
             return z.view(-1, *self.image_shape)
         parts = [self._solved(part, path_times(steps)) for part in torch.split(z, self._at_once)]
         return self.field.as_image(torch.cat(parts))
 
     def _solved(self, z: Tensor, times: Tensor) -> Tensor:
         def velocity(x: Tensor, t: Tensor) -> Tensor:
-            is_large = x.numel() > KEPT and torch.is_grad_enabled() and x.requires_grad
+            is_large = torch.is_grad_enabled() and x.requires_grad and x.numel() > KEPT
             if not is_large:
                 v: Tensor = self.field(x, t)
                 return v
@@ -200,7 +200,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
 
         Differentiable in x_noisy.
         """
-        levels = torch.as_tensor(sigma).to(x_noisy).expand(len(x_noisy))
+        levels = torch.as_tensor(sigma).to(x_noisy).expand(x_noisy.shape[0])
         pairs = zip(torch.split(x_noisy, self._at_once), torch.split(levels, self._at_once), strict=True)
         return torch.cat([self.field.denoised(*pair) for pair in pairs])
 

@@ -36,8 +36,8 @@ def flowed(velocity: Velocity, x: Tensor, times: Tensor) -> Tensor:
         times: Increasing, or decreasing for the way back (N,).
     """
     for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        half = x + 0.5 * (then - now) * velocity(x, x.new_full((len(x),), now))
-        x = x + (then - now) * velocity(half, x.new_full((len(x),), 0.5 * (now + then)))
+        half = x + 0.5 * (then - now) * velocity(x, x.new_full((x.shape[0],), now))
+        x = x + (then - now) * velocity(half, x.new_full((x.shape[0],), 0.5 * (now + then)))
     return x
 
 
@@ -91,8 +91,8 @@ def log_densities(velocity: Velocity, x: Tensor, times: Tensor, directions: Tens
     """
     total = x.new_zeros(len(directions), len(x))
     for now, then in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        middle = x.new_full((len(x),), 0.5 * (now + then))
-        half = x + 0.5 * (then - now) * velocity(x, x.new_full((len(x),), now))
+        middle = x.new_full((x.shape[0],), 0.5 * (now + then))
+        half = x + 0.5 * (then - now) * velocity(x, x.new_full((x.shape[0],), now))
         v, own = slopes(velocity, half, middle, directions)
         x, total = x + (then - now) * v, total - (then - now) * own
     flat = x.flatten(1)

@@ -169,21 +169,16 @@ class EncodedPrior(GeneratorPrior):
         Raises:
             GenpriorError: x or known has another shape.
         """
-        shown = x.to(torch.float32)
-        parts = [
-            self.encoder.encode(shown[first : first + SAMPLES_AT_ONCE], _part(known, first))
-            for first in range(0, len(x), SAMPLES_AT_ONCE)
-        ]
-        return torch.cat(parts) if parts else torch.empty(0, self.latent_size, dtype=torch.float32)
+        if not x.shape[0]:
+            return torch.empty(0, self.latent_size, dtype=torch.float32)
+        parts = torch.split(x.to(torch.float32), SAMPLES_AT_ONCE)
+        has_own = known is not None and known.shape[0] == x.shape[0]
+        masks = torch.split(known, SAMPLES_AT_ONCE) if has_own and known is not None else [known] * len(parts)
+        return torch.cat([self.encoder.encode(*pair) for pair in zip(parts, masks, strict=True)])
 
     def encode_damaged(self, x: Tensor, known: Tensor | None) -> Tensor:
         """Returns z (B, k) float32, as `encode` does."""
         return self.encode(x, known)
-
-
-def _part(known: Tensor | None, first: int) -> Tensor | None:
-    """The rows of a mask that belong to the images from `first` on; a single mask belongs to all."""
-    return known if known is None or len(known) == 1 else known[first : first + SAMPLES_AT_ONCE]
 
 
 def inverse_curvature(decode: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:

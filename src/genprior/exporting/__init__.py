@@ -1,0 +1,1 @@
+"""A trained prior as files that run without this package. Knows priors and run folders."""

@@ -1,0 +1,212 @@
+"""The networks of a prior as ONNX files, each run by onnxruntime and held against torch before it counts."""
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genprior.errors import GenpriorError
+from genprior.exporting.export_results import Export, ExportedFile, ExportedInput, ExportSettings
+from genprior.priors.contracts import LatentPrior, latents_of
+from genprior.progress import Stage, Task
+from genprior.runs.files import file_sha256
+from genprior.runs.trained_prior import load_prior
+from genprior.stored_files import weights_sha256
+from genprior.writing import write_bytes
+
+OPSET = 18
+ROWS = (1, 3)  # sizes of batches at which a file is held against torch; the larger one is what is traced
+MOST_ROWS = 128  # in a batch: priors go through larger ones in parts
+TOLERANCE = 1e-4
+NOISE = 0.3  # of the denoiser's example
+MEANINGS = {
+    "z": "a latent, standard normal where it is a sample's",
+    "x": "an image in [0, 1]",
+    "known": "1 for known pixels, 0 for missing ones",
+    "sigma": "standard deviation of the noise in x, above 0",
+}
+
+
+@dataclass(frozen=True)
+class ExportedPart:
+    """Something that a prior can do.
+
+    Attributes:
+        does: In a few words.
+        function: Of tensors (B, ...), B from 1 to `MOST_ROWS`.
+        inputs: Examples by their names.
+        output: Name of what it returns.
+    """
+
+    does: str
+    function: Callable[..., Tensor]
+    inputs: Mapping[str, Tensor]
+    output: str
+
+
+def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]:
+    """Writes a file for each thing that a run's prior can do; `export.json` follows when all are there.
+
+    Raises:
+        GenpriorError: onnx, onnxscript or onnxruntime is not installed; no run; points, or a mixture; or a file
+            that does not compute what torch does.
+    """
+    _refuse_without_packages()
+    prior = load_prior(settings.run, weights=settings.weights)
+    if prior.image_shape[1:] == (1, 1):
+        raise GenpriorError(f"{settings.run} makes points of the plane; only images are exported", argument="run")
+    if prior.conditional is not None:
+        raise GenpriorError(f"{settings.run} has no network: the images of a mixture are its latents", argument="run")
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    sum_of_weights = weights_sha256(nn.ModuleList(prior.networks).state_dict())
+    found = Export(
+        settings=settings,
+        image_shape=prior.image_shape,
+        latent_size=prior.latent_size,
+        weights_sha256=sum_of_weights,
+        opset=OPSET,
+    )
+    parts = parts_of(prior)
+    for i, (name, part) in enumerate(parts.items()):
+        yield Stage(i / len(parts), name)
+        written = _written(part, prior.networks, settings.folder / f"{name}.onnx")
+        found = found.model_copy(update={"files": (*found.files, written)})
+    yield Stage(1.0, "files")
+    return found
+
+
+@torch.no_grad()
+def parts_of(prior: LatentPrior) -> dict[str, ExportedPart]:
+    """Returns what a prior can do, by the names of the files.
+
+    The way from images to latents is left out where it solves a differential equation with the denoiser: whoever needs
+    it repeats that one.
+    """
+    z = torch.cat(latents_of(prior.draw, ROWS[-1], 0))
+    x = prior.decode(z).clamp(0, 1)
+    parts = {"generator": ExportedPart("latents to images", prior.decode, {"z": z}, "x")}
+    denoiser, encode = prior.denoiser, prior.encode
+    if denoiser is not None:
+        noisy = x + NOISE * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        sigma = torch.linspace(NOISE, 2 * NOISE, len(x))
+        does = "noisy images to E[x | noisy]"
+        parts["denoiser"] = ExportedPart(does, denoiser.denoise, {"x": noisy, "sigma": sigma}, "x")
+    elif prior.encode_damaged is not None:
+        known = torch.ones(len(x), 1, *x.shape[2:])
+        known[..., : x.shape[2] // 2, :] = 0
+        does = "damaged images to latents"
+        parts["encoder"] = ExportedPart(does, prior.encode_damaged, {"x": x, "known": known}, "z")
+    elif encode is not None:
+        parts["encoder"] = ExportedPart("images to latents", encode, {"x": x}, "z")
+    return parts
+
+
+class _Network(nn.Module):
+    """A function as a module, with the networks whose weights it uses."""
+
+    def __init__(self, function: Callable[..., Tensor], networks: tuple[nn.Module, ...]) -> None:
+        super().__init__()
+        self._function, self._networks = function, nn.ModuleList(networks)
+        self.training = False  # the networks are evaluated already; saying it again unfreezes what Glow has inverted
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self._function(*inputs)
+
+
+def _written(part: ExportedPart, networks: tuple[nn.Module, ...], path: Path) -> ExportedFile:
+    """Writes a file that computes what torch does, and tells of it."""
+    content = traced(part, networks)
+    difference = largest_difference(content, part)
+    if not difference <= TOLERANCE:
+        raise GenpriorError(
+            f"{path.name} differs from torch by {difference:.2g}, more than {TOLERANCE:g}, and is not written",
+            argument="run",
+        )
+    write_bytes(path, content)
+    with torch.no_grad():
+        out = part.function(*part.inputs.values())
+    return ExportedFile(
+        file=path.name,
+        does=part.does,
+        inputs=tuple(_told(name, value) for name, value in part.inputs.items()),
+        output=_told(part.output, out),
+        bytes=len(content),
+        sha256=file_sha256(path),
+        largest_difference=difference,
+    )
+
+
+def _told(name: str, value: Tensor) -> ExportedInput:
+    return ExportedInput(name=name, shape=tuple(value.shape[1:]), meaning=MEANINGS[name])
+
+
+@torch.no_grad()
+def traced(part: ExportedPart, networks: tuple[nn.Module, ...]) -> bytes:
+    """Returns an ONNX file that computes a function for batches of 1 to `MOST_ROWS`."""
+    batch = torch.export.Dim("batch", min=1, max=MOST_ROWS)
+    output = "out" if part.output in part.inputs else part.output
+    with _silent():
+        program = torch.onnx.export(
+            _Network(part.function, networks),
+            tuple(part.inputs.values()),
+            dynamo=True,
+            dynamic_shapes=(tuple({0: batch} for _ in part.inputs),),
+            input_names=list(part.inputs),
+            output_names=[output],
+            opset_version=OPSET,
+            custom_translation_table=_translations(),
+            verbose=False,
+        )
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def largest_difference(content: bytes, part: ExportedPart) -> float:
+    """Returns by how much an ONNX file differs from torch at most, over batches of the sizes in `ROWS`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    found = 0.0
+    for rows in ROWS:
+        inputs = {name: value[:rows] for name, value in part.inputs.items()}
+        with torch.no_grad():
+            expected = part.function(*inputs.values())
+        (out,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        found = max(found, float((torch.from_numpy(out) - expected).abs().max()))
+    return found
+
+
+def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """What torch's exporter has no translation of."""
+    from onnxscript import opset18 as op
+
+    def hypot(a: Any, b: Any) -> Any:  # noqa: ANN401 - symbols of a graph
+        return op.Sqrt(op.Add(op.Mul(a, a), op.Mul(b, b)))
+
+    return {torch.ops.prims.hypot.default: hypot}
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps torch's exporter from telling what it does, and from warnings about its own code."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _refuse_without_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise GenpriorError(f"{error.name} is not installed; pip install 'genprior[onnx]'", argument="to") from None
