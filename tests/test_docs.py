@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from genprior.exporting.export_results import ExportSettings
+from genprior.exporting.onnx_export import export_stages
+from genprior.progress import result_of
 from tiny_run import make_tiny_run
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +152,9 @@ SMALLER = {r"jobs=\d": "jobs=1", r"images=[\d_]+": "images=256", r"arange\(100\)
 def test_python_in_the_pages_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     if "runs/ns" in code:
-        make_tiny_run(tmp_path / "runs" / "ns", size=28)
+        run = make_tiny_run(tmp_path / "runs" / "ns", size=28, **({"latent_size": 100} if "-onnx" in code else {}))
+        if "-onnx" in code:
+            result_of(export_stages(ExportSettings(run=run), None))
     for large, small in SMALLER.items():
         code = re.sub(large, small, code)
     exec(code, {})

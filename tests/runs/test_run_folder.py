@@ -266,7 +266,16 @@ def test_config_that_does_not_fit_the_checkpoint_is_named(make_run: Callable[...
         list(execute(prepared.run, prepared.learner, prepared.data))
 
 
-@pytest.mark.parametrize("text", ['{"image_shape": [1, 28]}', '{"image_shape": [2, 1, 1], "images": "x"}', "[]", "{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"image_shape": [1, {10**30}, 8], "images": 3}}',
+        '{"image_shape": [1, 28]}',
+        '{"image_shape": [2, 1, 1], "images": "x"}',
+        "[]",
+        "{",
+    ],
+)
 def test_damaged_environment_is_one_line(make_run: Callable[..., Run], text: str) -> None:
     run = make_run()
     run.environment.write_text(text)

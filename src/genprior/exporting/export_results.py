@@ -48,7 +48,7 @@ class ExportedFile(Model):
         inputs: Of the network, float32, batch first.
         output: Name and shape of what comes out.
         bytes, sha256: Of the file.
-        largest_difference: From torch, over batches of several sizes; in [0, 1] for images.
+        largest_difference: From torch, over batches of several sizes; over the largest number where that is above 1.
     """
 
     file: str

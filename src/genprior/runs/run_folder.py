@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from genprior.errors import GenpriorError
 from genprior.families import RunConfig, parse_config
@@ -110,6 +112,9 @@ class LogSum(Model):
     fault: str | None = None
 
 
+Side = Annotated[int, Field(ge=1, le=2**16)]  # of an image, or its channels; networks are built for what stands there
+
+
 class Environment(Model):
     """What a run was trained on, so that resuming elsewhere is noticed.
 
@@ -125,7 +130,7 @@ class Environment(Model):
 
     data_sha256: str = ""
     images: int
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[Side, Side, Side]
     torch: str | None = None
     python: str | None = None
     machine: str | None = None

@@ -18,7 +18,7 @@ from genprior.priors.contracts import LatentPrior
 from genprior.runs.best_weights import used_checkpoint
 from genprior.runs.checkpoint import no_right
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
-from genprior.runs.run_folder import Run, misfit, open_run, read_environment
+from genprior.runs.run_folder import Run, Side, misfit, open_run, read_environment
 from genprior.settings import Weights
 from genprior.stored_files import loads, weights_sha256
 from genprior.writing import save_tensors
@@ -146,7 +146,7 @@ class EncoderShape(BaseModel):
     """What of an encoder's table its weights are loaded with; the rest of the table is left unread."""
 
     generator_sha256: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[Side, Side, Side]
     latent_size: int
     width: int
 

@@ -132,7 +132,7 @@ SIZES: dict[str, StudySize] = {
     "lesson": StudySize(
         seeds=1,
         gan_images=150_000,
-        batch_size=128,
+        batch_size=48,
         recipe_images=300_000,
         glo_images=200_000,
         vae_images=300_000,
