@@ -49,7 +49,7 @@ class Recognition(nn.Module):
         Raises:
             GenpriorError: x or known has another shape.
         """
-        check_shape("x", x, self.image_shape)
+        check_shape("x", x, self.image_shape, (x.shape[0],))
         if known is not None:
             check_shape("known", known, (1, *self.image_shape[1:]), (x.shape[0], 1))
             x = x.where(known != 0, 0)

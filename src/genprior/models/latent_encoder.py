@@ -48,7 +48,7 @@ class Encoder(nn.Module):
         """
         if known is None:
             known = x.new_ones(1, 1, *self.image_shape[1:])
-        check_shape("x", x, self.image_shape)
+        check_shape("x", x, self.image_shape, (x.shape[0],))
         check_shape("known", known, (1, *self.image_shape[1:]), (x.shape[0], 1))
         z: Tensor = self(x, known)
         return z
@@ -60,10 +60,10 @@ class Encoder(nn.Module):
         return z
 
 
-def check_shape(name: str, x: Tensor, expected: tuple[int, int, int], counts: tuple[int, ...] = ()) -> None:
-    """Raises `GenpriorError` about `name` where x is not of as many images (C, H, W) as one of the counts, if given."""
-    if tuple(x.shape[1:]) != expected or (counts and x.shape[0] not in counts):
-        rows = " or ".join(map(str, sorted(counts))) or "B"
+def check_shape(name: str, x: Tensor, expected: tuple[int, int, int], counts: tuple[int, ...]) -> None:
+    """Raises `GenpriorError` about `name` where x is not of as many images (C, H, W) as one of the counts."""
+    if tuple(x.shape[1:]) != expected or x.shape[0] not in counts:
+        rows = " or ".join(map(str, sorted(counts)))
         raise GenpriorError(f"expected {rows} times {expected}, got the shape {tuple(x.shape)}", argument=name)
 
 
