@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from genprior.calibration.calibration_commands import EXPERIMENTS as CALIBRATIONS
+from genprior.exporting.export_commands import EXPERIMENTS as EXPORTS
 from genprior.modes.mode_experiment import EXPERIMENTS as MODES
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
 from genprior.restoring.commands import COMMANDS
@@ -16,7 +17,7 @@ from genprior.runs.experiment import Experiment
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
 from genprior.study.study_experiment import EXPERIMENTS as STUDY
 
-EVERY = {**ENCODERS, **SCORING, **PROBES, **MODES, **CALIBRATIONS, **STUDY}
+EVERY = {**ENCODERS, **SCORING, **PROBES, **MODES, **CALIBRATIONS, **STUDY, **EXPORTS}
 ALL = [*EVERY, *COMMANDS]
 HELP = """
 import sys
