@@ -13,7 +13,7 @@ from pathlib import Path
 from genprior.errors import GenpriorError
 from genprior.images import read_numbers
 from genprior.judges.trained_judge import JUDGES, TrainedRecord
-from genprior.restoring.ledger import PARTS, SETTINGS, Output
+from genprior.restoring.ledger import PARTS, SETTINGS, Output, row_files
 from genprior.restoring.records import (
     RECORD,
     SUMMARY,
@@ -76,7 +76,7 @@ def _job_files(path: Path) -> Iterator[CheckedFile]:
     yield tried(SETTINGS, reading(JobRecord, path / SETTINGS), f"{LOST}, or start anew with --overwrite")
     is_degraded, rows = (path / RECORD).is_file(), 0
     is_tidy = is_degraded and output.summary.is_file()
-    for file in sorted((path / PARTS).glob("[0-9]*.json")):
+    for file in row_files(path):
         name = f"{PARTS}/{file.name}"
         part = tried(name, reading(PartRecord, file), f"delete it, and {again}")
         yield part

@@ -125,6 +125,9 @@ def _checkpoints(run: Run, *, has_rows: bool) -> Iterator[CheckedFile]:
         is_other = record_fault(run, each_row(run.steps), counters.step, counters.log)
     except OSError:  # told of the record itself
         return
+    if counters.log is not None and counters.log.fault is not None:
+        yield CheckedFile("the record", is_other or "", "it stays said; train anew for a whole record")
+        return
     name = run.events.name if is_other and is_other.startswith(str(run.events)) else run.steps.name
     yield CheckedFile(f"{name}, beside the checkpoint", is_other or "", LOST)
 

@@ -1,6 +1,7 @@
 """Exported networks compute what torch does, for any batch, without this package; what is wrong is one line."""
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ SMALL = {
     "flow-matching": {"model": "unet:width=4,levels=2,blocks=1"},
 }
 SHAPES = {"gan": "16x24", "flow-matching": "16x24"}  # oblong, where the networks can
-FILES = {"flow-matching": {"generator", "denoiser"}, "gan": {"generator"}, "glo": {"generator"}}
+FILES = {"flow-matching": {"generator", "denoiser"}, "gan": {"generator"}, "glo": {"generator"}, "glow": {"generator"}}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_the_files_of_every_family_compute_what_torch_does(
     prior = load_prior(run)
     assert (found.image_shape, found.latent_size) == (prior.image_shape, prior.latent_size)
     session = onnxruntime.InferenceSession(tmp_path / "out" / "generator.onnx")
-    for count in (1, 2, 7):
+    for count in (1, 2, 16):
         z = torch.randn(count, prior.latent_size, generator=torch.Generator().manual_seed(count))
         (x,) = session.run(None, {"z": z.numpy()})
         np.testing.assert_allclose(x, prior.decode(z).numpy(), atol=1e-4)
@@ -119,6 +120,30 @@ def test_an_export_is_replaced_only_on_request_and_is_told(
     result_of(carry_out(experiment, settings, overwrite=True))
     stored = json.loads((tmp_path / "out" / EXPORT).read_text())
     assert stored["files"][0]["largest_difference"] <= 1e-4
+
+
+def test_what_is_not_finite_is_no_small_difference() -> None:
+    part = ExportedPart("", lambda z: 2 * z, {"z": torch.ones(3, 2)}, "x")
+    content = traced(part, ())
+    for value in (math.nan, math.inf):
+        other = ExportedPart("", lambda z, value=value: z * value, part.inputs, "x")
+        assert largest_difference(content, other) == math.inf
+        assert largest_difference(traced(other, ()), part) == math.inf
+
+
+def test_files_of_somebody_else_stay_and_those_of_another_export_go(
+    trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    experiment, out = EXPERIMENTS["export"], tmp_path / "out"
+    out.mkdir()
+    (out / "generator.onnx").write_text("years of work")
+    with pytest.raises(GenpriorError, match=r"^out: .*generator.onnx is there, and no export wrote it"):
+        result_of(carry_out(experiment, ExportSettings(run=trained("glo"), out=out), overwrite=True))
+    assert (out / "generator.onnx").read_text() == "years of work"
+    (out / "generator.onnx").unlink()
+    result_of(carry_out(experiment, ExportSettings(run=trained("vae"), out=out)))
+    result_of(carry_out(experiment, ExportSettings(run=trained("glo"), out=out), overwrite=True))
+    assert {path.name for path in out.iterdir()} == {"generator.onnx", EXPORT}
 
 
 def test_the_default_folder_stands_beside_the_run(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def overwritten(run: Path, photos: Path, out: Path) -> None:
 
 def test_overwriting_keeps_what_is_not_of_the_job(job: Callable[..., Output], tiny_run: Path, tmp_path: Path) -> None:
     folder = job().path
-    mine = ("images/mine.png", "notes.txt", "parts/notes.json")
+    mine = ("images/mine.png", "notes.txt", "parts/notes.json", "parts/2026-notes.json")
     for name in mine:
         write_text(folder / name, "years of work")
     overwritten(tiny_run, tmp_path / "photos", folder)

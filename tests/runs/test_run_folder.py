@@ -144,13 +144,14 @@ def test_an_overwritten_run_keeps_nothing_but_its_lock(make_run: Callable[..., R
 FOREIGN = (
     *("thesis.tex", "notes/a.txt", "figures/holiday.jpg", "checkpoint/best.safetensors", "figures/holiday.png"),
     *("history/notes.safetensors", "history/1a.safetensors", "probe-of-mine.json", "my.part.json", "tensorboard/mine"),
+    *("tensorboard/events.out.tfevents.x/holiday.png", "checkpoint/step-000012/.genprior-a/c.png"),
 )
 
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_run_with_a_file_of_somebody_else_is_not_overwritten(make_run: Callable[..., Run], name: str) -> None:
     run = make_run()
-    (run.path / name).parent.mkdir(exist_ok=True)
+    (run.path / name).parent.mkdir(parents=True, exist_ok=True)
     (run.path / name).write_text("years of work")
     before = contents(run.path)
     with pytest.raises(GenpriorError, match=f"is not overwritten: it holds {name}") as raised:

@@ -1,6 +1,7 @@
 """The networks of a prior as ONNX files, each run by onnxruntime and held against torch before it counts."""
 
 import io
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -12,17 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.exporting.export_results import Export, ExportedFile, ExportedInput, ExportSettings
+from genprior.exporting.export_results import EXPORT, Export, ExportedFile, ExportedInput, ExportSettings
 from genprior.priors.contracts import LatentPrior, latents_of
 from genprior.progress import Stage, Task
 from genprior.runs.files import file_sha256
 from genprior.runs.trained_prior import load_prior
 from genprior.stored_files import weights_sha256
-from genprior.writing import write_bytes
+from genprior.writing import sync_all, write_bytes
 
 OPSET = 18
-ROWS = (1, 3)  # sizes of batches at which a file is held against torch; the larger one is what is traced
-MOST_ROWS = 128  # in a batch: priors go through larger ones in parts
+TRACED, MOST_ROWS = 3, 16  # rows of a batch; priors go through larger ones in parts, of which one alone is traced
+ROWS = (1, TRACED, MOST_ROWS)  # sizes of batches at which a file is held against torch
+NAMES = ("generator", "denoiser", "encoder")
 TOLERANCE = 1e-4
 NOISE = 0.3  # of the denoiser's example
 MEANINGS = {
@@ -63,7 +65,7 @@ def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]
         raise GenpriorError(f"{settings.run} makes points of the plane; only images are exported", argument="run")
     if prior.conditional is not None:
         raise GenpriorError(f"{settings.run} has no network: the images of a mixture are its latents", argument="run")
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    _make_room(settings.folder, kept)
     sum_of_weights = weights_sha256(nn.ModuleList(prior.networks).state_dict())
     found = Export(
         settings=settings,
@@ -71,27 +73,38 @@ def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]
         latent_size=prior.latent_size,
         weights_sha256=sum_of_weights,
         opset=OPSET,
+        is_complete=False,
     )
     parts = parts_of(prior)
     for i, (name, part) in enumerate(parts.items()):
-        yield Stage(i / len(parts), name)
+        yield Stage(i / len(parts), name, found=found)
         written = _written(part, prior.networks, settings.folder / f"{name}.onnx")
         found = found.model_copy(update={"files": (*found.files, written)})
-    yield Stage(1.0, "files")
-    return found
+    yield Stage(1.0, "files", found=found)
+    sync_all(settings.folder / each.file for each in found.files)
+    return found.model_copy(update={"is_complete": True})
+
+
+def _make_room(folder: Path, kept: Export | None) -> None:
+    """Makes the folder, and removes files of an earlier export; raises `GenpriorError` for files of somebody else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    is_ours = kept is not None or (folder / EXPORT).is_file()
+    for file in (folder / f"{name}.onnx" for name in NAMES):
+        if file.exists() and not is_ours:
+            raise GenpriorError(f"{file} is there, and no export wrote it; choose another folder", argument="out")
+        file.unlink(missing_ok=True)
 
 
 @torch.no_grad()
 def parts_of(prior: LatentPrior) -> dict[str, ExportedPart]:
     """Returns what a prior can do, by the names of the files.
 
-    The way from images to latents is left out where it solves a differential equation with the denoiser: whoever needs
-    it repeats that one.
+    The way from images to latents is that of trained encoders. Flow matching solves an equation with its denoiser; Glow's logarithms lose digits near black and white, more than a file may differ by.
     """
-    z = torch.cat(latents_of(prior.draw, ROWS[-1], 0))
+    z = torch.cat(latents_of(prior.draw, MOST_ROWS, 0))
     x = prior.decode(z).clamp(0, 1)
     parts = {"generator": ExportedPart("latents to images", prior.decode, {"z": z}, "x")}
-    denoiser, encode = prior.denoiser, prior.encode
+    denoiser = prior.denoiser
     if denoiser is not None:
         noisy = x + NOISE * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
         sigma = torch.linspace(NOISE, 2 * NOISE, len(x))
@@ -102,8 +115,6 @@ def parts_of(prior: LatentPrior) -> dict[str, ExportedPart]:
         known[..., : x.shape[2] // 2, :] = 0
         does = "damaged images to latents"
         parts["encoder"] = ExportedPart(does, prior.encode_damaged, {"x": x, "known": known}, "z")
-    elif encode is not None:
-        parts["encoder"] = ExportedPart("images to latents", encode, {"x": x}, "z")
     return parts
 
 
@@ -154,7 +165,7 @@ def traced(part: ExportedPart, networks: tuple[nn.Module, ...]) -> bytes:
     with _silent():
         program = torch.onnx.export(
             _Network(part.function, networks),
-            tuple(part.inputs.values()),
+            tuple(value[:TRACED] for value in part.inputs.values()),
             dynamo=True,
             dynamic_shapes=(tuple({0: batch} for _ in part.inputs),),
             input_names=list(part.inputs),
@@ -184,8 +195,10 @@ def largest_difference(content: bytes, part: ExportedPart) -> float:
         with torch.no_grad():
             expected = part.function(*inputs.values())
         (out,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        if not torch.isfinite(expected).all():
+            return math.inf
         off = (torch.from_numpy(out) - expected).abs().max() / expected.abs().max().clamp_min(1)
-        found = max(found, float(off))
+        found = max(found, float(off) if torch.isfinite(off) else math.inf)
     return found
 
 

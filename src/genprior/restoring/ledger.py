@@ -37,7 +37,7 @@ PAIRS, CANDIDATES, PAGE = "pairs.png", "candidates.png", "index.html"
 BEFORE, AFTER = "before", "after"  # folders of pictures that the page shows
 DEVIATIONS = "deviations"
 FOLDERS = (IMAGES, MASKS, BEFORE, AFTER, DEVIATIONS)  # of pictures, one for each image
-PART_FILE = re.compile(r"\d{6,}\.(json|safetensors|lock)")
+PART_FILE = re.compile(r"[0-9]{6,}\.(json|safetensors|lock)")
 FILES = {  # what a user may look for
     "page": PAGE,
     "pictures": PAIRS,
@@ -99,7 +99,7 @@ class Output:
 
     def finished_items(self) -> int:
         """Returns how many items lie in finished parts."""
-        return sum(len(self.items(int(path.stem))) for path in (self.path / PARTS).glob("[0-9]*.json"))
+        return sum(len(self.items(int(path.stem))) for path in row_files(self.path))
 
     def finish(
         self, part: int, rows: list[ImageRow], seconds: float, contents: Sequence[str], files: Iterable[Path] = ()
@@ -168,7 +168,7 @@ class Output:
             Names of the images that are gone, and of the damaged files.
         """
         gone, damaged = [], []
-        for file in sorted((self.path / PARTS).glob("[0-9]*.json")):
+        for file in row_files(self.path):
             part = int(file.stem)
             try:
                 lost = [row.name for row in self.part_rows(part) if row.name not in names]
@@ -342,6 +342,12 @@ def _refuse_foreign(path: Path, command: str) -> None:
         raise GenpriorError(f"{path} holds results of genprior {found}; choose another folder", argument="out")
 
 
+def row_files(path: Path) -> list[Path]:
+    """Returns the files of rows of the finished parts in a folder of results, in their order."""
+    found = (path / PARTS).glob("*.json")
+    return sorted(file for file in found if PART_FILE.fullmatch(file.name))
+
+
 def _linked_folders(path: Path) -> Iterator[Path]:
     """Folders that results are written into, at any depth, and that are links."""
     for folder in (*FOLDERS, PARTS):
@@ -359,7 +365,7 @@ def _remove(output: Output) -> None:
             raise _in_use(path)
     for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
         (path / name).unlink(missing_ok=True)
-    for file in sorted((path / PARTS).glob("[0-9]*.json")):
+    for file in row_files(path):
         for picture in _pictures(path, _names(file)):
             picture.unlink(missing_ok=True)
         file.unlink()  # after the pictures that it names

@@ -36,10 +36,10 @@ OWN = re.compile(  # what commands write into the folder of a run; nothing else 
             rf"config\.json|{LOCK}|environment\.json|(steps|events|held-out)\.jsonl|report\.html",
             rf"({'|'.join(_RESULTS.split())})(\.part)?\.json",
             r"(encoder|residual)\.safetensors",
-            r"history/\d+\.safetensors",
+            r"history/[0-9]+\.safetensors",
             rf"figures/({'|'.join(_FIGURES.split())})\.png",
-            r"tensorboard/events\.out\.tfevents\..*",
-            rf"(checkpoint|best|encoder-unfinished)/step-\d+/(tensors\.safetensors|counters\.json|{re.escape(MARK)}.*)",
+            r"tensorboard/events\.out\.tfevents\.[^/]*",
+            rf"(checkpoint|best|encoder-unfinished)/step-[0-9]+/(tensors\.safetensors|counters\.json|{re.escape(MARK)}[^/]*)",
             rf"([^/]+/)?{re.escape(MARK)}[^/]*",
         )
     )

@@ -157,7 +157,7 @@ NON_SATURATING = StudyStatement(
     trained=("non-saturating",),
     advice={
         "": "Take it as the default. The regularised recipe of genprior makes better digits still: see below.",
-        TOO_LITTLE: "Train longer: only `--size full` has so many updates.",
+        TOO_LITTLE: "Train longer: `--size lesson` and `--size full` have so many updates.",
     },
     figures=(StripsOf("Samples", "non-saturating", SampleQuality, LOSS_PICTURES, "Samples, real images."),),
 )
