@@ -99,7 +99,8 @@ def _make_room(folder: Path, kept: Export | None) -> None:
 def parts_of(prior: LatentPrior) -> dict[str, ExportedPart]:
     """Returns what a prior can do, by the names of the files.
 
-    The way from images to latents is that of trained encoders. Flow matching solves an equation with its denoiser; Glow's logarithms lose digits near black and white, more than a file may differ by.
+    The way from images to latents is that of trained encoders. Flow matching solves an equation with its denoiser.
+    Logarithms of Glow lose digits near black and white.
     """
     z = torch.cat(latents_of(prior.draw, MOST_ROWS, 0))
     x = prior.decode(z).clamp(0, 1)
