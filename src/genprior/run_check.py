@@ -25,7 +25,7 @@ from genprior.runs.encoder_settings import WEIGHTS
 from genprior.runs.experiment import part_of
 from genprior.runs.kept_residual import RESIDUAL, read_residual
 from genprior.runs.run_folder import AUTO, CONFIG, TRIED, Run, open_run, read_environment
-from genprior.runs.step_log import Row, each_row, read_events, record_fault
+from genprior.runs.step_log import Row, each_row, read_events, record_fault, told_damage
 from genprior.runs.trained_prior import read_encoder
 from genprior.scoring.auto_results import AutoTraining
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING
@@ -121,11 +121,14 @@ def _checkpoints(run: Run, *, has_rows: bool) -> Iterator[CheckedFile]:
         return
     counters, _ = load_counters(run.checkpoints)
     assert counters is not None
-    try:
-        is_other = record_fault(run, each_row(run.steps), counters.step, counters.log)
-    except OSError:  # told of the record itself
-        return
-    if counters.log is not None and counters.log.fault is not None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of lines that cannot be read: told of the files themselves
+        try:
+            is_other = record_fault(run, each_row(run.steps), counters.step, counters.log)
+            is_told = told_damage(run) is not None
+        except OSError:  # told of the record itself
+            return
+    if is_told:
         yield CheckedFile("the record", is_other or "", "it stays said; train anew for a whole record")
         return
     name = run.events.name if is_other and is_other.startswith(str(run.events)) else run.steps.name

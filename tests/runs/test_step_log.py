@@ -16,6 +16,7 @@ from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run
 from genprior.runs.step_log import (
     Alarm,
+    Damage,
     Setback,
     StepLog,
     StepRows,
@@ -268,6 +269,21 @@ def test_an_altered_record_stays_altered_however_often_training_is_resumed(
         assert "damaged already when training was resumed" in told
         assert told.count("resumed") == 1
         assert path.name in told
+
+
+@pytest.mark.parametrize("lost", [["events"], ["steps"], ["steps", "events"]])
+def test_a_kill_before_the_next_checkpoint_forgets_no_damage(make_run: Callable[..., Run], lost: list[str]) -> None:
+    run = make_run()
+    for name in lost:
+        getattr(run, name).unlink()
+    at, _ = load_counters(run.checkpoints)
+    assert at is not None
+    for _ in range(2):  # a second try neither forgets it nor tells it twice
+        StepLog(run, at.step, at.log).__exit__(None, None, None)
+        assert str(summary(run.path)["record"])
+        (event,) = read_events(run)
+        assert isinstance(event, Damage)
+        assert getattr(run, lost[0]).name in event.message
 
 
 def test_a_checkpoint_without_a_sum_of_the_record_is_of_an_older_version(make_run: Callable[..., Run]) -> None:

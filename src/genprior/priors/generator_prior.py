@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.models.autoencoder import Recognition
-from genprior.models.latent_encoder import Encoder
+from genprior.models.latent_encoder import Encoder, check_shape
 from genprior.models.range_residual import RangeResidual
 from genprior.priors.contracts import SAMPLES_AT_ONCE, LatentPrior
 from genprior.priors.densities import Density, StandardNormal
@@ -171,9 +171,12 @@ class EncodedPrior(GeneratorPrior):
         """
         if not x.shape[0]:
             return torch.empty(0, self.latent_size, dtype=torch.float32)
+        if known is None:
+            known = x.new_ones(1, 1, *self.image_shape[1:])
+        check_shape("x", x, self.image_shape, (x.shape[0],))
+        check_shape("known", known, (1, *self.image_shape[1:]), (x.shape[0], 1))  # of all, before x is in parts
         parts = torch.split(x.to(torch.float32), SAMPLES_AT_ONCE)
-        has_own = known is not None and known.shape[0] == x.shape[0]
-        masks = torch.split(known, SAMPLES_AT_ONCE) if has_own and known is not None else [known] * len(parts)
+        masks = [known] * len(parts) if len(known) == 1 else torch.split(known, SAMPLES_AT_ONCE)
         return torch.cat([self.encoder.encode(*pair) for pair in zip(parts, masks, strict=True)])
 
     def encode_damaged(self, x: Tensor, known: Tensor | None) -> Tensor:

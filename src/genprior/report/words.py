@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genprior.report.collect import Reported
-from genprior.runs.step_log import Event, Setback
+from genprior.runs.step_log import Damage, Event, Setback
 from genprior.scoring.scoring_results import (
     ClassHistogram,
     DiagnosisResult,
@@ -98,6 +98,8 @@ def alarm(event: Event) -> str:
     """Returns the line of an event: an alarm of the diagnosis or its end, or values that were not finite."""
     if isinstance(event, Setback):
         return f"step {event.step}: {event.event}, not finite: {', '.join(event.not_finite)}"
+    if isinstance(event, Damage):
+        return f"resumed at step {event.step} with a damaged record: {event.message}"
     if event.event == "recovered":
         return f"step {event.step}: recovered"
     return f"step {event.step}, {event.images_seen:,} images: {event.verdict}. {event.message}"

@@ -46,7 +46,7 @@ def passes(count: int) -> list[list[float]]:
     """
     first, last = max(3, min(count // 4, 6)), max(3, min(11 * count // 24, 11))
     left = count - first - last
-    many = max(1, left // 4) if left > 1 else 0
+    many = max(1, (left + 1) // 4) if left > 1 else 0
     own = [left // many + (k < left % many) for k in range(many)] if many else []
     tops = spaced(*TOPS, many) if many > 1 else [math.sqrt(TOPS[0] * TOPS[1])]
     between = [spaced(top, TURN, length) for top, length in zip(tops, own, strict=False)]

@@ -104,12 +104,10 @@ class LogSum(Model):
 
     Attributes:
         bytes, sha256: Of all its rows.
-        fault: What was wrong with it already when training was resumed; None: nothing.
     """
 
     bytes: int
     sha256: str
-    fault: str | None = None
 
 
 Side = Annotated[int, Field(ge=1, le=2**16)]  # of an image, or its channels; networks are built for what stands there

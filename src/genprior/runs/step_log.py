@@ -139,7 +139,21 @@ class Setback(Model):
     rate: float | None = None
 
 
-Event = Alarm | Setback
+class Damage(Model):
+    """What was wrong with the record when training was resumed, said for ever: the record is mended, not restored.
+
+    Attributes:
+        event: Which it is.
+        step: Of the checkpoint from which training went on.
+        message: What was wrong.
+    """
+
+    event: Literal["damaged"]
+    step: int
+    message: str
+
+
+Event = Alarm | Setback | Damage
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
@@ -150,8 +164,8 @@ def append_event(run: Run, event: Event) -> None:
 
 def replace_alarms(run: Run, alarms: Sequence[Alarm]) -> None:
     """Puts alarms in the place of those that stand in the run's events, in the order of their steps."""
-    setbacks = [event for event in read_events(run) if isinstance(event, Setback)]
-    events: list[Event] = sorted([*setbacks, *alarms], key=_step)
+    others = [event for event in read_events(run) if not isinstance(event, Alarm)]
+    events: list[Event] = sorted([*others, *alarms], key=_step)
     write_lines(run.events, events)
 
 
@@ -195,9 +209,13 @@ def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | No
         return f"{run.steps} was altered since the checkpoint was saved"
     if log is not None and not (run.events.is_file() and are_whole(run.events)):
         return f"{run.events} is gone, or was altered"
-    if log is not None and log.fault is not None:  # the rows before are still what they were then
-        return f"the record was damaged already when training was resumed: {log.fault}"
-    return None
+    return told_damage(run)  # the rows before it are still what they were then
+
+
+def told_damage(run: Run) -> str | None:
+    """Returns what was wrong with a run's record when training was resumed first, or None."""
+    found = next((event for event in read_events(run) if isinstance(event, Damage)), None)
+    return None if found is None else f"the record was damaged already when training was resumed: {found.message}"
 
 
 def _digest(path: Path, count: int) -> "hashlib._Hash":
@@ -342,7 +360,7 @@ class StepLog:
     Arguments:
         run: The run.
         last_step: Step of the checkpoint from which training continues; then that of the last row.
-        log: What the record was when that checkpoint was saved. What is wrong with it now is never forgotten.
+        log: What the record was when that checkpoint was saved. What is wrong with it now is told by an event.
 
     Raises:
         GenpriorError: The config wants TensorBoard, and it is not installed.
@@ -350,9 +368,10 @@ class StepLog:
 
     def __init__(self, run: Run, last_step: int, log: LogSum | None = None) -> None:
         self.run, self.last_step = run, last_step
-        known = None if log is None else log.fault
-        self._fault = known or record_fault(run, each_row(run.steps), last_step, log)
+        fault = record_fault(run, each_row(run.steps), last_step, log)
         remove_leftovers(run.path, below=True)
+        if fault is not None and told_damage(run) is None:  # before anything is mended: a kill forgets nothing
+            append_event(run, Damage(event="damaged", step=last_step, message=fault))
         again = 0
         with written_text(run.steps) as file:
             for row in each_row(run.steps):
@@ -402,7 +421,7 @@ class StepLog:
 
     def sum(self) -> LogSum:
         """Returns what tells whether the record, as it is now, is still there later."""
-        return LogSum(bytes=self._bytes, sha256=self._sha256.hexdigest(), fault=self._fault)
+        return LogSum(bytes=self._bytes, sha256=self._sha256.hexdigest())
 
     def sync(self) -> None:
         """Waits until the disk has all rows: a checkpoint must not outlive the rows before it."""
