@@ -114,7 +114,16 @@ def test_a_result_resumes_reads_back_and_is_put_into_words_and_drawn(run: Path) 
     assert kept is not None
     assert kept.own is not None
     assert kept.held_out is None
+
+    def failing(found: object) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        result_of(carry_out(EXPERIMENT, settings, draw=failing))
+    kept = read_result(part_of(EXPERIMENT.file(settings)), Calibration)
+    assert kept is not None
     found = result_of(carry_out(EXPERIMENT, settings))
+    assert (found.own, found.held_out, found.repair) == (kept.own, kept.held_out, kept.repair)
     assert found == result_of(EXPERIMENT.stages(settings, None))
     saved = json.loads(EXPERIMENT.file(settings).read_text(), parse_constant=pytest.fail)
     assert saved["culprit"] == found.culprit

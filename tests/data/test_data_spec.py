@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from genprior.data import load_data
-from genprior.data.spec import parse_spec, read_count, read_options
+from genprior.data.load import SOURCES
+from genprior.data.spec import NAMES, parse_spec, read_count, read_options
 from genprior.errors import GenpriorError
 
 KNOWN = {"split": ("train", "test", "all"), "subset": ("letters", "digits"), "count": ()}
@@ -30,7 +31,7 @@ def test_a_spec_comes_apart(text: str, source: str, rest: str, window: slice) ->
 
 def test_an_existing_path_is_that_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("mnist", "a:b", "odd[1:2]"):
+    for name in ("images", "a:b", "odd[1:2]"):
         Path(name).mkdir()
         spec = parse_spec(name)
         assert (spec.source, spec.rest, spec.window) == (None, name, slice(None))
@@ -38,6 +39,26 @@ def test_an_existing_path_is_that_path(tmp_path: Path, monkeypatch: pytest.Monke
     assert parse_spec("odd[1:2][3:4]").window == slice(3, 4)
     assert parse_spec(tmp_path).source is None
     assert parse_spec("mnist:train").source == "mnist"
+
+
+def test_the_name_of_a_data_set_is_no_path_where_a_folder_has_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be called as its data are: what stands in its config must not become that folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("digits").mkdir()
+    for text in ("digits", "digits[:3]"):
+        assert parse_spec(text).source == "digits"
+    assert parse_spec("./digits").source is None
+    assert parse_spec(Path("digits")).source is None
+    with pytest.warns(UserWarning, match=r"digits is the data set of that name; .* write ./digits$"):
+        load_data("digits[:3]")
+    Path("digits", "config.json").write_text("{}")
+    assert len(load_data("digits[:3]")) == 3
+
+
+def test_every_data_set_has_its_name_in_the_grammar() -> None:
+    assert set(SOURCES) == NAMES
 
 
 def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

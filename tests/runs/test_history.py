@@ -74,6 +74,15 @@ def test_resuming_tells_what_is_gone_of_the_history(make_run: Callable[..., Run]
     assert any("history: 1000.safetensors; report and probes show no images of that age" in line for line in notes)
 
 
+def test_resuming_tells_what_is_damaged_of_the_history(make_run: Callable[..., Run]) -> None:
+    run = make_run(images_seen=1000)
+    content = bytearray(ages(run)[1000].read_bytes())
+    content[-9] ^= 1
+    ages(run)[1000].write_bytes(content)
+    notes = resumed_run(run.path, {"images_seen": 2000}).notes
+    assert [f"{run.history}/1000.safetensors cannot be read" in line for line in notes].count(True) == 1
+
+
 def test_files_of_other_names_are_left_out_and_damaged_ones_refused(make_run: Callable[..., Run]) -> None:
     run = make_run(images_seen=1000)
     (run.history / "mine.safetensors").write_bytes(b"?")

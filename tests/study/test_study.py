@@ -86,6 +86,12 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     save_result(studied / "asked.json", asked.model_copy(update={"learned_sha256": 64 * "0"}))
     assert "other images: digits has changed" in genprior(*ASKED, "--out", studied, code=2)
 
+    file = studied / "asked.json"
+    file.write_text(file.read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    refused = genprior(*ASKED, "--out", studied, code=2)
+    assert "asked.json" in refused
+    assert "other settings" not in refused
+
 
 def _needs_nothing(studied: Path) -> None:
     """The page runs nothing, and links to nothing but files of the study."""
@@ -151,6 +157,12 @@ def test_a_folder_of_something_else_is_refused(genprior: Callable[..., str], tmp
     (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
     assert "holds something else" in genprior(*ASKED, "--out", tmp_path / "mine", code=2)
     assert "saturating" in genprior(*ASKED, "--statement", "saturatin", code=2)
+
+
+def test_a_folder_among_its_images_is_refused(genprior: Callable[..., str], tmp_path: Path) -> None:
+    refused = genprior("study", "--data", tmp_path, "--out", tmp_path / "study", code=2)
+    assert "lies in the folder of images" in refused
+    assert not (tmp_path / "study").exists()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -62,20 +62,24 @@ def stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Cali
     x, y, notes = held_out(settings, assumed)
     assumed = beside_range(settings, assumed)
     found = Calibration(settings=settings, is_complete=False, weights=weights, notes=tuple(notes))
-    if kept is not None and kept.weights == weights and kept.own is not None:
-        found = found.model_copy(update={"own": kept.own})
+    if kept is not None and kept.weights == weights:
+        judged_before = {name: getattr(kept, name) for name in ("own", "held_out", "residuals", "repair")}
+        found = found.model_copy(update=judged_before)
     yield Stage(0.0, "run opened")
     if found.own is None:
         truths, measured = own_truths(assumed, settings.count)
         own = yield from within(judged(assumed, truths, measured, "own"), 0.0, 0.5, "truths from the prior: ")
         found = found.model_copy(update={"own": own.level})
     yield Stage(0.5, "truths from the prior: judged", found=found)
-    real = yield from within(judged(assumed, x, y, "held-out"), 0.5, 1.0, "held-out images: ")
-    update = {"held_out": real.level, "residuals": residuals_of(assumed, x, y), "is_complete": True}
-    if settings.repair:
-        nominal = real.intervals.nominal
-        update["repair"] = RepairFindings(nominal=nominal, **asdict(conformal(real.intervals)))
-    return found.model_copy(update=update)
+    if found.held_out is None:
+        real = yield from within(judged(assumed, x, y, "held-out"), 0.5, 1.0, "held-out images: ")
+        update = {"held_out": real.level, "residuals": residuals_of(assumed, x, y)}
+        if settings.repair:
+            nominal = real.intervals.nominal
+            update["repair"] = RepairFindings(nominal=nominal, **asdict(conformal(real.intervals)))
+        found = found.model_copy(update=update)
+    yield Stage(1.0, "held-out images: judged", found=found)  # figures come next, and may fail
+    return found.model_copy(update={"is_complete": True})
 
 
 def own_truths(assumed: Assumed, count: int) -> tuple[Tensor, Tensor]:

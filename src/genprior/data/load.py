@@ -12,7 +12,7 @@ from genprior.data.dataset import Dataset
 from genprior.data.geometry import Shape
 from genprior.data.hub import load_hub
 from genprior.data.image_files import load_folder, load_zip
-from genprior.data.spec import DataSpec, Loader, Request, make_request
+from genprior.data.spec import DataSpec, Loader, Request, make_request, mistaken_name
 from genprior.data.toy import grid_centres, load_points, load_stacked_mnist, ring_centres
 from genprior.errors import GenpriorError, suggestion
 
@@ -32,11 +32,11 @@ def load_data(
     """Returns the images that a spec names, all in memory, in their order.
 
     A spec is SOURCE[:option[,option...]][[start:stop]], with options `key=value` or bare words, and a slice as in
-    Python: `mnist:test[:100]`, `emnist:letters,split=all`, `ring:count=5000`, `hub:owner/name:split=train`. A string
-    that names an existing file or folder is that path as it stands: a folder or .zip file is searched for images (PNG,
-    JPEG, WebP, BMP, TIFF with all its pages), a .npy, .npz, .mat or .h5 file is read; `file.npz:name` is one of its
-    arrays. The split is `train` unless the spec says otherwise. What looks wrong but can be read is a warning, and one
-    of the `notes` of the data set.
+    Python: `mnist:test[:100]`, `emnist:letters,split=all`, `ring:count=5000`, `hub:owner/name:split=train`. Any other
+    string that names an existing file or folder is that path as it stands: a folder or .zip file is searched for images
+    (PNG, JPEG, WebP, BMP, TIFF with all its pages), a .npy, .npz, .mat or .h5 file is read; `file.npz:name` is one of
+    its arrays. A folder that has the name of a data set is `./mnist`. The split is `train` unless the spec says
+    otherwise. What looks wrong but can be read is a warning, and one of the `notes` of the data set.
 
     Arguments:
         spec: What to load; a mistyped name is answered with the nearest one.
@@ -61,7 +61,8 @@ def load_data(
     """
     request = make_request(spec, root, size, channels, fit, strict, white)
     dataset = _loader(request.spec)(request)
-    for line in [*([_skipped_line(dataset)] if dataset.skipped else []), *dataset.notes]:
+    mistaken = mistaken_name(request.spec)
+    for line in [*filter(None, [mistaken]), *([_skipped_line(dataset)] if dataset.skipped else []), *dataset.notes]:
         warnings.warn(line, stacklevel=2)
     return dataset
 

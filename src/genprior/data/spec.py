@@ -19,6 +19,12 @@ WINDOW = re.compile(r"\s*([+-]?\d+)?\s*:\s*([+-]?\d+)?\s*")
 HOLD_SEVERAL = (".npz", ".mat", ".h5", ".hdf5")  # suffixes of files whose arrays have names
 
 
+NAMES = frozenset(  # of data sets, as `SOURCES` has them
+    "digits mnist fashion-mnist kmnist qmnist emnist usps stacked-mnist cifar10 cifar100 svhn stl10 hub "
+    "ring grid".split()
+)
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """A data spec taken apart.
@@ -86,6 +92,8 @@ Loader = Callable[[Request], Dataset]
 def parse_spec(spec: str | os.PathLike[str]) -> DataSpec:
     """Returns a spec taken apart; a string that names an existing path is that path as it stands.
 
+    The name of a data set is never a path: a folder of that name, which a run called `mnist` may be, is `./mnist`.
+
     Example:
         >>> parse_spec("emnist:letters,train[:100]").rest
         'letters,train'
@@ -93,16 +101,28 @@ def parse_spec(spec: str | os.PathLike[str]) -> DataSpec:
     text = os.fspath(spec)
     if not text.strip():
         raise GenpriorError("expected a data set or a path, got an empty text", argument="data")
-    if _exists(text):
+    is_name = isinstance(spec, str)
+    if _exists(text) and not (is_name and text in NAMES):
         return DataSpec(text, None, os.path.expanduser(text), slice(None))
     body, window = _split_window(text)
-    if _exists(body):
+    if _exists(body) and not (is_name and body in NAMES):
         return DataSpec(text, None, os.path.expanduser(body), window)
     file, _, array = body.rpartition(":")
     if array and Path(file).suffix.lower() in HOLD_SEVERAL and _exists(file):
         return DataSpec(text, None, os.path.expanduser(file), window, array)
     source, _, rest = body.partition(":")
     return DataSpec(text, source, rest, window)
+
+
+def mistaken_name(spec: DataSpec) -> str | None:
+    """Returns a line for whoever means the folder or file here that has the name of a data set, or None.
+
+    What genprior wrote, such as a run that is called as its data are, has JSON in it and is no images.
+    """
+    path = Path(spec.source or "")
+    if spec.source not in NAMES or not path.exists() or (path.is_dir() and any(path.glob("*.json"))):
+        return None
+    return f"{spec.source} is the data set of that name; for what is called so here write ./{spec.source}"
 
 
 def absolute_spec(text: str) -> str:

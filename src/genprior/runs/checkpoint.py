@@ -244,6 +244,15 @@ def load_age(path: Path) -> dict[str, Tensor]:
     return tensors if any("/" in name for name in tensors) else joined({"generator": tensors})
 
 
+def age_fault(path: Path) -> str | None:
+    """Returns what is wrong with the file of an age, or None."""
+    try:
+        load_age(path)
+    except GenpriorError as error:
+        return error.message
+    return None
+
+
 def _newest(folder: Path, read: Callable[[Path], T]) -> tuple[T | None, list[str]]:
     refused: list[str] = []
     for path in _newest_first(folder):

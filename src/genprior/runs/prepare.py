@@ -18,7 +18,7 @@ from genprior.families import BUDGETS, RunConfig, parse_config
 from genprior.hardware import keep_freed_memory, resolve_device, resolve_precision
 from genprior.memory import networks_within_memory
 from genprior.runs.best_weights import impatience, scored_ages
-from genprior.runs.checkpoint import Counters, load_counters, lost_ages, settle
+from genprior.runs.checkpoint import Counters, age_fault, ages, load_counters, lost_ages, settle
 from genprior.runs.files import write_json
 from genprior.runs.run_folder import (
     CONFIG,
@@ -227,6 +227,7 @@ def _lost_notes(run: Run, begun: Counters | None, learner: Learner) -> list[str]
     return [
         *([f"the record is damaged, and stays so for the steps until here: {fault}"] if fault else []),
         *([f"gone from {run.history}: {files}; report and probes show no images of that age"] if lost else []),
+        *filter(None, map(age_fault, ages(run).values())),
     ]
 
 

@@ -13,6 +13,7 @@ from genprior.errors import GenpriorError
 from genprior.progress import Stage, Task
 from genprior.runs.experiment import Experiment, aligned, read_result, save_result
 from genprior.settings import Model
+from genprior.stored_files import read_model
 from genprior.study.comparing_studies import compared
 from genprior.study.statements import STATEMENTS
 from genprior.study.study_cells import CELLS
@@ -68,9 +69,11 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
     Raises:
         GenpriorError: The folder holds something else, another process works in it, or images cannot be had.
     """
+    from genprior.runs.prepare import refuse_among_images
     from genprior.runs.run_folder import alone_in
     from genprior.study.study_jobs import done
 
+    refuse_among_images(settings.out, settings.data)
     other = _other(settings)
     plan = planned(settings)
     _check_folder(plan)
@@ -183,8 +186,8 @@ def _check_folder(plan: StudyPlan) -> None:
         if out.exists() and any(path.name != "lock" for path in out.iterdir()):
             raise GenpriorError(f"{out} holds something else than a study; choose another folder", argument="out")
         return
-    then, now = read_result(asked, AskedStudy), plan.asked
-    if then is None or not then.settings.same_outcome(now.settings) or then.spending != now.spending:
+    then, now = read_model(asked, AskedStudy, "out"), plan.asked
+    if not then.settings.same_outcome(now.settings) or then.spending != now.spending:
         raise GenpriorError(f"{out} holds a study of other settings; choose another folder with --out", argument="out")
     if (then.learned_sha256, then.held_out_sha256) != (now.learned_sha256, now.held_out_sha256):
         raise GenpriorError(
@@ -195,8 +198,6 @@ def _check_folder(plan: StudyPlan) -> None:
 
 
 def _other(settings: StudySettings) -> StudyResult | None:
-    from genprior.stored_files import read_model
-
     if settings.against is None:
         return None
     if settings.against.resolve() == (settings.out / RESULT).resolve():
