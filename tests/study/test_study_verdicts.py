@@ -171,6 +171,16 @@ def test_what_is_measured_in_all_seeds_is_whole() -> None:
     assert StudyEvidence({}, {"saturating": "cannot be trained"}).is_whole(needs, SEEDS)
 
 
+def test_a_seed_is_compared_with_itself_where_another_lacks_a_run() -> None:
+    ours, theirs = (tuple(quality().model_copy(update={"distance": d}) for d in each) for each in ((9, 4), (1, 10, 8)))
+    whole = evidence()
+    kind = SampleQuality.__name__
+    found = {**whole.found, ("recipe", kind): (None, *ours), (OWN, kind): theirs}
+    finding = STATEMENTS["recipe"].finding(StudyEvidence(found, {}))
+    assert finding.outcome == CONFIRMED
+    assert finding.numbers[0].values == (0.9, 0.5)
+
+
 @pytest.mark.parametrize("name", ["strokes-and-loops", "ambiguous", "probabilities"])
 def test_statements_on_digits_say_nothing_of_other_images(name: str) -> None:
     finding = STATEMENTS[name].finding(evidence(has_digits=False))

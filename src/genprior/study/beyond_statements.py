@@ -36,8 +36,9 @@ _FILLED = {"image": "truth", "seen": "seen", "filled in": "hole", "inverted": "i
 
 def judge_recipe(evidence: StudyEvidence) -> StudyFinding:
     """Fréchet distances of the default recipe and of the report's game."""
-    ours, theirs = (evidence.of(cell, SampleQuality) for cell in ("recipe", OWN))
-    ratios = [ratio(a.distance, b.distance, "the report's distance") for a, b in zip(ours, theirs, strict=False)]
+    seeds = evidence.seeds_of(("recipe", SampleQuality), (OWN, SampleQuality))
+    ours, theirs = (evidence.of(cell, SampleQuality, seeds) for cell in ("recipe", OWN))
+    ratios = [ratio(a.distance, b.distance, "the report's distance") for a, b in zip(ours, theirs, strict=True)]
     numbers = (
         number_of("Fréchet distance: recipe over report", ratios, ["recipe", OWN]),
         number_of("recipe: Fréchet distance", [each.distance for each in ours], ["recipe"], "features²"),
@@ -65,7 +66,8 @@ def judge_priors(evidence: StudyEvidence) -> StudyFinding:
         each = {cell: mean_of(f"{title}, {cell}", values, [cell], unit) for cell, values in scores.items()}
         rivals = [cell for cell in each if name != "inversion" or cell not in EXACT]
         best = max(rivals, key=lambda cell: sign * each[cell].mean)
-        gain = _gain(scores[best], scores[OWN])
+        both = evidence.seeds_of((best, PriorScores), (OWN, PriorScores))
+        gain = _gain(*([_scores(one, name) for one in evidence.of(cell, PriorScores, both)] for cell in (best, OWN)))
         ahead = mean_of(f"{title}: {best} less the report's", gain, [best, OWN], unit)
         winners[name] = best
         is_beaten.append(ahead.is_surely(above=0.0) if sign > 0 else ahead.is_surely(below=0.0))
@@ -82,26 +84,28 @@ def judge_priors(evidence: StudyEvidence) -> StudyFinding:
 
 
 def _gain(ours: list[Sequence[float]], theirs: list[Sequence[float]]) -> list[list[float]]:
-    """Differences image by image, for each seed that both have."""
-    return [[a - b for a, b in zip(*both, strict=True)] for both in zip(ours, theirs, strict=False)]
+    """Differences image by image, for each seed."""
+    return [[a - b for a, b in zip(*both, strict=True)] for both in zip(ours, theirs, strict=True)]
 
 
 def judge_limits(evidence: StudyEvidence) -> StudyFinding:
     """How much of the error of inversion another search takes away, another training, another family."""
-    report, searched = evidence.of(OWN, ReportInversion), evidence.of(OWN, DefaultInversion)
-    retrained, other = evidence.of("recipe", DefaultInversion), evidence.of("glo", DefaultInversion)
+    cells = (OWN, "recipe", "glo")
+    seeds = evidence.seeds_of((OWN, ReportInversion), *((cell, DefaultInversion) for cell in cells))
+    report = evidence.of(OWN, ReportInversion, seeds)
+    searched, retrained, other = (evidence.of(cell, DefaultInversion, seeds) for cell in cells)
     whole = [_mean(each.error) for each in report]
     steps = {
         "the search": [a - _mean(b.error) for a, b in zip(whole, searched, strict=True)],
-        "the training": [_mean(a.error) - _mean(b.error) for a, b in zip(searched, retrained, strict=False)],
-        "the adversarial loss": [_mean(a.error) - _mean(b.error) for a, b in zip(retrained, other, strict=False)],
+        "the training": [_mean(a.error) - _mean(b.error) for a, b in zip(searched, retrained, strict=True)],
+        "the adversarial loss": [_mean(a.error) - _mean(b.error) for a, b in zip(retrained, other, strict=True)],
     }
-    cells = {"the search": [OWN], "the training": [OWN, "recipe"], "the adversarial loss": ["recipe", "glo"]}
+    runs = {"the search": [OWN], "the training": [OWN, "recipe"], "the adversarial loss": ["recipe", "glo"]}
     numbers = tuple(
         number_of(
             f"share of the error that {name} explains",
-            [ratio(value, all_, "the report's error") for value, all_ in zip(values, whole, strict=False)],
-            cells[name],
+            [ratio(value, all_, "the report's error") for value, all_ in zip(values, whole, strict=True)],
+            runs[name],
         )
         for name, values in steps.items()
     )

@@ -33,31 +33,39 @@ class StudyEvidence:
     """Measured numbers.
 
     Attributes:
-        found: For each cell and kind of measure, by the name of its model, one for each seed.
+        found: For each cell and kind of measure, by the name of its model, one for each seed; None: it has none.
         missing: Why a cell has none, by its name.
         has_digits: Whether classes of the data are the ten digits.
     """
 
-    found: Mapping[tuple[str, str], Sequence[Model]]
+    found: Mapping[tuple[str, str], Sequence[Model | None]]
     missing: Mapping[str, str]
     has_digits: bool = True
 
-    def of(self, cell: str, kind: type[M]) -> list[M]:
+    def of(self, cell: str, kind: type[M], seeds: Sequence[int] | None = None) -> list[M]:
         """Returns what was measured of a cell, one for each seed, at least one.
+
+        Arguments:
+            cell, kind: Of which run, and what.
+            seeds: As `seeds_of` returns them; None: all that there are.
 
         Raises:
             NotMeasuredError: Nothing was.
         """
         each = self.found.get((cell, kind.__name__), ())
-        if not each:
+        chosen = [one for i, one in enumerate(each) if isinstance(one, kind) and (seeds is None or i in seeds)]
+        if not chosen:
             raise NotMeasuredError(self.missing.get(cell, f"{cell} is not measured yet"))
-        return [one for one in each if isinstance(one, kind)]
+        return chosen
+
+    def seeds_of(self, *needs: Need) -> list[int]:
+        """Returns the places of the seeds in which all of these were measured: a seed is compared with itself."""
+        each = (self.found.get((cell, kind.__name__), ()) for cell, kind in needs)
+        return sorted(set.intersection(*({i for i, one in enumerate(of) if one is not None} for of in each)))
 
     def is_whole(self, needs: Sequence[Need], seeds: int) -> bool:
         """Returns whether all was measured in so many seeds, but for cells that cannot be had."""
-        return all(
-            cell in self.missing or len(self.found.get((cell, kind.__name__), ())) == seeds for cell, kind in needs
-        )
+        return all(cell in self.missing or len(self.seeds_of((cell, kind))) == seeds for cell, kind in needs)
 
 
 @dataclass(frozen=True)

@@ -137,12 +137,10 @@ def evidence_of(plan: StudyPlan) -> StudyEvidence:
     """Returns all that is measured so far, also for statements that are not asked for."""
     from genprior.study.opened_cell import OpenedCell
 
-    found: dict[tuple[str, str], list[Model]] = {}
+    settings, found = plan.settings, {}
     for cell, kind in dict.fromkeys(need for each in STATEMENTS.values() for need in each.needs):
-        for seed in plan.settings.seeds:
-            one = read_result(OpenedCell(plan.settings, cell, seed).file(kind.__name__), kind)
-            if one is not None:
-                found.setdefault((cell, kind.__name__), []).append(one)
+        files = (OpenedCell(settings, cell, seed).file(kind.__name__) for seed in settings.seeds)
+        found[cell, kind.__name__] = [read_result(file, kind) for file in files]
     failed = {run.cell: f"{run.cell} ended with {run.failed}" for run in _runs(plan) if run.failed}
     has_digits = plan.settings.data.partition(":")[0].partition("[")[0] in DIGITS
     return StudyEvidence(found, {**plan.missing, **failed}, has_digits)
