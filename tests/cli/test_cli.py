@@ -421,7 +421,7 @@ def test_closed_terminal_stops_training_unless_nohup_says_otherwise(ignored: boo
 
 
 def in_fresh_process(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

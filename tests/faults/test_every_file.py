@@ -46,6 +46,7 @@ READERS = {  # what reads a file, by how its path begins; `check` of the folder 
     "damaged/": (),
     "judges/": (JUDGED,),
     "comparison/": (),
+    "study/": (),
 }
 VALUES = (None, True, -1, 0, 10**30, 1e308, "", "x", "../../x", "\ud800", [], {}, [[-1]], {"a": None})
 DEEP = "[" * 100_000
@@ -256,6 +257,7 @@ def test_no_damage_ends_in_a_traceback_or_in_another_answer(
     place: Path, expected: dict[str, Answer], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
+    assert all(readers(name) for name in stored(place))
     draw = random.Random(0)
     every = list(damages(place, draw))
     long = request.config.getoption("--long-faults")
