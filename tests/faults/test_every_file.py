@@ -40,6 +40,7 @@ READERS = {  # what reads a file, by how its path begins; `check` of the folder 
     "run/diagnosis": (REPORT,),
     "run/encoder.s": (DRAWN,),
     "run/encoder.j": (),
+    "run/residual": (),
     "job/": (PAINTED,),
     "damaged/measurements": (RESTORE,),
     "damaged/degradation": (RESTORE,),
