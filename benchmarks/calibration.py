@@ -173,7 +173,7 @@ def main() -> None:
     right = sum(counts[fault, True] for fault in faults if fault != "none")
     print(f"culprits named right: {right} of {options.faults}")
     print(
-        f"faultless cases called faulty: {counts['none', False]} of {options.faultless} (promised: {FALSE_ALARMS:.0%})"
+        f"faultless cases called faulty: {counts['none', False]} of {options.faultless} (promised: {FALSE_ALARMS:.1%})"
     )
     print(f"seconds: {time.perf_counter() - began:.0f}")
 

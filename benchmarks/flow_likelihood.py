@@ -20,7 +20,7 @@ from genprior.models.image_flow import bits_per_dim
 from genprior.priors.flow_prior import FlowPrior
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from genprior.seeding import derived_generator
 
 

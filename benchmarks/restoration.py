@@ -34,6 +34,7 @@ from genprior.evaluation.image_quality import psnr, ssim
 from genprior.judges.trained_judge import CLASSIFIER, judge_of
 from genprior.priors.flow_prior import FlowPrior
 from genprior.progress import result_of
+from genprior.report.collect import names_of
 from genprior.restoration.fidelity import L1, L2
 from genprior.restoration.latent_sampler import MIXED
 from genprior.restoration.operators import OPERATORS
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    priors = {path.name: genprior.load_prior(path) for path in options.runs}
+    priors = dict(zip(names_of(options.runs), map(genprior.load_prior, options.runs), strict=True))
     test = genprior.load_data("mnist:test")
     assert test.labels is not None
     labels = test.labels[: options.images]

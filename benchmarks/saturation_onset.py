@@ -16,7 +16,7 @@ import genprior
 from genprior.diagnosis.health_verdict import diversity, episodes
 from genprior.plotting.sample_figures import write_samples
 from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 
 STUDY = "--preset dcgan-28"
 SETTINGS = {

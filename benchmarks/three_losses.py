@@ -27,7 +27,7 @@ from genprior.plotting.sample_figures import write_samples
 from genprior.progress import result_of
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from genprior.runs.summary import summary
 from genprior.scoring.evaluation_experiment import load_evaluation_inputs
 from genprior.scoring.scoring_results import EvaluationSettings

@@ -9,8 +9,8 @@ import torch
 from genprior.cli import main
 from genprior.models.range_residual import RangeResidual
 from genprior.runs.kept_residual import keep_residual
+from genprior.runs.run_events import Alarm, Setback, append_event
 from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import Alarm, Setback, append_event
 from genprior.runs.trained_prior import load_prior
 from genprior.study.study_settings import SIZES
 from small_study import TINY

@@ -9,7 +9,7 @@ import torch
 from genprior.families import GANConfig, RunConfig
 from genprior.report.collect import Reported
 from genprior.runs.run_folder import Environment, Run
-from genprior.runs.step_log import StepRows
+from genprior.runs.step_rows import StepRows
 from genprior.scoring.scoring_results import (
     ClassHistogram,
     DiagnosisResult,

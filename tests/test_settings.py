@@ -54,6 +54,8 @@ def test_each_field_is_told_with_its_kind_and_help() -> None:
     ("values", "message"),
     [
         ({"run": "r", "steps": 0}, "steps: input should be greater than or equal to 1, got 0"),
+        ({"run": "r", "steps": True}, "steps: input should be a valid integer, .*, got 'true'"),
+        ({"run": "r", "threads": True}, "threads: .* got 'true'"),
         ({"run": "r", "step": 1}, "step: unknown config key, did you mean 'steps'"),
         ({}, "run: is needed"),
         ({"run": "r", "loss": 3}, "loss: expected a name"),

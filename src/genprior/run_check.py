@@ -24,8 +24,10 @@ from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.encoder_settings import WEIGHTS
 from genprior.runs.experiment import part_of
 from genprior.runs.kept_residual import RESIDUAL, read_residual
+from genprior.runs.run_events import read_events, told_damage
 from genprior.runs.run_folder import AUTO, CONFIG, TRIED, Run, open_run, read_environment
-from genprior.runs.step_log import Row, each_row, read_events, record_fault, told_damage
+from genprior.runs.step_log import record_fault
+from genprior.runs.step_rows import Row, each_row
 from genprior.runs.trained_prior import read_encoder
 from genprior.scoring.auto_results import AutoTraining
 from genprior.scoring.scoring_experiments import EXPERIMENTS as SCORING

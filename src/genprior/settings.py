@@ -36,9 +36,34 @@ class Model(BaseModel):
             return values
         return {name: value for name, value in values.items() if name not in cls.model_computed_fields}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, values: Any) -> Any:  # noqa: ANN401 - whatever a model is made from
+        """Makes True the word "true" where a number is asked for: pydantic takes True for 1, and refuses a word."""
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        wrong = {
+            name: str(value).lower()
+            for name, value in values.items()
+            if isinstance(value, bool) and name in fields and _is_number(fields[name].annotation)
+        }
+        return {**values, **wrong}
+
     def as_json(self) -> str:
         """Returns strict JSON in ASCII, which keeps names of files that are no Unicode, as pydantic's own does not."""
         return json.dumps(_strict(self.model_dump(mode="json")), allow_nan=False)
+
+
+def _is_number(annotation: Any) -> bool:  # noqa: ANN401 - any type may stand there
+    """Whether a field of this type may be a number, and not true or false."""
+    kinds = _kinds(annotation)
+    return (int in kinds or float in kinds) and bool not in kinds
+
+
+def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - any type may stand there
+    parts = get_args(annotation)
+    return [kind for part in parts for kind in _kinds(part)] if parts else [annotation]
 
 
 def _strict(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds

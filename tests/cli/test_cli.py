@@ -16,7 +16,7 @@ from PIL import Image
 from genprior.cli.console import stop_on_signal
 from genprior.progress import Task
 from genprior.runs.run_folder import Run, create_run, open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from genprior.scoring import diagnosis_experiment
 from genprior.seeding import derived_generator
 

@@ -11,7 +11,7 @@ from genprior.modes.benchmark_run import MODES, BenchmarkRun, measure, measure_r
 from genprior.modes.mode_tables import CountedModes, MeasuredRun
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.run_folder import locked, open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from genprior.writing import MARK
 from tiny_modes import BATCH, STEPS, Fills, ring_finder, ring_run, shrink
 

@@ -21,7 +21,7 @@ from genprior.runs.encoder_training import train_encoder
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from genprior.runs.trained_prior import load_generator, load_prior
 from genprior.training.reconstruction_losses import RECONSTRUCTION_LOSSES
 

@@ -15,7 +15,7 @@ from genprior.priors.generator_prior import EncodedPrior
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run
 from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from genprior.runs.trained_prior import load_generator, load_prior
 from genprior.training.loop import Budget, train
 

@@ -17,8 +17,8 @@ from genprior.report.collect import MOST_AGES, collect, write_run_picture
 from genprior.report.page import page_of
 from genprior.report.words import alarm, notes_on, scores_table, summary_table
 from genprior.runs.checkpoint import trained_checkpoint
+from genprior.runs.run_events import Alarm, Event, Setback
 from genprior.runs.run_folder import Run, open_run
-from genprior.runs.step_log import Alarm, Event, Setback
 from genprior.runs.trained_prior import load_prior
 from genprior.stored_files import signed
 from genprior.training.optimisation import grouped

@@ -17,9 +17,10 @@ from genprior.runs.best_weights import ScoredAge, scored_ages, weights_in_words
 from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import TrainingOutcome, execute
 from genprior.runs.held_out_looks import HeldOutLooks, held_out_score
+from genprior.runs.lined_files import write_lines
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
 from genprior.runs.run_folder import Run, open_run
-from genprior.runs.step_log import read_rows, write_lines
+from genprior.runs.step_rows import read_rows
 from genprior.runs.summary import summary
 from genprior.runs.trained_prior import load_prior
 from small import gone_through

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genprior.runs.checkpoint import load_checkpoint
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 
 # In float64, where the order of a sum is far below what is compared: in float32 the gradient of a bias in front of
 # batch normalisation is rounding noise around zero, which Adam scales up to a full step of either sign.

@@ -16,7 +16,8 @@ from genprior.runs.checkpoint import load_checkpoint, save_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
 from genprior.runs.run_folder import Run
-from genprior.runs.step_log import Row, StepLog, read_rows
+from genprior.runs.step_log import StepLog
+from genprior.runs.step_rows import Row, read_rows
 from genprior.training.adversarial import GAN
 from small import points_config
 

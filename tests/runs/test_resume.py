@@ -18,7 +18,7 @@ from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
 from genprior.runs.run_folder import Run, open_run
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from small import points_config
 
 # Digits, so that convolutions, batch normalisation and bf16 take part; a checkpoint after every step.

@@ -13,20 +13,10 @@ import torch
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.execute import execute
 from genprior.runs.prepare import new_run, resumed_run
+from genprior.runs.run_events import Alarm, Damage, Setback, append_event, read_events, replace_alarms
 from genprior.runs.run_folder import Run
-from genprior.runs.step_log import (
-    Alarm,
-    Damage,
-    Setback,
-    StepLog,
-    StepRows,
-    append_event,
-    read_events,
-    read_rows,
-    record_fault,
-    replace_alarms,
-    rows_of,
-)
+from genprior.runs.step_log import StepLog, record_fault, rows_of
+from genprior.runs.step_rows import StepRows, read_rows
 from genprior.runs.summary import summary
 from genprior.training.loop import Step
 from small import gone_through, points_config

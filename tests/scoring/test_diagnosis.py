@@ -20,8 +20,8 @@ from genprior.runs.checkpoint import load_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result, save_result
 from genprior.runs.prepare import new_run, resumed_run
+from genprior.runs.run_events import Setback, append_event
 from genprior.runs.run_folder import open_run
-from genprior.runs.step_log import Setback, append_event
 from genprior.scoring import diagnosis_experiment as module
 from genprior.scoring import evaluation_experiment
 from genprior.scoring.diagnosis_experiment import with_scores

@@ -9,7 +9,7 @@ import torch
 import genprior as package
 from genprior.families import parse_config
 from genprior.runs.checkpoint import trained_checkpoint
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from genprior.stored_files import read_object
 
 ALL = "--data digits[:64] --size 8 --batch-size 8 --precision float32 --threads 1 --seed 3"

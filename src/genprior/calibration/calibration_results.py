@@ -10,7 +10,7 @@ from genprior.settings import DataRoot, Model, Number, Result, RunFolder, Seed, 
 from genprior.specs import Spec, Table
 
 CALIBRATION = "calibration.json"
-FALSE_ALARMS = 0.01  # of a faultless case, by all tests together
+FALSE_ALARMS = 0.005  # of a faultless case, by all tests together: three of a hundred come once in seventy times
 QUESTIONS = 4  # sampler, operator, noise and prior: each is called faulty with a quarter of that probability
 ALARM = FALSE_ALARMS / QUESTIONS
 CENTRED = 0.05  # a factor so near to 1 is not what is wrong
@@ -257,7 +257,7 @@ def verdict_line(found: Calibration) -> str:
     """Returns the verdict in a line: how wrong intervals are, and whose fault it is."""
     task = f"{found.settings.operator}, {found.settings.noise}"
     if found.culprit is None:
-        return f"{task}: {found.verdict}; faultless cases are called faulty in {FALSE_ALARMS:.0%}"
+        return f"{task}: {found.verdict}; faultless cases are called faulty in {FALSE_ALARMS:.1%}"
     judged = found.own if found.culprit == "sampler" else found.held_out
     factor = "" if judged is None else f"; what is said to hold 90 % would have to be {judged.needed:.2f} times as wide"
     return f"{task}: {found.verdict}, culprit: {found.culprit}{factor}"

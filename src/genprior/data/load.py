@@ -61,8 +61,7 @@ def load_data(
     """
     request = make_request(spec, root, size, channels, fit, strict, white)
     dataset = _loader(request.spec)(request)
-    mistaken = mistaken_name(request.spec)
-    for line in [*filter(None, [mistaken]), *([_skipped_line(dataset)] if dataset.skipped else []), *dataset.notes]:
+    for line in filter(None, [mistaken_name(request.spec), _skipped_line(dataset), *dataset.notes]):
         warnings.warn(line, stacklevel=2)
     return dataset
 
@@ -92,7 +91,9 @@ def _load_path(request: Request) -> Dataset:
     return loader(request)
 
 
-def _skipped_line(dataset: Dataset) -> str:
+def _skipped_line(dataset: Dataset) -> str | None:
+    if not dataset.skipped:
+        return None
     names = ", ".join(dataset.skipped[:NAMED_FILES])
     more = ", ..." if len(dataset.skipped) > NAMED_FILES else ""
     total = len(dataset) + len(dataset.skipped)

@@ -176,7 +176,7 @@ class EncodedPrior(GeneratorPrior):
         check_shape("x", x, self.image_shape, (x.shape[0],))
         check_shape("known", known, (1, *self.image_shape[1:]), (x.shape[0], 1))  # of all, before x is in parts
         parts = torch.split(x.to(torch.float32), SAMPLES_AT_ONCE)
-        masks = [known] * len(parts) if len(known) == 1 else torch.split(known, SAMPLES_AT_ONCE)
+        masks = [known] * len(parts) if known.shape[0] == 1 else torch.split(known, SAMPLES_AT_ONCE)
         return torch.cat([self.encoder.encode(*pair) for pair in zip(parts, masks, strict=True)])
 
     def encode_damaged(self, x: Tensor, known: Tensor | None) -> Tensor:

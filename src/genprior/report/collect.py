@@ -19,8 +19,10 @@ from genprior.priors.generator_prior import GeneratorPrior
 from genprior.runs.best_weights import ScoredAge, scored_ages, used_checkpoint
 from genprior.runs.checkpoint import ages, load_age, load_counters
 from genprior.runs.experiment import read_result
+from genprior.runs.run_events import Event, read_events
 from genprior.runs.run_folder import AUTO, Environment, Run, misfit, open_run, read_environment
-from genprior.runs.step_log import Event, StepRows, read_events, read_rows, record_fault
+from genprior.runs.step_log import record_fault
+from genprior.runs.step_rows import StepRows, read_rows
 from genprior.scoring.auto_results import AutoTraining
 from genprior.scoring.scoring_results import DIAGNOSIS, METRICS, DiagnosisResult, Evaluation
 

@@ -11,7 +11,7 @@ from genprior.plotting.curves import Curve, Plot
 from genprior.plotting.drawing import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, TEAL
 from genprior.report.collect import Reported
 from genprior.runs.best_weights import ScoredAge
-from genprior.runs.step_log import StepRows
+from genprior.runs.step_rows import StepRows
 from genprior.specs import Spec
 from genprior.training.losses import LOSSES, AdversarialLoss
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genprior.report.collect import Reported
-from genprior.runs.step_log import Damage, Event, Setback
+from genprior.runs.run_events import Damage, Event, Setback
 from genprior.scoring.scoring_results import (
     ClassHistogram,
     DiagnosisResult,

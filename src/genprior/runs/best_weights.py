@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from genprior.errors import GenpriorError
 from genprior.runs.checkpoint import Checkpoint, Counters, load_checkpoint, load_counters, trained_checkpoint
+from genprior.runs.lined_files import are_whole, read_lines
 from genprior.runs.run_folder import Run
-from genprior.runs.step_log import are_whole, read_lines
 from genprior.settings import Model, Number, Weights
 
 CLEARLY = 2.0  # standard errors

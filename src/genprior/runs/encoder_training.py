@@ -21,7 +21,8 @@ from genprior.progress import Stage, Task
 from genprior.runs.checkpoint import Checkpoint, Counters, load_checkpoint, save_checkpoint
 from genprior.runs.encoder_settings import MINUTES, EncoderSettings, EncoderTable
 from genprior.runs.run_folder import Run, locked, open_run, read_environment, refuse_other_data
-from genprior.runs.step_log import Row, in_words, rows_of
+from genprior.runs.step_log import in_words, rows_of
+from genprior.runs.step_rows import Row
 from genprior.runs.trained_prior import load_generator, save_encoder
 from genprior.seeding import initialised
 from genprior.stored_files import weights_sha256

@@ -23,18 +23,10 @@ from genprior.runs.checkpoint import (
 )
 from genprior.runs.held_out_looks import HeldOutLooks
 from genprior.runs.rescue import Rescue
+from genprior.runs.run_events import Alarm, Setback, append_event, replace_alarms
 from genprior.runs.run_folder import LogSum, Run, locked, misfit
-from genprior.runs.step_log import (
-    Alarm,
-    Row,
-    Setback,
-    StepLog,
-    append_event,
-    each_row,
-    in_words,
-    non_finite_names,
-    replace_alarms,
-)
+from genprior.runs.step_log import StepLog, in_words, non_finite_names
+from genprior.runs.step_rows import Row, each_row
 from genprior.runs.thread_choice import ThreadChoice
 from genprior.training.loop import Learner, Step, train
 

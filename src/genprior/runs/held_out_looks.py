@@ -12,8 +12,8 @@ from genprior.restoration.operators import OPERATORS
 from genprior.restoration.search_settings import SearchSettings
 from genprior.runs.best_weights import ScoredAge, best_of, impatience, scored_ages
 from genprior.runs.checkpoint import Checkpoint, Counters, save_checkpoint
+from genprior.runs.lined_files import write_lines
 from genprior.runs.run_folder import Run
-from genprior.runs.step_log import write_lines
 from genprior.runs.trained_prior import in_float32
 from genprior.specs import Spec
 

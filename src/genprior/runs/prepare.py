@@ -30,7 +30,8 @@ from genprior.runs.run_folder import (
     open_run,
     refuse_to_fill,
 )
-from genprior.runs.step_log import each_row, record_fault, tensorboard_writer
+from genprior.runs.step_log import record_fault, tensorboard_writer
+from genprior.runs.step_rows import each_row
 from genprior.training.loop import Learner
 from genprior.writing import refuse_unwritable, remove_leftovers
 

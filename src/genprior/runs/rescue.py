@@ -8,7 +8,8 @@ import torch
 
 from genprior.runs.checkpoint import Checkpoint, checkpoint_path, is_age, keep_age, save_checkpoint
 from genprior.runs.run_folder import Run
-from genprior.runs.step_log import Row, StepLog, non_finite_names, rows_of
+from genprior.runs.step_log import StepLog, non_finite_names, rows_of
+from genprior.runs.step_rows import Row
 from genprior.training.loop import Learner, Step
 
 

@@ -1,33 +1,26 @@
-"""The record of a run: its steps and its events as lines of strict JSON, and the steps in TensorBoard."""
+"""The record of a run as it is written: its steps as lines of strict JSON, and in TensorBoard."""
 
 import hashlib
 import json
 import math
 import os
 import time
-import warnings
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Self
 
-import numpy as np
 import torch
-from pydantic import TypeAdapter
 
 from genprior.errors import GenpriorError
+from genprior.runs.lined_files import are_whole, write_lines
+from genprior.runs.run_events import Damage, append_event, told_damage
 from genprior.runs.run_folder import LogSum, Run
-from genprior.settings import Model
-from genprior.stored_files import CHECKSUM, loads, loads_numbers
+from genprior.runs.step_rows import COUNTERS, FLAGS, Row, each_row
 from genprior.training.loop import Step
-from genprior.writing import appended, errors_of, remove_leftovers, write_text, written, written_text
+from genprior.writing import appended, errors_of, remove_leftovers, written, written_text
 
-T = TypeVar("T")
-Row = dict[str, Any]
-COUNTERS, FLAGS = ("step", "images_seen"), "not_finite"
-_ABSENT = math.inf  # no number of a row: those are finite
 SHOWN = {  # in the line that is shown while training, where they are in a row
     "D(x)": "d_real",
     "D(G(z))": "d_fake",
@@ -103,92 +96,6 @@ def to_json(row: Row) -> str:
     return json.dumps(clean | ({FLAGS: flags} if flags else {}), allow_nan=False)
 
 
-class Alarm(Model):
-    """A sign of ill training that began or ended.
-
-    Attributes:
-        event: Which of the two.
-        step, images_seen: When it was seen.
-        verdict: Name of the sign.
-        message: What was seen, in a line.
-    """
-
-    event: Literal["alarm", "recovered"]
-    step: int
-    images_seen: int = 0
-    verdict: str
-    message: str
-
-
-class Setback(Model):
-    """A step with values that were not finite.
-
-    Attributes:
-        event: What was done: training went back to the last checkpoint, or stopped.
-        step, images_seen: When it happened.
-        not_finite: Names of the values.
-        back_to: Step of the checkpoint.
-        rate: Share of the learning rates that was left; None where training stopped.
-    """
-
-    event: Literal["rolled back", "stopped"]
-    step: int
-    images_seen: int = 0
-    not_finite: tuple[str, ...]
-    back_to: int
-    rate: float | None = None
-
-
-class Damage(Model):
-    """What was wrong with the record when training was resumed, said for ever: the record is mended, not restored.
-
-    Attributes:
-        event: Which it is.
-        step: Of the checkpoint from which training went on.
-        message: What was wrong.
-    """
-
-    event: Literal["damaged"]
-    step: int
-    message: str
-
-
-Event = Alarm | Setback | Damage
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
-
-
-def append_event(run: Run, event: Event) -> None:
-    """Adds an event to the run's."""
-    write_lines(run.events, [*read_events(run), event])
-
-
-def replace_alarms(run: Run, alarms: Sequence[Alarm]) -> None:
-    """Puts alarms in the place of those that stand in the run's events, in the order of their steps."""
-    others = [event for event in read_events(run) if not isinstance(event, Alarm)]
-    events: list[Event] = sorted([*others, *alarms], key=_step)
-    write_lines(run.events, events)
-
-
-def write_lines(path: Path, items: Sequence[Model]) -> None:
-    """Writes a line for each, and a last one with their checksum."""
-    lines = "".join(item.model_dump_json() + "\n" for item in items)
-    write_text(path, f"{lines}{_last_line(lines)}\n")
-
-
-def _last_line(lines: str) -> str:
-    return json.dumps({CHECKSUM: hashlib.sha256(lines.encode()).hexdigest()})
-
-
-def are_whole(path: Path) -> bool:
-    """Returns whether the lines of a file are those that `write_lines` wrote."""
-    lines, end, last = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").rpartition("\n")
-    return last == _last_line(lines + end)
-
-
-def _step(event: Event) -> int:
-    return event.step
-
-
 def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | None) -> str | None:
     """Returns why a run's record is not the one that its checkpoint stands for, or None where it is.
 
@@ -212,12 +119,6 @@ def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | No
     return told_damage(run)  # the rows before it are still what they were then
 
 
-def told_damage(run: Run) -> str | None:
-    """Returns what was wrong with a run's record when training was resumed first, or None."""
-    found = next((event for event in read_events(run) if isinstance(event, Damage)), None)
-    return None if found is None else f"the record was damaged already when training was resumed: {found.message}"
-
-
 def _digest(path: Path, count: int) -> "hashlib._Hash":
     """The SHA-256 of the first bytes of a file."""
     digest = hashlib.sha256()
@@ -226,132 +127,6 @@ def _digest(path: Path, count: int) -> "hashlib._Hash":
             digest.update(block)
             count -= len(block)
     return digest
-
-
-def read_events(run: Run) -> list[Event]:
-    """Returns the run's events, oldest first; lines that cannot be read are left out as in `read_rows`."""
-    return read_lines(run.events, _EVENT.validate_python)
-
-
-def read_lines(path: Path, read: Callable[[object], T]) -> list[T]:
-    """Returns what is read of the values of each line that `write_lines` wrote; others as `read_rows` does.
-
-    Arguments:
-        path: Of the file; it need not exist.
-        read: Raises `ValueError` for values that are not those of such a line.
-    """
-
-    def parsed(line: str) -> list[T]:
-        values = loads(line)
-        return [] if isinstance(values, dict) and values.keys() == {CHECKSUM} else [read(values)]
-
-    return [item for items in _each(path, parsed) for item in items]
-
-
-class StepRows(Sequence[Row]):
-    """Rows of a log, held as columns of numbers: a tenth of the memory that a table for each row takes.
-
-    Arguments:
-        rows: As `each_row` yields them; their numbers are finite, or None.
-    """
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._columns: dict[str, array[Any]] = {}
-        self._flags: dict[int, dict[str, str]] = {}
-        self._count = 0
-        for row in rows:
-            self._append(row)
-
-    def _append(self, row: Row) -> None:
-        for name, value in row.items():
-            if name == FLAGS:
-                self._flags[self._count] = value
-                continue
-            if name not in self._columns:
-                is_counter = name in COUNTERS
-                self._columns[name] = array("q") if is_counter else array("d", [_ABSENT]) * self._count
-            self._columns[name].append(math.nan if value is None else value)
-        self._count += 1
-        for column in self._columns.values():
-            if len(column) < self._count:
-                column.append(_ABSENT)
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, at: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Row]: ...
-
-    def __getitem__(self, at: int | slice) -> Row | list[Row]:
-        if isinstance(at, slice):
-            return [self._row(i) for i in range(*at.indices(self._count))]
-        return self._row(range(self._count)[at])
-
-    def _row(self, i: int) -> Row:
-        found = ((name, column[i]) for name, column in self._columns.items())
-        row: Row = {name: None if math.isnan(value) else value for name, value in found if value != _ABSENT}
-        return row | ({FLAGS: self._flags[i]} if i in self._flags else {})
-
-    @property
-    def names(self) -> set[str]:
-        """Of all numbers that any row has."""
-        return set(self._columns)
-
-    def column(self, name: str) -> np.ndarray:
-        """Returns the numbers of a name (N,), not-a-number where a row has none."""
-        values = np.array(self._columns.get(name, array("d", [math.nan]) * self._count), dtype=float)
-        values[values == _ABSENT] = math.nan
-        return values
-
-
-def read_rows(path: Path) -> StepRows:
-    """Returns the rows of a log, with null as it stands.
-
-    A last line that was cut off by a kill is left out; so is any other line that cannot be read, with a warning.
-    """
-    return StepRows(_each(path, _row))
-
-
-def each_row(path: Path) -> Iterator[Row]:
-    """Yields the same, one after another: a long log is never held in memory."""
-    return _each(path, _row)
-
-
-def _each(path: Path, read: Callable[[str], T]) -> Iterator[T]:
-    """What is read of each line; `read` raises `ValueError` for a line that is not whole."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        line, number = file.readline(), 1
-        while line:
-            after = file.readline()
-            try:
-                found = read(line)
-            except ValueError:
-                if after or _is_json(line):
-                    warnings.warn(f"line {number} of {path} cannot be read and is left out", stacklevel=3)
-            else:
-                yield found
-            line, number = after, number + 1
-
-
-def _is_json(line: str) -> bool:
-    try:
-        loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _row(line: str) -> Row:
-    """A step: its two counters, and otherwise numbers or null."""
-    row = loads_numbers(line, FLAGS)
-    if not all(type(row.get(name)) is int for name in COUNTERS):
-        raise ValueError("not a step")
-    return row
 
 
 class StepLog:

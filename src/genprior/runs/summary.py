@@ -5,8 +5,10 @@ from pathlib import Path
 
 from genprior.runs.best_weights import impatience, scored_ages, weights_in_words
 from genprior.runs.checkpoint import Counters, load_counters
+from genprior.runs.run_events import Setback, read_events
 from genprior.runs.run_folder import Environment, Run, open_run, read_environment
-from genprior.runs.step_log import Row, Setback, each_row, ill_names, read_events, record_fault
+from genprior.runs.step_log import ill_names, record_fault
+from genprior.runs.step_rows import Row, each_row
 
 AVERAGED = 50  # steps behind each of the last numbers: a single step is noise
 

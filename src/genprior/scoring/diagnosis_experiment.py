@@ -14,8 +14,10 @@ from genprior.progress import Stage, Task, within
 from genprior.runs.best_weights import used_counters
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import read_result
+from genprior.runs.run_events import Setback, read_events
 from genprior.runs.run_folder import Run, open_run, read_environment
-from genprior.runs.step_log import Setback, StepRows, ill_names, read_events, read_rows, record_fault
+from genprior.runs.step_log import ill_names, record_fault
+from genprior.runs.step_rows import StepRows, read_rows
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.evaluation_experiment import EvaluationInputs, load_evaluation_inputs, measure_scores
 from genprior.scoring.scoring_results import (

@@ -18,7 +18,7 @@ from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.runs.checkpoint import trained_checkpoint
-from genprior.runs.step_log import read_rows
+from genprior.runs.step_rows import read_rows
 from genprior.specs import Spec
 from genprior.study.measured_models import (
     ClassProbabilities,

@@ -21,7 +21,7 @@ from genprior.probes.saturation_probe import SaturationResult, SaturationSetting
 from genprior.progress import result_of
 from genprior.runs.checkpoint import ages, load_age
 from genprior.runs.experiment import Experiment, carry_out, read_result
-from genprior.runs.step_log import Row, read_rows
+from genprior.runs.step_rows import Row, read_rows
 from genprior.specs import Spec
 from genprior.study.measured_models import LossFactors, NetworkSizes, SampleQuality, TrainingCurves
 from genprior.study.opened_cell import OpenedCell
