@@ -1,6 +1,5 @@
 """What an export is asked and returns: settings, the files that were written, and their words. Imports no torch."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -108,10 +107,9 @@ class Export(Result):
     files: tuple[ExportedFile, ...] = ()
     page: ExportedPage | None = None
 
-    def written(self) -> Iterator[tuple[Path, str]]:
-        """Yields the files in the folder, and the SHA-256 of each."""
-        for each in self.files if self.page is None else (self.page,):
-            yield self.settings.folder / each.file, each.sha256
+    def written(self) -> dict[str, str]:
+        """Returns the SHA-256 of each file in the folder, by its name."""
+        return {each.file: each.sha256 for each in (self.files if self.page is None else (self.page,))}
 
 
 def export_lines(found: Export) -> list[str]:

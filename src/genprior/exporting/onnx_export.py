@@ -100,7 +100,7 @@ def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]
     if runtime is not None and told is not None:
         page = _written_page(found, told, contents, runtime)
         found = found.model_copy(update={"page": page})
-    sync_all(path for path, _ in found.written())
+    sync_all(settings.folder / name for name in found.written())
     return found.model_copy(update={"is_complete": True})
 
 

@@ -72,16 +72,21 @@ async function more(model) {
 // Between two images.
 
 let wished = 0; // requests so far: of those that wait, only the last one is computed
+let ends = {}; // images at both ends, by their numbers from 0
 
 async function blend(model) {
   const own = ++wished, share = $("share").value / 100;
-  const ends = ["from", "to"].map((id) => Math.max(1, Math.floor($(id).valueAsNumber) || 1) - 1);
+  const [a, b] = ["from", "to"].map((id) => Math.max(1, Math.floor($(id).valueAsNumber) || 1) - 1);
   await inTurn(async () => {
     if (own !== wished) return;
-    const began = performance.now(), [a, b] = ends.map((number) => model.draw(number));
-    const [image] = await model.images([model.between(a, b, share)]);
-    draw($("blended"), image);
-    const words = `${$("share").value} % of the way from image ${ends[0] + 1} to image ${ends[1] + 1}`;
+    const missing = [a, b].filter((number) => !(number in ends));
+    const made = await model.images(missing.map((number) => model.draw(number)));
+    const both = {...ends, ...Object.fromEntries(missing.map((number, i) => [number, made[i]]))};
+    ends = {[a]: both[a], [b]: both[b]};
+    const began = performance.now();
+    const [image] = await model.images([model.between(model.draw(a), model.draw(b), share)]);
+    [["first", both[a]], ["last", both[b]], ["blended", image]].forEach(([id, x]) => draw($(id), x));
+    const words = `${$("share").value} % of the way from image ${a + 1} to image ${b + 1}`;
     $("blended").setAttribute("aria-label", words);
     $("share").setAttribute("aria-valuetext", words);
     say($("blend-told"), `${words}. It took ${(performance.now() - began).toFixed(0)} ms.`);

@@ -23,7 +23,7 @@ Way = Literal["denoiser", "encoder", "search"]
 
 DRAWN = 512  # latents that come with the page of a prior whose latents are not standard normal
 STRONGEST, WEAKEST = 40.0, 0.01  # noise of samples, first and last, in deviations of images
-SAMPLE_LEVELS, FILL_LEVELS = 18, 16  # evaluations of a denoiser for an image
+SAMPLE_LEVELS, FILL_LEVELS = 24, 16  # evaluations of a denoiser for an image
 LOOKED_AT = 16  # samples whose mean and deviation are those of images
 NEAR = 1e-3  # nats, within which an energy is that of a standard normal
 CHANNELS = {1: "in grey", 3: "in colour", 4: "in colour, with transparency"}
@@ -36,24 +36,24 @@ LIMITS: dict[Way, tuple[str, ...]] = {
     "encoder": (
         "An encoder guesses latents from what you kept. Then the page tries changes of them and goes a few steps to "
         "where image and latents are most plausible together. The number of steps is fixed: it may stop short.",
-        "The first answer is the most plausible one found. The others are made with noise added, so that they differ "
-        "about as much as images that fit; all start at the same guess, so a second quite different answer can be missed.",
+        "The first answer is the most plausible one found. Noise is added for the others, so that they differ about as "
+        "much as images that fit. All start at the same guess, so a second, quite different answer can be missed.",
         *COMMON,
         "A picture far from the model's images is met badly. “Off by” then exceeds 15 %: do not trust the filling.",
     ),
     "search": (
         "The model has no encoder. The search starts at the best of 64 random images, and goes a few steps to where "
         "image and latents are most plausible together. It often ends at an image that fits badly.",
-        "The first answer is the most plausible one found. The others are made with noise added, so that they differ "
-        "about as much as images that fit; all start at the same image, so a second quite different answer can be missed.",
+        "The first answer is the most plausible one found. Noise is added for the others, so that they differ about as "
+        "much as images that fit. All start at the same image, so a second, quite different answer can be missed.",
         *COMMON,
         "A picture far from the model's images is met badly. “Off by” then exceeds 15 %: do not trust the filling.",
     ),
     "denoiser": (
         "Noise is taken off step by step. After each step what you kept is put back, and the hole has to fit. The "
         "answers differ by their noise.",
-        "Steps are few, and the hole does not pull on the noise as exact draws would need. The command genprior restore "
-        "does that: its draws are better, and their spread means something. Do not read probabilities from these answers.",
+        "Steps are few, and what you kept does not pull on the hole as it should. The draws of genprior restore are "
+        "better, and their spread means something. Do not read probabilities from these answers.",
         *COMMON,
     ),
 }
@@ -94,12 +94,13 @@ def page_settings(prior: LatentPrior, names: tuple[str, ...]) -> PageContent:
         prior: Of images.
         names: Of the networks that are exported of it.
     """
-    common = {"shape": prior.image_shape, "latent_size": prior.latent_size}
+    shape, size = prior.image_shape, prior.latent_size
     if "denoiser" in names:
         x = prior.sample(LOOKED_AT)
         levels = tuple(float(x.std()) * level for level in spaced(STRONGEST, WEAKEST, SAMPLE_LEVELS))
         return PageSettings(
-            **common,
+            shape=shape,
+            latent_size=size,
             way="denoiser",
             networks=("denoiser",),
             mean=float(x.mean()),
@@ -110,7 +111,8 @@ def page_settings(prior: LatentPrior, names: tuple[str, ...]) -> PageContent:
     told = prior.energy(z) - 0.5 * z.square().sum(1)
     is_normal = bool((told - told[0]).abs().max() <= NEAR * (1 + prior.latent_size))
     way: Way = "encoder" if "encoder" in names else "search"
-    settings = PageSettings(**common, way=way, networks=names, drawn=0 if is_normal else DRAWN)
+    drawn = 0 if is_normal else DRAWN
+    settings = PageSettings(shape=shape, latent_size=size, way=way, networks=names, drawn=drawn)
     return settings, None if is_normal else z
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from genprior.data.spec import data_root
 from genprior.errors import GenpriorError
-from genprior.writing import written
+from genprior.writing import write_bytes
 
 VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -24,6 +24,7 @@ PLACE = f"onnxruntime-web/-/{FILE}"  # below a registry
 REGISTRY = "https://registry.npmjs.org"
 MODULE = "package/dist/ort.wasm.bundle.min.mjs"  # needs no second module, which a page from disk could not load
 BINARY = "package/dist/ort-wasm-simd-threaded.wasm"
+ASKED = "npm_config_registry"  # npm's own name of the setting in the environment
 STALL_SECONDS = 10.0
 MOST_BYTES = 2**26  # of the package, which has half as many
 
@@ -57,21 +58,25 @@ def web_runtime(given: Path | None, root: Path | None) -> WebRuntime:
         except OSError as error:
             raise _fault(f"{given} cannot be read: {error.strerror}") from None
         return _opened(content, str(given))
-    kept = data_root(root) / "runtimes" / FILE
-    if kept.is_file() and is_ours(content := kept.read_bytes()):
-        return _opened(content, str(kept))
+    copy = kept(root)
+    if copy.is_file() and is_ours(content := copy.read_bytes()):
+        return _opened(content, str(copy))
     address = f"{registry()}/{PLACE}"
     content = _fetched(address)
     runtime = _opened(content, address)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with written(kept) as file:
-        file.write(content)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(copy, content)
     return runtime
+
+
+def kept(root: Path | None) -> Path:
+    """Returns where the package is kept below a data root; None: the usual one."""
+    return data_root(root) / "runtimes" / FILE
 
 
 def registry() -> str:
     """Returns the address of npm's registry: that of the environment, else the public one."""
-    return (os.environ.get("npm_config_registry") or REGISTRY).rstrip("/")
+    return (os.environ.get(ASKED) or REGISTRY).rstrip("/")
 
 
 def is_ours(content: bytes) -> bool:
@@ -81,7 +86,7 @@ def is_ours(content: bytes) -> bool:
 
 def _fetched(address: str) -> bytes:
     if not address.startswith(("https://", "http://")):
-        raise _fault(f"expected a registry that begins with https://, got npm_config_registry={registry()}")
+        raise _fault(f"expected a registry that begins with https://, got {ASKED}={registry()}")
     try:
         with urllib.request.urlopen(address, timeout=STALL_SECONDS) as answer:
             content: bytes = answer.read(MOST_BYTES)
