@@ -281,7 +281,7 @@ def test_the_search_goes_downhill(pages: Callable[[str], Path]) -> None:
     script = """async () => {
       const {model, facts} = genprior, size = facts.shape.reduce((a, b) => a * b);
       const [image] = await model.images([model.draw(5)]);
-      const known = new Float32Array(facts.shape[1] * facts.shape[2]).fill(1).fill(0, 0, 100);
+      const known = new Float32Array(facts.shape[1] * facts.shape[2]).fill(1).fill(0, 0, 20);
       const places = [...image.keys()].filter(i => known[i % known.length] > 0);
       const miss = x => Math.sqrt(places.reduce((sum, i) => sum + (x[i] - image[i]) ** 2, 0) / places.length);
       const [begun] = await model.images([await model.start({image, known, places})]);

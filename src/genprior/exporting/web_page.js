@@ -47,26 +47,35 @@ function pictured(image, label) {
 let shown = 0; // images that the grid has
 
 async function more(model) {
-  const numbers = Array.from({length: SAMPLES}, (_, i) => shown + i);
-  shown += SAMPLES;
+  const rows = facts.way === "denoiser" ? 4 : SAMPLES; // a denoiser is slow: the first images show before the last
   $("more").disabled = true;
-  const began = performance.now();
-  const images = await inTurn(() => model.images(numbers.map((number) => model.draw(number))));
-  $("samples").append(...images.map((image, i) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(pictured(image, ""));
-    button.setAttribute("aria-label", `Image ${numbers[i] + 1}: paint a hole into it`);
-    button.addEventListener("click", () => {
-      choose(image, `Image ${numbers[i] + 1}.`);
-      $("hole").scrollIntoView();
-      $("paint").focus({preventScroll: true});
+  let time = 0;
+  for (let done = 0; done < SAMPLES; done += rows) {
+    const numbers = Array.from({length: rows}, (_, i) => shown + i);
+    shown += rows;
+    await inTurn(async () => {
+      const began = performance.now();
+      const images = await model.images(numbers.map((number) => model.draw(number)));
+      time += performance.now() - began;
+      $("samples").append(...images.map((x, i) => chooser(x, numbers[i] + 1)));
     });
-    return button;
-  }));
+  }
   $("more").disabled = false;
-  const time = (performance.now() - began) / SAMPLES;
-  say($("sampled"), `${shown} images. The last ${SAMPLES} took ${time.toFixed(0)} ms each.`);
+  say($("sampled"), `${shown} images. The last ${SAMPLES} took ${(time / SAMPLES).toFixed(0)} ms each.`);
+}
+
+// A picture that is painted on once it is chosen.
+function chooser(x, number) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(pictured(x, ""));
+  button.setAttribute("aria-label", `Image ${number}: paint a hole into it`);
+  button.addEventListener("click", () => {
+    choose(x, `Image ${number}.`);
+    $("hole").scrollIntoView();
+    $("paint").focus({preventScroll: true});
+  });
+  return button;
 }
 
 // Between two images.
@@ -208,7 +217,7 @@ async function fill(model) {
   $("answers").append(...found.map((x, i) => {
     const figure = document.createElement("figure"), caption = document.createElement("figcaption");
     const whole = x.map((value, k) => (task[1][k % known.length] ? task[0][k] : Math.min(1, Math.max(0, value))));
-    const miss = facts.way === "denoiser" ? "" : `, off by ${(100 * missOf(x, task[0], places)).toFixed(0)} %`;
+    const miss = facts.way === "denoiser" ? "" : `, off by ${(100 * missOf(x, task[0], places)).toFixed(0)}\u00a0%`;
     say(caption, `Answer ${i + 1}${miss}`);
     figure.append(pictured(whole, `Answer ${i + 1}: your image with the hole filled`), caption);
     return figure;

@@ -23,7 +23,7 @@ Way = Literal["denoiser", "encoder", "search"]
 
 DRAWN = 512  # latents that come with the page of a prior whose latents are not standard normal
 STRONGEST, WEAKEST = 40.0, 0.01  # noise of samples, first and last, in deviations of images
-SAMPLE_LEVELS, FILL_LEVELS = 24, 16  # evaluations of a denoiser for an image
+SAMPLE_LEVELS, FILL_LEVELS = 24, 12  # evaluations of a denoiser for an image
 LOOKED_AT = 16  # samples whose mean and deviation are those of images
 NEAR = 1e-3  # nats, within which an energy is that of a standard normal
 CHANNELS = {1: "in grey", 3: "in colour", 4: "in colour, with transparency"}

@@ -4,7 +4,7 @@
 const ROWS = 16; // of a batch that a network takes at most
 const NOISE = 0.1; // standard deviation by which an image of the model may miss a known value
 const STARTS = 64; // draws, of which the best one starts a search that no encoder starts
-const DIRECTIONS = 96; // of latents along which a search moves, at most
+const DIRECTIONS = 48; // of latents along which a search moves, at most
 const STEP = 0.05; // between two latents whose images tell a slope
 const DAMPED = [0, 3, 30, 300]; // weights that hold a step back, all tried at once
 const TURNS = 2; // times that such steps are tried from where the last ones led
