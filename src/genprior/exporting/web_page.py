@@ -8,7 +8,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from genprior.priors.contracts import LatentPrior, latents_of
 from genprior.priors.noise_steps import spaced
 from genprior.restoration.image_sampler import passes
 from genprior.settings import Model
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 Way = Literal["denoiser", "encoder", "search"]
 
@@ -132,16 +135,7 @@ def page_of(
         networks: Files of ONNX by their names; those that the settings name are used.
         runtime: What runs them.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     settings, latents = told
-    environment = Environment(
-        loader=PackageLoader("genprior", "exporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     blocks = {name: networks[name] for name in settings.networks}
     blocks |= {"runtime": runtime.module, "runtime-binary": runtime.binary}
     if latents is not None:
@@ -149,7 +143,7 @@ def page_of(
     style, script = _text("web_page.css"), _text("web_prior.js") + _text("web_page.js")
     channels, height, width = settings.shape
     size = sum(len(networks[name]) for name in settings.networks)
-    page = environment.get_template("web_page.html.j2").render(
+    page = _template().render(
         title=title,
         weights=weights,
         style=style,
@@ -165,6 +159,19 @@ def page_of(
         licence=_text("runtime_licence.txt"),
     )
     return page + "\n"
+
+
+def _template() -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("genprior", "exporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("web_page.html.j2")
 
 
 def _policy(style: str, script: str) -> str:
