@@ -27,12 +27,13 @@ COMMANDS = (
     f"restore run photos {QUICK} --operator inpaint:box=3 --simulate --out job",
     "degrade photos --batch-size 2 --operator denoise --noise gaussian:sigma=0.1 --out damaged",
     "compare run --held-out digits[64:] --count 2 --threads 1 --out comparison",
+    "export run --out export",
     "study --data digits --pixels 8 --statement stronger-later --jobs 1 --out study",
 )
 
 
 def make_folders(folder: Path) -> Path:
-    """Makes run, job, damaged, comparison, study, judges and photos below `folder`."""
+    """Makes run, job, damaged, comparison, export, study, judges and photos below `folder`."""
     run = open_run(make_tiny_run(folder / "run", images_seen=1200))
     append_event(run, Alarm(event="alarm", step=60, images_seen=480, verdict="saturated", message="a slope fell"))
     append_event(run, Setback(event="rolled back", step=9, images_seen=72, not_finite=("loss",), back_to=0, rate=0.5))

@@ -42,6 +42,7 @@ FILES = {
     ),
     "job": ("settings.json", "summary.json", "parts/000000.json", "images/*.png", "table.csv", "latents.safetensors"),
     "comparison": ("comparison.json", "comparison.safetensors", "comparison.png"),
+    "export": ("export.json", "generator.onnx"),
     "study": (
         "asked.json",
         "study.json",
@@ -91,6 +92,14 @@ def test_a_part_that_is_gone_is_missed(folders: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(folders / "job", tmp_path / "copy")
     (folder / "parts" / "000001.json").unlink()
     assert _faults(folder) == {"parts": "the command that made it makes it again"}
+
+
+def test_a_network_that_is_gone_from_an_export_is_missed(folders: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders / "export", tmp_path / "copy")
+    (folder / "generator.onnx").unlink()
+    assert _faults(folder) == {"generator.onnx": "genprior export with --overwrite makes it again"}
+    (folder / "export.json").rename(folder / "export.part.json")  # as an interrupted export leaves it
+    assert _faults(folder) == {}
 
 
 @pytest.mark.parametrize(

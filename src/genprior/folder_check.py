@@ -1,4 +1,4 @@
-"""Whether all files of a folder are what was written: a run, a study, results of images, a comparison, cached judges.
+"""Whether all files of a folder are what was written: a run, a study, results of images, an export, cached judges.
 
 Each file is read whole and held against its checksum. `KINDS`, at the end, is the place to add a kind of folder.
 """
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from genprior.errors import GenpriorError
+from genprior.exporting.export_results import EXPORT, Export
 from genprior.images import read_numbers
 from genprior.judges.trained_judge import JUDGES, TrainedRecord
 from genprior.restoring.ledger import PARTS, SETTINGS, Output, row_files
@@ -25,6 +26,7 @@ from genprior.restoring.records import (
 )
 from genprior.run_check import LOST, CheckedFile, reading, run_files, tried
 from genprior.runs.experiment import part_of
+from genprior.runs.files import file_sha256
 from genprior.runs.run_folder import CONFIG
 from genprior.scoring.comparison_experiment import FIGURE
 from genprior.scoring.comparison_experiment import IMAGES as COMPARED
@@ -113,6 +115,23 @@ def _comparison_files(path: Path) -> Iterator[CheckedFile]:
         yield tried(FIGURE, lambda: read_numbers(path / FIGURE), again)
 
 
+def _export_files(path: Path) -> Iterator[CheckedFile]:
+    again, file = "genprior export with --overwrite makes it again", path / EXPORT
+    if not file.is_file():
+        yield tried(part_of(file).name, reading(Export, part_of(file)), again)
+        return
+    record = tried(EXPORT, reading(Export, file), again)
+    yield record
+    if not record.fault:
+        for name, checksum in read_model(file, Export, "folder").written().items():
+            yield tried(name, partial(_read_exported, path / name, checksum), again)
+
+
+def _read_exported(file: Path, checksum: str) -> None:
+    if file_sha256(file) != checksum:
+        raise ValueError(f"it is not what {EXPORT} tells of")
+
+
 def _judge_folders(path: Path) -> list[Path]:
     names = {kind.folder for kind in JUDGES.values()}
     return [each for each in (path, *(path / name for name in sorted(names))) if each.name in names and each.is_dir()]
@@ -141,6 +160,11 @@ KINDS: dict[str, FolderKind] = {
         "a comparison",
         lambda path: any(map(Path.is_file, (path / COMPARISON, part_of(path / COMPARISON)))),
         _comparison_files,
+    ),
+    "export": FolderKind(
+        "an export",
+        lambda path: any(map(Path.is_file, (path / EXPORT, part_of(path / EXPORT)))),
+        _export_files,
     ),
     "study": FolderKind("a study", lambda path: (path / ASKED).is_file(), study_files),
     "judges": FolderKind("judges in a cache", lambda path: bool(_judge_folders(path)), _judge_files),

@@ -6,18 +6,26 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from genprior.runs.experiment import aligned
-from genprior.settings import Model, Result, RunFolder, Settings, Weights
+from genprior.settings import DataRoot, Flag, Model, Result, RunFolder, Settings, Weights
 
-EXPORT = "export.json"
+EXPORT, PAGE = "export.json", "index.html"
 
 
 class ExportSettings(Settings):
     """Settings of an export."""
 
     run: RunFolder
-    to: Annotated[Literal["onnx"], Field(description="Format of the files.")] = "onnx"
-    out: Annotated[Path | None, Field(description="Folder of the files; default RUN-onnx.")] = None
+    to: Annotated[
+        Literal["onnx", "web"], Field(description="Files of networks, or a page that runs them in a browser:")
+    ] = "onnx"
+    out: Annotated[Path | None, Field(description="Folder of the files; default RUN-onnx or RUN-web.")] = None
     weights: Weights = "auto"
+    runtime: Annotated[
+        Path | None,
+        Field(description="onnxruntime-web-1.30.0.tgz for the page; default: fetched from npm's registry, and kept."),
+        Flag(is_outcome=False),
+    ] = None
+    data_root: DataRoot = None
 
     @property
     def folder(self) -> Path:
@@ -40,10 +48,10 @@ class ExportedInput(Model):
 
 
 class ExportedFile(Model):
-    """A file that was written.
+    """A file of ONNX: one of the folder, or one in the page.
 
     Attributes:
-        file: Its name in the folder.
+        file: Its name.
         does: What its network does, in a few words.
         inputs: Of the network, float32, batch first.
         output: Name and shape of what comes out.
@@ -60,6 +68,25 @@ class ExportedFile(Model):
     largest_difference: float
 
 
+class ExportedPage(Model):
+    """A page that was written.
+
+    Attributes:
+        file: Its name in the folder.
+        bytes, sha256: Of the page.
+        networks: That are in it.
+        runtime: Package and version of what runs them.
+        runtime_integrity: Checksum of that package, as npm writes it.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    networks: tuple[str, ...]
+    runtime: str
+    runtime_integrity: str
+
+
 class Export(Result):
     """What an export wrote.
 
@@ -68,7 +95,8 @@ class Export(Result):
         latent_size: k.
         weights_sha256: Of the networks.
         opset: Of ONNX.
-        files: In the order in which they were written.
+        files: Networks, in the order in which they were made.
+        page: That they are in; None: they are files of the folder.
     """
 
     settings: ExportSettings
@@ -77,6 +105,11 @@ class Export(Result):
     weights_sha256: str
     opset: int
     files: tuple[ExportedFile, ...] = ()
+    page: ExportedPage | None = None
+
+    def written(self) -> dict[str, str]:
+        """Returns the SHA-256 of each file in the folder, by its name."""
+        return {each.file: each.sha256 for each in (self.files if self.page is None else (self.page,))}
 
 
 def export_lines(found: Export) -> list[str]:
@@ -85,8 +118,16 @@ def export_lines(found: Export) -> list[str]:
     for each in found.files:
         takes = ", ".join(_shown(one) for one in each.inputs)
         size, difference = f"{each.bytes / 1e6:.1f}", f"{each.largest_difference:.1g}"
-        rows.append([str(found.settings.folder / each.file), takes, _shown(each.output), size, difference])
-    return aligned(rows)
+        name = each.file if found.page else str(found.settings.folder / each.file)
+        rows.append([name, takes, _shown(each.output), size, difference])
+    return [*aligned(rows), *(_page_lines(found.settings.folder, found.page) if found.page else [])]
+
+
+def _page_lines(folder: Path, page: ExportedPage) -> list[str]:
+    return [
+        f"page: {folder / page.file}, {page.bytes / 1e6:.1f} MB with {page.runtime}",
+        "open it in a browser, from disk or from any server of files; nothing else is needed",
+    ]
 
 
 def _shown(value: ExportedInput) -> str:

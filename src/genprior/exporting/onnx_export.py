@@ -1,5 +1,6 @@
-"""The networks of a prior as ONNX files, each run by onnxruntime and held against torch before it counts."""
+"""The networks of a prior as ONNX files, or in a page; each is run by onnxruntime and held against torch first."""
 
+import hashlib
 import io
 import math
 import warnings
@@ -13,10 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.exporting.export_results import EXPORT, Export, ExportedFile, ExportedInput, ExportSettings
+from genprior.exporting.export_results import (
+    EXPORT,
+    PAGE,
+    Export,
+    ExportedFile,
+    ExportedInput,
+    ExportedPage,
+    ExportSettings,
+)
+from genprior.exporting.web_page import PageContent, page_of, page_settings
+from genprior.exporting.web_runtime import INTEGRITY, VERSION, WebRuntime, web_runtime
 from genprior.priors.contracts import LatentPrior, latents_of
 from genprior.progress import Stage, Task
-from genprior.runs.files import file_sha256
+from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.stored_files import weights_sha256
 from genprior.writing import sync_all, write_bytes
@@ -53,11 +64,11 @@ class ExportedPart:
 
 
 def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]:
-    """Writes a file for each thing that a run's prior can do; `export.json` follows when all are there.
+    """Writes a file for each thing that a run's prior can do, or one page; `export.json` follows when all are there.
 
     Raises:
-        GenpriorError: onnx, onnxscript or onnxruntime is not installed; no run; points, or a mixture; or a file
-            that does not compute what torch does.
+        GenpriorError: onnx, onnxscript or onnxruntime is not installed; no run; points, or a mixture; no runtime for
+            a page; or a file that does not compute what torch does.
     """
     _refuse_without_packages()
     prior = load_prior(settings.run, weights=settings.weights)
@@ -65,31 +76,54 @@ def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]
         raise GenpriorError(f"{settings.run} makes points of the plane; only images are exported", argument="run")
     if prior.conditional is not None:
         raise GenpriorError(f"{settings.run} has no network: the images of a mixture are its latents", argument="run")
+    runtime = web_runtime(settings.runtime, settings.data_root) if settings.to == "web" else None
     _make_room(settings.folder, kept)
-    sum_of_weights = weights_sha256(nn.ModuleList(prior.networks).state_dict())
     found = Export(
         settings=settings,
         image_shape=prior.image_shape,
         latent_size=prior.latent_size,
-        weights_sha256=sum_of_weights,
+        weights_sha256=weights_sha256(nn.ModuleList(prior.networks).state_dict()),
         opset=OPSET,
         is_complete=False,
     )
-    parts = parts_of(prior)
+    parts, contents = parts_of(prior), {}
+    told = None if runtime is None else page_settings(prior, tuple(parts))
+    if told is not None:
+        parts = {name: parts[name] for name in told[0].networks}
     for i, (name, part) in enumerate(parts.items()):
         yield Stage(i / len(parts), name, found=found)
-        written = _written(part, prior.networks, settings.folder / f"{name}.onnx")
-        found = found.model_copy(update={"files": (*found.files, written)})
-    yield Stage(1.0, "files", found=found)
-    sync_all(settings.folder / each.file for each in found.files)
+        contents[name], made = _made(part, prior.networks, f"{name}.onnx")
+        if runtime is None:
+            write_bytes(settings.folder / made.file, contents[name])
+        found = found.model_copy(update={"files": (*found.files, made)})
+    yield Stage(1.0, "files" if runtime is None else "page", found=found)
+    if runtime is not None and told is not None:
+        page = _written_page(found, told, contents, runtime)
+        found = found.model_copy(update={"page": page})
+    sync_all(settings.folder / name for name in found.written())
     return found.model_copy(update={"is_complete": True})
+
+
+def _written_page(found: Export, told: PageContent, contents: Mapping[str, bytes], runtime: WebRuntime) -> ExportedPage:
+    """Writes the page, and tells of it."""
+    title = open_run(found.settings.run).config.title
+    content = page_of(title[0].upper() + title[1:], found.weights_sha256, told, contents, runtime).encode()
+    write_bytes(found.settings.folder / PAGE, content)
+    return ExportedPage(
+        file=PAGE,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        networks=tuple(contents),
+        runtime=f"onnxruntime-web {VERSION}",
+        runtime_integrity=INTEGRITY,
+    )
 
 
 def _make_room(folder: Path, kept: Export | None) -> None:
     """Makes the folder, and removes files of an earlier export; raises `GenpriorError` for files of somebody else."""
     folder.mkdir(parents=True, exist_ok=True)
     is_ours = kept is not None or (folder / EXPORT).is_file()
-    for file in (folder / f"{name}.onnx" for name in NAMES):
+    for file in (folder / name for name in (*(f"{each}.onnx" for each in NAMES), PAGE)):
         if file.exists() and not is_ours:
             raise GenpriorError(f"{file} is there, and no export wrote it; choose another folder", argument="out")
         file.unlink(missing_ok=True)
@@ -131,25 +165,24 @@ class _Network(nn.Module):
         return self._function(*inputs)
 
 
-def _written(part: ExportedPart, networks: tuple[nn.Module, ...], path: Path) -> ExportedFile:
-    """Writes a file that computes what torch does, and tells of it."""
+def _made(part: ExportedPart, networks: tuple[nn.Module, ...], name: str) -> tuple[bytes, ExportedFile]:
+    """A file that computes what torch does, and what is told of it."""
     content = traced(part, networks)
     difference = largest_difference(content, part)
     if not difference <= TOLERANCE:
         raise GenpriorError(
-            f"{path.name} differs from torch by {difference:.2g}, more than {TOLERANCE:g}, and is not written",
+            f"{name} differs from torch by {difference:.2g}, more than {TOLERANCE:g}, and is not written",
             argument="run",
         )
-    write_bytes(path, content)
     with torch.no_grad():
         out = part.function(*part.inputs.values())
-    return ExportedFile(
-        file=path.name,
+    return content, ExportedFile(
+        file=name,
         does=part.does,
         inputs=tuple(_told(name, value) for name, value in part.inputs.items()),
         output=_told(part.output, out),
         bytes=len(content),
-        sha256=file_sha256(path),
+        sha256=hashlib.sha256(content).hexdigest(),
         largest_difference=difference,
     )
 
