@@ -124,7 +124,7 @@ def _guarded(folders: AllowedFolders, settings: StudioSettings, password: str | 
         page,
         "/",
         auth=auth,
-        max_file_size=MOST_UPLOADED,
+        max_file_size=2 * MOST_UPLOADED,  # the guard is stricter
         footer_links=[],
         run_history=False,
         ssr_mode=False,
