@@ -5,7 +5,9 @@ from typing import Any
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.page_parts import renewed_runs
 from genprior.studio.painted_hole import painter_asset
+from genprior.studio.reports_room import build_reports_room
 from genprior.studio.restore_room import build_restore_room
+from genprior.studio.train_room import build_train_room
 
 TITLE = "genprior studio"
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
@@ -35,8 +37,13 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML("<h1>genprior studio</h1>", elem_id="title")
-        with gr.Tabs(elem_id="rooms"), gr.Tab("Restore", id="restore"):
-            restore = build_restore_room(page, folders)
+        with gr.Tabs(elem_id="rooms"):
+            with gr.Tab("Restore", id="restore"):
+                restore = build_restore_room(page, folders)
+            with gr.Tab("Train", id="train"):
+                build_train_room(folders)
+            with gr.Tab("Study and reports", id="reports"):
+                build_reports_room(page, folders)
         page.load(
             lambda chosen: renewed_runs(folders, chosen),
             [restore.run],
