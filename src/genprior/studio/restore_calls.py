@@ -35,7 +35,7 @@ PRIORS_KEPT, DATA_KEPT = 4, 2
 
 
 @dataclass(frozen=True)
-class Damage:
+class SliderDamage:
     """A way to damage an image, by a slider.
 
     Attributes:
@@ -222,10 +222,10 @@ def kept_result(answer: Answer) -> Path:
     return path
 
 
-DAMAGES: dict[str, Damage] = {
-    "missing pixels": Damage("inpaint:random={}", "", "share of pixels missing", 0.1, 0.95, 0.05, 0.5),
-    "noise": Damage("denoise", "gaussian:sigma={}", "standard deviation of the noise", 0.02, 0.6, 0.02, 0.2),
-    "blur": Damage("blur:sigma={}", "", "width of the blur in pixels", 0.5, 3, 0.25, 1.0),
-    "few measurements": Damage("compressed-sensing:m={}", "", "random measurements", 10, 400, 10, 100),
-    "low resolution": Damage("downsample:factor={}", "", "pixels that become one, a side", 2, 8, 1, 2),
+DAMAGES: dict[str, SliderDamage] = {
+    "missing pixels": SliderDamage("inpaint:random={}", "", "share of pixels missing", 0.1, 0.95, 0.05, 0.5),
+    "noise": SliderDamage("denoise", "gaussian:sigma={}", "standard deviation of the noise", 0.02, 0.6, 0.02, 0.2),
+    "blur": SliderDamage("blur:sigma={}", "", "width of the blur in pixels", 0.5, 3, 0.25, 1.0),
+    "few measurements": SliderDamage("compressed-sensing:m={}", "", "random measurements", 10, 400, 10, 100),
+    "low resolution": SliderDamage("downsample:factor={}", "", "pixels that become one, a side", 2, 8, 1, 2),
 }

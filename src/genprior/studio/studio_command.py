@@ -1,10 +1,15 @@
 """What `genprior studio` does."""
 
+import importlib
+import threading
+
 from genprior.studio.studio_settings import StudioSettings
+
+SLOW = ("genprior.restoring.restore_job", "deepinv.physics")  # seconds that the first answer need not wait for
 
 
 def serve_studio(settings: StudioSettings) -> None:
-    """Open a page in the browser that trains, restores and looks: genprior studio, then open the address it prints.
+    """Serves the page until a signal ends it, and prints its address once it answers.
 
     Raises:
         GenpriorError: What was given does not go together, or Gradio is not installed.
@@ -14,4 +19,5 @@ def serve_studio(settings: StudioSettings) -> None:
 
     with opened_studio(settings) as studio:
         print(printable(f"ready: {studio.address}"), flush=True)
+        threading.Thread(target=lambda: [importlib.import_module(name) for name in SLOW], daemon=True).start()
         studio.serve()
