@@ -65,51 +65,50 @@ def build_restore_room(page: Any, folders: AllowedFolders) -> RestoreParts:  # n
     """Lays out the room inside the page, and connects its parts."""
     import gradio as gr
 
-    taken = gr.State(None)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            run, kind, number, upload = _question(folders)
-            canvas = gr.HTML(
-                canvas_value("", 0, 0, "No image yet"),
-                html_template=painter_asset("painter.html"),
-                js_on_load=painter_asset("painter.js"),
-                elem_id="painter",
-                label="Image",
-            )
-            damage, strength, noise = _damages()
-            go = gr.Button("Restore", variant="primary", elem_id="restore-go")
-            estimate, draws, other = _wishes(folders)
+            asked = _asking(folders)
         with gr.Column(scale=3, min_width=300):
-            message = gr.HTML(EMPTY, elem_id="restore-message")
-            answer = gr.HTML("", elem_id="restore-answer")
-            with gr.Row():
-                result = gr.DownloadButton("Download the result", interactive=False, elem_id="result-file", size="sm")
-                mask = gr.DownloadButton("Download the mask", interactive=False, elem_id="mask-file", size="sm")
-            command = command_box("The same at the command line")
-            python = command_box("The same in Python")
-    parts = RestoreParts(
-        run,
-        kind,
-        number,
-        upload,
-        canvas,
-        damage,
-        strength,
-        noise,
-        estimate,
-        draws,
-        other,
-        go,
-        taken,
-        message,
-        answer,
-        result,
-        mask,
-        command,
-        python,
-    )
+            answered_by = _answering()
+    parts = RestoreParts(taken=gr.State(None), **asked, **answered_by)
     _connect(page, parts, folders)
     return parts
+
+
+def _asking(folders: AllowedFolders) -> dict[str, Any]:
+    import gradio as gr
+
+    run, kind, number, upload = _question(folders)
+    canvas = gr.HTML(
+        canvas_value("", 0, 0, "No image yet"),
+        html_template=painter_asset("painter.html"),
+        js_on_load=painter_asset("painter.js"),
+        elem_id="painter",
+        label="Image",
+    )
+    damage, strength, noise = _damages()
+    go = gr.Button("Restore", variant="primary", elem_id="restore-go")
+    estimate, draws, other = _wishes(folders)
+    parts = {"run": run, "kind": kind, "number": number, "upload": upload, "canvas": canvas, "damage": damage, "go": go}
+    return {**parts, "strength": strength, "noise": noise, "estimate": estimate, "draws": draws, "other": other}
+
+
+def _answering() -> dict[str, Any]:
+    import gradio as gr
+
+    message, answer = gr.HTML(EMPTY, elem_id="restore-message"), gr.HTML("", elem_id="restore-answer")
+    with gr.Row():
+        result = gr.DownloadButton("Download the result", interactive=False, elem_id="result-file", size="sm")
+        mask = gr.DownloadButton("Download the mask", interactive=False, elem_id="mask-file", size="sm")
+    command, python = command_box("The same at the command line"), command_box("The same in Python")
+    return {
+        "message": message,
+        "answer": answer,
+        "result": result,
+        "mask": mask,
+        "command": command,
+        "python": python,
+    }
 
 
 def _question(folders: AllowedFolders) -> tuple[Any, Any, Any, Any]:

@@ -58,63 +58,50 @@ def build_train_room(folders: AllowedFolders) -> TrainParts:
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            images = gr.Textbox(
-                "digits", label="Images", info="A name such as digits or mnist, a folder, or a zip.", elem_id="images"
-            )
-            with gr.Row():
-                upload = gr.UploadButton("Upload a zip", file_types=[".zip"], type="filepath", size="sm")
-                look = gr.Button("Look at them", size="sm")
-            family, loss, penalty, minutes, name = _choices()
-            start = gr.Button("Train", variant="primary", elem_id="train-go")
-            command = command_box("The same at the command line")
+            wished = _wishing()
         with gr.Column(scale=3, min_width=300):
-            message = gr.HTML("", elem_id="train-message")
-            told = gr.Textbox(
-                label="What genprior data says", visible=False, interactive=False, lines=8, elem_classes=["command"]
-            )
-            runs = run_choices(folders)
-            shown = gr.Dropdown(
-                runs,
-                value=[path for _, path in runs[:1]],
-                label="Show",
-                multiselect=True,
-                max_choices=MOST_SHOWN,
-                elem_id="shown-runs",
-            )
-            with gr.Row():
-                stop = gr.Button("Stop", size="sm", elem_id="train-stop")
-                resume = gr.Button("Resume", size="sm", elem_id="train-resume")
-                more = gr.Number(0, minimum=0, label="Minutes in all (0: as before)", min_width=120)
-            with gr.Row():
-                other = gr.Dropdown(list(LOSSES), value="non-saturating", label="Another loss", filterable=False)
-                fork = gr.Button("Train beside it with this loss", size="sm")
-            watched = gr.HTML("", elem_id="watched")
-    parts = TrainParts(
-        images,
-        upload,
-        look,
-        family,
-        loss,
-        penalty,
-        minutes,
-        name,
-        start,
-        shown,
-        stop,
-        resume,
-        more,
-        other,
-        fork,
-        message,
-        told,
-        command,
-        watched,
-        gr.Timer(SECONDS),
-    )
+            watching = _watching(folders)
+    parts = TrainParts(timer=gr.Timer(SECONDS), **wished, **watching)
     trainings = Trainings(folders)
     _connect_images(parts, trainings)
     _connect_training(parts, trainings)
     return parts
+
+
+def _wishing() -> dict[str, Any]:
+    import gradio as gr
+
+    info = "A name such as digits or mnist, a folder, or a zip."
+    images = gr.Textbox("digits", label="Images", info=info, elem_id="images")
+    with gr.Row():
+        upload = gr.UploadButton("Upload a zip", file_types=[".zip"], type="filepath", size="sm")
+        look = gr.Button("Look at them", size="sm")
+    family, loss, penalty, minutes, name = _choices()
+    start = gr.Button("Train", variant="primary", elem_id="train-go")
+    command = command_box("The same at the command line")
+    parts = {"images": images, "upload": upload, "look": look, "family": family, "loss": loss, "penalty": penalty}
+    return {**parts, "minutes": minutes, "name": name, "start": start, "command": command}
+
+
+def _watching(folders: AllowedFolders) -> dict[str, Any]:
+    import gradio as gr
+
+    message = gr.HTML("", elem_id="train-message")
+    told = gr.Textbox(
+        label="What genprior data says", visible=False, interactive=False, lines=8, elem_classes=["command"]
+    )
+    runs = run_choices(folders)
+    first = [path for _, path in runs[:1]]
+    shown = gr.Dropdown(runs, value=first, label="Show", multiselect=True, max_choices=MOST_SHOWN, elem_id="shown-runs")
+    with gr.Row():
+        stop = gr.Button("Stop", size="sm", elem_id="train-stop")
+        resume = gr.Button("Resume", size="sm", elem_id="train-resume")
+        more = gr.Number(0, minimum=0, label="Minutes in all (0: as before)", min_width=120)
+    with gr.Row():
+        other = gr.Dropdown(list(LOSSES), value="non-saturating", label="Another loss", filterable=False)
+        fork = gr.Button("Train beside it with this loss", size="sm")
+    parts = {"message": message, "told": told, "shown": shown, "stop": stop, "resume": resume, "more": more}
+    return {**parts, "other": other, "fork": fork, "watched": gr.HTML("", elem_id="watched")}
 
 
 def _choices() -> tuple[Any, Any, Any, Any, Any]:
