@@ -31,6 +31,7 @@ FLOORS: tuple[set[str], ...] = (
     {"report", "run_check"},
     {"study"},
     {"folder_check"},
+    {"studio"},
     {"cli"},
     {"__main__"},
 )
@@ -49,6 +50,7 @@ KNOW_NAMES = {
     "calibration",
     "report",
     "study",
+    "studio",
     "cli",
 }
 TABLES = {
@@ -58,6 +60,7 @@ TABLES = {
 }
 HEAVY = {
     *("datasets", "deepinv", "gradio", "huggingface_hub", "jinja2", "matplotlib", "normflows", "pandas"),
+    *("fastapi", "starlette", "uvicorn"),
     *("dask", "distributed", "joblib", "onnx", "onnxruntime", "onnxscript", "ray"),
     *("lightning_fabric", "scipy", "sklearn", "tensorboard", "torchmetrics", "torchvision"),
 }

@@ -33,6 +33,7 @@ SECTIONS = {
     "Train": ("data", "train", "resume", "info", "check", "sample", "export"),
     "Judge": ("evaluate", "diagnose", "report", "compare", "probe", "benchmark", "study"),
     "Restore": ("invert", "restore", "degrade", "calibrate"),
+    "In a browser": ("studio",),
 }
 
 

@@ -1,4 +1,4 @@
-"""Commands that look at what is there: data, info, sample, report."""
+"""Commands that look at what is there: data, info, sample, report, studio."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +29,7 @@ from genprior.settings import (
     is_path,
     size_text,
 )
+from genprior.studio.studio_settings import StudioSettings
 from genprior.writing import refuse_unwritable, remove_leftovers
 
 if TYPE_CHECKING:
@@ -347,10 +348,18 @@ def report(given: Given) -> None:
     say(f"report: {path}")
 
 
+def studio(given: Given) -> None:
+    """Serve a page on this machine that trains, restores and looks, as the commands do."""
+    from genprior.studio.studio_command import serve_studio
+
+    serve_studio(parsed(StudioSettings, given))
+
+
 COMMANDS: dict[str, tuple[list[type[Settings]], Callable[[Given], None]]] = {
     "data": ([DataSettings], data),
     "info": ([InfoSettings], info),
     "check": ([CheckSettings], check),
     "sample": ([SampleSettings], sample),
     "report": ([ReportSettings], report),
+    "studio": ([StudioSettings], studio),
 }

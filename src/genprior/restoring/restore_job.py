@@ -78,12 +78,22 @@ def _told_if_long(search: SearchSettings) -> str:
     )
 
 
-def _load(settings: InvertSettings | RestoreSettings) -> _Loaded:
-    search = search_settings(settings)
+def trained_prior(settings: InvertSettings | RestoreSettings) -> LatentPrior:
+    """Returns the prior that a job restores with.
+
+    Raises:
+        GenpriorError: No run, not trained, or damaged.
+    """
     refuse_untrained(settings.run)
     prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
     if isinstance(settings, RestoreSettings) and settings.residual:
         prior = with_kept_residual(settings.run, prior)
+    return prior
+
+
+def _load(settings: InvertSettings | RestoreSettings, prior: LatentPrior | None = None) -> _Loaded:
+    search = search_settings(settings)
+    prior = prior or trained_prior(settings)
     drawn = is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
     is_search = isinstance(settings, InvertSettings) and not search.draws
     source = open_source(settings.images, data_root=settings.data_root, white=settings.white)
@@ -128,7 +138,27 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
     Raises:
         GenpriorError: Bad input.
     """
-    loaded = _load(settings)
+    loaded, work = _restoring(settings)
+    return loaded.prepared(work, work.settings, kernel_facts(settings.operator) | _residual_facts(settings))
+
+
+def restored_alone(settings: RestoreSettings, prior: LatentPrior) -> tuple[Item, Restoration]:
+    """Returns the first image of a job and what it is restored to, as the job finds it; writes nothing.
+
+    Arguments:
+        settings: Of the job.
+        prior: What `trained_prior` gives for them, which takes longer to load than an image takes.
+
+    Raises:
+        GenpriorError: Bad input.
+    """
+    _, work = _restoring(settings, prior)
+    item = work.read(0)
+    return item, work.solve([item])
+
+
+def _restoring(settings: RestoreSettings, prior: LatentPrior | None = None) -> tuple[_Loaded, Restoring]:
+    loaded = _load(settings, prior)
     source = loaded.source
     settings = reading.with_recorded_noise(settings, source)
     noise: NoiseModel | None = None if settings.noise is None else settings.noise.build(NOISES, "noise")
@@ -165,8 +195,7 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
         y: Tensor = sizes.of_size(*x.shape[2:]).operator.physics.A(x, **parameters)
         return y
 
-    work = Restoring(source, read, settings.batch_size, "restore", settings, solve, measure, masks=masks)
-    return loaded.prepared(work, settings, kernel_facts(settings.operator) | _residual_facts(settings))
+    return loaded, Restoring(source, read, settings.batch_size, "restore", settings, solve, measure, masks=masks)
 
 
 def _residual_facts(settings: RestoreSettings) -> Facts:

@@ -1,0 +1,97 @@
+"""What visitors send, looked at before it is used: pictures by their headers, archives by their tables of contents."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from torch import Tensor
+
+from genprior.data.image_files import zip_images
+from genprior.errors import GenpriorError
+from genprior.images import read_header, read_image
+from genprior.writing import written
+
+MOST_PICTURE_BYTES = 20 * 2**20
+MOST_PICTURE_PIXELS = 2**24  # 4096 x 4096
+MOST_ZIP_BYTES = 200 * 2**20
+MOST_FILES = 50_000  # in an archive
+MOST_UNPACKED = 2**30  # bytes, all together
+MOST_MEMBER = 32 * 2**20  # bytes, one of them
+MOST_RATIO = 200  # unpacked over packed; pictures are hardly packed any further
+BLOCK = 2**20
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._]+")
+
+
+def checked_picture(path: Path) -> Tensor:
+    """Returns the image (C, H, W) uint8 in a file that a visitor sent.
+
+    Raises:
+        GenpriorError: It is no picture, or too large in bytes or in pixels; nothing of that is decoded.
+    """
+    size = path.stat().st_size
+    if size > MOST_PICTURE_BYTES:
+        raise _fault(f"the picture has {size:,} bytes, at most {MOST_PICTURE_BYTES:,} are taken")
+    try:
+        header = read_header(path)
+    except OSError as error:
+        raise _fault(f"this is no picture that can be read: {error}") from None
+    if header.width * header.height > MOST_PICTURE_PIXELS:
+        raise _fault(
+            f"the picture has {header.width} x {header.height} pixels, at most {MOST_PICTURE_PIXELS:,} are taken: make "
+            "it smaller"
+        )
+    return read_image(path)
+
+
+def checked_archive(path: Path) -> int:
+    """Returns how many pictures an archive holds, by its table of contents; nothing is unpacked.
+
+    Raises:
+        GenpriorError: It is no zip file, holds no pictures, or would unpack to more than is taken.
+    """
+    if path.stat().st_size > MOST_ZIP_BYTES:
+        raise _fault(f"the archive has {path.stat().st_size:,} bytes, at most {MOST_ZIP_BYTES:,} are taken")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            pictures = len(zip_images(archive)) if len(members) <= MOST_FILES else 0
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise _fault(f"this is no zip file that can be read: {error}") from None
+    if len(members) > MOST_FILES:
+        raise _fault(f"the archive holds {len(members):,} files, at most {MOST_FILES:,} are taken")
+    _refuse_bomb(members)
+    if not pictures:
+        raise _fault("the archive holds no pictures")
+    return pictures
+
+
+def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
+    """Raises `GenpriorError` for what would unpack to too much; a member never unpacks to more than its table says."""
+    whole, packed = sum(each.file_size for each in members), sum(each.compress_size for each in members)
+    largest = max((each.file_size for each in members), default=0)
+    if whole > MOST_UNPACKED or largest > MOST_MEMBER or whole > MOST_RATIO * max(packed, 2**16):
+        raise _fault(
+            f"the archive would unpack to {whole:,} bytes, one file to {largest:,}: that is more than is taken"
+        )
+    if any(each.filename.startswith(("/", "\\")) or ".." in Path(each.filename).parts for each in members):
+        raise _fault("the archive holds names that lead out of it")
+    if any(each.flag_bits & 1 for each in members):
+        raise _fault("the archive is locked with a password")
+
+
+def keep_upload(path: Path, folder: Path) -> Path:
+    """Copies an upload into a folder under its own name made plain; returns where it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = NOT_IN_NAMES.sub("-", path.name).strip("-.")[-80:] or "upload.zip"
+    place, number = folder / plain, 1
+    while place.exists():
+        number += 1
+        place = folder / f"{Path(plain).stem}-{number}{Path(plain).suffix}"
+    with path.open("rb") as source, written(place) as target:
+        while block := source.read(BLOCK):
+            target.write(block)
+    return place
+
+
+def _fault(what: str) -> GenpriorError:
+    return GenpriorError(what, argument="upload")

@@ -1,0 +1,90 @@
+"""Parts that several rooms have: the choice of a run, the box of a command, and errors told in a line."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from genprior.errors import MAY_TELL, GenpriorError, is_lack_of_memory
+from genprior.report.collect import names_of
+from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.shown_pictures import note
+
+COMPUTES = "computes"  # one at a time, of all visitors: two would only share the cores
+
+
+def run_choices(folders: AllowedFolders) -> list[tuple[str, str]]:
+    """Returns the name and the folder of each run that may be used."""
+    paths = [file.parent for file in folders.runs()]
+    return list(zip(names_of(paths), map(str, paths), strict=True))
+
+
+def run_dropdown(label: str, folders: AllowedFolders, name: str) -> Any:  # noqa: ANN401 - Gradio's
+    """Returns a choice of runs."""
+    import gradio as gr
+
+    choices = run_choices(folders)
+    first = choices[0][1] if choices else None
+    return gr.Dropdown(choices, value=first, label=label, filterable=False, elem_id=name)
+
+
+def renewed_runs(folders: AllowedFolders, chosen: object) -> Any:  # noqa: ANN401 - Gradio's
+    """Returns the choice of runs as it is now; what was chosen stays."""
+    import gradio as gr
+
+    choices = run_choices(folders)
+    known = [path for _, path in choices]
+    return gr.update(choices=choices, value=chosen if chosen in known else (known[0] if known else None))
+
+
+def command_box(label: str) -> Any:  # noqa: ANN401 - Gradio's
+    """Returns a box whose text can be copied."""
+    import gradio as gr
+
+    return gr.Textbox(label=label, interactive=False, lines=1, max_lines=12, buttons=["copy"], elem_classes=["command"])
+
+
+def saved(upload: object) -> Path | None:
+    """Returns where an upload lies, however the framework tells it."""
+    first = upload[0] if isinstance(upload, list) and upload else upload
+    name = getattr(first, "name", first)
+    return Path(name) if isinstance(name, str) and name else None
+
+
+def told_errors(act: Callable[..., Any], instead: tuple[Any, ...]) -> Callable[..., Any]:
+    """Returns the same with errors of the user's told in the last part, and `instead` in the others."""
+
+    def told(error: BaseException) -> tuple[Any, ...]:
+        if isinstance(error, GenpriorError):
+            return *instead, note(_line(error), "alarm")
+        if isinstance(error, OSError):
+            return *instead, note(f"{error.strerror or error}", "alarm")
+        if isinstance(error, MAY_TELL) and is_lack_of_memory(error):
+            return *instead, note("There is not enough memory: close other programs, or ask for less.", "alarm")
+        raise error
+
+    if inspect.isgeneratorfunction(act):
+
+        @wraps(act)
+        def each(*given: Any) -> Iterator[Any]:  # noqa: ANN401 - what the parts hold
+            try:
+                yield from act(*given)
+            except Exception as error:
+                yield told(error)
+
+        return each
+
+    @wraps(act)
+    def once(*given: Any) -> Any:  # noqa: ANN401 - what the parts hold
+        try:
+            return act(*given)
+        except Exception as error:
+            return told(error)
+
+    return once
+
+
+def _line(error: GenpriorError) -> str:
+    about = (error.argument or "").replace("_", " ")
+    return f"{about[:1].upper()}{about[1:]}: {error.message}" if about else error.message

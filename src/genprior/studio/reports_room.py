@@ -1,0 +1,52 @@
+"""The room Study and reports: the pages that commands have written, as they are."""
+
+import html
+from pathlib import Path
+from typing import Any
+
+from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.page_parts import command_box, run_dropdown, told_errors
+from genprior.studio.report_files import page_address
+from genprior.studio.shown_pictures import note
+from genprior.studio.training_processes import looked_at
+
+NONE_YET = note("No pages yet. Write a report of a run here, or a study with genprior study.")
+
+
+def build_reports_room(page: Any, folders: AllowedFolders) -> None:  # noqa: ANN401 - Gradio's Blocks
+    """Lays out the room inside the page, and connects its parts."""
+    import gradio as gr
+
+    with gr.Row():
+        pages = gr.Dropdown(page_choices(folders), label="Page", filterable=False, elem_id="pages")
+        run = run_dropdown("Run", folders, "report-run")
+        write = gr.Button("Write its report", elem_id="report-go")
+    message, command = gr.HTML(NONE_YET, elem_id="report-message"), command_box("The same at the command line")
+    shown = gr.HTML("", elem_id="report-page")
+
+    def report(path: str) -> tuple[Any, str, str]:
+        words = ["genprior", "report", str(folders.inside(path or "", "run"))]
+        said = looked_at(words, folders.home)
+        written = str(Path(words[-1]) / "report.html")
+        return gr.update(choices=page_choices(folders), value=written), " ".join(words), note(said)
+
+    quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
+    write.click(told_errors(report, (gr.skip(), gr.skip())), [run], [pages, command, message], **quiet)
+    pages.change(told_errors(lambda path: (page_html(folders, path), ""), ("",)), [pages], [shown, message], **quiet)
+    page.load(lambda: gr.update(choices=page_choices(folders)), None, [pages], **quiet)
+
+
+def page_choices(folders: AllowedFolders) -> list[tuple[str, str]]:
+    """Returns the name and the place of each page."""
+    names = [("/".join(path.parts[-2:]), str(path)) for path in folders.pages()]
+    return names
+
+
+def page_html(folders: AllowedFolders, path: str | None) -> str:
+    """Returns a frame that shows a page; empty where none is chosen."""
+    if not path:
+        return ""
+    address = html.escape(page_address(folders, folders.inside(path, "page")))
+    name = html.escape(Path(path).name)
+    link = f'<p class="note"><a href="{address}" target="_blank">Open {name} alone</a></p>'
+    return f'{link}<iframe class="page" src="{address}" title="{name}"></iframe>'

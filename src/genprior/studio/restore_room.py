@@ -1,0 +1,231 @@
+"""The room Restore: an image, a hole or another damage, and what a run makes of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genprior.images import to_float
+from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.command_text import command_of, python_of
+from genprior.studio.page_parts import COMPUTES, command_box, run_choices, run_dropdown, saved, told_errors
+from genprior.studio.painted_hole import canvas_value, hole_of, painter_asset
+from genprior.studio.restore_calls import (
+    DAMAGES,
+    FIRST_DRAWS,
+    HELD_OUT,
+    HOLE,
+    SAMPLE,
+    UPLOAD,
+    Answer,
+    Asked,
+    answered,
+    image_of,
+    kept_question,
+    kept_result,
+    restore_settings,
+)
+from genprior.studio.shown_answers import answer_html, compared_html
+from genprior.studio.shown_pictures import note, png_uri
+
+DRAWS = {"quick: 64 draws": 64, "256 draws": 256, "1,024 draws": 1024}
+ESTIMATES = {"usual": "", "mean of the draws": "mean", "median of the draws": "median", "most likely": "map"}
+NO_RUN = "no other run"
+EMPTY = note("Take an image, paint over a part of it, and press Restore.")
+
+
+@dataclass(frozen=True)
+class RestoreParts:
+    """The parts of the room, by what they hold."""
+
+    run: Any
+    kind: Any
+    number: Any
+    upload: Any
+    canvas: Any
+    damage: Any
+    strength: Any
+    noise: Any
+    estimate: Any
+    draws: Any
+    other: Any
+    go: Any
+    taken: Any
+    message: Any
+    answer: Any
+    result: Any
+    mask: Any
+    command: Any
+    python: Any
+
+
+def build_restore_room(page: Any, folders: AllowedFolders) -> RestoreParts:  # noqa: ANN401 - Gradio's Blocks
+    """Lays out the room inside the page, and connects its parts."""
+    import gradio as gr
+
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            asked = _asking(folders)
+        with gr.Column(scale=3, min_width=300):
+            answered_by = _answering()
+    parts = RestoreParts(taken=gr.State(None), **asked, **answered_by)
+    _connect(page, parts, folders)
+    return parts
+
+
+def _asking(folders: AllowedFolders) -> dict[str, Any]:
+    import gradio as gr
+
+    run, kind, number, upload = _question(folders)
+    canvas = gr.HTML(
+        canvas_value("", 0, 0, "No image yet"),
+        html_template=painter_asset("painter.html"),
+        js_on_load=painter_asset("painter.js"),
+        elem_id="painter",
+        label="Image",
+    )
+    damage, strength, noise = _damages()
+    go = gr.Button("Restore", variant="primary", elem_id="restore-go")
+    estimate, draws, other = _wishes(folders)
+    parts = {"run": run, "kind": kind, "number": number, "upload": upload, "canvas": canvas, "damage": damage, "go": go}
+    return {**parts, "strength": strength, "noise": noise, "estimate": estimate, "draws": draws, "other": other}
+
+
+def _answering() -> dict[str, Any]:
+    import gradio as gr
+
+    message, answer = gr.HTML(EMPTY, elem_id="restore-message"), gr.HTML("", elem_id="restore-answer")
+    with gr.Row():
+        result = gr.DownloadButton("Download the result", interactive=False, elem_id="result-file", size="sm")
+        mask = gr.DownloadButton("Download the mask", interactive=False, elem_id="mask-file", size="sm")
+    command, python = command_box("The same at the command line"), command_box("The same in Python")
+    return {
+        "message": message,
+        "answer": answer,
+        "result": result,
+        "mask": mask,
+        "command": command,
+        "python": python,
+    }
+
+
+def _question(folders: AllowedFolders) -> tuple[Any, Any, Any, Any]:
+    import gradio as gr
+
+    run = run_dropdown("Run", folders, "restore-run")
+    kind = gr.Radio([HELD_OUT, SAMPLE, UPLOAD], value=HELD_OUT, label="Image")
+    number = gr.Number(0, precision=0, minimum=0, label="Which one", info="Their number, from 0 on.")
+    upload = gr.UploadButton(
+        "Choose a picture", file_types=["image"], type="filepath", size="sm", visible=False, elem_id="picture-upload"
+    )
+    return run, kind, number, upload
+
+
+def _damages() -> tuple[Any, Any, Any]:
+    import gradio as gr
+
+    damage = gr.Dropdown([HOLE, *DAMAGES], value=HOLE, label="Damage", filterable=False, elem_id="damage")
+    strength = gr.Slider(0, 1, 0.5, label="Strength", visible=False)
+    noise = gr.Slider(0, 0.5, 0.0, step=0.01, label="Noise on top, standard deviation", visible=False)
+    return damage, strength, noise
+
+
+def _wishes(folders: AllowedFolders) -> tuple[Any, Any, Any]:
+    import gradio as gr
+
+    with gr.Row():
+        estimate = gr.Dropdown(list(ESTIMATES), value="usual", label="Estimate", filterable=False, min_width=140)
+        draws = gr.Dropdown(
+            list(DRAWS), value="256 draws", label="Draws", filterable=False, elem_id="draws", min_width=140
+        )
+    choices = [(NO_RUN, NO_RUN), *run_choices(folders)]
+    other = gr.Dropdown(choices, value=NO_RUN, label="Compare with", filterable=False)
+    return estimate, draws, other
+
+
+def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  # noqa: ANN401 - Gradio's Blocks
+    import gradio as gr
+
+    def take(run: str, kind: str, number: float, upload: str | None) -> tuple[Any, Any, str]:
+        image = image_of(folders, folders.inside(run or "", "run"), kind, int(number or 0), saved(upload))
+        height, width = image.shape[1:]
+        words = f"{kind[:1].upper()}{kind[1:]}, {width} by {height} pixels"
+        return canvas_value(png_uri(to_float(image)), height, width, words), image, EMPTY
+
+    def damaged(damage: str) -> tuple[Any, Any]:
+        if damage not in DAMAGES:
+            return gr.update(visible=False), gr.update(visible=False)
+        own = DAMAGES[damage]
+        slider = gr.update(
+            visible=True,
+            minimum=own.least,
+            maximum=own.most,
+            step=own.step,
+            value=own.usual,
+            label=own.label.capitalize(),
+        )
+        return slider, gr.update(visible=not own.noise)
+
+    quiet: dict[str, Any] = {"show_progress": "minimal", "concurrency_id": COMPUTES, "api_visibility": "private"}
+    taking = told_errors(take, (gr.skip(), gr.skip()))
+    question, shown = [parts.run, parts.kind, parts.number, parts.upload], [parts.canvas, parts.taken, parts.message]
+    page.load(taking, question, shown, **quiet)
+    for part in (parts.run, parts.kind, parts.number):
+        part.change(taking, question, shown, **quiet)
+    parts.upload.upload(taking, question, shown, **quiet)
+    parts.kind.change(
+        lambda kind: (gr.update(visible=kind == UPLOAD), gr.update(visible=kind != UPLOAD)),
+        [parts.kind],
+        [parts.upload, parts.number],
+        **{**quiet, "show_progress": "hidden"},
+    )
+    parts.damage.change(damaged, [parts.damage], [parts.strength, parts.noise], **{**quiet, "show_progress": "hidden"})
+    asked = [parts.run, parts.taken, parts.canvas, parts.damage, parts.strength, parts.noise, parts.estimate]
+    outputs = [parts.answer, parts.result, parts.mask, parts.command, parts.python, parts.message]
+    answers = told_errors(_restoring(folders), tuple(gr.skip() for _ in outputs[:-1]))
+    parts.go.click(answers, [*asked, parts.draws, parts.other], outputs, **quiet)
+
+
+def _restoring(folders: AllowedFolders) -> Any:  # noqa: ANN401 - a generator of what the parts show
+    def restore(
+        run: str, image: Tensor | None, drawn: object, damage: str, strength: float, noise: float, *wishes: str
+    ) -> Iterator[tuple[Any, ...]]:
+        estimate, draws, other = wishes
+        if image is None:
+            yield "", *_no_files(), "", "", note("Take an image first.", "alarm")
+            return
+        missing = hole_of(drawn, *image.shape[1:]) if damage == HOLE else None
+        files = kept_question(folders, image, missing)
+        asked = Asked(damage, strength, noise, ESTIMATES.get(estimate, ""))
+        path, most = folders.inside(run, "run"), DRAWS.get(draws, FIRST_DRAWS)
+        for count in dict.fromkeys((FIRST_DRAWS, most)):
+            answer = answered(restore_settings(path, files, asked, count))
+            yield *_shown(answer, files.get("mask"), count == most), ""
+        if other != NO_RUN:
+            second = answered(restore_settings(folders.inside(other, "run"), files, asked, most))
+            whole = answer_html(answer, True) + compared_html(answer, second)
+            yield whole, *_shown(answer, files.get("mask"), True)[1:], ""
+
+    return restore
+
+
+def _shown(answer: Answer, mask: Path | None, is_last: bool) -> tuple[Any, ...]:
+    import gradio as gr
+
+    result = kept_result(answer)
+    out = {"out": result.with_name("restored")}
+    return (
+        answer_html(answer, is_last),
+        gr.update(value=str(result), interactive=True),
+        gr.update(value=None if mask is None else str(mask), interactive=mask is not None),
+        command_of("restore", answer.settings, out),
+        python_of(answer.settings),
+    )
+
+
+def _no_files() -> tuple[Any, Any]:
+    import gradio as gr
+
+    return gr.update(interactive=False), gr.update(interactive=False)

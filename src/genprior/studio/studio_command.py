@@ -1,0 +1,23 @@
+"""What `genprior studio` does."""
+
+import importlib
+import threading
+
+from genprior.studio.studio_settings import StudioSettings
+
+SLOW = ("genprior.restoring.restore_job", "deepinv.physics")  # seconds that the first answer need not wait for
+
+
+def serve_studio(settings: StudioSettings) -> None:
+    """Serves the page until a signal ends it, and prints its address once it answers.
+
+    Raises:
+        GenpriorError: What was given does not go together, or Gradio is not installed.
+    """
+    from genprior.progress import printable
+    from genprior.studio.studio_server import opened_studio
+
+    with opened_studio(settings) as studio:
+        print(printable(f"ready: {studio.address}"), flush=True)
+        threading.Thread(target=lambda: [importlib.import_module(name) for name in SLOW], daemon=True).start()
+        studio.serve()

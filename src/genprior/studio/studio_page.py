@@ -1,0 +1,64 @@
+"""The page: its rooms as tabs, and how it looks."""
+
+from typing import Any
+
+from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.page_parts import renewed_runs
+from genprior.studio.painted_hole import painter_asset
+from genprior.studio.reports_room import build_reports_room
+from genprior.studio.restore_room import build_restore_room
+from genprior.studio.train_room import build_train_room
+
+TITLE = "genprior studio"
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+MONOSPACED = ("ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace")
+
+COLOURS = {  # where the framework's own are too faint to read: at least 4.5 to 1 on their ground
+    "button_primary_background_fill": "*primary_700",
+    "button_primary_background_fill_dark": "*primary_700",
+    "button_primary_background_fill_hover": "*primary_800",
+    "button_primary_background_fill_hover_dark": "*primary_800",
+    "button_primary_text_color": "white",
+    "button_primary_text_color_dark": "white",
+    "body_text_color_subdued": "*neutral_600",
+    "body_text_color_subdued_dark": "*neutral_300",
+    "block_info_text_color": "*neutral_600",
+    "block_info_text_color_dark": "*neutral_300",
+    "block_title_text_color": "*neutral_700",
+    "block_title_text_color_dark": "*neutral_200",
+    "block_label_text_color": "*neutral_700",
+    "block_label_text_color_dark": "*neutral_200",
+}
+
+
+def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Blocks
+    """Returns the page for what may be touched."""
+    import gradio as gr
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML("<h1>genprior studio</h1>", elem_id="title")
+        with gr.Tabs(elem_id="rooms"):
+            with gr.Tab("Restore", id="restore"):
+                restore = build_restore_room(page, folders)
+            with gr.Tab("Train", id="train"):
+                build_train_room(folders)
+            with gr.Tab("Study and reports", id="reports"):
+                build_reports_room(page, folders)
+        page.load(
+            lambda chosen: renewed_runs(folders, chosen),
+            [restore.run],
+            [restore.run],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+    return page
+
+
+def look() -> dict[str, Any]:
+    """Returns colours, fonts and styles, as the framework takes them; nothing of them comes from elsewhere."""
+    import gradio as gr
+
+    theme = gr.themes.Base(
+        primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=list(FONTS), font_mono=list(MONOSPACED)
+    ).set(**COLOURS)
+    return {"theme": theme, "css": painter_asset("studio_page.css")}

@@ -1,0 +1,156 @@
+"""Trainings that outlive the page and the server: each is a command in a process of its own."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genprior.errors import GenpriorError
+from genprior.families import FAMILIES, RunConfig, parse_config
+from genprior.runs.experiment import read_result, save_result
+from genprior.runs.run_folder import CONFIG, open_run
+from genprior.settings import Model
+from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.command_text import command_of
+from genprior.writing import appended
+
+LOGS = "training-logs"
+LOOK_SECONDS = 180  # that looking at images may take
+LAST_LINES = 6
+
+
+class TrainingProcess(Model):
+    """Which process trains a run."""
+
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The trainings that this page began, also those of an earlier server.
+
+    Attributes:
+        folders: Where runs may be.
+    """
+
+    folders: AllowedFolders
+    _own: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def config(self, values: dict[str, Any]) -> RunConfig:
+        """Returns the settings of a new run.
+
+        Raises:
+            GenpriorError: They do not go together, or the images may not be read.
+        """
+        config = parse_config({**values, "data": self.folders.data(str(values.get("data", "")))})
+        config.check_names()
+        return config
+
+    def command(self, config: RunConfig, out: Path) -> list[str]:
+        """Returns the words of the command that trains a run with these settings."""
+        return shlex.split(command_of(f"train {config.family}", config, {"out": out}))
+
+    def fork_command(self, run: Path, loss: str, out: Path) -> list[str]:
+        """Returns the command that trains with the settings of a run, but for the loss.
+
+        Raises:
+            GenpriorError: The run has no players.
+        """
+        family = open_run(run).config.family
+        if family != "gan":
+            raise GenpriorError(
+                f"a {FAMILIES[family].__name__.removesuffix('Config')} has no adversarial loss", argument="run"
+            )
+        return ["genprior", "train", family, "--config", str(run / CONFIG), "--loss", loss, "--out", str(out)]
+
+    def start(self, words: list[str], run: Path) -> str:
+        """Begins a command for a run in a process of its own; returns its text.
+
+        Raises:
+            GenpriorError: The run is being trained.
+        """
+        if self.is_running(run):
+            raise GenpriorError(f"{run.name} is being trained already", argument="run")
+        log = self._log(run)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        own: dict[str, Any] = {"start_new_session": True}
+        if os.name == "nt":
+            own = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+        with appended(log) as file:
+            file.write(f"$ {shlex.join(words)}\n")
+            file.flush()
+            process = subprocess.Popen(
+                [sys.executable, "-m", *words], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, **own
+            )
+        self._own[process.pid] = process
+        save_result(log.with_suffix(".json"), TrainingProcess(pid=process.pid, command=shlex.join(words)))
+        return shlex.join(words)
+
+    def stop(self, run: Path) -> None:
+        """Asks the process of a run to save and end.
+
+        Raises:
+            GenpriorError: This page began none for it.
+        """
+        found = self._process(run)
+        if found is None:
+            raise GenpriorError(f"{run.name} is not being trained from here", argument="run")
+        os.kill(found.pid, signal.SIGTERM)
+
+    def is_running(self, run: Path) -> bool:
+        """Returns whether a process that this page began trains the run."""
+        return self._process(run) is not None
+
+    def last_words(self, run: Path) -> list[str]:
+        """Returns the last lines that the command of a run printed."""
+        log = self._log(run)
+        if not log.is_file():
+            return []
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+
+    def _log(self, run: Path) -> Path:
+        return self.folders.home / LOGS / f"{run.name}.log"
+
+    def _process(self, run: Path) -> TrainingProcess | None:
+        found = read_result(self._log(run).with_suffix(".json"), TrainingProcess)
+        if found is None:
+            return None
+        own = self._own.get(found.pid)
+        is_there = own.poll() is None if own is not None else _is_command(found)
+        return found if is_there else None
+
+
+def _is_command(process: TrainingProcess) -> bool:
+    """Whether a process of an earlier server is still there, and no other one has its number now."""
+    told = Path("/proc", str(process.pid), "cmdline")
+    try:
+        words = told.read_bytes().decode("utf-8", "surrogateescape").split("\0")
+    except OSError:
+        return False
+    return shlex.split(process.command) == [word for word in words if word][2:]
+
+
+def looked_at(words: list[str], folder: Path) -> str:
+    """Returns what a short command prints, or why it fails, in a line each.
+
+    Arguments:
+        words: Of the command.
+        folder: In which it works.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            capture_output=True,
+            text=True,
+            timeout=LOOK_SECONDS,
+            cwd=folder,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"It took longer than {LOOK_SECONDS} seconds and was ended; run it at the command line."
+    return f"{done.stdout}{done.stderr}".strip()

@@ -1,0 +1,45 @@
+"""A studio that tests ask, and the small run in it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from genprior.families import parse_config
+from genprior.runs.execute import execute
+from genprior.runs.prepare import new_run
+
+SECRET = "what nobody may read"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A studio that answers: its address, its folder, and a file outside of it."""
+
+    address: str
+    home: Path
+    secret: Path
+
+
+def make_mixture(path: Path) -> None:
+    """Fits a mixture to digits: its answers have a closed form, and take milliseconds."""
+    config = parse_config({"family": "mixture", "data": "digits[:300]", "images_seen": 1200, "threads": 1})
+    prepared = new_run(path, config)
+    for _ in execute(prepared.run, prepared.learner, prepared.data):
+        pass
+
+
+@contextmanager
+def started(home: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serves a studio as the command does; yields its address and its process, which is killed at the end."""
+    words = [sys.executable, "-m", "genprior", "studio", "--folder", str(home), "--port", "0", *arguments]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("ready: "), line
+            yield line.removeprefix("ready: ").strip(), process
+        finally:
+            process.kill()

@@ -1,0 +1,94 @@
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from genprior.errors import GenpriorError
+from genprior.images import write_image
+from genprior.studio import checked_uploads
+from genprior.studio.checked_uploads import checked_archive, checked_picture, keep_upload
+
+
+def picture(path: Path) -> Path:
+    write_image(torch.randint(256, (3, 9, 7), dtype=torch.uint8), path)
+    return path
+
+
+def archive(path: Path, **files: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    return path
+
+
+def huge_png(path: Path, side: int) -> Path:
+    """A PNG whose header promises side x side pixels."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(b"\0" * 1000)
+    chunks = b"".join(
+        struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in (head, data)
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    return path
+
+
+def test_a_picture_is_read_by_its_content(tmp_path: Path) -> None:
+    assert checked_picture(picture(tmp_path / "a.png")).shape == (3, 9, 7)
+
+
+@pytest.mark.parametrize(("side", "match"), [(5000, "5000 x 5000 pixels"), (30000, "900000000 pixels")])
+def test_a_picture_of_many_pixels_is_not_decoded(side: int, match: str, tmp_path: Path) -> None:
+    with pytest.raises(GenpriorError, match=match):
+        checked_picture(huge_png(tmp_path / "bomb.png", side))
+
+
+@pytest.mark.parametrize("content", [b"", b"<svg onload=alert(1)>", b"\x80\x04cos\nsystem\n", b"%PDF-1.4"])
+def test_what_is_no_picture_is_refused_whatever_its_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(GenpriorError, match="no picture that can be read"):
+        checked_picture(tmp_path / "a.png")
+
+
+def test_a_large_picture_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked_uploads, "MOST_PICTURE_BYTES", 10)
+    with pytest.raises(GenpriorError, match="at most 10 are taken"):
+        checked_picture(picture(tmp_path / "a.png"))
+
+
+def test_pictures_in_an_archive_are_counted(tmp_path: Path) -> None:
+    content = picture(tmp_path / "a.png").read_bytes()
+    found = archive(tmp_path / "a.zip", **{"x/a.png": content, "x/b.png": content, "readme.txt": b""})
+    assert checked_archive(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "match"),
+    [
+        ({"bomb.png": b"\0" * 40 * 2**20}, "unpack"),
+        ({"a.png": b"\0" * 2**24, "b.png": b"\0" * 2**24}, "unpack"),
+        ({"../a.png": b"x"}, "lead out"),
+        ({"/etc/a.png": b"x"}, "lead out"),
+        ({"a.txt": b"x"}, "no pictures"),
+    ],
+)
+def test_archives_that_do_harm_are_refused(files: dict[str, bytes], match: str, tmp_path: Path) -> None:
+    with pytest.raises(GenpriorError, match=match):
+        checked_archive(archive(tmp_path / "a.zip", **files))
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(GenpriorError, match="no zip file"):
+        checked_archive(tmp_path / "a.zip")
+
+
+def test_uploads_keep_no_path_and_replace_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "my $(rm -rf) pictures.zip"
+    source.write_bytes(b"content")
+    first, second = (keep_upload(source, tmp_path / "kept") for _ in range(2))
+    assert first.name == "my-rm-rf-pictures.zip"
+    assert second.name == "my-rm-rf-pictures-2.zip"
+    assert first.read_bytes() == second.read_bytes() == b"content"

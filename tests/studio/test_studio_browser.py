@@ -1,0 +1,125 @@
+"""The studio as somebody uses it, in a real browser: paint, restore, download; train, kill the server, resume."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genprior.runs.summary import summary
+from served_studio import Served, started
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 90_000  # milliseconds, on a busy machine
+# Playwright's own loop must not stay in the process that runs the other tests: each visit is a process of its own.
+VISIT = """
+import shutil, sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=sys.argv[2], args=["--no-sandbox", "--disable-gpu"])
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(%d)
+    foreign = []
+    own = (sys.argv[1], "data:", "blob:")
+    page.on("request", lambda each: None if each.url.startswith(own) else foreign.append(each.url))
+    page.goto(sys.argv[1])
+    page.wait_for_selector("#restore-go")
+%s
+    print("foreign", foreign)
+    browser.close()
+"""
+
+
+def visit(address: str, steps: str, *arguments: str) -> str:
+    """Goes through steps on the page; returns what they print."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert browser, "this test needs a browser: apt-get install -y chromium"
+    script = VISIT % (PATIENCE, "\n".join(f"    {line}" for line in steps.strip().splitlines()))
+    words = [sys.executable, "-c", script, address, browser, *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "foreign []" in done.stdout, done.stdout
+    return done.stdout
+
+
+RESTORE = """
+counted = "document.querySelector('#painter .painter-count').textContent.includes('pixels missing')"
+page.wait_for_function(counted)
+box = page.locator("#painter canvas").bounding_box()
+x, y, side = box["x"], box["y"], box["width"] / 8
+page.mouse.move(x + 3.5 * side, y + 2.5 * side)
+page.mouse.down()
+page.mouse.move(x + 3.5 * side, y + 5.5 * side, steps=8)
+page.mouse.up()
+print("told", page.locator(".painter-count").inner_text())
+page.click("#restore-go")
+page.wait_for_selector("#restore-answer .candidate")
+page.wait_for_function("document.querySelector('#restore-answer .verdict').textContent.includes('256 draws')")
+print("shares", page.locator("#restore-answer .candidate figcaption").all_inner_texts())
+for name in ("result", "mask"):
+    with page.expect_download() as found:
+        page.click(f"#{name}-file")
+    found.value.save_as(f"{sys.argv[3]}/{name}.png")
+print("command", page.locator(".command textarea").first.input_value())
+"""
+
+
+def test_a_painted_hole_is_restored_and_downloaded(studio: Served, tmp_path: Path) -> None:
+    said = visit(studio.address, RESTORE, str(tmp_path))
+    missing, pixels = map(int, re.search(r"told (\d+) of (\d+) pixels missing", said).groups())  # type: ignore[union-attr]
+    shares = [int(each) for each in re.findall(r"'(\d+)%'", said)]
+    assert shares
+    assert sum(shares) == pytest.approx(100, abs=2)
+    command = re.search(r"command (.*)", said)[1].split()  # type: ignore[index]
+    given = np.asarray(Image.open(command[3]))
+    result, mask = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("result", "mask"))
+    assert (mask == 0).sum() == missing > 5
+    assert result.size == given.size == pixels
+    np.testing.assert_array_equal(result[mask > 0], given[mask > 0])
+    assert "--operator inpaint --mask" in " ".join(command)
+
+
+TRAIN = """
+page.get_by_role("tab", name="Train").click()
+page.locator("#run-name textarea, #run-name input").first.fill("clicked")
+page.locator("#minutes input").first.fill("5")
+page.click("#train-go")
+page.wait_for_function("/clicked\\s*being trained/.test(document.querySelector('#watched').textContent)")
+"""
+RESUME = """
+page.get_by_role("tab", name="Train").click()
+page.wait_for_function("document.querySelector('#watched').textContent.includes('clicked')")
+page.wait_for_function("document.querySelector('#watched').textContent.includes('at equilibrium')")
+page.click("#train-stop")
+page.wait_for_function("document.querySelector('#watched').textContent.includes('not being trained now')")
+page.click("#train-resume")
+page.wait_for_function("!document.querySelector('#watched').textContent.includes('not being trained now')")
+page.click("#train-stop")
+page.wait_for_function("document.querySelector('#watched').textContent.includes('not being trained now')")
+"""
+
+
+def learned(run: Path) -> int:
+    """Returns how many bytes the record of a run has."""
+    steps = run / "steps.jsonl"
+    return steps.stat().st_size if steps.is_file() else 0
+
+
+def test_a_training_outlives_the_server_and_is_resumed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with started(home) as (address, process):
+        visit(address, TRAIN)
+        process.kill()
+        process.wait()
+    before, end = learned(home / "clicked"), time.monotonic() + 150
+    while learned(home / "clicked") == before:  # nobody serves, and it learns
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    with started(home, str(home / "clicked")) as (address, _):
+        visit(address, RESUME)
+    assert "not finished" in str(summary(home / "clicked")["state"])

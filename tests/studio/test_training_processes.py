@@ -1,0 +1,89 @@
+"""Trainings outlive whoever began them."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genprior.errors import GenpriorError
+from genprior.runs.run_folder import open_run
+from genprior.runs.summary import summary
+from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.shown_training import training_html
+from genprior.studio.train_room import first_sentence
+from genprior.studio.training_processes import Trainings
+from genprior.training.losses import LOSSES
+from genprior.training.penalties import PENALTIES
+
+QUICK = {"family": "gan", "data": "digits[:64]", "minutes": 5, "batch_size": 16, "size": 8, "threads": 1, "seed": 3}
+
+
+def waited_for(is_so: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def trainings(tmp_path: Path) -> Trainings:
+    return Trainings(AllowedFolders(tmp_path, (tmp_path,)))
+
+
+def test_every_loss_and_penalty_says_what_it_is_in_a_sentence() -> None:
+    for entry in [*LOSSES.values(), *PENALTIES.values()]:
+        assert len(first_sentence(entry)) > 10
+
+
+def test_settings_that_do_not_go_together_begin_nothing(trainings: Trainings) -> None:
+    for wrong in ({"family": "nonsense"}, {"loss": "nonsense"}, {"data": "/etc"}, {"minutes": -1}):
+        with pytest.raises(GenpriorError):
+            trainings.config({**QUICK, **wrong})
+
+
+def test_a_training_is_stopped_by_another_server_and_resumed(trainings: Trainings) -> None:
+    out = trainings.folders.new("one")
+    command = trainings.start(trainings.command(trainings.config(QUICK), out), out)
+    assert command.startswith("genprior train gan --data ")
+    waited_for(lambda: (out / "steps.jsonl").is_file() and (out / "steps.jsonl").stat().st_size > 0)
+    with pytest.raises(GenpriorError, match="is being trained already"):
+        trainings.start(["genprior", "resume", str(out)], out)
+    later = Trainings(trainings.folders)
+    assert later.is_running(out)
+    assert "being trained" in training_html(later, [out])
+    later.stop(out)
+    waited_for(lambda: not trainings.is_running(out))
+    assert not later.is_running(out)
+    assert "not finished" in str(summary(out)["state"])
+    text = training_html(trainings, [out])
+    assert "Losses of both players" in text
+    assert "at equilibrium" in text
+    with pytest.raises(GenpriorError, match="not being trained from here"):
+        trainings.stop(out)
+    trainings.start(["genprior", "resume", str(out), "--images-seen", "10"], out)
+    waited_for(lambda: not trainings.is_running(out))
+    assert "finished" in str(summary(out)["state"])
+
+
+def test_a_run_beside_another_differs_in_its_loss_alone(trainings: Trainings, genprior: Callable[..., str]) -> None:
+    run, out = trainings.folders.new("one"), trainings.folders.new("two")
+    genprior(
+        "train",
+        "gan",
+        "--data",
+        "digits[:32]",
+        "--size",
+        8,
+        "--batch-size",
+        8,
+        "--images-seen",
+        96,
+        "--threads",
+        1,
+        "--out",
+        run,
+    )
+    genprior(*trainings.fork_command(run, "hinge", out)[1:])
+    one, two = open_run(run).config.model_dump(), open_run(out).config.model_dump()
+    assert {name for name in one if one[name] != two[name]} == {"loss"}
