@@ -11,6 +11,7 @@ from PIL import Image
 
 from genprior.errors import GenpriorError
 from genprior.restoring.records import IMAGES
+from genprior.studio import restore_calls
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.command_text import command_of, python_of
 from genprior.studio.restore_calls import (
@@ -58,6 +59,22 @@ def test_the_command_beside_an_answer_gives_the_same_picture(
     np.testing.assert_array_equal(pixels(result), pixels(out / IMAGES / "image.png"))
     known = ~a_hole(image)[0].numpy()
     np.testing.assert_array_equal(pixels(result)[known], image[0].numpy()[known])
+
+
+def test_the_newest_answers_stay_and_nothing_of_the_users_goes(
+    asked: tuple[AllowedFolders, Path, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders, _, image = asked
+    monkeypatch.setattr(restore_calls, "ANSWERS_KEPT", 3)
+    monkeypatch.setattr(restore_calls, "ANSWERS", "few-answers")
+    answers = folders.home / "few-answers"
+    (answers / "mine").mkdir(parents=True)
+    first, *others = (kept_question(folders, image, a_hole(image))["image"].parent for _ in range(4))
+    assert not first.exists()
+    assert {path.name for path in answers.iterdir()} == {"mine", *(path.name for path in others)}
+    (others[0] / "notes.txt").write_text("mine")
+    kept_question(folders, image, None)
+    assert [path.name for path in others[0].iterdir()] == ["notes.txt"]
 
 
 def test_the_python_lines_beside_an_answer_give_it(

@@ -1,9 +1,11 @@
 """What the Restore room asks of the library: an image, a damage, an answer that a command would give, too."""
 
+import re
 import secrets
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +33,9 @@ HOLE = "a hole that I paint"
 CANDIDATES = 4
 FIRST_DRAWS = 64  # quickly there; more of them refine the answer
 ANSWERS = "answers"
-PRIORS_KEPT, DATA_KEPT = 4, 2
+PRIORS_KEPT, DATA_KEPT, ANSWERS_KEPT = 4, 2, 200
+OWN_NAME = re.compile("[0-9a-f]{16}")
+OWN_FILES = {"image": "image.png", "mask": "mask.png", "result": "restored.png"}
 
 
 @dataclass(frozen=True)
@@ -165,18 +169,32 @@ def _stamp(run: Path) -> float:
 def kept_question(folders: AllowedFolders, image: Tensor, missing: Tensor | None) -> Mapping[str, Path]:
     """Writes the image and the mask of the hole where the commands find them; returns these files by name.
 
+    The newest `ANSWERS_KEPT` questions and their answers stay.
+
     Arguments:
         folders: Where answers go.
         image: (C, H, W) uint8.
         missing: (1, H, W) bool, True where the hole is; None: no hole.
     """
     place = folders.home / ANSWERS / secrets.token_hex(8)
-    files = {"image": place / "image.png"}
+    files = {"image": place / OWN_FILES["image"]}
     write_image(image, files["image"])
     if missing is not None:
-        files["mask"] = place / "mask.png"
+        files["mask"] = place / OWN_FILES["mask"]
         write_image((~missing).to(torch.uint8) * 255, files["mask"])
+    _forget_oldest(place.parent)
     return files
+
+
+def _forget_oldest(answers: Path) -> None:
+    """Removes what `kept_question` and `kept_result` wrote long ago; a folder with anything else in it stays."""
+    own = [place for place in answers.iterdir() if OWN_NAME.fullmatch(place.name) and not place.is_symlink()]
+    for place in sorted(own, key=lambda each: each.stat().st_mtime)[:-ANSWERS_KEPT]:
+        for file in place.iterdir():
+            if file.name in OWN_FILES.values():
+                file.unlink()
+        with suppress(OSError):  # not empty
+            place.rmdir()
 
 
 def restore_settings(run: Path, files: Mapping[str, Path], asked: Asked, draws: int) -> RestoreSettings:
@@ -217,7 +235,7 @@ def answered(settings: RestoreSettings) -> Answer:
 
 def kept_result(answer: Answer) -> Path:
     """Writes the restored picture beside the question, as the command writes it; returns where."""
-    path = Path(answer.settings.images).with_name("restored.png")
+    path = Path(answer.settings.images).with_name(OWN_FILES["result"])
     FORMATS["png"].write(answer.finished().picture, path)
     return path
 
