@@ -73,7 +73,8 @@ def test_the_newest_answers_stay_and_nothing_of_the_users_goes(
     assert not first.exists()
     assert {path.name for path in answers.iterdir()} == {"mine", *(path.name for path in others)}
     (others[0] / "notes.txt").write_text("mine")
-    kept_question(folders, image, None)
+    for _ in range(3):
+        kept_question(folders, image, None)
     assert [path.name for path in others[0].iterdir()] == ["notes.txt"]
 
 
