@@ -142,8 +142,10 @@ def test_files_of_somebody_else_stay_and_those_of_another_export_go(
     assert (out / "generator.onnx").read_text() == "years of work"
     (out / "generator.onnx").unlink()
     result_of(carry_out(experiment, ExportSettings(run=trained("vae"), out=out)))
+    (out / "index.html").write_text("my own page")
     result_of(carry_out(experiment, ExportSettings(run=trained("glo"), out=out), overwrite=True))
-    assert {path.name for path in out.iterdir()} == {"generator.onnx", EXPORT}
+    assert {path.name for path in out.iterdir()} == {"generator.onnx", "index.html", EXPORT}
+    assert (out / "index.html").read_text() == "my own page"
 
 
 def test_the_default_folder_stands_beside_the_run(tmp_path: Path) -> None:

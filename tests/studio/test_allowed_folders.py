@@ -45,6 +45,28 @@ def test_images_are_named_data_or_lie_below(folders: AllowedFolders) -> None:
             folders.data(text)
 
 
+def test_what_is_there_from_the_folder_of_the_page_alone_is_refused(
+    folders: AllowedFolders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A command may be given in another folder than the server's, where such a path would lead out."""
+    away = tmp_path / "away"
+    away.mkdir()
+    (folders.home.parent / "private").mkdir(exist_ok=True)
+    monkeypatch.chdir(away)
+    for text in ("../private", "--help", "HUB:a/b", "x", str(folders.home / "gone")):
+        with pytest.raises(GenpriorError):
+            folders.data(text)
+
+
+def test_many_files_hide_no_run(folders: AllowedFolders) -> None:
+    (folders.home / "aa" / "parts").mkdir(parents=True)
+    for number in range(320):
+        (folders.home / "aa" / "parts" / f"{number}.json").touch()
+    (folders.home / "zz").mkdir()
+    (folders.home / "zz" / "config.json").touch()
+    assert folders.home / "zz" / "config.json" in folders.runs()
+
+
 def test_runs_and_pages_below_are_found_and_links_are_not(folders: AllowedFolders) -> None:
     home = folders.home
     (home.parent / "outside" / "report.html").write_text("")

@@ -1,5 +1,8 @@
 """Trainings outlive whoever began them."""
 
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from genprior.errors import GenpriorError
+from genprior.runs.experiment import save_result
 from genprior.runs.run_folder import open_run
 from genprior.runs.summary import summary
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.shown_training import training_html
 from genprior.studio.train_room import first_sentence
-from genprior.studio.training_processes import Trainings
+from genprior.studio.training_processes import TrainingProcess, Trainings, looked_at
 from genprior.training.losses import LOSSES
 from genprior.training.penalties import PENALTIES
 
@@ -40,6 +44,50 @@ def test_settings_that_do_not_go_together_begin_nothing(trainings: Trainings) ->
     for wrong in ({"family": "nonsense"}, {"loss": "nonsense"}, {"data": "/etc"}, {"minutes": -1}):
         with pytest.raises(GenpriorError):
             trainings.config({**QUICK, **wrong})
+
+
+def test_a_file_of_a_stranger_names_no_process_to_be_ended(trainings: Trainings) -> None:
+    out = trainings.folders.new("one")
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        for command in ("", "genprior train", shlex.join(["-c", "import time; time.sleep(600)"])):
+            log = trainings._log(out)
+            log.parent.mkdir(exist_ok=True)
+            save_result(log.with_suffix(".json"), TrainingProcess(run=out, pid=other.pid, command=command))
+            with pytest.raises(GenpriorError, match="is not being trained from here"):
+                trainings.stop(out)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_runs_of_one_name_in_two_folders_are_two(trainings: Trainings) -> None:
+    home = trainings.folders.home
+    assert trainings._log(home / "a" / "ns") != trainings._log(home / "b" / "ns")
+
+
+def test_nothing_is_imported_from_the_folder_of_the_page(tmp_path: Path) -> None:
+    (tmp_path / "typer").mkdir()
+    (tmp_path / "typer" / "__init__.py").write_text("raise SystemExit('foreign code ran')")
+    said = looked_at(["genprior", "--version"], tmp_path)
+    assert "foreign" not in said
+    assert "genprior" in said
+
+
+def test_a_run_that_learned_what_may_not_be_read_is_not_trained_further(
+    trainings: Trainings, genprior: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    config = trainings.config(QUICK)
+    for changes in ({"data": str(elsewhere)}, {"data_root": str(elsewhere)}):
+        run = trainings.folders.home / "strange"
+        run.mkdir(exist_ok=True)
+        save_result(run / "config.json", config.model_copy(update=changes))
+        with pytest.raises(GenpriorError, match="lies outside the folders"):
+            trainings.resume_command(run, None)
+        with pytest.raises(GenpriorError, match="lies outside the folders"):
+            trainings.fork_command(run, "hinge", run)
 
 
 def test_a_training_is_stopped_by_another_server_and_resumed(trainings: Trainings) -> None:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from genprior.exporting.web_page import PageContent, page_of, page_settings
 from genprior.exporting.web_runtime import INTEGRITY, VERSION, WebRuntime, web_runtime
 from genprior.priors.contracts import LatentPrior, latents_of
 from genprior.progress import Stage, Task
+from genprior.runs.experiment import part_of, read_result
 from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.stored_files import weights_sha256
@@ -77,7 +77,7 @@ def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]
     if prior.conditional is not None:
         raise GenpriorError(f"{settings.run} has no network: the images of a mixture are its latents", argument="run")
     runtime = web_runtime(settings.runtime, settings.data_root) if settings.to == "web" else None
-    _make_room(settings.folder, kept)
+    _make_room(settings, kept)
     found = Export(
         settings=settings,
         image_shape=prior.image_shape,
@@ -119,14 +119,31 @@ def _written_page(found: Export, told: PageContent, contents: Mapping[str, bytes
     )
 
 
-def _make_room(folder: Path, kept: Export | None) -> None:
+def _make_room(settings: ExportSettings, kept: Export | None) -> None:
     """Makes the folder, and removes files of an earlier export; raises `GenpriorError` for files of somebody else."""
+    folder = settings.folder
     folder.mkdir(parents=True, exist_ok=True)
-    is_ours = kept is not None or (folder / EXPORT).is_file()
-    for file in (folder / name for name in (*(f"{each}.onnx" for each in NAMES), PAGE)):
-        if file.exists() and not is_ours:
-            raise GenpriorError(f"{file} is there, and no export wrote it; choose another folder", argument="out")
-        file.unlink(missing_ok=True)
+    record = folder / EXPORT
+    earlier = [kept, *(read_result(file, Export) for file in (record, part_of(record)))]
+    ours = {name for each in earlier if each is not None for name in _names_of(each)}
+    for name in _files_of(settings):
+        if (folder / name).exists() and name not in ours:
+            raise GenpriorError(
+                f"{folder / name} is there, and no export wrote it; choose another folder", argument="out"
+            )
+    for name in ours:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _files_of(settings: ExportSettings) -> set[str]:
+    """Names of all files that an export of these settings may write."""
+    return {PAGE} if settings.to == "web" else {f"{each}.onnx" for each in NAMES}
+
+
+def _names_of(found: Export) -> set[str]:
+    """Names of the files that an export wrote; one that was cut off may have written any of its own."""
+    possible = _files_of(found.settings)
+    return possible & found.written().keys() if found.is_complete else possible
 
 
 @torch.no_grad()

@@ -143,7 +143,7 @@ function paint() {
   }
   const holes = known.length - known.reduce((sum, value) => sum + value, 0);
   say($("holes"), holes ? `The hole has ${holes} of ${known.length} pixels.` : "There is no hole yet.");
-  $("fill").disabled = !holes || !image || !ready;
+  $("fill").disabled = !holes || !image || !ready || busy;
   return holes;
 }
 
@@ -206,13 +206,25 @@ function listenToPaint() {
 
 let asked = 0; // answers so far: each time others
 
+let busy = false; // one search at a time
+
 async function fill(model) {
+  if (busy) return;
   const seed = asked++, task = [image, known.slice()];
+  busy = true;
   $("fill").disabled = true;
   $("answers").replaceChildren();
   say($("filled"), "Looking for images that fit ...");
   const began = performance.now();
-  const found = await inTurn(() => model.fill(...task, ANSWERS, seed)), time = performance.now() - began;
+  let found;
+  try {
+    found = await inTurn(() => model.fill(...task, ANSWERS, seed));
+  } finally {
+    busy = false;
+    paint();
+  }
+  const time = performance.now() - began;
+  if (task[0] !== image) return; // another image was chosen meanwhile
   const places = placesOf(task[1], size);
   $("answers").append(...found.map((x, i) => {
     const figure = document.createElement("figure"), caption = document.createElement("figcaption");
@@ -225,7 +237,6 @@ async function fill(model) {
   genprior.answers = found; // for whoever looks at the numbers
   const rest = facts.way === "denoiser" ? "" : " “Off by” says how far the model's own image is from what you kept.";
   say($("filled"), `${ANSWERS} answers in ${time.toFixed(0)} ms, ${(time / ANSWERS).toFixed(0)} ms each.${rest}`);
-  paint();
 }
 
 // A picture of the visitor's: the middle of it, in the model's shape, on white.

@@ -35,6 +35,10 @@ COMMON = (
     "Fill shows your image with the hole filled by the model. The model's own image differs a little from yours around "
     "the hole, too, so a seam may show.",
 )
+NOT_NORMAL = (
+    "This model's latents follow no normal distribution. New images are drawn from theirs. The search for a hole takes "
+    "a normal one all the same, so what it calls plausible may not be."
+)
 LIMITS: dict[Way, tuple[str, ...]] = {
     "encoder": (
         "An encoder guesses latents from what you kept. Then the page tries changes of them and goes a few steps to "
@@ -154,7 +158,7 @@ def page_of(
         drawn=settings.drawn,
         side=f"{height} x {width} pixels {CHANNELS[channels]}",
         facts=f"latents of {settings.latent_size} numbers, networks of {size / 1e6:.1f} MB",
-        limits=LIMITS[settings.way],
+        limits=LIMITS[settings.way] + ((NOT_NORMAL,) if settings.drawn else ()),
         version=VERSION,
         licence=_text("runtime_licence.txt"),
     )

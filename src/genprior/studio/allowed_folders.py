@@ -1,12 +1,13 @@
 """Which files the page may touch: those below the folders that were named at the start, and no others."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from genprior.data.spec import parse_spec
+from genprior.data.spec import NAMES, parse_spec
 from genprior.errors import GenpriorError
+from genprior.families import RunConfig
 from genprior.runs.run_folder import CONFIG
 from genprior.studio.studio_settings import StudioSettings
 
@@ -68,24 +69,32 @@ class AllowedFolders:
         spec = parse_spec(text.strip())
         if spec.source in REMOTE:
             raise GenpriorError("comes from the internet: fetch it with genprior data first", argument="data")
-        if spec.source is not None:
+        if spec.source in NAMES:
             return spec.text
-        path = self.inside(spec.rest, "data")
+        path = self.inside(spec.text if spec.source else spec.rest, "data")  # also what is not there, seen from here
+        if not path.exists():
+            raise GenpriorError(f"no such data set, file or folder: {spec.text!r}", argument="data")
         return f"{path}{os.path.expanduser(spec.text).removeprefix(spec.rest)}"  # a slice, or the name of an array
+
+    def refuse_elsewhere(self, config: RunConfig) -> None:
+        """Raises `GenpriorError` for settings of a run, perhaps a stranger's, that read what this page may not."""
+        self.data(config.data)
+        if config.data_root is not None:
+            self.inside(config.data_root, "data_root")
 
     def runs(self) -> list[Path]:
         """Returns all folders of runs, those named first."""
-        return [path for path in self._below(".json") if path.name == CONFIG and _is_visible(path)]
+        return self._below(lambda path: path.name == CONFIG)
 
     def pages(self) -> list[Path]:
         """Returns all pages that commands have written: reports, studies, results."""
-        return [path for path in self._below(*PAGES) if _is_visible(path)]
+        return self._below(lambda path: path.suffix.lower() in PAGES)
 
-    def _below(self, *suffixes: str) -> list[Path]:
+    def _below(self, is_asked: Callable[[Path], bool]) -> list[Path]:
         found: dict[Path, None] = {}
         for root in [*self.roots[1:], self.home]:
             for path in _files(root):
-                if path.suffix.lower() in suffixes:
+                if is_asked(path) and _is_visible(path):
                     found.setdefault(path)
                 if len(found) >= MOST_LISTED:
                     return list(found)

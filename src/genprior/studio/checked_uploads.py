@@ -80,9 +80,9 @@ def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
 
 
 def keep_upload(path: Path, folder: Path) -> Path:
-    """Copies an upload into a folder under its own name made plain; returns where it is."""
+    """Copies an archive into a folder under its own name made plain, as .zip; returns where it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    plain = NOT_IN_NAMES.sub("-", path.name).strip("-.")[-80:] or "upload.zip"
+    plain = f"{NOT_IN_NAMES.sub('-', path.stem).strip('-.')[-80:] or 'upload'}.zip"
     place, number = folder / plain, 1
     while place.exists():
         number += 1

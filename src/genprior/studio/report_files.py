@@ -1,4 +1,4 @@
-"""Pages that commands have written, shown as they are: below the allowed folders, and without any script."""
+"""Pages that commands have written, shown without their scripts: below the allowed folders."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,6 +1,7 @@
-"""The room Study and reports: the pages that commands have written, as they are."""
+"""The room Study and reports: the pages that commands have written, without their scripts."""
 
 import html
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def build_reports_room(page: Any, folders: AllowedFolders) -> None:  # noqa: ANN
         words = ["genprior", "report", str(folders.inside(path or "", "run"))]
         said = looked_at(words, folders.home)
         written = str(Path(words[-1]) / "report.html")
-        return gr.update(choices=page_choices(folders), value=written), " ".join(words), note(said)
+        return gr.update(choices=page_choices(folders), value=written), shlex.join(words), note(said)
 
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
     write.click(told_errors(report, (gr.skip(), gr.skip())), [run], [pages, command, message], **quiet)

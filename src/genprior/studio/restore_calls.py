@@ -127,7 +127,7 @@ def held_out_images(folders: AllowedFolders, run: Run) -> Tensor:
     Raises:
         GenpriorError: There are none, or they lie outside the allowed folders.
     """
-    folders.data(run.config.data)
+    folders.refuse_elsewhere(run.config)
     found = _held_out(run.path, _stamp(run.path))
     if found is None or not len(found):
         raise GenpriorError("no images were held out when this run was trained; take a sample", argument="image")
@@ -189,12 +189,12 @@ def kept_question(folders: AllowedFolders, image: Tensor, missing: Tensor | None
 def _forget_oldest(answers: Path) -> None:
     """Removes what `kept_question` and `kept_result` wrote long ago; a folder with anything else in it stays."""
     own = [place for place in answers.iterdir() if OWN_NAME.fullmatch(place.name) and not place.is_symlink()]
-    for place in sorted(own, key=lambda each: each.stat().st_mtime)[:-ANSWERS_KEPT]:
-        for file in place.iterdir():
-            if file.name in OWN_FILES.values():
-                file.unlink()
-        with suppress(OSError):  # not empty
-            place.rmdir()
+    with suppress(OSError):  # not empty, or another visitor's turn has removed it
+        for place in sorted(own, key=lambda each: each.stat().st_mtime)[:-ANSWERS_KEPT]:
+            for name in OWN_FILES.values():
+                (place / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                place.rmdir()
 
 
 def restore_settings(run: Path, files: Mapping[str, Path], asked: Asked, draws: int) -> RestoreSettings:

@@ -169,6 +169,7 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
         return slider, gr.update(visible=not own.noise)
 
     quiet: dict[str, Any] = {"show_progress": "minimal", "concurrency_id": COMPUTES, "api_visibility": "private"}
+    quiet["concurrency_limit"] = 1
     taking = told_errors(take, (gr.skip(), gr.skip()))
     question, shown = [parts.run, parts.kind, parts.number, parts.upload], [parts.canvas, parts.taken, parts.message]
     page.load(taking, question, shown, **quiet)

@@ -1,5 +1,6 @@
 """The room Train: images, a family with its loss, a budget; and what is to be seen of runs while they learn."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def _connect_images(parts: TrainParts, trainings: Trainings) -> None:
         place = folders.home / UPLOADS
         place.mkdir(parents=True, exist_ok=True)
         words = ["genprior", "data", folders.data(images), "--out", str(place / "looked-at.png"), "--overwrite"]
-        return gr.update(value=looked_at(words, folders.home), visible=True), " ".join(words), ""
+        return gr.update(value=looked_at(words, folders.home), visible=True), shlex.join(words), ""
 
     parts.upload.upload(told_errors(take, (gr.skip(),)), [parts.upload], [parts.images, parts.message], **quiet)
     looking = told_errors(look, (gr.skip(), gr.skip()))
@@ -163,8 +164,7 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
 
     def resume(shown: list[str], minutes: float) -> tuple[str, str]:
         (run, *_) = _chosen(folders, shown)
-        more = ["--minutes", f"{minutes:g}"] if minutes else []
-        return trainings.start(["genprior", "resume", str(run), *more], run), ""
+        return trainings.start(trainings.resume_command(run, minutes), run), ""
 
     def fork(shown: list[str], loss: str) -> tuple[Any, str, str]:
         (run, *_) = _chosen(folders, shown)

@@ -1,5 +1,6 @@
 """Trainings that outlive the page and the server: each is a command in a process of its own."""
 
+import hashlib
 import os
 import shlex
 import signal
@@ -19,13 +20,21 @@ from genprior.studio.command_text import command_of
 from genprior.writing import appended
 
 LOGS = "training-logs"
+PYTHON = (sys.executable, "-P", "-m")  # -P: nothing is imported from the folder that a command is given in
 LOOK_SECONDS = 180  # that looking at images may take
 LAST_LINES = 6
 
 
 class TrainingProcess(Model):
-    """Which process trains a run."""
+    """Which process trains a run.
 
+    Attributes:
+        run: Its folder.
+        pid: Number of the process.
+        command: What it was told.
+    """
+
+    run: Path
     pid: int
     command: str
 
@@ -59,14 +68,25 @@ class Trainings:
         """Returns the command that trains with the settings of a run, but for the loss.
 
         Raises:
-            GenpriorError: The run has no players.
+            GenpriorError: The run has no players, or was trained on what may not be read.
         """
-        family = open_run(run).config.family
+        config = open_run(run).config
+        self.folders.refuse_elsewhere(config)
+        family = config.family
         if family != "gan":
             raise GenpriorError(
                 f"a {FAMILIES[family].__name__.removesuffix('Config')} has no adversarial loss", argument="run"
             )
         return ["genprior", "train", family, "--config", str(run / CONFIG), "--loss", loss, "--out", str(out)]
+
+    def resume_command(self, run: Path, minutes: float | None) -> list[str]:
+        """Returns the command that goes on with a run, for so many minutes in all.
+
+        Raises:
+            GenpriorError: It was trained on what may not be read.
+        """
+        self.folders.refuse_elsewhere(open_run(run).config)
+        return ["genprior", "resume", str(run), *(["--minutes", f"{minutes:g}"] if minutes else [])]
 
     def start(self, words: list[str], run: Path) -> str:
         """Begins a command for a run in a process of its own; returns its text.
@@ -85,10 +105,10 @@ class Trainings:
             file.write(f"$ {shlex.join(words)}\n")
             file.flush()
             process = subprocess.Popen(
-                [sys.executable, "-m", *words], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, **own
+                [*PYTHON, *words], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, **own
             )
         self._own[process.pid] = process
-        save_result(log.with_suffix(".json"), TrainingProcess(pid=process.pid, command=shlex.join(words)))
+        save_result(log.with_suffix(".json"), TrainingProcess(run=run, pid=process.pid, command=shlex.join(words)))
         return shlex.join(words)
 
     def stop(self, run: Path) -> None:
@@ -114,11 +134,12 @@ class Trainings:
         return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
 
     def _log(self, run: Path) -> Path:
-        return self.folders.home / LOGS / f"{run.name}.log"
+        other = hashlib.sha256(os.fsencode(run)).hexdigest()[:8]  # runs in two folders may be called the same
+        return self.folders.home / LOGS / f"{run.name}-{other}.log"
 
     def _process(self, run: Path) -> TrainingProcess | None:
         found = read_result(self._log(run).with_suffix(".json"), TrainingProcess)
-        if found is None:
+        if found is None or found.run != run:
             return None
         own = self._own.get(found.pid)
         is_there = own.poll() is None if own is not None else _is_command(found)
@@ -132,7 +153,9 @@ def _is_command(process: TrainingProcess) -> bool:
         words = told.read_bytes().decode("utf-8", "surrogateescape").split("\0")
     except OSError:
         return False
-    return shlex.split(process.command) == [word for word in words if word][2:]
+    expected = [*PYTHON[1:], *shlex.split(process.command)]
+    is_training = expected[len(PYTHON) :][:1] in (["train"], ["resume"])  # a stranger's file may name any process
+    return is_training and [word for word in words if word][1:] == expected
 
 
 def looked_at(words: list[str], folder: Path) -> str:
@@ -144,7 +167,7 @@ def looked_at(words: list[str], folder: Path) -> str:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-m", *words],
+            [*PYTHON, *words],
             capture_output=True,
             text=True,
             timeout=LOOK_SECONDS,

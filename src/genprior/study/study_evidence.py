@@ -54,6 +54,8 @@ class StudyEvidence:
         """
         each = self.found.get((cell, kind.__name__), ())
         chosen = [one for i, one in enumerate(each) if isinstance(one, kind) and (seeds is None or i in seeds)]
+        if each and seeds is not None and not chosen:
+            raise NotMeasuredError(f"no seed has {cell} and what it is compared with")
         if not chosen:
             raise NotMeasuredError(self.missing.get(cell, f"{cell} is not measured yet"))
         return chosen
