@@ -37,7 +37,7 @@ def _dump(path: Path, profile: Path) -> str:
     """The page as a browser has it once all is loaded."""
     command = [_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     command += [f"--user-data-dir={profile}", "--virtual-time-budget=20000", "--dump-dom", path.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def _measured(page: str, folder: Path) -> list[list[float]]:

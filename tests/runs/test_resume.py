@@ -34,7 +34,7 @@ def genprior(*arguments: object) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
@@ -92,7 +92,7 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path, kind: signal.Sign
     process = genprior(*[a if a != "960" else "96000" for a in ARGUMENTS], run)
     wait_for_checkpoint(run, 2, process)
     process.send_signal(kind)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert f"interrupted and saved; resume it with: genprior resume {run}" in output
     saved, _ = load_checkpoint(run / "checkpoint")

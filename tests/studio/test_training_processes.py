@@ -23,7 +23,7 @@ from genprior.training.penalties import PENALTIES
 QUICK = {"family": "gan", "data": "digits[:64]", "minutes": 5, "batch_size": 16, "size": 8, "threads": 1, "seed": 3}
 
 
-def waited_for(is_so: Callable[[], bool], seconds: float = 120) -> None:
+def waited_for(is_so: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "nothing happened"

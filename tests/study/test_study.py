@@ -133,7 +133,7 @@ def _shows(studied: Path, tmp_path: Path) -> None:
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000"]
     command += ["--dump-dom", (tmp_path / "frames.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert "CONSOLE" not in done.stderr
     measured = [[float(each) for each in line.split()] for line in re.findall(r"<output>(.*?)</output>", done.stdout)]
     assert [width for width, *_ in measured] == list(WIDTHS)
