@@ -116,7 +116,7 @@ def test_a_training_outlives_the_server_and_is_resumed(tmp_path: Path) -> None:
         visit(address, TRAIN)
         process.kill()
         process.wait()
-    before, end = learned(home / "clicked"), time.monotonic() + 150
+    before, end = learned(home / "clicked"), time.monotonic() + 300
     while learned(home / "clicked") == before:  # nobody serves, and it learns
         assert time.monotonic() < end
         time.sleep(0.2)
