@@ -1,5 +1,6 @@
 """`genprior check` reads all files of every kind of folder, names what is damaged, and says what makes it again."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from genprior.errors import GenpriorError
 from genprior.folder_check import KINDS, check_lines, checked
+from genprior.stored_files import signed
 
 Command = Callable[..., str]
 
@@ -73,6 +75,15 @@ def test_a_damaged_file_is_found_and_something_is_advised(
     assert all(found.values())
     stem = file.parent.name if file.parent.parent.name == "checkpoint" else file.stem
     assert any(stem in name for name in found)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.onnx", "/etc/hostname", "generator.onnx\n"])
+def test_an_export_of_a_stranger_names_no_file_elsewhere(name: str, folders: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders / "export", tmp_path / "copy")
+    record = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    record["files"][0]["file"] = name
+    (folder / "export.json").write_text(signed(json.dumps(record), None), encoding="utf-8")
+    assert list(_faults(folder)) == ["export.json"]
 
 
 @pytest.mark.parametrize("name", ["steps.jsonl", "events.jsonl", "history/0.safetensors", "environment.json"])

@@ -33,6 +33,11 @@ class ExportSettings(Settings):
         return self.out or self.run.absolute().with_name(f"{self.run.absolute().name}-{self.to}")
 
 
+FileName = Annotated[
+    str, Field(pattern=r"^[a-z]+\.(onnx|html)$")
+]  # of the folder: a record from elsewhere names no other
+
+
 class ExportedInput(Model):
     """An input of a network.
 
@@ -59,7 +64,7 @@ class ExportedFile(Model):
         largest_difference: From torch, over batches of several sizes; over the largest number where that is above 1.
     """
 
-    file: str
+    file: FileName
     does: str
     inputs: tuple[ExportedInput, ...]
     output: ExportedInput
@@ -79,7 +84,7 @@ class ExportedPage(Model):
         runtime_integrity: Checksum of that package, as npm writes it.
     """
 
-    file: str
+    file: FileName
     bytes: int
     sha256: str
     networks: tuple[str, ...]

@@ -93,7 +93,7 @@ def trained_prior(settings: InvertSettings | RestoreSettings) -> LatentPrior:
 
 def _load(settings: InvertSettings | RestoreSettings, prior: LatentPrior | None = None) -> _Loaded:
     search = search_settings(settings)
-    prior = prior or trained_prior(settings)
+    prior = trained_prior(settings) if prior is None else prior
     drawn = is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
     is_search = isinstance(settings, InvertSettings) and not search.draws
     source = open_source(settings.images, data_root=settings.data_root, white=settings.white)
