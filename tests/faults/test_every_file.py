@@ -130,7 +130,7 @@ def stored(place: Path) -> list[str]:
     files = sorted(
         each.relative_to(place).as_posix() for words in CHECKS for each in (place / words.split()[1]).rglob("*")
     )
-    unread = ("lock", ".html", "pairs.png", "candidates.png", "figures/samples.png")
+    unread = ("lock", ".html", "pairs.png", "candidates.png", "draws.png", "figures/samples.png")
     return [name for name in files if (place / name).is_file() and not name.endswith(unread)]
 
 

@@ -14,10 +14,12 @@ from genprior.plotting.restoration_figures import (
     CELL,
     LABEL,
     MARGIN,
+    MOST_DRAWS,
     MOST_ROWS,
     TOP,
     Solutions,
     write_candidates,
+    write_draws,
     write_pairs,
 )
 
@@ -50,7 +52,13 @@ def assert_nothing_overlaps(figure: Figure) -> None:
 
 
 def _ticks(figure: Figure) -> list[object]:
-    return [label for axis in figure.axes if not axis.images for label in axis.get_yticklabels() if label.get_visible()]
+    bars = [axis for axis in figure.axes if not axis.images]
+    return [
+        label
+        for axis in bars
+        for place, label in zip(axis.get_yticks(), axis.get_yticklabels(), strict=True)
+        if min(axis.get_ylim()) <= place <= max(axis.get_ylim())  # others are not drawn
+    ]
 
 
 @pytest.mark.parametrize(("count", "channels"), [(1, 1), (10, 1), (3, 3)])
@@ -124,6 +132,24 @@ def test_kinds_of_draws_have_their_probabilities(tmp_path: Path, figures: list[F
     ]
     assert "deviation" in words(figure)
     assert "one solution alone" not in words(figure)
+    assert_nothing_overlaps(figure)
+
+
+@pytest.mark.parametrize(("shape", "has_damaged"), [((1, 28, 28), True), ((3, 32, 48), True), ((1, 28, 28), False)])
+def test_draws_stand_beside_their_mean(
+    tmp_path: Path, figures: list[Figure], shape: tuple[int, ...], has_damaged: bool
+) -> None:
+    draws = torch.rand(8, 16, *shape)
+    write_draws(("damaged", torch.rand(8, *shape)) if has_damaged else None, draws, tmp_path / "d.png")
+    (figure,) = figures
+    titles = [f"draw {k + 1}" for k in range(MOST_DRAWS)]
+    assert [word for word in words(figure) if word.startswith("draw")] == titles
+    assert images_in(figure) == MOST_ROWS * (2 + has_damaged + MOST_DRAWS)
+    mean = np.asarray(figure.axes[int(has_damaged)].images[0].get_array())
+    expected = draws[0].mean(0).permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(mean.reshape(expected.shape), expected, atol=1e-6)
+    spread = figure.axes[has_damaged + 1 + MOST_DRAWS].images[0].get_array()
+    np.testing.assert_allclose(np.asarray(spread), draws[0].std(0).mean(0).numpy(), atol=1e-6)
     assert_nothing_overlaps(figure)
 
 

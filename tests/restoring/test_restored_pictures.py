@@ -197,6 +197,7 @@ def test_draws_leave_a_picture_of_their_deviation_that_is_black_where_pixels_are
     assert row.effective is not None
     assert 0 < row.effective <= 8
     assert "deviations/a.png" in output.path.joinpath("index.html").read_text(encoding="utf-8")
+    assert (output.path / "draws.png").is_file()
 
 
 def test_the_deviation_has_the_size_of_the_picture_and_goes_with_it(restore: Restore, tmp_path: Path) -> None:
@@ -212,4 +213,5 @@ def test_without_draws_there_is_no_deviation(restore: Restore, tmp_path: Path) -
     draw(tmp_path / "photos" / "a.png", (6, 4))
     output = restore(operator="denoise", mask=None)
     assert not (output.path / "deviations").exists()
+    assert not (output.path / "draws.png").exists()
     assert "deviation" not in output.path.joinpath("index.html").read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ MARGIN, TOP = 0.08, 0.3
 DIFFERENCE, DEVIATION = "difference", "deviation"
 SCALES = {DIFFERENCE, DEVIATION}
 SMALL = 7.5  # points, for what stands under an image
-MOST_CANDIDATES, MOST_ROWS = 8, 6
+MOST_CANDIDATES, MOST_ROWS, MOST_DRAWS = 8, 6, 6
 
 
 def write_pairs(
@@ -110,6 +110,30 @@ def write_candidates(before: tuple[str, Tensor] | None, solutions: Solutions, sp
             _note(axis, "one solution alone" if is_alone else "")
             grid.scale(r, len(titles), shown)
         for c, title in enumerate(titles):
+            grid.title(c, title)
+        save(grid.figure, path)
+
+
+def write_draws(before: tuple[str, Tensor] | None, draws: Tensor, path: Path) -> None:
+    """Writes images as rows: what was measured, the mean of its draws, their deviation, and the first draws.
+
+    Arguments:
+        before: Title and images (B, C, H', W') of the first column: measurements, if those are images.
+        draws: Of each row (B, S, C, H, W), S at least 2.
+        path: Of the picture.
+    """
+    rows, shown_draws = min(len(draws), MOST_ROWS), draws[:, :MOST_DRAWS].unbind(1)
+    spread = draws[:rows].std(1)
+    columns = {} if before is None else dict([before])
+    columns |= {"mean": draws.mean(1), **{f"draw {k + 1}": x for k, x in enumerate(shown_draws)}}
+    bound = max(float(spread.mean(1).max()), 1e-3)
+    with _cells(len(columns) + 1, [CELL + NOTE] * rows, left=MARGIN, right=BAR) as grid:
+        for r in range(rows):
+            for c, x in enumerate(columns.values()):
+                _show(grid.axis(r, c), x[r])
+            shown = _show(grid.axis(r, len(columns)), spread[r], ("magma", 0, bound))
+            grid.scale(r, len(columns) + 1, shown)
+        for c, title in enumerate([*columns, DEVIATION]):
             grid.title(c, title)
         save(grid.figure, path)
 

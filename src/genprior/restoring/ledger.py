@@ -33,7 +33,7 @@ S = TypeVar("S", bound=JobSummary, covariant=True)
 
 SETTINGS, PARTS, LOCK = "settings.json", "parts", "lock"
 MASKS, TABLE, LATENTS = "masks", "table.csv", "latents.safetensors"
-PAIRS, CANDIDATES, PAGE = "pairs.png", "candidates.png", "index.html"
+PAIRS, CANDIDATES, DRAWS, PAGE = "pairs.png", "candidates.png", "draws.png", "index.html"
 BEFORE, AFTER = "before", "after"  # folders of pictures that the page shows
 DEVIATIONS = "deviations"
 FOLDERS = (IMAGES, MASKS, BEFORE, AFTER, DEVIATIONS)  # of pictures, one for each image
@@ -42,6 +42,7 @@ FILES = {  # what a user may look for
     "page": PAGE,
     "pictures": PAIRS,
     "solutions": CANDIDATES,
+    "draws": DRAWS,
     "images in": IMAGES,
     "deviations in": DEVIATIONS,
     "masks in": MASKS,
@@ -363,7 +364,7 @@ def _remove(output: Output) -> None:
     for lock in (path / PARTS).glob("*.lock"):  # a worker may outlive a process that was killed
         if not _is_free(FileLock(lock)):
             raise _in_use(path)
-    for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, PAGE):
+    for name in (SUMMARY, TABLE, LATENTS, MEASUREMENTS, RECORD, PAIRS, CANDIDATES, DRAWS, PAGE):
         (path / name).unlink(missing_ok=True)
     for file in row_files(path):
         for picture in _pictures(path, _names(file)):

@@ -22,6 +22,7 @@ from genprior.restoring.ledger import (
     BEFORE,
     CANDIDATES,
     DEVIATIONS,
+    DRAWS,
     LATENTS,
     PAIRS,
     TABLE,
@@ -242,6 +243,7 @@ class Shown:
         errors: Root mean squared residual (B, K) of each solution's measurement, in the units of y.
         spread: Standard deviation over draws (B, C, H, W), over the candidates where there are no draws.
         probabilities: Of the candidates (B, K), NaN where there are no draws.
+        draws: Of the posterior (B, S, C, H, W); S is 0 where none were asked for.
     """
 
     names: list[str]
@@ -255,6 +257,7 @@ class Shown:
     errors: Tensor
     spread: Tensor
     probabilities: Tensor
+    draws: Tensor
 
     def rows(self) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
         """Returns what is to be shown of each image, by label, and lines to be written under it."""
@@ -275,13 +278,15 @@ class Shown:
 
 
 def draw(shown: Shown, output: Output) -> None:
-    """Draws the first images, and their solutions where several were wanted."""
-    from genprior.plotting.restoration_figures import Solutions, write_candidates, write_pairs
+    """Draws the first images, and their solutions and posterior draws where several were wanted."""
+    from genprior.plotting.restoration_figures import Solutions, write_candidates, write_draws, write_pairs
 
     rows, notes = shown.rows()
     write_pairs(rows, notes, shown.names, output.path / PAIRS)
+    first = next((each for each in rows.items() if each[0] in ("damaged", "input")), None)
+    if shown.draws.shape[1] > 1:
+        write_draws(first, shown.draws, output.path / DRAWS)
     if shown.candidates.shape[1] > 1:
-        first = next((each for each in rows.items() if each[0] in ("damaged", "input")), None)
         target = output.path / CANDIDATES
         solutions = Solutions(shown.candidates, shown.counts, shown.errors, shown.probabilities)
         write_candidates(first, solutions, shown.spread, target)
@@ -318,6 +323,7 @@ def first_shown(output: Output, names: Sequence[str], read: ReadItem, measure: M
         _errors([x if measure is None else measure(x, each) for x in found.candidates.unbind(1)], y, seen),
         found.deviation(),
         found.probabilities,
+        found.draws,
     )
 
 
