@@ -27,7 +27,9 @@ def test_a_task_is_shown_and_its_result_returned(capsys: pytest.CaptureFixture[s
 def test_silence_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def slow() -> Task[str]:
         yield Stage(0.5, "half")
-        while "nothing new" not in (told := capsys.readouterr().out):  # for ever, where nobody tells
+        end = time.monotonic() + 60
+        while "nothing new" not in (told := capsys.readouterr().out):
+            assert time.monotonic() < end, "nobody tells"
             heard.append(told)
             time.sleep(0.01)
         heard.append(told)

@@ -10,7 +10,7 @@ from genprior.settings import DataRoot, Model, Number, Result, RunFolder, Seed, 
 from genprior.specs import Spec, Table
 
 CALIBRATION = "calibration.json"
-FALSE_ALARMS = 0.01  # of a faultless case, by all tests together
+FALSE_ALARMS = 0.005  # of a faultless case, by all tests together
 QUESTIONS = 4  # sampler, operator, noise and prior: each is called faulty with a quarter of that probability
 ALARM = FALSE_ALARMS / QUESTIONS
 CENTRED = 0.05  # a factor so near to 1 is not what is wrong
