@@ -15,7 +15,8 @@ from genprior.errors import GenpriorError
 from genprior.progress import Stage, result_of
 from genprior.restoring.commands import COMMANDS, THIS_PROCESS, work_through
 from genprior.restoring.job_settings import DegradeSettings, JobFlags
-from genprior.restoring.ledger import LOCK, SETTINGS, Output, Prepared, opened
+from genprior.restoring.ledger import LOCK, SETTINGS, Output, Prepared
+from genprior.restoring.opened_output import opened
 from genprior.restoring.records import DegradeSummary, ImageRow, JobRecord, JobSummary, Tally, write_model
 from genprior.writing import MARK
 

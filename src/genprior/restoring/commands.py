@@ -19,7 +19,8 @@ from genprior.engines import EngineSettings, worked_off
 from genprior.errors import GenpriorError
 from genprior.progress import Stage, Task
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobFlags, RestoreSettings
-from genprior.restoring.ledger import FILES, MASKS, Output, Prepared, Work, opened
+from genprior.restoring.ledger import FILES, MASKS, Output, Prepared, Work
+from genprior.restoring.opened_output import opened
 from genprior.restoring.records import MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary, readable
 from genprior.settings import Settings
 from genprior.stored_files import read_model
