@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from genprior.data import Dataset
+from genprior.data.held_out import Split
 from genprior.errors import GenpriorError
 from genprior.evaluation.distances import nearest_others
 from genprior.images import to_float
 from genprior.judges.run_images import run_split
-from genprior.runs.run_folder import open_run
+from genprior.runs.run_folder import open_run, refuse_other_data
 from genprior.sampling.sample_settings import SampleSettings
 
 MEASURE = (
@@ -50,13 +51,19 @@ class NearestImages:
         ]
 
 
-def learned_images(settings: SampleSettings) -> Dataset:
+def learned_images(settings: SampleSettings, split: Split | None = None) -> Dataset:
     """Returns the images that a run has learned from.
+
+    Arguments:
+        settings: Name the run.
+        split: Of the run's data, where it is loaded already.
 
     Raises:
         GenpriorError: They cannot be had, have changed since, or are points of the plane.
     """
-    learned = run_split(open_run(settings.run)).learned
+    run = open_run(settings.run)
+    learned = run_split(run).learned if split is None else split.learned
+    refuse_other_data(run, learned, "run")
     if learned.is_points:
         raise GenpriorError("goes with images; these are points of the plane", argument="nearest")
     return learned
