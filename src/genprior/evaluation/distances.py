@@ -214,9 +214,11 @@ def nearest_others(x: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tenso
     """
     wanted = min(count + SPARE, len(others))
     distances, indices = x.new_empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.int64)
+    scale = 1 if others.is_floating_point() else 255
     for first in range(0, len(others), ROWS):
-        block = to_float(others[first : first + ROWS]).to(x)
-        distances = torch.cat([distances, torch.cdist(x, block)], 1)
+        block = others[first : first + ROWS].to(x.dtype)
+        apart = block.square().sum(1) - 2 * scale * (x @ block.T)  # |x - b|^2 without |x|^2, in squares of levels
+        distances = torch.cat([distances, apart], 1)
         indices = torch.cat([indices, torch.arange(first, first + len(block)).expand(len(x), -1)], 1)
         distances, places = distances.topk(min(wanted, distances.shape[1]), largest=False)
         indices = indices.gather(1, places)
