@@ -180,6 +180,7 @@ def test_a_map_has_the_sample_in_its_middle_and_goes_on_from_any_picture(genprio
 
 def test_latents_that_are_kept_decode_to_the_samples(genprior: Command, run: Path) -> None:
     x = samples(genprior, run, "-n", 3, "--truncation", 0.5, "--save-latents", "z.npy")
+    torch.testing.assert_close(samples(genprior, run, "-n", 3, "--truncation", 0.5), x)
     torch.testing.assert_close(samples(genprior, run, "--latents", "z.npy"), x)
 
 
