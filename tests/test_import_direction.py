@@ -27,7 +27,7 @@ FLOORS: tuple[set[str], ...] = (
     {"runs"},
     {"judges", "plotting"},
     {"restoring"},
-    {"scoring", "probes", "modes", "calibration", "exporting"},
+    {"scoring", "probes", "modes", "calibration", "exporting", "sampling"},
     {"report", "run_check"},
     {"study"},
     {"folder_check"},

@@ -104,6 +104,15 @@ BAD = {
     "one latent": (["--latents", "one.npy", "--interpolate"], "--interpolate: leads from one latent to the next"),
     "no truncation": (["--truncation", "0"], "--truncation: input should be greater than 0"),
     "more than all": (["--truncation", "1.5"], "--truncation: input should be less than or equal to 1"),
+    "count of a map": (["--around", "-n", "3"], "--count: goes without --around"),
+    "map and rows": (["--around", "--interpolate"], "--around: goes without --interpolate"),
+    "an even side": (["--around", "--side", "4"], "--side: expected an odd number"),
+    "a step without a map": (["--step", "0.1"], "--step: is about a map: add --around"),
+    "beyond the file": (["--latents", "one.npy", "--first", "1"], "--first: one.npy has latents from 0 to 0, got 1"),
+    "nearest of each": (["--nearest", "1", "--each"], "--nearest: goes with one picture, without --each"),
+    "nearest as numbers": (["--nearest", "1", "--out", "new.npy"], "--out: expected a name that ends in .png"),
+    "latents as a picture": (["--save-latents", "z.png"], "--save-latents: expected a name that ends in .npy"),
+    "latents that are there": (["--save-latents", "one.npy"], "--save-latents: one.npy exists"),
     "a file": (["--each", "--out", "one.npy"], "--out: one.npy is a file; name a folder"),
 }
 
@@ -148,3 +157,37 @@ def test_many_samples_are_never_held_at_once(run: Path, genprior: Command, monke
     found = samples(genprior, run, "-n", count, "--seed", 4)
     assert sizes == [SAMPLES_AT_ONCE, SAMPLES_AT_ONCE, 3]
     assert torch.equal(found, load_prior(run).sample(count, seed=4).clamp(0, 1))
+
+
+def test_samples_may_begin_at_any_number(genprior: Command, run: Path) -> None:
+    torch.testing.assert_close(samples(genprior, run, "-n", 2, "--first", 3), samples(genprior, run, "-n", 5)[3:])
+    np.save("z.npy", torch.randn(4, 4).numpy())
+    whole = samples(genprior, run, "--latents", "z.npy")
+    torch.testing.assert_close(samples(genprior, run, "--latents", "z.npy", "--first", 3), whole[3:])
+
+
+def test_a_map_has_the_sample_in_its_middle_and_goes_on_from_any_picture(genprior: Command, run: Path) -> None:
+    x = samples(genprior, run, "--around", "--first", 3, "--side", 3, "--step", 0.02, "--save-latents", "map.npy")
+    assert x.shape == (9, 1, 8, 8)
+    torch.testing.assert_close(x[4:5], samples(genprior, run, "-n", 1, "--first", 3))
+    torch.testing.assert_close(samples(genprior, run, "--latents", "map.npy"), x)
+    further = samples(genprior, run, "--around", "--latents", "map.npy", "--first", 8, "--side", 3)
+    torch.testing.assert_close(further[4], x[8], rtol=1e-4, atol=1e-5)
+    genprior("sample", run, "--around", "--out", "map.png")
+    with Image.open("map.png") as picture:
+        assert picture.width == picture.height
+
+
+def test_latents_that_are_kept_decode_to_the_samples(genprior: Command, run: Path) -> None:
+    x = samples(genprior, run, "-n", 3, "--truncation", 0.5, "--save-latents", "z.npy")
+    torch.testing.assert_close(samples(genprior, run, "-n", 3, "--truncation", 0.5), x)
+    torch.testing.assert_close(samples(genprior, run, "--latents", "z.npy"), x)
+
+
+def test_training_images_stand_beside_samples(genprior: Command, run: Path) -> None:
+    text = genprior("sample", run, "-n", 2, "--nearest", 3, "--out", "near.png")
+    assert len(re.findall(r"^[01]: 0\.\d{3} from image \d+, 0\.\d{3} .*; closeness 0\.\d\d$", text, re.MULTILINE)) == 2
+    assert "Distances are root mean squared differences of pixels" in text
+    with Image.open("near.png") as picture:
+        assert picture.width == pytest.approx(2 * picture.height, rel=0.05)
+    assert "and 4 more" in genprior("sample", run, "-n", 20, "--nearest", 1, "--out", "many.png")

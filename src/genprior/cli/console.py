@@ -100,12 +100,12 @@ def set_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def refuse_existing(path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> None:
+def refuse_existing(path: Path, overwrite: bool, suffixes: tuple[str, ...], argument: str = "out") -> None:
     """Raises `GenpriorError` for a file that is there, or a name that does not say what it holds."""
     if path.suffix.lower() not in suffixes:
-        raise GenpriorError(f"expected a name that ends in {', '.join(suffixes)}, got {path}", argument="out")
+        raise GenpriorError(f"expected a name that ends in {', '.join(suffixes)}, got {path}", argument=argument)
     if path.exists() and not overwrite:
-        raise GenpriorError(f"{path} exists; replace it with --overwrite", argument="out")
+        raise GenpriorError(f"{path} exists; replace it with --overwrite", argument=argument)
 
 
 @contextmanager

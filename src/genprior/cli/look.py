@@ -1,8 +1,7 @@
 """Commands that look at what is there: data, info, sample, report, studio."""
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from genprior.cli.console import ILL, Given, parsed, print_table, refuse_existin
 from genprior.errors import GenpriorError
 from genprior.runs.experiment import read_result
 from genprior.runs.run_folder import AUTO
+from genprior.sampling.sample_settings import SampleSettings
 from genprior.scoring.auto_results import AutoTraining
 from genprior.settings import (
     Channels,
@@ -24,7 +24,6 @@ from genprior.settings import (
     Settings,
     Size,
     Strict,
-    Weights,
     White,
     is_path,
     size_text,
@@ -36,11 +35,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genprior.data import Dataset
-    from genprior.priors.contracts import LatentPrior
+    from genprior.sampling.drawn_samples import Drawn
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 POINTS_SHOWN, IMAGES_SHOWN = 5000, 64
-IN_A_ROW = 8  # pictures from one latent to the next, both among them
+LINES_SHOWN = 16  # of samples beside their nearest training images
 SAMPLE_COPIES = 4  # of all samples, in memory while they are drawn and written
 LEAST_PNG = 67  # bytes of the smallest picture
 DIGITS = 6  # in the name of a single sample
@@ -77,11 +76,9 @@ class CheckSettings(Settings):
     ]
 
 
-class SampleSettings(Settings):
-    """Which run is sampled, and where the samples go."""
+class SampleFlags(Settings):
+    """Where samples go."""
 
-    run: RunFolder
-    count: Annotated[int, Field(ge=1, description="Number of samples."), Flag(letter="-n")] = 64
     out: Annotated[
         Path | None,
         Field(
@@ -89,21 +86,9 @@ class SampleSettings(Settings):
         ),
     ] = None
     each: Annotated[bool, Field(description="Write a PNG for each sample, into the folder of --out.")] = False
-    latents: Annotated[
-        Path | None,
-        Field(
-            description="File of latents z (N, k) to decode in place of new ones: .npy, or .safetensors as of invert."
-        ),
+    save_latents: Annotated[
+        Path | None, Field(description="File .npy for the latents of the pictures, which --latents reads.")
     ] = None
-    interpolate: Annotated[
-        bool, Field(description="A row of eight pictures from each latent to the next, on the sphere.")
-    ] = False
-    truncation: Annotated[
-        float, Field(gt=0, le=1, description="Factor of the latents: below 1 more typical and less varied samples.")
-    ] = 1.0
-    seed: Annotated[int, Field(description="Any integer.")] = 0
-    weights: Weights = "auto"
-    no_average: Annotated[bool, Field(description="Use the last weights, not their moving average.")] = False
     overwrite: Overwrite = False
 
 
@@ -199,108 +184,95 @@ def check(given: Given) -> None:
 
 
 def sample(given: Given) -> None:
-    """Write samples of a trained run."""
-    settings: SampleSettings = parsed(SampleSettings, given)
-    if settings.latents is not None and "count" in given:
-        raise GenpriorError("goes without --latents, whose file tells how many there are", argument="count")
-    out = settings.out or Path("samples" if settings.each else "samples.png")
-    refuse_unwritable(out.parent)
-    remove_leftovers(out.parent)
-    if settings.each:
-        _refuse_folder(out, settings.overwrite)
+    """Write samples of a trained run, maps and rows of them, and the training images that are nearest to them."""
+    settings, flags = _sample_settings(given)
+    out = flags.out or Path("samples" if flags.each else "samples.png")
+    for path in filter(None, (out, flags.save_latents)):
+        refuse_unwritable(path.parent)
+        remove_leftovers(path.parent)
+    if flags.each:
+        _refuse_folder(out, flags.overwrite)
     else:
-        refuse_existing(out, settings.overwrite, (*PICTURES, ".npy"))
-    drawn = _drawn(settings)
-    if settings.each:
+        refuse_existing(out, flags.overwrite, PICTURES if settings.nearest else (*PICTURES, ".npy"))
+    if flags.save_latents is not None:
+        refuse_existing(flags.save_latents, flags.overwrite, (".npy",), "save_latents")
+    from genprior.sampling.drawn_samples import draw_samples, prior_to_sample
+
+    keeps = flags.save_latents is not None
+    drawn = draw_samples(settings, prior_to_sample(settings), with_latents=keeps)
+    if settings.nearest:
+        _write_beside_nearest(drawn, settings, out)
+    elif flags.each:
         _write_each(drawn, out)
     elif out.suffix == ".npy":
         _write_numbers(drawn, out)
     else:
         from genprior.plotting.sample_figures import write_samples
 
-        write_samples(_whole(drawn, settings), out, IN_A_ROW if settings.interpolate else None)
-    say(f"{drawn.count} samples: {out}")
+        write_samples(_whole(drawn, settings), out, drawn.columns)
+    if flags.save_latents is not None:
+        _write_latents(drawn, flags.save_latents)
+    say(f"{drawn.count} samples: {out}{f' ({drawn.note})' if drawn.note else ''}")
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Samples that are made when they are asked for.
-
-    Attributes:
-        count: B.
-        shape: (C, H, W).
-        parts: x (b, C, H, W), one part after another.
-    """
-
-    count: int
-    shape: tuple[int, int, int]
-    parts: "Iterator[Tensor]"
-
-
-def _drawn(settings: SampleSettings) -> Drawn:
-    import torch
-
-    from genprior.priors.contracts import SAMPLES_AT_ONCE
-    from genprior.priors.latent_walks import decoded, read_latents, within_range
-    from genprior.runs.trained_prior import load_prior
-
-    prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
-    z = None if settings.latents is None else read_latents(settings.latents, prior.latent_size)
-    if settings.interpolate:
-        z = _rows(prior, z, settings)
-    count = settings.count if z is None else len(z)
-    if z is None and settings.truncation == 1:
-        starts = range(0, count, SAMPLES_AT_ONCE)
-        drawn = (prior.sample(min(SAMPLES_AT_ONCE, count - first), settings.seed, first) for first in starts)
-        parts = (within_range(each) for each in drawn)
-    else:
-        latents = _new_latents(prior, settings) if z is None else iter(torch.split(z, SAMPLES_AT_ONCE))
-        parts = (decoded(prior, settings.truncation * each) for each in latents)
-    return Drawn(count, prior.image_shape, parts)
+def _sample_settings(given: Given) -> "tuple[SampleSettings, SampleFlags]":
+    """What is asked for, and where it goes; flags that do not go together are refused."""
+    own = SampleFlags.model_fields
+    settings: SampleSettings = parsed(SampleSettings, {name: each for name, each in given.items() if name not in own})
+    flags: SampleFlags = parsed(SampleFlags, {name: each for name, each in given.items() if name in own})
+    if settings.latents is not None and "count" in given:
+        raise GenpriorError("goes without --latents, whose file tells how many there are", argument="count")
+    if settings.around and "count" in given:
+        raise GenpriorError("goes without --around, where --side tells how many there are", argument="count")
+    for name in ("side", "step"):
+        if name in given and not settings.around:
+            raise GenpriorError("is about a map: add --around", argument=name)
+    if settings.nearest and flags.each:
+        raise GenpriorError("goes with one picture, without --each", argument="nearest")
+    return settings, flags
 
 
-def _new_latents(prior: "LatentPrior", settings: SampleSettings) -> "Iterator[Tensor]":
-    """The latents (b, k) of new samples, a part at a time."""
-    import torch
+def _write_beside_nearest(drawn: "Drawn", settings: SampleSettings, path: Path) -> None:
+    """Writes each sample in a row with the training images nearest to it, and tells how far these are."""
+    from genprior.plotting.sample_figures import write_samples
+    from genprior.sampling.nearest_images import MEASURE, learned_images, nearest_images
 
-    from genprior.priors.contracts import SAMPLES_AT_ONCE, latents_of
-
-    for first in range(0, settings.count, SAMPLES_AT_ONCE):
-        count = min(SAMPLES_AT_ONCE, settings.count - first)
-        yield torch.cat(latents_of(prior.draw, count, settings.seed, first))
-
-
-def _rows(prior: "LatentPrior", z: "Tensor | None", settings: SampleSettings) -> "Tensor":
-    """Latents from each of z, or of new ones, to the next."""
-    import torch
-
-    from genprior.priors.contracts import latents_of
-    from genprior.priors.latent_walks import rows_between
-
-    if z is None:
-        _refuse_beyond_memory(IN_A_ROW * settings.count * prior.latent_size, settings)
-        z = torch.cat(latents_of(prior.draw, settings.count + 1, settings.seed))
-    return rows_between(z, IN_A_ROW)
+    learned = learned_images(settings)
+    x = _whole(drawn, settings)
+    found = nearest_images(x, learned, settings.nearest)
+    write_samples(found.beside(x), path, found.numbers.shape[1] + 1)
+    for line in found.lines()[:LINES_SHOWN]:
+        say(line)
+    if len(x) > LINES_SHOWN:
+        say(f"and {len(x) - LINES_SHOWN:,} more; ask for fewer with -n to see their distances")
+    say(MEASURE)
 
 
-def _whole(drawn: Drawn, settings: SampleSettings) -> "Tensor":
+def _write_latents(drawn: "Drawn", path: Path) -> None:
+    from genprior.writing import write_numbers
+
+    assert drawn.latents is not None, "they were asked for"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_numbers(path, tuple(drawn.latents.shape), [drawn.latents.numpy()])
+
+
+def _whole(drawn: "Drawn", settings: SampleSettings) -> "Tensor":
     """All samples at once, for a picture of them."""
     import torch
 
+    from genprior.memory import refuse_beyond_memory
+
     if settings.latents is None:
-        _refuse_beyond_memory(SAMPLE_COPIES * drawn.count * prod(drawn.shape), settings)
+        refuse_beyond_memory(
+            4 * SAMPLE_COPIES * (1 + settings.nearest) * drawn.count * prod(drawn.shape),
+            f"{settings.count:,} samples",
+            "count",
+            "ask for fewer, or for a file .npy without --interpolate",
+        )
     return torch.cat(list(drawn.parts))
 
 
-def _refuse_beyond_memory(numbers: int, settings: SampleSettings) -> None:
-    from genprior.memory import refuse_beyond_memory
-
-    refuse_beyond_memory(
-        4 * numbers, f"{settings.count:,} samples", "count", "ask for fewer, or for a file .npy without --interpolate"
-    )
-
-
-def _write_numbers(drawn: Drawn, path: Path) -> None:
+def _write_numbers(drawn: "Drawn", path: Path) -> None:
     """Writes a part after another: no more is ever in memory."""
     from genprior.hardware import refuse_beyond_disk
     from genprior.writing import write_numbers
@@ -317,7 +289,7 @@ def _refuse_folder(path: Path, overwrite: bool) -> None:
         raise GenpriorError(f"{path} exists and is not empty; write into it with --overwrite", argument="out")
 
 
-def _write_each(drawn: Drawn, folder: Path) -> None:
+def _write_each(drawn: "Drawn", folder: Path) -> None:
     """Writes 000000.png and so on; those that an earlier call left there, and nothing else, are removed first."""
     from genprior.hardware import refuse_beyond_disk
     from genprior.images import to_uint8, write_image
@@ -359,7 +331,7 @@ COMMANDS: dict[str, tuple[list[type[Settings]], Callable[[Given], None]]] = {
     "data": ([DataSettings], data),
     "info": ([InfoSettings], info),
     "check": ([CheckSettings], check),
-    "sample": ([SampleSettings], sample),
+    "sample": ([SampleSettings, SampleFlags], sample),
     "report": ([ReportSettings], report),
     "studio": ([StudioSettings], studio),
 }

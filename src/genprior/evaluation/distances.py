@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
+from genprior.images import to_float
 
 ROWS = 1000  # of a table of pairs at a time
 K = 5  # neighbours; that of prdc, for which two sets of one distribution cover each other to 97 %
 SLACK = 1e-6  # of the longest feature: distances are known no better, and equal ones count as inside
 TAIL = 0.01
+SPARE = 8  # candidates beyond those wanted, as a table of products rounds
 
 
 class _Given(nn.Module):
@@ -198,6 +200,33 @@ def copied_share(held_out: Tensor, judged: Tensor) -> Tensor:
         judged: `closeness` of samples (..., M).
     """
     return (judged <= torch.quantile(held_out, TAIL, dim=-1, keepdim=True)).double().mean(-1)
+
+
+def nearest_others(x: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Returns the distances (B, n) to the nearest of others, nearest first, and their indices (B, n).
+
+    A table of products finds candidates quickly, and their distances are measured anew: a copy has distance 0.
+
+    Arguments:
+        x: (B, F).
+        others: (N, F), N at least 1; of 8 bits they count as levels / 255. They are read a block of rows at a time.
+        count: n, at least 1; N where there are fewer.
+    """
+    wanted = min(count + SPARE, len(others))
+    distances, indices = x.new_empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.int64)
+    scale = 1 if others.is_floating_point() else 255
+    for first in range(0, len(others), ROWS):
+        block = others[first : first + ROWS].to(x.dtype)
+        apart = block.square().sum(1) - 2 * scale * (x @ block.T)  # |x - b|^2 without |x|^2, in squares of levels
+        distances = torch.cat([distances, apart], 1)
+        indices = torch.cat([indices, torch.arange(first, first + len(block)).expand(len(x), -1)], 1)
+        distances, places = distances.topk(min(wanted, distances.shape[1]), largest=False)
+        indices = indices.gather(1, places)
+    exact = torch.stack(
+        [(to_float(others[own]).to(x) - each).norm(dim=1) for each, own in zip(x, indices, strict=True)]
+    )
+    sorted_distances, places = exact.sort(dim=1, stable=True)
+    return sorted_distances[:, :count], indices.gather(1, places)[:, :count]
 
 
 def _nearest(x: Tensor, others: Tensor, without: Tensor | None = None) -> Tensor:

@@ -89,6 +89,7 @@ class GANConfig(RunConfig):
     DEFAULT_PRESET: ClassVar[str] = "r1-28"
     EPOCHS: ClassVar[float] = 10.0
     HELP: ClassVar[str] = "Train a generator against a discriminator."
+    LATENTS: ClassVar[str] = "Latents are standard normal noise, of which the generator makes an image."
 
     family: Literal["gan"] = "gan"
     preset: Annotated[str, Field(description=f"One of {', '.join(PRESETS)}.")] = DEFAULT_PRESET

@@ -49,6 +49,7 @@ class GLOConfig(RunConfig):
     DEFAULT_PRESET: ClassVar[str] = "glo-28"
     EPOCHS: ClassVar[float] = 25.0
     HELP: ClassVar[str] = "Train a generator together with one code for each image."
+    LATENTS: ClassVar[str] = "Latents are codes: the density is that of the codes of the training images."
     CURVES: ClassVar[dict[str, Curves]] = {
         "reconstruction_error": Curves(
             "Reconstruction of training images",

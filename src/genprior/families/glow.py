@@ -42,6 +42,7 @@ class GlowConfig(RunConfig):
     DEFAULT_PRESET: ClassVar[str] = "glow-28"
     EPOCHS: ClassVar[float] = 40.0
     HELP: ClassVar[str] = "Train an invertible network by maximum likelihood."
+    LATENTS: ClassVar[str] = "Latents are standard normal, as many as pixels, and those of an image are found exactly."
     CURVES: ClassVar[dict[str, Curves]] = {
         "likelihood": Curves("negative log-likelihood", "bits per dimension", {"bits_per_dim": "training batches"}),
         "gradients": Curves("gradient", "norm before clipping", {"gradient_norm": "gradient"}, is_log=True),

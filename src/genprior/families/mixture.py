@@ -35,6 +35,10 @@ class MixtureConfig(RunConfig):
     DEFAULT_PRESET: ClassVar[str] = "mixture"
     EPOCHS: ClassVar[float] = 2.0
     HELP: ClassVar[str] = "Fit a mixture of Gaussians, of low rank each, whose posterior is known exactly."
+    LATENTS: ClassVar[str] = (
+        "Latents are the images themselves. A map follows the two strongest factors of the component that the "
+        "middle is of, and between two images there are cross-fades."
+    )
     CURVES: ClassVar[dict[str, Curves]] = {
         "likelihood": Curves("negative log-likelihood", "bits per dimension", {"bits_per_dim": "training batches"}),
         "components": Curves("components", "effective number", {"components_used": "exp(entropy of the weights)"}),

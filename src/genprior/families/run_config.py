@@ -77,6 +77,8 @@ class RunConfig(Settings, ABC):
     EPOCHS: ClassVar[float]
     HELP: ClassVar[str]
     """What the family's sub-command does."""
+    LATENTS: ClassVar[str]
+    """What its latents are, to somebody who looks at a map of them."""
     CURVES: ClassVar[dict[str, Curves]] = {}
     """Pictures of a run's record, by the names of their files."""
 

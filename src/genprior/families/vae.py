@@ -42,6 +42,7 @@ class VAEConfig(RunConfig):
     DEFAULT_PRESET: ClassVar[str] = "vae-28"
     EPOCHS: ClassVar[float] = 30.0
     HELP: ClassVar[str] = "Train an encoder and a decoder by the variational bound."
+    LATENTS: ClassVar[str] = "Latents are standard normal codes, which the decoder turns into images."
     CURVES: ClassVar[dict[str, Curves]] = {
         "bound": Curves(
             "Negative variational bound and its KL term",

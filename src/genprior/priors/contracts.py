@@ -71,6 +71,10 @@ class LatentPrior(Prior, Protocol):
         """Returns z (1, k) of one sample; of a prior whose starts are draws of its density, a start."""
         return self.start(1, generator)
 
+    def local_factors(self, z: Tensor) -> Tensor | None:
+        """Returns L (k, r), with images near z (k,) those of z + L n for standard normal n; None: L is the identity."""
+        return None
+
     @property
     def usual_starts(self) -> int:
         """How many searches of an image are worth their time where the user names no number, at least 1."""

@@ -60,6 +60,12 @@ class MixturePrior(LatentPrior, LikelihoodPrior, ConditionalPrior, DenoisingPrio
         """Returns z (B, D) with decode(z) = x."""
         return (x.flatten(1) - self._centre.to(x)) / self._scale.to(x)
 
+    @torch.no_grad()
+    def local_factors(self, z: Tensor) -> Tensor:
+        """Returns the factors (D, r), in units of z, of the component that the image of z (D,) most likely is of."""
+        component = int(self.model.log_joint(self.decode(z[None]).flatten(1).to(self.model.means)).argmax())
+        return self.model.factors[component].to(z) / self._scale.to(z)
+
     def energy(self, z: Tensor) -> Tensor:
         """Returns -log p(x) (B,) of the decoded image."""
         return -self.log_prob(self.decode(z))

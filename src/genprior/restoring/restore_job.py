@@ -114,7 +114,26 @@ def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
     Raises:
         GenpriorError: Bad input.
     """
-    loaded = _load(settings)
+    loaded, work = _inverting(settings)
+    return loaded.prepared(work, settings, {})
+
+
+def inverted_alone(settings: InvertSettings, prior: LatentPrior) -> Restoration:
+    """Returns what all images of a small job are inverted to, as the job finds them; writes nothing.
+
+    Arguments:
+        settings: Of the job.
+        prior: What `trained_prior` gives for them.
+
+    Raises:
+        GenpriorError: Bad input.
+    """
+    loaded, work = _inverting(settings, prior)
+    return work.solve([work.read(number) for number in range(len(loaded.source))])
+
+
+def _inverting(settings: InvertSettings, prior: LatentPrior | None = None) -> tuple[_Loaded, Restoring]:
+    loaded = _load(settings, prior)
     fidelity = None if settings.fidelity is None else settings.fidelity.build(FIDELITIES, "fidelity")
 
     def solve(items: Sequence[Item]) -> Restoration:
@@ -128,8 +147,7 @@ def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
         )
 
     read = reading.whole_images(loaded.source, Sizes(loaded.prior, settings.resize))
-    work = Restoring(loaded.source, read, settings.batch_size, "invert", settings, solve, None)
-    return loaded.prepared(work, settings, {})
+    return loaded, Restoring(loaded.source, read, settings.batch_size, "invert", settings, solve, None)
 
 
 def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:

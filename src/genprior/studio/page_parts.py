@@ -35,7 +35,9 @@ def renewed_runs(folders: AllowedFolders, chosen: object) -> Any:  # noqa: ANN40
 
     choices = run_choices(folders)
     known = [path for _, path in choices]
-    return gr.update(choices=choices, value=chosen if chosen in known else (known[0] if known else None))
+    if chosen in known:  # what has been chosen meanwhile stays, too
+        return gr.update(choices=choices)
+    return gr.update(choices=choices, value=known[0] if known else None)
 
 
 def command_box(label: str) -> Any:  # noqa: ANN401 - Gradio's

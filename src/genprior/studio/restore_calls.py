@@ -1,11 +1,8 @@
 """What the Restore room asks of the library: an image, a damage, an answer that a command would give, too."""
 
-import re
-import secrets
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genprior.data.held_out import Split
 from genprior.errors import GenpriorError
 from genprior.images import to_float, to_uint8, write_image
 from genprior.priors.contracts import LatentPrior
@@ -27,6 +25,7 @@ from genprior.runs.run_folder import Run, open_run, read_environment
 from genprior.settings import validated
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.checked_uploads import checked_picture
+from genprior.studio.kept_answers import forget_oldest, new_place
 
 SAMPLE, HELD_OUT, UPLOAD = "a sample of the run", "a held-out image of its data", "a picture of mine"
 HOLE = "a hole that I paint"
@@ -34,7 +33,6 @@ CANDIDATES = 4
 FIRST_DRAWS = 64  # quickly there; more of them refine the answer
 ANSWERS = "answers"
 PRIORS_KEPT, DATA_KEPT, ANSWERS_KEPT = 4, 2, 200
-OWN_NAME = re.compile("[0-9a-f]{16}")
 OWN_FILES = {"image": "image.png", "mask": "mask.png", "result": "restored.png"}
 
 
@@ -128,7 +126,7 @@ def held_out_images(folders: AllowedFolders, run: Run) -> Tensor:
         GenpriorError: There are none, or they lie outside the allowed folders.
     """
     folders.refuse_elsewhere(run.config)
-    found = _held_out(run.path, _stamp(run.path))
+    found = _held_out(run.path, last_change(run.path))
     if found is None or not len(found):
         raise GenpriorError("no images were held out when this run was trained; take a sample", argument="image")
     return found
@@ -136,8 +134,22 @@ def held_out_images(folders: AllowedFolders, run: Run) -> Tensor:
 
 @lru_cache(DATA_KEPT)
 def _held_out(path: Path, stamp: float) -> Tensor | None:
-    held_out = open_run(path).config.load_split().load_held_out()
+    held_out = split_of(path, stamp).load_held_out()
     return None if held_out is None else held_out.images
+
+
+def split_of(path: Path, stamp: float) -> Split:
+    """Returns what a run learned from and what it never saw, kept in memory; `stamp` is `last_change` of the run."""
+    with _READING:
+        return _split(path, stamp)
+
+
+_READING = threading.Lock()
+
+
+@lru_cache(DATA_KEPT)
+def _split(path: Path, stamp: float) -> Split:
+    return open_run(path).config.load_split()
 
 
 _LOADING = threading.Lock()
@@ -146,7 +158,7 @@ _LOADING = threading.Lock()
 def prior_of_run(run: Path) -> LatentPrior:
     """Returns the prior of a run, kept in memory until its files change; errors as `trained_prior` has them."""
     with _LOADING:
-        return _prior(run, _stamp(run))
+        return _prior(run, last_change(run))
 
 
 @lru_cache(PRIORS_KEPT)
@@ -154,7 +166,7 @@ def _prior(run: Path, stamp: float) -> LatentPrior:
     return trained_prior(RestoreSettings(run=run, images=""))
 
 
-def _stamp(run: Path) -> float:
+def last_change(run: Path) -> float:
     """When the newest of a run's weights were written."""
     files = [*run.glob("checkpoint/*/*"), *run.glob("best/*/*"), *run.glob("*.safetensors"), run / "held-out.jsonl"]
     times = [0.0]
@@ -176,25 +188,14 @@ def kept_question(folders: AllowedFolders, image: Tensor, missing: Tensor | None
         image: (C, H, W) uint8.
         missing: (1, H, W) bool, True where the hole is; None: no hole.
     """
-    place = folders.home / ANSWERS / secrets.token_hex(8)
+    place = new_place(folders.home / ANSWERS)
     files = {"image": place / OWN_FILES["image"]}
     write_image(image, files["image"])
     if missing is not None:
         files["mask"] = place / OWN_FILES["mask"]
         write_image((~missing).to(torch.uint8) * 255, files["mask"])
-    _forget_oldest(place.parent)
+    forget_oldest(place.parent, OWN_FILES.values(), ANSWERS_KEPT)
     return files
-
-
-def _forget_oldest(answers: Path) -> None:
-    """Removes what `kept_question` and `kept_result` wrote long ago; a folder with anything else in it stays."""
-    own = [place for place in answers.iterdir() if OWN_NAME.fullmatch(place.name) and not place.is_symlink()]
-    with suppress(OSError):  # not empty, or another visitor's turn has removed it
-        for place in sorted(own, key=lambda each: each.stat().st_mtime)[:-ANSWERS_KEPT]:
-            for name in OWN_FILES.values():
-                (place / name).unlink(missing_ok=True)
-            with suppress(OSError):
-                place.rmdir()
 
 
 def restore_settings(run: Path, files: Mapping[str, Path], asked: Asked, draws: int) -> RestoreSettings:

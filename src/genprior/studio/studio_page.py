@@ -3,6 +3,7 @@
 from typing import Any
 
 from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.explore_room import build_explore_room
 from genprior.studio.page_parts import renewed_runs
 from genprior.studio.painted_hole import painter_asset
 from genprior.studio.reports_room import build_reports_room
@@ -40,17 +41,20 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
         with gr.Tabs(elem_id="rooms"):
             with gr.Tab("Restore", id="restore"):
                 restore = build_restore_room(page, folders)
+            with gr.Tab("Explore", id="explore"):
+                explore = build_explore_room(page, folders)
             with gr.Tab("Train", id="train"):
                 build_train_room(folders)
             with gr.Tab("Study and reports", id="reports"):
                 build_reports_room(page, folders)
-        page.load(
-            lambda chosen: renewed_runs(folders, chosen),
-            [restore.run],
-            [restore.run],
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        for run in (restore.run, explore.run):
+            page.load(
+                lambda chosen: renewed_runs(folders, chosen),
+                [run],
+                [run],
+                show_progress="hidden",
+                api_visibility="private",
+            )
     return page
 
 
