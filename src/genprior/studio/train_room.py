@@ -100,7 +100,7 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
         more = gr.Number(0, minimum=0, label="Minutes in all (0: as before)", min_width=120)
     with gr.Row():
         other = gr.Dropdown(list(LOSSES), value="non-saturating", label="Another loss", filterable=False)
-        fork = gr.Button("Train beside it with this loss", size="sm")
+        fork = gr.Button("Fork it here with this loss", size="sm", elem_id="train-fork")
     parts = {"message": message, "told": told, "shown": shown, "stop": stop, "resume": resume, "more": more}
     return {**parts, "other": other, "fork": fork, "watched": gr.HTML("", elem_id="watched")}
 
@@ -166,10 +166,10 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
         (run, *_) = _chosen(folders, shown)
         return trainings.start(trainings.resume_command(run, minutes), run), ""
 
-    def fork(shown: list[str], loss: str) -> tuple[Any, str, str]:
+    def fork(shown: list[str], loss: str, minutes: float) -> tuple[Any, str, str]:
         (run, *_) = _chosen(folders, shown)
         out = folders.new(f"{run.name}-{loss}")
-        command = trainings.start(trainings.fork_command(run, loss, out), out)
+        command = trainings.start(trainings.fork_command(run, loss, out, minutes), out)
         return gr.update(choices=[*run_choices(folders), (out.name, str(out))], value=[str(run), str(out)]), command, ""
 
     wishes = [parts.images, parts.family, parts.loss, parts.penalty, parts.minutes, parts.name]
@@ -178,7 +178,7 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
     parts.start.click(told_errors(begin, skipped), wishes, outputs, **quiet)
     parts.stop.click(told_errors(lambda shown: (stop(shown),), ()), [parts.shown], [parts.message], **quiet)
     parts.resume.click(told_errors(resume, (gr.skip(),)), [parts.shown, parts.more], outputs[1:], **quiet)
-    parts.fork.click(told_errors(fork, skipped), [parts.shown, parts.other], outputs, **quiet)
+    parts.fork.click(told_errors(fork, skipped), [parts.shown, parts.other, parts.more], outputs, **quiet)
     watch = told_errors(lambda shown: (training_html(trainings, _chosen(folders, shown)),), ())
     parts.timer.tick(watch, [parts.shown], [parts.watched], concurrency_limit=1, **quiet)
     parts.shown.change(watch, [parts.shown], [parts.watched], **quiet)
