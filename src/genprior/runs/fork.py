@@ -57,7 +57,7 @@ class ForkStart:
         forked = self.other.config.forked_from
         return [*([] if forked is None else [f"forked {forked.in_words()}"]), *notes]
 
-    def save(self, run: Run, learner: Learner) -> None:
+    def begin(self, run: Run, learner: Learner) -> None:
         """Writes the weights into the new run, as its first age and checkpoint: it needs the other run no more.
 
         Raises:

@@ -67,7 +67,7 @@ class Start(Protocol):
         """Puts the learner where training goes on, and returns lines to be shown; raises `GenpriorError` where it does
         not fit."""
 
-    def save(self, run: Run, learner: Learner) -> None:
+    def begin(self, run: Run, learner: Learner) -> None:
         """Writes that state into the folder of the new run."""
 
 
@@ -105,7 +105,7 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False, start: St
         run = create_run(path, config, overwrite=overwrite)
         write_json(run.environment, facts.model_dump(mode="json"))
         if start is not None:
-            start.save(run, learner)
+            start.begin(run, learner)
     _wait(fabric)
     return PreparedRun(run, learner, data, held_out, notes)
 
@@ -140,14 +140,8 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
             own = {name: value for name, value in own.items() if name not in BUDGETS}
         run = Run(path, parse_config({**own, **given}))
     begun, _ = load_counters(run.checkpoints)
-    if begun is None and run.config.forked_from is not None:
-        raise GenpriorError(
-            f"{path} was to go on {run.config.forked_from.in_words()}; it was killed before it had the weights: give "
-            "the command that made it again, with --overwrite",
-            argument="run",
-        )
-    if begun is None and any(True for _ in each_row(run.steps)):
-        raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
+    if begun is None:
+        _refuse_without_weights(run)
     fabric = launch(run.config)
     split = _load_split(run.config, fabric)
     data, held_out = split.learned, split.load_held_out()
@@ -163,11 +157,7 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
         with locked(run):  # where training was ended after its last checkpoint, nobody else would
             settle(run.checkpoints, begun.step)
             remove_leftovers(path, below=True)
-    if begun is not None:
-        refuse_used_budget(run, begun, data, "run")
-    reason = impatience(scored_ages(run), run.config.patience)
-    if reason is not None:
-        raise GenpriorError(f"{run.path}: {reason}; continue it with a larger --patience", argument="run")
+    _refuse_finished(run, begun, data)
     if is_first and given:
         with locked(run):
             write_json(path / CONFIG, run.config.model_dump())
@@ -236,6 +226,27 @@ def _resolved(config: RunConfig, fabric: "Fabric | None") -> RunConfig:
     if config.data_root is not None:
         found["data_root"] = os.path.abspath(os.path.expanduser(config.data_root))
     return config.model_copy(update=found)
+
+
+def _refuse_without_weights(run: Run) -> None:
+    """Raises `GenpriorError` where a run without a checkpoint cannot begin anew and be what it says."""
+    origin = run.config.forked_from
+    if origin is not None:
+        raise GenpriorError(
+            f"{run.path} was to go on {origin.in_words()}; it was killed before it had the weights: give the command "
+            "that made it again, with --overwrite",
+            argument="run",
+        )
+    if any(True for _ in each_row(run.steps)):
+        raise GenpriorError(f"{run.path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
+
+
+def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
+    if begun is not None:
+        refuse_used_budget(run, begun, data, "run")
+    reason = impatience(scored_ages(run), run.config.patience)
+    if reason is not None:
+        raise GenpriorError(f"{run.path}: {reason}; continue it with a larger --patience", argument="run")
 
 
 def refuse_used_budget(run: Run, begun: Counters, data: Dataset, argument: str) -> None:
