@@ -14,8 +14,8 @@ from genprior.studio.training_processes import looked_at
 NONE_YET = note("No pages yet. Write a report of a run here, or a study with genprior study.")
 
 
-def build_reports_room(page: Any, folders: AllowedFolders) -> None:  # noqa: ANN401 - Gradio's Blocks
-    """Lays out the room inside the page, and connects its parts."""
+def build_reports_room(tab: Any, folders: AllowedFolders) -> None:  # noqa: ANN401 - Gradio's Tab
+    """Lays out the room inside its tab, and connects its parts."""
     import gradio as gr
 
     with gr.Row():
@@ -34,7 +34,7 @@ def build_reports_room(page: Any, folders: AllowedFolders) -> None:  # noqa: ANN
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
     write.click(told_errors(report, (gr.skip(), gr.skip())), [run], [pages, command, message], **quiet)
     pages.change(told_errors(lambda path: (page_html(folders, path), ""), ("",)), [pages], [shown, message], **quiet)
-    page.load(lambda: gr.update(choices=page_choices(folders)), None, [pages], **quiet)
+    tab.select(lambda: gr.update(choices=page_choices(folders)), None, [pages], **quiet)
 
 
 def page_choices(folders: AllowedFolders) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from genprior.images import to_float
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.command_text import command_of, python_of
+from genprior.studio.later_imports import begin_later_imports
 from genprior.studio.page_parts import COMPUTES, command_box, run_choices, run_dropdown, saved, told_errors
 from genprior.studio.painted_hole import canvas_value, hole_of, painter_asset
 from genprior.studio.restore_calls import (
@@ -152,6 +153,7 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
         image = image_of(folders, folders.inside(run or "", "run"), kind, int(number or 0), saved(upload))
         height, width = image.shape[1:]
         words = f"{kind[:1].upper()}{kind[1:]}, {width} by {height} pixels"
+        begin_later_imports()
         return canvas_value(png_uri(to_float(image)), height, width, words), image, EMPTY
 
     def damaged(damage: str) -> tuple[Any, Any]:

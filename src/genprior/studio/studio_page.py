@@ -7,6 +7,7 @@ from genprior.studio.page_parts import renewed_runs
 from genprior.studio.painted_hole import painter_asset
 from genprior.studio.reports_room import build_reports_room
 from genprior.studio.restore_room import build_restore_room
+from genprior.studio.train_room import TITLE as TRAIN
 from genprior.studio.train_room import build_train_room
 
 TITLE = "genprior studio"
@@ -37,13 +38,13 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML("<h1>genprior studio</h1>", elem_id="title")
-        with gr.Tabs(elem_id="rooms"):
+        with gr.Tabs(elem_id="rooms") as rooms:
             with gr.Tab("Restore", id="restore"):
                 restore = build_restore_room(page, folders)
-            with gr.Tab("Train", id="train"):
-                build_train_room(folders)
-            with gr.Tab("Study and reports", id="reports"):
-                build_reports_room(page, folders)
+            with gr.Tab(TRAIN, id="train"):
+                build_train_room(rooms, folders)
+            with gr.Tab("Study and reports", id="reports") as reports:
+                build_reports_room(reports, folders)
         page.load(
             lambda chosen: renewed_runs(folders, chosen),
             [restore.run],
