@@ -142,7 +142,7 @@ def _wishes(folders: AllowedFolders) -> tuple[Any, Any, Any]:
             list(DRAWS), value="256 draws", label="Draws", filterable=False, elem_id="draws", min_width=140
         )
     choices = [(NO_RUN, NO_RUN), *run_choices(folders)]
-    other = gr.Dropdown(choices, value=NO_RUN, label="Compare with", filterable=False)
+    other = gr.Dropdown(choices, value=NO_RUN, label="Compare with", filterable=False, elem_id="compare-with")
     return estimate, draws, other
 
 

@@ -96,11 +96,11 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
     runs = run_choices(folders)
     first = [path for _, path in runs[:1]]
     shown = gr.Dropdown(runs, value=first, label="Show", multiselect=True, max_choices=MOST_SHOWN, elem_id="shown-runs")
-    with gr.Row():
+    with gr.Row(elem_classes=["low"]):
         stop = gr.Button("Stop", size="sm", elem_id="train-stop")
         resume = gr.Button("Resume", size="sm", elem_id="train-resume")
         more = gr.Number(0, minimum=0, label="Minutes in all (0: as before)", min_width=120)
-    with gr.Row():
+    with gr.Row(elem_classes=["low"]):
         other = gr.Dropdown(list(LOSSES), value="non-saturating", label="Another loss", filterable=False)
         fork = gr.Button("Fork it here with this loss", size="sm", elem_id="train-fork")
     parts = {"message": message, "told": told, "shown": shown, "stop": stop, "resume": resume, "more": more}
