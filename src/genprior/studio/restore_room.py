@@ -76,6 +76,14 @@ def build_restore_room(page: Any, folders: AllowedFolders) -> RestoreParts:  # n
     return parts
 
 
+def renewed_others(folders: AllowedFolders, chosen: object) -> Any:  # noqa: ANN401 - Gradio's
+    """Returns the choice of a run to compare with as it is now; what was chosen stays."""
+    import gradio as gr
+
+    choices = [(NO_RUN, NO_RUN), *run_choices(folders)]
+    return gr.update(choices=choices, value=chosen if chosen in [path for _, path in choices] else NO_RUN)
+
+
 def _asking(folders: AllowedFolders) -> dict[str, Any]:
     import gradio as gr
 

@@ -6,7 +6,7 @@ from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.page_parts import renewed_runs
 from genprior.studio.painted_hole import painter_asset
 from genprior.studio.reports_room import build_reports_room
-from genprior.studio.restore_room import build_restore_room
+from genprior.studio.restore_room import build_restore_room, renewed_others
 from genprior.studio.train_room import TITLE as TRAIN
 from genprior.studio.train_room import build_train_room
 
@@ -46,9 +46,9 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
             with gr.Tab("Study and reports", id="reports") as reports:
                 build_reports_room(reports, folders)
         page.load(
-            lambda chosen: renewed_runs(folders, chosen),
-            [restore.run],
-            [restore.run],
+            lambda chosen, other: (renewed_runs(folders, chosen), renewed_others(folders, other)),
+            [restore.run, restore.other],
+            [restore.run, restore.other],
             show_progress="hidden",
             api_visibility="private",
         )

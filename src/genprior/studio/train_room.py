@@ -189,12 +189,13 @@ def _connect_watching(rooms: Any, parts: TrainParts, trainings: Trainings) -> No
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-    def entered(shown: list[str], event: gr.SelectData) -> tuple[Any, Any]:
-        is_here = event.value == TITLE
-        return gr.Timer(active=is_here), watch(shown)[0] if is_here else gr.skip()
+    def entered(shown: list[str], event: gr.SelectData) -> tuple[Any, Any, Any]:
+        if event.value != TITLE:
+            return gr.Timer(active=False), gr.skip(), gr.skip()
+        return gr.Timer(active=True), gr.update(choices=run_choices(trainings.folders)), watch(shown)[0]
 
     watch = told_errors(lambda shown: (training_html(trainings, _chosen(trainings.folders, shown)),), ())
-    rooms.select(entered, [parts.shown], [parts.timer, parts.watched], **quiet)
+    rooms.select(entered, [parts.shown], [parts.timer, parts.shown, parts.watched], **quiet)
     parts.timer.tick(watch, [parts.shown], [parts.watched], concurrency_limit=1, **quiet)
     parts.shown.change(watch, [parts.shown], [parts.watched], **quiet)
 
