@@ -16,11 +16,12 @@ SECRET = "what nobody may read"
 
 @dataclass(frozen=True)
 class Served:
-    """A studio that answers: its address, its folder, and a file outside of it."""
+    """A studio that answers: its address, its folder, a file outside of it, and the number of its process."""
 
     address: str
     home: Path
     secret: Path
+    pid: int
 
 
 def make_mixture(path: Path) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(genprior.__file__).parent
 FLOORS: tuple[set[str], ...] = (
     {"cpu_cores", "errors", "picture_numbers", "value_range", "writing"},
     {"seeding", "images", "hardware", "memory", "progress", "specs", "stored_files"},
-    {"settings"},
+    {"settings", "inline_pictures"},
     {"engines"},
     {"data", "models"},
     {"priors"},

@@ -72,7 +72,9 @@ def reading(model: type[BaseModel], path: Path) -> Callable[[], object]:
 
 def run_files(path: Path) -> Iterator[CheckedFile]:
     """Yields all files of a run that can be checked, and what is missing."""
-    run = Run(path, GANConfig.model_construct())  # whose config may be damaged: only its folder is looked at
+    run = Run(path, GANConfig.model_construct())  # whose config may be damaged: its folder is looked at
+    with suppress(GenpriorError):
+        run = open_run(path)  # and where its record begins
     yield tried(CONFIG, lambda: open_run(path), LOST)
     yield tried(run.environment.name, lambda: read_environment(run), LOST)
     first: list[Row] = []
@@ -142,10 +144,11 @@ def _lost_ages(path: Path, first: list[Row]) -> Iterator[CheckedFile]:
     with suppress(GenpriorError):  # of what is damaged, and told elsewhere
         run = open_run(path)
         counters, _ = load_counters(run.checkpoints)
-        is_whole = bool(first) and first[0]["step"] == 1
+        begun, images_begun = run.config.begins_after
+        is_whole = bool(first) and first[0]["step"] == begun + 1
         if counters is not None:
             seen = counters.images_seen if is_whole else 0
-            for images in lost_ages(run, first[0]["images_seen"] if is_whole else 1, seen):
+            for images in lost_ages(run, first[0]["images_seen"] - images_begun if is_whole else 1, seen):
                 yield CheckedFile(f"{run.history.name}/{images}.safetensors", "it is gone", f"{LOST}; {UNUSED}")
 
 

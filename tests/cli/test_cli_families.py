@@ -1,15 +1,18 @@
 """Every family at the command line: trained, looked at, resumed, used, compared; and what it refuses."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from genprior.families import FAMILIES
+from genprior.runs.checkpoint import trained_checkpoint
 from genprior.stored_files import read_model
 
 Command = Callable[..., str]
@@ -98,6 +101,42 @@ def test_help_names_every_setting_and_what_it_is(genprior: Command, family: str)
     for setting in FAMILIES[family].settings():
         assert f"--{setting.name.replace('_', '-')}" in text
         assert setting.help
+
+
+@every_family
+def test_a_fork_with_nothing_changed_is_the_run_resumed(genprior: Command, family: str) -> None:
+    _train(genprior, family)
+    text = genprior("train", family, "--fork", family, "--images-seen", 192, "--out", "fork")
+    assert f"forked from {Path(family).absolute()} at step " in text
+    genprior("resume", family, "--images-seen", 192)
+    mine, theirs = (trained_checkpoint(Path(run, "checkpoint")) for run in ("fork", family))
+    assert mine.step == theirs.step
+    assert all(torch.equal(mine.tensors[name], value) for name, value in theirs.tensors.items())
+    shutil.rmtree(family)
+    genprior("check", "fork")
+    assert "images_seen was " in genprior("info", "fork")
+    genprior("resume", "fork", "--images-seen", 384)
+    genprior("report", "fork")
+    genprior("check", "fork")
+
+
+def test_a_fork_that_cannot_be_is_refused_in_a_line(genprior: Command) -> None:
+    _train(genprior, "gan")
+    fork = ("--fork", "gan", "--loss", "hinge")
+    bad = {
+        "--fork: gan is finished": ("gan", *fork, "--out", "new"),
+        "--fork: gan is a run of `genprior train gan`": ("vae", "--fork", "gan", "--out", "new"),
+        "--out: gan is the run that is to be forked": ("gan", *fork, "--images-seen", 999, "--out", "gan"),
+        "--config: a fork has": ("gan", *fork, "--config", "gan/config.json", "--out", "new"),
+        "do not fit these settings": ("gan", *fork, "--latent-size", 5, "--images-seen", 999, "--out", "new"),
+        "nowhere is not a run": ("gan", "--fork", "nowhere", "--out", "new"),
+    }
+    for message, words in bad.items():
+        text = genprior("train", *words, code=2)
+        assert message in text
+        assert text.count("\n") == 1
+        assert not Path("new").exists()
+    assert '"loss": "hinge"' in genprior("train", "gan", *fork, "--dry-run")
 
 
 def test_encoders_are_for_families_without_a_way_back(genprior: Command) -> None:

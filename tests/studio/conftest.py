@@ -15,5 +15,5 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     make_mixture(root / "home" / "digits")
     (root / "home" / "digits" / "report.html").write_text("<p>a report</p>")
     (root / "home" / "link.html").symlink_to(secret)
-    with started(root / "home") as (address, _):
-        yield Served(address, root / "home", secret)
+    with started(root / "home") as (address, process):
+        yield Served(address, root / "home", secret, process.pid)

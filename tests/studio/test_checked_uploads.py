@@ -1,3 +1,4 @@
+import os
 import struct
 import zipfile
 import zlib
@@ -89,6 +90,70 @@ def test_uploads_keep_no_path_and_replace_nothing(tmp_path: Path) -> None:
     source = tmp_path / "my $(rm -rf) pictures.zip"
     source.write_bytes(b"content")
     first, second = (keep_upload(source, tmp_path / "kept") for _ in range(2))
-    assert first.name == "my-rm-rf-pictures.zip"
-    assert second.name == "my-rm-rf-pictures-2.zip"
+    assert first.name == second.name == "my-rm-rf-pictures.zip"
+    assert first != second
     assert first.read_bytes() == second.read_bytes() == b"content"
+
+
+def test_old_uploads_leave_when_their_sum_is_passed_and_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_uploads, "MOST_KEPT", 250)
+    source, kept = tmp_path / "a.zip", tmp_path / "kept"
+    source.write_bytes(b"x" * 100)
+    own = [kept / "mine.zip", kept / "0123456789abcdef" / "notes.txt", kept / "mine" / "b.zip"]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+    places = []
+    for number in range(4):
+        places.append(keep_upload(source, kept))
+        os.utime(places[-1], (number, number))
+    assert [path.exists() for path in places] == [False, False, True, True]
+    assert not places[0].parent.exists()
+    assert all(path.exists() for path in own)
+    source.write_bytes(b"x" * 1000)
+    assert keep_upload(source, kept).exists()  # what was just sent stays, however large
+
+
+def long_table(path: Path, records: int, entries: int) -> Path:
+    """An archive with so many records in its table of contents, of which its end tells `entries`."""
+    record = struct.pack("<4s6H3I5H2I", b"PK\1\2", *([0] * 6), *([0] * 3), 1, *([0] * 4), 0, 0) + b"a"
+    table = record * records
+    path.write_bytes(table + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, entries, entries, len(table), 0, 0))
+    return path
+
+
+@pytest.mark.parametrize(("records", "entries"), [(60_000, 60_000), (60_000, 5), (300_000, 5)])
+def test_a_table_that_is_too_long_is_never_parsed(
+    records: int, entries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(GenpriorError, match="at most 50,000 are taken"):
+        checked_archive(long_table(tmp_path / "a.zip", records, entries))
+
+
+def test_the_end_of_an_archive_is_found_where_zipfile_finds_it(tmp_path: Path) -> None:
+    content = picture(tmp_path / "a.png").read_bytes()
+    for comment in (b"", b"a comment", b"PK\5\6" + b"x" * 30):
+        path = archive(tmp_path / "a.zip", **{"a.png": content})
+        with zipfile.ZipFile(path, "a") as opened:
+            opened.comment = comment
+        try:
+            with zipfile.ZipFile(path) as opened:
+                count = len(opened.infolist())
+        except zipfile.BadZipFile:
+            count = 0
+        if count:
+            assert checked_archive(path) == count
+        else:
+            with pytest.raises(GenpriorError):
+                checked_archive(path)
+
+
+def test_zip64_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", **{"a.png": b"x"})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-22] + b"PK\6\7" + b"\0" * 16 + whole[-22:])
+    with pytest.raises(GenpriorError, match="zip64"):
+        checked_archive(path)

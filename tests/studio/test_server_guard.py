@@ -1,15 +1,23 @@
 """Each thing that a hostile page or visitor may try is tried, and the rest goes on."""
 
+import asyncio
+import base64
 import http.client
-import json
+import io
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+from PIL import Image
 
-from served_studio import SECRET, Served
+from genprior.studio.server_guard import Message, Receive, Scope, Send, ServerGuard
+from genprior.studio.upload_limits import UploadsOnTheirWay
+from served_studio import SECRET, Served, started
+from studio_visitor import UPLOAD, Visitor, given
 
 FOREIGN = [
     ("Host", "evil.example"),
@@ -122,24 +130,62 @@ def test_a_body_that_never_ends_is_cut_off_while_others_are_answered(studio: Ser
 
 
 def test_the_framework_reads_no_path_that_a_visitor_names(studio: Served) -> None:
-    config = json.loads(ask(studio, "/config")[1])
-    button = next(each for each in config["components"] if each["props"].get("elem_id") == "picture-upload")
-    (call,) = [
-        each
-        for each in config["dependencies"]
-        if any(target[1] == "upload" and target[0] == button["id"] for target in each["targets"])
-    ]
-    kinds = {each["id"]: each["type"] for each in config["components"]}
-    upload = {"path": str(studio.secret), "meta": {"_type": "gradio.FileData"}}
-    values = {
-        "dropdown": str(studio.home / "digits"),
-        "radio": "a picture of mine",
-        "number": 0,
-        "uploadbutton": upload,
-    }
-    body = {"data": [values[kinds[each]] for each in call["inputs"]], "fn_index": call["id"], "session_hash": "hostile"}
-    headers = {"Content-Type": "application/json"}
-    status, _, _ = ask(studio, "/gradio_api/queue/join", "POST", json.dumps(body), headers)
-    told = ask(studio, "/gradio_api/queue/data?session_hash=hostile")[1] if status == 200 else b""
-    assert b'"success":true' not in told.replace(b" ", b"")
-    assert SECRET.encode() not in told
+    """A picture that was sent is read; the same picture, named where it lies outside, is not."""
+    picture = studio.secret.with_suffix(".png")
+    Image.new("L", (28, 28), 77).save(picture)
+    visitor, run = Visitor(studio.address), str(studio.home / "digits")
+    visitor.enter()
+    status, sent = visitor.upload("a.png", picture.read_bytes())
+    assert status == 200
+    is_well, (canvas, *_) = visitor.call("picture-upload", "upload", [run, UPLOAD, 0, sent])
+    assert is_well
+    shown = Image.open(io.BytesIO(base64.b64decode(canvas["source"].partition(",")[2])))
+    assert shown.getextrema() == (77, 77)
+    inside = f"{studio.home.parent.as_posix()}/home/../secret.png"
+    for path in (str(picture), inside, f"file://{picture}", f"{Path(sent['path']).parent}/../../..{picture}"):
+        is_well, told = visitor.call("picture-upload", "upload", [run, UPLOAD, 0, given(path)])
+        assert not is_well, path
+        assert "base64" not in str(told)
+
+
+def test_files_that_never_change_are_asked_for_once(studio: Served) -> None:
+    page = ask(studio, "/")[1].decode()
+    script = re.search(r'src="\.?(/assets/[^"]+\.js)"', page)
+    assert script is not None
+    assert "immutable" in ask(studio, script[1])[2]["cache-control"]
+    assert "immutable" not in ask(studio, "/config")[2].get("cache-control", "")
+    assert "immutable" not in ask(studio, "/assets/nothing.js")[2].get("cache-control", "")
+
+
+def test_visitors_together_send_no_more_than_is_taken() -> None:
+    """Each upload is small enough; what is on its way at once is not."""
+    uploads = UploadsOnTheirWay(most=150)
+    assert uploads.take(100)
+    assert not uploads.take(100)
+    uploads.end(100)
+    uploads.end(100)
+    assert uploads.take(150)
+
+
+def test_an_upload_too_many_is_cut_off_and_forgotten() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] == "http.request":
+            pass
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"x" * 60, "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    sent: list[Message] = []
+    guard = ServerGuard(app, uploads=UploadsOnTheirWay(most=150))
+    scope = {"type": "http", "path": "/gradio_api/upload", "headers": [(b"host", b"localhost")]}
+    asyncio.run(guard(scope, receive, send))
+    assert sent[0]["status"] == 413
+    assert guard.uploads.take(150)
+
+
+def test_an_address_that_was_told_is_answered(tmp_path: Path) -> None:
+    with started(tmp_path / "home") as (address, _):
+        assert Visitor(address).ask("/config")[0] == 200  # at once, however busy the server is

@@ -1,10 +1,12 @@
 """The studio as somebody uses it, in a real browser: paint, restore, download; train, kill the server, resume."""
 
+import io
 import re
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,64 @@ def test_a_training_outlives_the_server_and_is_resumed(tmp_path: Path) -> None:
     with started(home, str(home / "clicked")) as (address, _):
         visit(address, RESUME)
     assert "not finished" in str(summary(home / "clicked")["state"])
+
+
+ZIPPED = """
+page.get_by_role("tab", name="Train").click()
+with page.expect_file_chooser() as chooser:
+    page.click("#zip-upload")
+chooser.value.set_files(sys.argv[3])
+page.wait_for_function("document.querySelector('#train-message').textContent.includes('160 pictures')")
+page.click("#look-at")
+page.wait_for_function("[...document.querySelectorAll('textarea')].some(each => /count\\s+160/.test(each.value))")
+page.locator("#run-name textarea, #run-name input").first.fill("zipped")
+page.locator("#minutes input").first.fill("0.17")
+page.click("#train-go")
+ended = "/zipped.*not being trained now.*finished/s.test(document.querySelector('#watched').textContent)"
+page.wait_for_function(ended, timeout=200_000)
+"""
+COMPARED = """
+page.wait_for_function("document.querySelector('#painter .painter-count').textContent.includes('pixels missing')")
+page.click("#painter .painter-box")
+page.locator("#compare-with input").click()
+page.get_by_role("option", name="twin").click()
+page.click("#restore-go")
+slider = page.locator("#restore-answer .compared input")
+slider.wait_for()
+slider.focus()
+slider.press("Home")
+print("over", page.evaluate("getComputedStyle(document.querySelector('.compared .over')).clipPath"))
+slider.press("End")
+print("over", page.evaluate("getComputedStyle(document.querySelector('.compared .over')).clipPath"))
+page.get_by_role("tab", name="Study and reports").click()
+page.click("#report-go")
+page.wait_for_selector("iframe.page")
+page.frame_locator("iframe.page").get_by_role("heading").first.wait_for()
+print("report", page.locator("iframe.page").get_attribute("src"))
+"""
+
+
+def zip_of_pictures(path: Path) -> Path:
+    """Makes an archive of 160 pictures of 16 x 16 pixels in colour."""
+    generator = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(160):
+            picture = io.BytesIO()
+            Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(picture, "PNG")
+            archive.writestr(f"{number}.png", picture.getvalue())
+    return path
+
+
+def test_a_zip_is_sent_looked_at_and_trained_on(studio: Served, tmp_path: Path) -> None:
+    visit(studio.address, ZIPPED, str(zip_of_pictures(tmp_path / "pictures.zip")))
+    found = summary(studio.home / "zipped")
+    assert str(found["state"]).startswith("finished")
+    assert "pictures.zip: " in str(found["data"])
+
+
+def test_two_runs_are_compared_and_a_report_is_written_and_shown(studio: Served) -> None:
+    shutil.copytree(studio.home / "digits", studio.home / "twin", dirs_exist_ok=True)
+    said = visit(studio.address, COMPARED)
+    assert re.findall(r"over inset\((.*)\)", said) == ["0px 100% 0px 0px", "0px 0% 0px 0px"]
+    assert "report /pages/0/digits/report.html" in said
+    assert "<h1" in (studio.home / "digits" / "report.html").read_text()

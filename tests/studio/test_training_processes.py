@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from genprior.errors import GenpriorError
+from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import save_result
 from genprior.runs.run_folder import open_run
 from genprior.runs.summary import summary
@@ -114,24 +115,20 @@ def test_a_training_is_stopped_by_another_server_and_resumed(trainings: Training
     assert "finished" in str(summary(out)["state"])
 
 
-def test_a_run_beside_another_differs_in_its_loss_alone(trainings: Trainings, genprior: Callable[..., str]) -> None:
+def test_a_fork_goes_on_from_where_its_run_stands_with_another_loss(
+    trainings: Trainings, genprior: Callable[..., str]
+) -> None:
     run, out = trainings.folders.new("one"), trainings.folders.new("two")
-    genprior(
-        "train",
-        "gan",
-        "--data",
-        "digits[:32]",
-        "--size",
-        8,
-        "--batch-size",
-        8,
-        "--images-seen",
-        96,
-        "--threads",
-        1,
-        "--out",
-        run,
-    )
-    genprior(*trainings.fork_command(run, "hinge", out)[1:])
+    words = "--data digits[:32] --size 8 --batch-size 8 --images-seen 96 --threads 1 --out".split()
+    genprior("train", "gan", *words, run)
+    saved, _ = load_counters(run / "checkpoint")
+    assert saved is not None
+    command = trainings.fork_command(run, "hinge", out, saved.seconds / 60 + 0.02)
+    trainings.start(command, out)
+    waited_for(lambda: not trainings.is_running(out))
     one, two = open_run(run).config.model_dump(), open_run(out).config.model_dump()
-    assert {name for name in one if one[name] != two[name]} == {"loss"}
+    assert {name for name in one if one[name] != two[name]} == {"loss", "images_seen", "minutes", "forked_from"}
+    assert two["forked_from"]["images_seen"] == 96
+    told = training_html(trainings, [run, out])
+    assert "loss was non-saturating" in told
+    assert told.count("Losses of both players") >= 1

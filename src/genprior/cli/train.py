@@ -14,7 +14,7 @@ from pydantic import Field
 from genprior.cli.console import ILL, INTERRUPTED, Given, command, parsed, say, stop_on_signal
 from genprior.cli.room_commands import measures
 from genprior.errors import MAY_TELL, GenpriorError, is_lack_of_memory
-from genprior.families import BUDGETS, FAMILIES, parse_config
+from genprior.families import BUDGETS, FAMILIES, RunConfig, parse_config
 from genprior.runs.experiment import part_of, read_result
 from genprior.runs.run_folder import AUTO
 from genprior.scoring.auto_results import AutoTraining
@@ -31,6 +31,10 @@ class NewRunFlags(Settings):
 
     out: Annotated[Path | None, Field(description="Folder of the new run.")] = None
     config: Annotated[Path | None, Field(description="Settings as JSON, as --dry-run prints them.")] = None
+    fork: Annotated[
+        Path | None,
+        Field(description="Run from whose newest checkpoint this one goes on, with its settings but for those given."),
+    ] = None
     overwrite: Annotated[bool, Field(description="Replace the run that is there.")] = False
     dry_run: Annotated[bool, Field(description="Print the settings as JSON and end.")] = False
 
@@ -80,7 +84,9 @@ def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
     def train(given: Given) -> None:
         flags: NewRunFlags = parsed(NewRunFlags, given)
         own = {name: value for name, value in given.items() if name not in NewRunFlags.model_fields}
-        config = parse_config({**_from_file(flags.config, own, family), **own, "family": family})
+        if flags.fork is not None and flags.config is not None:
+            raise GenpriorError("a fork has the settings of its run; give those that change", argument="config")
+        config = _config(flags, own, family)
         if flags.dry_run:
             config.check_names()
             say(json.dumps(loads(config.as_json()), indent=2))
@@ -89,9 +95,25 @@ def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
             raise GenpriorError("name the folder of the new run", argument="out")
         from genprior.runs.prepare import new_run
 
-        _train(new_run(flags.out, config, overwrite=flags.overwrite))
+        if flags.fork is None:
+            _train(new_run(flags.out, config, overwrite=flags.overwrite))
+            return
+        from genprior.runs.fork import forked_run
+
+        changes = {**own, "family": family}
+        _train(forked_run(flags.out, flags.fork, changes, overwrite=flags.overwrite))
 
     return train
+
+
+def _config(flags: NewRunFlags, own: Given, family: str) -> RunConfig:
+    """The settings of a new run: of a file or of the run that it forks, as far as those that were given leave them."""
+    values = {**own, "family": family}
+    if flags.fork is None:
+        return parse_config({**_from_file(flags.config, own, family), **values})
+    from genprior.runs.fork import forked_config
+
+    return forked_config(flags.fork, values)[1]
 
 
 def _from_file(path: Path | None, own: Given, family: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from genprior.errors import GenpriorError, suggestion
-from genprior.settings import Channels, Fit, Setting, Settings, Size, Strict, White, is_path
+from genprior.settings import Channels, Fit, Model, Setting, Settings, Size, Strict, White, is_path
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
@@ -59,6 +59,26 @@ class Likelihood:
 
     nats: "Tensor"
     how: str
+
+
+class ForkedFrom(Model):
+    """Where a run began that goes on from another one with other settings.
+
+    Attributes:
+        run: Folder of the other run.
+        step, images_seen: Of its checkpoint; the record of the new run begins after it.
+        changed: A line for each setting that is another one, with what it was.
+    """
+
+    run: str
+    step: Annotated[int, Field(ge=0)]
+    images_seen: Annotated[int, Field(ge=0)]
+    changed: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """Returns the same in a line."""
+        changed = "; ".join(self.changed) or "all settings as they were"
+        return f"from {self.run} at step {self.step:,} ({self.images_seen:,} images): {changed}"
 
 
 class RunConfig(Settings, ABC):
@@ -119,6 +139,7 @@ class RunConfig(Settings, ABC):
     ] = None
     checkpoint_seconds: Annotated[Positive, Field(description="Time between checkpoints.")] = 60
     tensorboard: Annotated[bool, Field(description="Write TensorBoard files into the run.")] = False
+    forked_from: ForkedFrom | None = None  # no description: it is no flag, and written by whatever forks
 
     @model_validator(mode="before")
     @classmethod
@@ -228,6 +249,11 @@ class RunConfig(Settings, ABC):
     def facts(self, image_shape: tuple[int, int, int]) -> dict[str, str]:
         """Returns what must stand beside the numbers of the record, by their names."""
         return {}
+
+    @property
+    def begins_after(self) -> tuple[int, int]:
+        """The step and the images seen after which the run's own record begins: zeros but for a fork."""
+        return (0, 0) if self.forked_from is None else (self.forked_from.step, self.forked_from.images_seen)
 
     @property
     def keeps_ages(self) -> bool:

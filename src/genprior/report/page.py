@@ -1,9 +1,7 @@
 """The page: what is shown of each run stands in rows of cells, which fill the template."""
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from torch import Tensor
 from genprior.calibration.calibration_commands import drawn_ranks, drawn_reliability, figure_of, levels_of
 from genprior.calibration.calibration_results import Calibration, verdict_line
 from genprior.images import image_grid
+from genprior.inline_pictures import data_uri, picture_uri
 from genprior.plotting.calibration_figures import ranks_svg, reliability_svg
 from genprior.plotting.curves import Plot, curves_svg, on_common_axes, values_outside
 from genprior.plotting.drawing import PALETTE
@@ -145,7 +144,7 @@ def _drawn(reported: Reported, found: Calibration | None, _: str) -> PageCell:
     file = figure_of(reported.run.path, "examples")
     if found is None or not file.is_file():
         return PageCell(reported.name, missing=NOT_CALIBRATED)
-    source = "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+    source = data_uri(file.read_bytes())
     reading = "Truth, measurement, mean and deviation of the draws, and three of them."
     return PageCell(reported.name, "", f"Draws of {reported.name}", {"": source}, is_drawn=True, reading=reading)
 
@@ -234,9 +233,4 @@ def _absent(reported: Reported, title: str) -> PageCell:
 
 def _data_uri(x: Tensor, columns: int | None = None) -> str:
     """Images (N, C, H, W) as text that a page can hold."""
-    from PIL import Image
-
-    grid = image_grid(x.nan_to_num(0.5, 0.5, 0.5), columns, padding=1)
-    array, file = grid.permute(1, 2, 0).numpy(), BytesIO()
-    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return picture_uri(image_grid(x.nan_to_num(0.5, 0.5, 0.5), columns, padding=1))

@@ -16,6 +16,7 @@ from genprior.scoring.scoring_results import (
 )
 
 MOST_ALARMS = 8  # on the page
+NOT_SO = {"chosen": "by hand", "forked": "no"}  # of facts that some runs have and others have not
 UNKNOWN, MISSING = "not diagnosed", "not measured"
 BETTER = {"lower": "lower is better", "higher": "higher is better", "near floor": "like real data is best"}
 
@@ -49,6 +50,7 @@ def facts_of(reported: Reported) -> dict[str, str]:
         "device": f"{environment.device or 'unknown'}, {config.arithmetic}",
         "seed": str(config.seed),
         **({"chosen": reported.chosen} if reported.chosen else {}),
+        **({} if config.forked_from is None else {"forked": config.forked_from.in_words()}),
     }
 
 
@@ -57,7 +59,7 @@ def summary_table(runs: Sequence[Reported]) -> PageTable:
     verdicts = [UNKNOWN if each.diagnosis is None else each.diagnosis.verdict for each in runs]
     facts = [{"verdict": verdict, **facts_of(each)} for each, verdict in zip(runs, verdicts, strict=True)]
     names = dict.fromkeys(name for each in facts for name in each)
-    rows = [[name, *(each.get(name, "by hand") for each in facts)] for name in names]
+    rows = [[name, *(each.get(name, NOT_SO.get(name, "")) for each in facts)] for name in names]
     found = [{} if each.metrics is None else each.metrics.scores for each in runs]
     titles = {name: _with_unit(score) for own in found for name, score in own.items()}
     for name, title in titles.items():

@@ -222,11 +222,12 @@ def lost_ages(run: Run, images_per_update: int, images_seen: int) -> list[int]:
     """
     if not run.config.keeps_ages:
         return []
-    due, there = [0], list(ages(run))
+    due, there, (_, begun) = [0], list(ages(run)), run.config.begins_after
     while (age := FIRST_AGE * FACTOR ** (len(due) - 1)) <= images_seen:
         due.append(age)
     due = [-(-age // images_per_update) * images_per_update for age in due]
-    return [age for age in dict.fromkeys(due) if age not in there]
+    own = [begun, *(age for age in due if age > begun)]
+    return [age for age in dict.fromkeys(own) if age not in there]
 
 
 def load_age(path: Path) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -60,8 +60,25 @@ class PreparedRun:
     notes: list[str]
 
 
-def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> PreparedRun:
+class Start(Protocol):
+    """What a new run goes on from."""
+
+    def load(self, learner: Learner, data: Dataset) -> list[str]:
+        """Puts the learner where training goes on, and returns lines to be shown; raises `GenpriorError` where it does
+        not fit."""
+
+    def begin(self, run: Run, learner: Learner) -> None:
+        """Writes that state into the folder of the new run."""
+
+
+def new_run(path: Path, config: RunConfig, *, overwrite: bool = False, start: Start | None = None) -> PreparedRun:
     """Returns a new run; its folder is made last, so that bad input leaves nothing behind.
+
+    Arguments:
+        path: Of its folder.
+        config: Its settings.
+        overwrite: Whether a run that is there is replaced.
+        start: From where it goes on; None: from the beginning.
 
     Raises:
         GenpriorError: Bad data, an unknown name, or a folder that may not be written.
@@ -77,15 +94,20 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False) -> Prepar
     if config.patience is not None and held_out is None:
         raise GenpriorError(f"needs held-out images, {config.data} has none", argument="patience")
     config = _resolved(config, fabric)
+    if start is None:
+        config = config.model_copy(update={"forked_from": None})  # of a file of settings
     learner = _built(config, data, fabric, held_out)
     learner.check(data)
     run = Run(path, config)
+    notes = [_headline(run, learner, split), *([] if start is None else start.load(learner, data))]
     if fabric is None or fabric.is_global_zero:
         facts = environment(learner, data)  # takes its time, so before the folder is there
         run = create_run(path, config, overwrite=overwrite)
         write_json(run.environment, facts.model_dump(mode="json"))
+        if start is not None:
+            start.begin(run, learner)
     _wait(fabric)
-    return PreparedRun(run, learner, data, held_out, [_headline(run, learner, split)])
+    return PreparedRun(run, learner, data, held_out, notes)
 
 
 def refuse_among_images(path: Path, data: str) -> None:
@@ -118,8 +140,8 @@ def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> Prepar
             own = {name: value for name, value in own.items() if name not in BUDGETS}
         run = Run(path, parse_config({**own, **given}))
     begun, _ = load_counters(run.checkpoints)
-    if begun is None and any(True for _ in each_row(run.steps)):
-        raise GenpriorError(f"{path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
+    if begun is None:
+        _refuse_without_weights(run)
     fabric = launch(run.config)
     split = _load_split(run.config, fabric)
     data, held_out = split.learned, split.load_held_out()
@@ -206,16 +228,35 @@ def _resolved(config: RunConfig, fabric: "Fabric | None") -> RunConfig:
     return config.model_copy(update=found)
 
 
-def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
-    if begun is not None and run.config.budget().share(begun.images_seen, begun.seconds, len(data)) >= 1:
+def _refuse_without_weights(run: Run) -> None:
+    """Raises `GenpriorError` where a run without a checkpoint cannot begin anew and be what it says."""
+    origin = run.config.forked_from
+    if origin is not None:
         raise GenpriorError(
-            f"{run.path} is finished: {begun.images_seen:,} images seen in {begun.seconds / 60:.1f} minutes; give a "
-            f"larger budget, such as --epochs {2 * begun.images_seen / len(data):.3g}",
+            f"{run.path} was to go on {origin.in_words()}; it was killed before it had the weights: give the command "
+            "that made it again, with --overwrite",
             argument="run",
         )
+    if any(True for _ in each_row(run.steps)):
+        raise GenpriorError(f"{run.path} has steps but no checkpoint; train it anew with --overwrite", argument="run")
+
+
+def _refuse_finished(run: Run, begun: Counters | None, data: Dataset) -> None:
+    if begun is not None:
+        refuse_used_budget(run, begun, data, "run")
     reason = impatience(scored_ages(run), run.config.patience)
     if reason is not None:
         raise GenpriorError(f"{run.path}: {reason}; continue it with a larger --patience", argument="run")
+
+
+def refuse_used_budget(run: Run, begun: Counters, data: Dataset, argument: str) -> None:
+    """Raises `GenpriorError` about `argument` where the budget of a run's settings is used up."""
+    if run.config.budget().share(begun.images_seen, begun.seconds, len(data)) >= 1:
+        raise GenpriorError(
+            f"{run.path} is finished: {begun.images_seen:,} images seen in {begun.seconds / 60:.1f} minutes; give a "
+            f"larger budget, such as --epochs {2 * begun.images_seen / len(data):.3g}",
+            argument=argument,
+        )
 
 
 def _lost_notes(run: Run, begun: Counters | None, learner: Learner) -> list[str]:

@@ -105,13 +105,14 @@ def record_fault(run: Run, rows: Iterable[Row], last_step: int, log: LogSum | No
         last_step: Step of the checkpoint.
         log: What the record was then; None: not known, as in runs of older versions.
     """
+    before, _ = run.config.begins_after
     steps = {row["step"] for row in rows}
-    last = max(steps, default=0)
+    last = max(steps, default=before)
     if last < last_step:
         return f"{run.steps} ends at step {last:,}, and the checkpoint stands at step {last_step:,}"
-    missing = last_step - sum(0 < step <= last_step for step in steps)
+    missing = last_step - before - sum(before < step <= last_step for step in steps)
     if missing:
-        return f"{run.steps} lacks {missing:,} of the {last_step:,} steps up to the checkpoint"
+        return f"{run.steps} lacks {missing:,} of the {last_step - before:,} steps up to the checkpoint"
     if log is not None and _digest(run.steps, log.bytes).hexdigest() != log.sha256:
         return f"{run.steps} was altered since the checkpoint was saved"
     if log is not None and not (run.events.is_file() and are_whole(run.events)):

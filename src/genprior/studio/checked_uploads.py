@@ -1,6 +1,9 @@
 """What visitors send, looked at before it is used: pictures by their headers, archives by their tables of contents."""
 
+import os
 import re
+import secrets
+import struct
 import zipfile
 from pathlib import Path
 
@@ -9,12 +12,17 @@ from torch import Tensor
 from genprior.data.image_files import zip_images
 from genprior.errors import GenpriorError
 from genprior.images import read_header, read_image
+from genprior.studio.upload_limits import MOST_KEPT, forget_oldest
 from genprior.writing import written
 
 MOST_PICTURE_BYTES = 20 * 2**20
 MOST_PICTURE_PIXELS = 2**24  # 4096 x 4096
 MOST_ZIP_BYTES = 200 * 2**20
 MOST_FILES = 50_000  # in an archive
+MOST_TABLE = 12 * 2**20  # bytes of its table of contents: 250 for each of them
+END, LOCATOR, RECORD = b"PK\5\6", b"PK\6\7", b"PK\1\2"
+END_BYTES, LOCATOR_BYTES, MOST_COMMENT = 22, 20, 2**16 - 1
+OWN_NAME = re.compile("[0-9a-f]{16}")
 MOST_UNPACKED = 2**30  # bytes, all together
 MOST_MEMBER = 32 * 2**20  # bytes, one of them
 MOST_RATIO = 200  # unpacked over packed; pictures are hardly packed any further
@@ -51,14 +59,13 @@ def checked_archive(path: Path) -> int:
     """
     if path.stat().st_size > MOST_ZIP_BYTES:
         raise _fault(f"the archive has {path.stat().st_size:,} bytes, at most {MOST_ZIP_BYTES:,} are taken")
+    refuse_long_table(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            pictures = len(zip_images(archive)) if len(members) <= MOST_FILES else 0
+            pictures = len(zip_images(archive))
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise _fault(f"this is no zip file that can be read: {error}") from None
-    if len(members) > MOST_FILES:
-        raise _fault(f"the archive holds {len(members):,} files, at most {MOST_FILES:,} are taken")
     _refuse_bomb(members)
     if not pictures:
         raise _fault("the archive holds no pictures")
@@ -80,17 +87,46 @@ def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
 
 
 def keep_upload(path: Path, folder: Path) -> Path:
-    """Copies an archive into a folder under its own name made plain, as .zip; returns where it is."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Copies an archive under its own name made plain, as .zip, into a new folder below `folder`; returns where it is.
+
+    The newest `MOST_KEPT` bytes of such archives stay; what else lies there is nobody's to remove.
+    """
     plain = f"{NOT_IN_NAMES.sub('-', path.stem).strip('-.')[-80:] or 'upload'}.zip"
-    place, number = folder / plain, 1
-    while place.exists():
-        number += 1
-        place = folder / f"{Path(plain).stem}-{number}{Path(plain).suffix}"
+    place = folder / secrets.token_hex(8) / plain
+    place.parent.mkdir(parents=True, exist_ok=True)
     with path.open("rb") as source, written(place) as target:
         while block := source.read(BLOCK):
             target.write(block)
+    kept = [each for each in folder.glob("*/*.zip") if OWN_NAME.fullmatch(each.parent.name) and not each.is_symlink()]
+    forget_oldest(kept, MOST_KEPT)
     return place
+
+
+def refuse_long_table(path: Path) -> None:
+    """Raises `GenpriorError` for an archive whose table of contents is too long to be parsed.
+
+    The table is parsed whole by whoever opens the archive, record by record. Where it lies stands in the last record
+    ("end of central directory", section 4.3.16 of PKWARE's APPNOTE 6.3.10), which is looked for as `zipfile` does.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = max(0, size - END_BYTES - MOST_COMMENT)
+        file.seek(start)
+        tail = file.read()
+        at = len(tail) - END_BYTES
+        if at < 0 or tail[at : at + 4] != END or tail[-2:] != b"\0\0":
+            at = tail.rfind(END)
+        if at < 0 or len(tail) - at < END_BYTES:
+            raise _fault("this is no zip file that can be read: its end is missing")
+        if tail[max(0, at - LOCATOR_BYTES) :].startswith(LOCATOR):
+            raise _fault("archives of the kind zip64 are not taken: make a smaller one")
+        entries, table = struct.unpack_from("<HI", tail, at + 10)
+        if entries > MOST_FILES or table > MOST_TABLE:
+            raise _fault(f"the archive holds {entries:,} files, at most {MOST_FILES:,} are taken")
+        file.seek(max(0, start + at - table))
+        records = file.read(table).count(RECORD)  # what the last record says of their number need not be true
+        if records > MOST_FILES:
+            raise _fault(f"the archive holds {records:,} files, at most {MOST_FILES:,} are taken")
 
 
 def _fault(what: str) -> GenpriorError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.page_parts import command_box, run_dropdown, told_errors
+from genprior.studio.page_parts import command_box, renewed_runs, run_dropdown, told_errors
 from genprior.studio.report_files import page_address
 from genprior.studio.shown_pictures import note
 from genprior.studio.training_processes import looked_at
@@ -14,27 +14,34 @@ from genprior.studio.training_processes import looked_at
 NONE_YET = note("No pages yet. Write a report of a run here, or a study with genprior study.")
 
 
-def build_reports_room(page: Any, folders: AllowedFolders) -> None:  # noqa: ANN401 - Gradio's Blocks
-    """Lays out the room inside the page, and connects its parts."""
+def build_reports_room(tab: Any, folders: AllowedFolders) -> None:  # noqa: ANN401 - Gradio's Tab
+    """Lays out the room inside its tab, and connects its parts."""
     import gradio as gr
 
     with gr.Row():
-        pages = gr.Dropdown(page_choices(folders), label="Page", filterable=False, elem_id="pages")
+        pages = gr.Dropdown(page_choices(folders), value=None, label="Page", filterable=False, elem_id="pages")
         run = run_dropdown("Run", folders, "report-run")
         write = gr.Button("Write its report", elem_id="report-go")
     message, command = gr.HTML(NONE_YET, elem_id="report-message"), command_box("The same at the command line")
     shown = gr.HTML("", elem_id="report-page")
 
-    def report(path: str) -> tuple[Any, str, str]:
+    def report(path: str) -> tuple[Any, ...]:
         words = ["genprior", "report", str(folders.inside(path or "", "run"))]
         said = looked_at(words, folders.home)
         written = str(Path(words[-1]) / "report.html")
-        return gr.update(choices=page_choices(folders), value=written), shlex.join(words), note(said)
+        pages_now = gr.update(choices=page_choices(folders), value=written)
+        return pages_now, page_html(folders, written), shlex.join(words), note(said)
 
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
-    write.click(told_errors(report, (gr.skip(), gr.skip())), [run], [pages, command, message], **quiet)
+    instead = (gr.skip(), gr.skip(), gr.skip())
+    write.click(told_errors(report, instead), [run], [pages, shown, command, message], **quiet)
     pages.change(told_errors(lambda path: (page_html(folders, path), ""), ("",)), [pages], [shown, message], **quiet)
-    page.load(lambda: gr.update(choices=page_choices(folders)), None, [pages], **quiet)
+    tab.select(
+        lambda chosen: (gr.update(choices=page_choices(folders)), renewed_runs(folders, chosen)),
+        [run],
+        [pages, run],
+        **quiet,
+    )
 
 
 def page_choices(folders: AllowedFolders) -> list[tuple[str, str]]:
@@ -47,7 +54,9 @@ def page_html(folders: AllowedFolders, path: str | None) -> str:
     """Returns a frame that shows a page; empty where none is chosen."""
     if not path:
         return ""
-    address = html.escape(page_address(folders, folders.inside(path, "page")))
+    file = folders.inside(path, "page")
+    stamp = int(file.stat().st_mtime) if file.is_file() else 0  # a page that was written anew is fetched anew
+    address = html.escape(f"{page_address(folders, file)}?{stamp}")
     name = html.escape(Path(path).name)
     link = f'<p class="note"><a href="{address}" target="_blank">Open {name} alone</a></p>'
     return f'{link}<iframe class="page" src="{address}" title="{name}"></iframe>'

@@ -10,6 +10,7 @@ from torch import Tensor
 from genprior.images import to_float
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.command_text import command_of, python_of
+from genprior.studio.later_imports import begin_later_imports
 from genprior.studio.page_parts import COMPUTES, command_box, run_choices, run_dropdown, saved, told_errors
 from genprior.studio.painted_hole import canvas_value, hole_of, painter_asset
 from genprior.studio.restore_calls import (
@@ -73,6 +74,14 @@ def build_restore_room(page: Any, folders: AllowedFolders) -> RestoreParts:  # n
     parts = RestoreParts(taken=gr.State(None), **asked, **answered_by)
     _connect(page, parts, folders)
     return parts
+
+
+def renewed_others(folders: AllowedFolders, chosen: object) -> Any:  # noqa: ANN401 - Gradio's
+    """Returns the choice of a run to compare with as it is now; what was chosen stays."""
+    import gradio as gr
+
+    choices = [(NO_RUN, NO_RUN), *run_choices(folders)]
+    return gr.update(choices=choices, value=chosen if chosen in [path for _, path in choices] else NO_RUN)
 
 
 def _asking(folders: AllowedFolders) -> dict[str, Any]:
@@ -141,7 +150,7 @@ def _wishes(folders: AllowedFolders) -> tuple[Any, Any, Any]:
             list(DRAWS), value="256 draws", label="Draws", filterable=False, elem_id="draws", min_width=140
         )
     choices = [(NO_RUN, NO_RUN), *run_choices(folders)]
-    other = gr.Dropdown(choices, value=NO_RUN, label="Compare with", filterable=False)
+    other = gr.Dropdown(choices, value=NO_RUN, label="Compare with", filterable=False, elem_id="compare-with")
     return estimate, draws, other
 
 
@@ -152,6 +161,7 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
         image = image_of(folders, folders.inside(run or "", "run"), kind, int(number or 0), saved(upload))
         height, width = image.shape[1:]
         words = f"{kind[:1].upper()}{kind[1:]}, {width} by {height} pixels"
+        begin_later_imports()
         return canvas_value(png_uri(to_float(image)), height, width, words), image, EMPTY
 
     def damaged(damage: str) -> tuple[Any, Any]:

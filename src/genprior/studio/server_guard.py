@@ -6,9 +6,12 @@ change the headers Host and Origin, which are checked here.
 
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from genprior.studio.named_files import names_foreign_file
+from genprior.studio.upload_limits import UploadsOnTheirWay
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -16,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+MOST_CALLED = 2**23  # bytes of a call of the page: a picture and its hole
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 API = "/gradio_api/"
 PATHS = (  # all that the page asks for; the framework has more, which nobody needs here
@@ -35,6 +39,7 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+LASTING = {"cache-control": "private, max-age=31536000, immutable"}  # of files whose names tell their contents
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,14 @@ class ServerGuard:
         is_shared: Whether other machines are served: then any address in numbers is this machine's, too.
         names: Of this machine, besides those of the loopback.
         most_bytes: Of the body of a request.
+        uploads: What all visitors send.
     """
 
     app: App
     is_shared: bool = False
     names: frozenset[str] = frozenset()
     most_bytes: int = 2**25
+    uploads: UploadsOnTheirWay = field(default_factory=UploadsOnTheirWay)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses it in one line."""
@@ -62,8 +69,20 @@ class ServerGuard:
         if refused is not None:
             await _refuse(scope, send, *refused)
             return
-        counted = _Counted(receive, send, self.most_bytes)
-        await self.app(scope, counted.receive, counted.send)
+        lasting = LASTING if scope["path"].startswith("/assets/") else {}
+        is_upload = scope["path"] == f"{API}upload"
+        most = min(self.most_bytes, MOST_CALLED) if scope["path"] == f"{API}queue/join" else self.most_bytes
+        counted = _Counted(receive, send, most, lasting, self.uploads if is_upload else UploadsOnTheirWay())
+        try:
+            if is_upload:
+                self.uploads.begin()
+            asked = await self._refusing_files(counted) if scope["path"] == f"{API}queue/join" else counted.receive
+            if asked is None:
+                await _refuse(scope, counted.send, 403, "no file may be named but those that were sent")
+                return
+            await self.app(scope, asked, counted.send)
+        finally:
+            counted.end()
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = scope["headers"]
@@ -83,6 +102,26 @@ class ServerGuard:
             return 413, f"at most {self.most_bytes:,} bytes are taken at once"
         return None
 
+    async def _refusing_files(self, counted: "_Counted") -> Receive | None:
+        """Reads a call whole, and returns what gives it to the page; None where it names a file of others."""
+        parts, has_more = [], True
+        while has_more:
+            message = await counted.receive()
+            parts.append(message.get("body", b""))
+            has_more = message["type"] == "http.request" and message.get("more_body", False)
+        body, is_told = b"".join(parts), False
+        if names_foreign_file(body, self.uploads.folder):
+            return None
+
+        async def again() -> Message:
+            nonlocal is_told
+            if is_told:
+                return await counted.receive()
+            is_told = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return again
+
     def _is_own(self, host: str) -> bool:
         name = _without_port(host)
         return name in LOOPBACK_NAMES or (self.is_shared and (name in self.names or _is_number(name)))
@@ -91,25 +130,33 @@ class ServerGuard:
 class _Counted:
     """A request whose body is cut off where it becomes too long, whatever its headers said."""
 
-    def __init__(self, receive: Receive, send: Send, most: int) -> None:
-        self._receive, self._send, self._most = receive, send, most
+    def __init__(
+        self, receive: Receive, send: Send, most: int, more: Mapping[str, str], together: UploadsOnTheirWay
+    ) -> None:
+        self._receive, self._send, self._most, self._more = receive, send, most, more
+        self._together = together
         self._seen, self._has_begun, self._is_cut = 0, False, False
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self._seen += len(message.get("body", b""))
-            if self._seen > self._most:
+            count = len(message.get("body", b""))
+            self._seen += count
+            if not self._together.take(count) or self._seen > self._most:
                 await self._cut()
                 return {"type": "http.disconnect"}
         return message
+
+    def end(self) -> None:
+        self._together.end(self._seen)
 
     async def send(self, message: Message) -> None:
         if self._is_cut:  # what the page still has to say reaches nobody
             return
         if message["type"] == "http.response.start":
             self._has_begun = True
-            message["headers"] = _with_own(message.get("headers", []))
+            more = self._more if message["status"] == 200 else {}
+            message["headers"] = _with_own(message.get("headers", []), {**HEADERS, **more})
         await self._send(message)
 
     async def _cut(self) -> None:
@@ -119,10 +166,10 @@ class _Counted:
         self._is_cut = True
 
 
-def _with_own(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _with_own(headers: Iterable[tuple[bytes, bytes]], own: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Headers of an answer with those of the guard; a page of its own may have a stricter policy of contents."""
     given = {name.lower(): value for name, value in headers}
-    new = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    new = [(name.encode(), value.encode()) for name, value in own.items()]
     return [*headers, *(pair for pair in new if pair[0] not in given)]
 
 

@@ -1,6 +1,5 @@
 """Images as parts of a page: text that needs no further file, with what they show in words."""
 
-import base64
 import html
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genprior.images import image_grid, to_uint8
+from genprior.inline_pictures import data_uri, picture_uri
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,15 +19,13 @@ FILM_MILLISECONDS = 160  # of each picture of a film
 
 def png_uri(x: Tensor) -> str:
     """Returns x (C, H, W) in [0, 1] as the URI of a PNG."""
-    file = BytesIO()
-    _picture(to_uint8(x)).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return picture_uri(to_uint8(x))
 
 
 def grid_uri(x: Tensor, columns: int | None = None) -> str:
     """Returns images (N, C, H, W) in [0, 1], side by side, as the URI of a PNG; what is not finite is grey."""
     grid = image_grid(x.nan_to_num(0.5, 0.5, 0.5), columns, padding=1)
-    return png_uri(grid.float() / 255)
+    return picture_uri(grid)
 
 
 def film_uri(x: Tensor) -> str:
@@ -36,7 +34,7 @@ def film_uri(x: Tensor) -> str:
     pictures[0].save(
         file, "WEBP", save_all=True, append_images=pictures[1:], duration=FILM_MILLISECONDS, loop=0, lossless=True
     )
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(file.getvalue(), "webp")
 
 
 def heat(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from genprior.runs.summary import summary
 from genprior.studio.shown_pictures import figure, figures, grid_uri, note
 from genprior.studio.training_processes import Trainings
 
-FACTS = ("state", "progress", "family", "data")
+FACTS = ("state", "progress", "family", "forked", "data")
 AGES, SAMPLES = 6, 32
 
 

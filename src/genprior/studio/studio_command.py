@@ -1,11 +1,6 @@
 """What `genprior studio` does."""
 
-import importlib
-import threading
-
 from genprior.studio.studio_settings import StudioSettings
-
-SLOW = ("genprior.restoring.restore_job", "deepinv.physics")  # seconds that the first answer need not wait for
 
 
 def serve_studio(settings: StudioSettings) -> None:
@@ -19,5 +14,4 @@ def serve_studio(settings: StudioSettings) -> None:
 
     with opened_studio(settings) as studio:
         print(printable(f"ready: {studio.address}"), flush=True)
-        threading.Thread(target=lambda: [importlib.import_module(name) for name in SLOW], daemon=True).start()
         studio.serve()

@@ -7,7 +7,8 @@ from genprior.studio.explore_room import build_explore_room
 from genprior.studio.page_parts import renewed_runs
 from genprior.studio.painted_hole import painter_asset
 from genprior.studio.reports_room import build_reports_room
-from genprior.studio.restore_room import build_restore_room
+from genprior.studio.restore_room import build_restore_room, renewed_others
+from genprior.studio.train_room import TITLE as TRAIN
 from genprior.studio.train_room import build_train_room
 
 TITLE = "genprior studio"
@@ -38,23 +39,27 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML("<h1>genprior studio</h1>", elem_id="title")
-        with gr.Tabs(elem_id="rooms"):
+        with gr.Tabs(elem_id="rooms") as rooms:
             with gr.Tab("Restore", id="restore"):
                 restore = build_restore_room(page, folders)
             with gr.Tab("Explore", id="explore"):
                 explore = build_explore_room(page, folders)
-            with gr.Tab("Train", id="train"):
-                build_train_room(folders)
-            with gr.Tab("Study and reports", id="reports"):
-                build_reports_room(page, folders)
-        for run in (restore.run, explore.run):
-            page.load(
-                lambda chosen: renewed_runs(folders, chosen),
-                [run],
-                [run],
-                show_progress="hidden",
-                api_visibility="private",
-            )
+            with gr.Tab(TRAIN, id="train"):
+                build_train_room(rooms, folders)
+            with gr.Tab("Study and reports", id="reports") as reports:
+                build_reports_room(reports, folders)
+        choices = [restore.run, restore.other, explore.run]
+        page.load(
+            lambda run, other, explored: (
+                renewed_runs(folders, run),
+                renewed_others(folders, other),
+                renewed_runs(folders, explored),
+            ),
+            choices,
+            choices,
+            show_progress="hidden",
+            api_visibility="private",
+        )
     return page
 
 

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genprior.errors import GenpriorError
 from genprior.studio.allowed_folders import AllowedFolders, allowed_folders
 from genprior.studio.server_guard import ServerGuard
 from genprior.studio.studio_settings import EVERYWHERE, LOOPBACK, USER, StudioSettings
+from genprior.studio.upload_limits import UploadsOnTheirWay
 
 if TYPE_CHECKING:
     import uvicorn
@@ -98,6 +100,7 @@ def _listening(settings: StudioSettings) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, settings.port))
+        found.listen(MOST_CONNECTIONS)  # whoever comes once the address is told waits, and is not refused
     except OSError as error:
         found.close()
         raise GenpriorError(
@@ -133,7 +136,8 @@ def _guarded(folders: AllowedFolders, settings: StudioSettings, password: str | 
         **look(),
     )
     names = frozenset({socket.gethostname().lower()}) if settings.share else frozenset[str]()
-    return ServerGuard(app, settings.share, names, MOST_UPLOADED + 2**20)
+    uploads = UploadsOnTheirWay(Path(os.environ["GRADIO_TEMP_DIR"]))
+    return ServerGuard(app, settings.share, names, MOST_UPLOADED + 2**20, uploads)
 
 
 def _server(app: ServerGuard) -> "uvicorn.Server":

@@ -17,6 +17,7 @@ from genprior.training.losses import LOSSES
 from genprior.training.penalties import PENALTIES
 
 NO_CHANGE = "as the preset has it"
+TITLE = "Train"
 SECONDS = 3.0  # between two looks at runs
 MOST_SHOWN = 2
 UPLOADS = "uploads"
@@ -53,8 +54,8 @@ def first_sentence(entry: object) -> str:
     return (entry.__doc__ or "").strip().partition("\n")[0]
 
 
-def build_train_room(folders: AllowedFolders) -> TrainParts:
-    """Lays out the room inside the current page, and connects its parts."""
+def build_train_room(rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa: ANN401 - Gradio's Tabs
+    """Lays out the room inside the current one of the rooms, and connects its parts."""
     import gradio as gr
 
     with gr.Row(equal_height=False):
@@ -62,10 +63,11 @@ def build_train_room(folders: AllowedFolders) -> TrainParts:
             wished = _wishing()
         with gr.Column(scale=3, min_width=300):
             watching = _watching(folders)
-    parts = TrainParts(timer=gr.Timer(SECONDS), **wished, **watching)
+    parts = TrainParts(timer=gr.Timer(SECONDS, active=False), **wished, **watching)
     trainings = Trainings(folders)
     _connect_images(parts, trainings)
     _connect_training(parts, trainings)
+    _connect_watching(rooms, parts, trainings)
     return parts
 
 
@@ -75,8 +77,8 @@ def _wishing() -> dict[str, Any]:
     info = "A name such as digits or mnist, a folder, or a zip."
     images = gr.Textbox("digits", label="Images", info=info, elem_id="images")
     with gr.Row():
-        upload = gr.UploadButton("Upload a zip", file_types=[".zip"], type="filepath", size="sm")
-        look = gr.Button("Look at them", size="sm")
+        upload = gr.UploadButton("Upload a zip", file_types=[".zip"], type="filepath", size="sm", elem_id="zip-upload")
+        look = gr.Button("Look at them", size="sm", elem_id="look-at")
     family, loss, penalty, minutes, name = _choices()
     start = gr.Button("Train", variant="primary", elem_id="train-go")
     command = command_box("The same at the command line")
@@ -94,13 +96,13 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
     runs = run_choices(folders)
     first = [path for _, path in runs[:1]]
     shown = gr.Dropdown(runs, value=first, label="Show", multiselect=True, max_choices=MOST_SHOWN, elem_id="shown-runs")
-    with gr.Row():
+    with gr.Row(elem_classes=["low"]):
         stop = gr.Button("Stop", size="sm", elem_id="train-stop")
         resume = gr.Button("Resume", size="sm", elem_id="train-resume")
         more = gr.Number(0, minimum=0, label="Minutes in all (0: as before)", min_width=120)
-    with gr.Row():
+    with gr.Row(elem_classes=["low"]):
         other = gr.Dropdown(list(LOSSES), value="non-saturating", label="Another loss", filterable=False)
-        fork = gr.Button("Train beside it with this loss", size="sm")
+        fork = gr.Button("Fork it here with this loss", size="sm", elem_id="train-fork")
     parts = {"message": message, "told": told, "shown": shown, "stop": stop, "resume": resume, "more": more}
     return {**parts, "other": other, "fork": fork, "watched": gr.HTML("", elem_id="watched")}
 
@@ -166,10 +168,10 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
         (run, *_) = _chosen(folders, shown)
         return trainings.start(trainings.resume_command(run, minutes), run), ""
 
-    def fork(shown: list[str], loss: str) -> tuple[Any, str, str]:
+    def fork(shown: list[str], loss: str, minutes: float) -> tuple[Any, str, str]:
         (run, *_) = _chosen(folders, shown)
         out = folders.new(f"{run.name}-{loss}")
-        command = trainings.start(trainings.fork_command(run, loss, out), out)
+        command = trainings.start(trainings.fork_command(run, loss, out, minutes), out)
         return gr.update(choices=[*run_choices(folders), (out.name, str(out))], value=[str(run), str(out)]), command, ""
 
     wishes = [parts.images, parts.family, parts.loss, parts.penalty, parts.minutes, parts.name]
@@ -178,8 +180,22 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
     parts.start.click(told_errors(begin, skipped), wishes, outputs, **quiet)
     parts.stop.click(told_errors(lambda shown: (stop(shown),), ()), [parts.shown], [parts.message], **quiet)
     parts.resume.click(told_errors(resume, (gr.skip(),)), [parts.shown, parts.more], outputs[1:], **quiet)
-    parts.fork.click(told_errors(fork, skipped), [parts.shown, parts.other], outputs, **quiet)
-    watch = told_errors(lambda shown: (training_html(trainings, _chosen(folders, shown)),), ())
+    parts.fork.click(told_errors(fork, skipped), [parts.shown, parts.other, parts.more], outputs, **quiet)
+
+
+def _connect_watching(rooms: Any, parts: TrainParts, trainings: Trainings) -> None:  # noqa: ANN401 - Gradio's Tabs
+    """Shows the chosen runs now and then, while somebody looks: drawing their samples takes the processor's time."""
+    import gradio as gr
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def entered(shown: list[str], event: gr.SelectData) -> tuple[Any, Any, Any]:
+        if event.value != TITLE:
+            return gr.Timer(active=False), gr.skip(), gr.skip()
+        return gr.Timer(active=True), gr.update(choices=run_choices(trainings.folders)), watch(shown)[0]
+
+    watch = told_errors(lambda shown: (training_html(trainings, _chosen(trainings.folders, shown)),), ())
+    rooms.select(entered, [parts.shown], [parts.timer, parts.shown, parts.watched], **quiet)
     parts.timer.tick(watch, [parts.shown], [parts.watched], concurrency_limit=1, **quiet)
     parts.shown.change(watch, [parts.shown], [parts.watched], **quiet)
 

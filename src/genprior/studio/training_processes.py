@@ -13,7 +13,7 @@ from typing import Any
 from genprior.errors import GenpriorError
 from genprior.families import FAMILIES, RunConfig, parse_config
 from genprior.runs.experiment import read_result, save_result
-from genprior.runs.run_folder import CONFIG, open_run
+from genprior.runs.run_folder import open_run
 from genprior.settings import Model
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.command_text import command_of
@@ -64,8 +64,8 @@ class Trainings:
         """Returns the words of the command that trains a run with these settings."""
         return shlex.split(command_of(f"train {config.family}", config, {"out": out}))
 
-    def fork_command(self, run: Path, loss: str, out: Path) -> list[str]:
-        """Returns the command that trains with the settings of a run, but for the loss.
+    def fork_command(self, run: Path, loss: str, out: Path, minutes: float | None = None) -> list[str]:
+        """Returns the command that goes on from where a run stands with another loss, for so many minutes in all.
 
         Raises:
             GenpriorError: The run has no players, or was trained on what may not be read.
@@ -77,7 +77,8 @@ class Trainings:
             raise GenpriorError(
                 f"a {FAMILIES[family].__name__.removesuffix('Config')} has no adversarial loss", argument="run"
             )
-        return ["genprior", "train", family, "--config", str(run / CONFIG), "--loss", loss, "--out", str(out)]
+        words = ["genprior", "train", family, "--fork", str(run), "--loss", loss, "--out", str(out)]
+        return [*words, *_budget(minutes)]
 
     def resume_command(self, run: Path, minutes: float | None) -> list[str]:
         """Returns the command that goes on with a run, for so many minutes in all.
@@ -86,7 +87,7 @@ class Trainings:
             GenpriorError: It was trained on what may not be read.
         """
         self.folders.refuse_elsewhere(open_run(run).config)
-        return ["genprior", "resume", str(run), *(["--minutes", f"{minutes:g}"] if minutes else [])]
+        return ["genprior", "resume", str(run), *_budget(minutes)]
 
     def start(self, words: list[str], run: Path) -> str:
         """Begins a command for a run in a process of its own; returns its text.
@@ -144,6 +145,10 @@ class Trainings:
         own = self._own.get(found.pid)
         is_there = own.poll() is None if own is not None else _is_command(found)
         return found if is_there else None
+
+
+def _budget(minutes: float | None) -> list[str]:
+    return ["--minutes", f"{minutes:g}"] if minutes else []
 
 
 def _is_command(process: TrainingProcess) -> bool:

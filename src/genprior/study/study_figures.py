@@ -1,8 +1,6 @@
 """Figures of a study's statements, as parts of its page: curves as SVG, images as PNG."""
 
-import base64
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.images import image_grid
+from genprior.inline_pictures import picture_uri
 from genprior.plotting.curves import Curve, Plot, curves_svg
 from genprior.plotting.drawing import BLUE, GREY, ORANGE, TEAL
 from genprior.stored_files import read_tensors
@@ -109,11 +108,7 @@ def _picked(pictures: dict[str, Tensor], name: str) -> Tensor | None:
 
 def _strip(x: Tensor) -> str:
     """A row of images x (B, C, H, W) as a data URI."""
-    from PIL import Image
-
     grid = image_grid(torch.nan_to_num(x[:MOST]).clamp(0, 1), min(MOST, len(x)))  # (C, H, W) uint8
     times = max(1, round(LEAST_SIDE / x.shape[3]))
-    values = grid.repeat_interleave(times, 1).repeat_interleave(times, 2).permute(1, 2, 0).numpy()
-    content = BytesIO()
-    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(content, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+    values = grid.repeat_interleave(times, 1).repeat_interleave(times, 2)
+    return picture_uri(values)
