@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from family_runs import make_family_run
 from genprior.errors import GenpriorError
 from genprior.restoring.records import IMAGES
 from genprior.studio import restore_calls
@@ -22,6 +23,7 @@ from genprior.studio.restore_calls import (
     UPLOAD,
     Asked,
     answered,
+    draw_counts,
     image_of,
     kept_question,
     kept_result,
@@ -59,6 +61,23 @@ def test_the_command_beside_an_answer_gives_the_same_picture(
     np.testing.assert_array_equal(pixels(result), pixels(out / IMAGES / "image.png"))
     known = ~a_hole(image)[0].numpy()
     np.testing.assert_array_equal(pixels(result)[known], image[0].numpy()[known])
+
+
+@pytest.mark.parametrize(
+    ("family", "counts"),
+    [("mixture", (64, 256)), ("vae", (0, 64, 256)), ("glow", (0, 64, 256)), ("flow-matching", (4, 64, 256))],
+)
+def test_the_first_answer_is_one_that_is_quickly_there(family: str, counts: tuple[int, ...], tmp_path: Path) -> None:
+    run = make_family_run(tmp_path / "run", family, (3, 16, 24))
+    folders = AllowedFolders(tmp_path, (tmp_path,))
+    assert draw_counts(run, 256) == counts
+    assert draw_counts(run, counts[0] or 64)[-1] == (counts[0] or 64)
+    image = image_of(folders, run, SAMPLE, 0, None)
+    files = kept_question(folders, image, a_hole(image))
+    for estimate in (None, "mean"):
+        first = answered(restore_settings(run, files, Asked(HOLE, estimate=estimate), counts[0]))
+        assert first.found.draws.shape[1] == counts[0]
+        assert "More draws are on their way." in answer_html(first, False)
 
 
 def test_the_newest_answers_stay_and_nothing_of_the_users_goes(

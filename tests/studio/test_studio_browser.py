@@ -61,7 +61,7 @@ page.mouse.up()
 print("told", page.locator(".painter-count").inner_text())
 page.click("#restore-go")
 page.wait_for_selector("#restore-answer .candidate")
-page.wait_for_function("document.querySelector('#restore-answer .verdict').textContent.includes('256 draws')")
+page.wait_for_function("document.querySelector('#restore-answer .verdict').textContent.includes('64 draws')")
 print("shares", page.locator("#restore-answer .candidate figcaption").all_inner_texts())
 for name in ("result", "mask"):
     with page.expect_download() as found:

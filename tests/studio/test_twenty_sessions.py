@@ -35,7 +35,7 @@ def answer_of(visitor: Visitor, run: Path, number: int) -> tuple[np.ndarray, np.
     side = canvas["width"]
     holes = ["1" if 9 <= i // side < 16 and 9 <= i % side < 16 else "0" for i in range(side * canvas["height"])]
     drawn = {**canvas, "hole": "".join(holes)}
-    asked = [str(run), None, drawn, HOLE, 0, 0, "usual", "quick: 64 draws", "no other run"]
+    asked = [str(run), None, drawn, HOLE, 0, 0, "usual", "64 draws", "no other run"]
     is_well, (told, result, _, command, *_) = visitor.call("restore-go", "click", asked)
     assert is_well
     assert "64 draws" in told

@@ -30,7 +30,8 @@ from genprior.studio.kept_answers import forget_oldest, new_place
 SAMPLE, HELD_OUT, UPLOAD = "a sample of the run", "a held-out image of its data", "a picture of mine"
 HOLE = "a hole that I paint"
 CANDIDATES = 4
-FIRST_DRAWS = 64  # quickly there; more of them refine the answer
+FAST, USUAL = "fast", "default"  # presets of a first answer, and of all others
+FEW_DRAWS, FIRST_DRAWS = 4, 64  # of priors that draw slowly, and of those that draw at once
 ANSWERS = "answers"
 PRIORS_KEPT, DATA_KEPT, ANSWERS_KEPT = 4, 2, 200
 OWN_FILES = {"image": "image.png", "mask": "mask.png", "result": "restored.png"}
@@ -63,13 +64,13 @@ class Asked:
         damage: `HOLE`, or one of `DAMAGES`.
         strength: Value of its slider.
         noise: Standard deviation of the noise on top, at least 0.
-        estimate: Which image is the restored one; "" for the usual one.
+        estimate: Which image is the restored one; None for the usual one.
     """
 
     damage: str
     strength: float = 0.0
     noise: float = 0.0
-    estimate: str = ""
+    estimate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,24 @@ def kept_question(folders: AllowedFolders, image: Tensor, missing: Tensor | None
     return files
 
 
+def draw_counts(run: Path, most: int) -> tuple[int, ...]:
+    """Returns how many draws the answers have that a visitor gets one after another; the last has `most`.
+
+    The first answer is to be there at once. A mixture has its draws at once. Flow matching draws step by step, so a few
+    come first. Latents of other families are drawn for seconds: first a search finds likely images, which have no
+    probabilities.
+
+    Raises:
+        GenpriorError: A run that cannot be read.
+    """
+    prior = prior_of_run(run)
+    if prior.conditional is not None:
+        first: tuple[int, ...] = (FIRST_DRAWS,)
+    else:
+        first = (0 if prior.denoiser is None else FEW_DRAWS, FIRST_DRAWS)
+    return tuple(dict.fromkeys((*(count for count in first if count < most), most)))
+
+
 def restore_settings(run: Path, files: Mapping[str, Path], asked: Asked, draws: int) -> RestoreSettings:
     """Returns the settings with which the command gives the answer.
 
@@ -208,8 +227,9 @@ def restore_settings(run: Path, files: Mapping[str, Path], asked: Asked, draws: 
         "run": run,
         "images": str(files["image"]),
         "draws": draws,
+        "preset": FAST if draws < FIRST_DRAWS else USUAL,
         "candidates": CANDIDATES,
-        "estimate": asked.estimate or None,
+        "estimate": asked.estimate if draws or asked.estimate == "map" else None,  # the others are taken over draws
     }
     if asked.damage == HOLE:
         return validated(RestoreSettings, values | {"operator": "inpaint", "mask": files["mask"]})

@@ -23,6 +23,7 @@ from genprior.studio.restore_calls import (
     Answer,
     Asked,
     answered,
+    draw_counts,
     image_of,
     kept_question,
     kept_result,
@@ -31,8 +32,8 @@ from genprior.studio.restore_calls import (
 from genprior.studio.shown_answers import answer_html, compared_html
 from genprior.studio.shown_pictures import note, png_uri
 
-DRAWS = {"quick: 64 draws": 64, "256 draws": 256, "1,024 draws": 1024}
-ESTIMATES = {"usual": "", "mean of the draws": "mean", "median of the draws": "median", "most likely": "map"}
+DRAWS = {"64 draws": 64, "256 draws": 256, "1,024 draws": 1024}
+ESTIMATES = {"usual": None, "mean of the draws": "mean", "median of the draws": "median", "most likely": "map"}
 NO_RUN = "no other run"
 EMPTY = note("Take an image, paint over a part of it, and press Restore.")
 
@@ -147,7 +148,7 @@ def _wishes(folders: AllowedFolders) -> tuple[Any, Any, Any]:
     with gr.Row():
         estimate = gr.Dropdown(list(ESTIMATES), value="usual", label="Estimate", filterable=False, min_width=140)
         draws = gr.Dropdown(
-            list(DRAWS), value="256 draws", label="Draws", filterable=False, elem_id="draws", min_width=140
+            list(DRAWS), value="64 draws", label="Draws", filterable=False, elem_id="draws", min_width=140
         )
     choices = [(NO_RUN, NO_RUN), *run_choices(folders)]
     other = gr.Dropdown(choices, value=NO_RUN, label="Compare with", filterable=False, elem_id="compare-with")
@@ -209,9 +210,9 @@ def _restoring(folders: AllowedFolders) -> Any:  # noqa: ANN401 - a generator of
             return
         missing = hole_of(drawn, *image.shape[1:]) if damage == HOLE else None
         files = kept_question(folders, image, missing)
-        asked = Asked(damage, strength, noise, ESTIMATES.get(estimate, ""))
+        asked = Asked(damage, strength, noise, ESTIMATES.get(estimate))
         path, most = folders.inside(run, "run"), DRAWS.get(draws, FIRST_DRAWS)
-        for count in dict.fromkeys((FIRST_DRAWS, most)):
+        for count in draw_counts(path, most):
             answer = answered(restore_settings(path, files, asked, count))
             yield *_shown(answer, files.get("mask"), count == most), ""
         if other != NO_RUN:
