@@ -113,13 +113,13 @@ def test_estimates_are_taken_over_draws(estimate: str, of: Callable[..., Tensor]
     assert float(found.deviation().mean()) > 0
 
 
-def test_kinds_of_draws_have_latents_and_probabilities() -> None:
-    own, prior = _operator("inpaint"), _prior()
+def test_kinds_of_draws_have_probabilities_and_cost_nothing_beside_the_draws() -> None:
+    own, prior, rows = _operator("inpaint"), _prior(), list[int]()
+    prior.field.network.register_forward_hook(lambda _, given, __: rows.append(len(given[0])))
     settings = replace(DRAWN_EIGHT, candidates=2)
     found = restore(prior, _measured(_images(2), own), own.physics, settings, noise_level=0.05)
-    assert prior.encode is not None
-    expected = prior.encode(found.candidates.flatten(0, 1)).view(2, 2, -1)
-    torch.testing.assert_close(found.candidate_latents, expected)
+    assert sum(rows) == settings.levels * 2 * settings.draws  # forward ones
+    assert found.candidate_latents.shape == (2, 2, 0)
     for i, count in enumerate(found.candidate_counts.tolist()):
         assert float(found.probabilities[i, :count].sum()) == pytest.approx(1)
 

@@ -51,6 +51,15 @@ def test_the_restored_image_is_the_posterior_mean() -> None:
     torch.testing.assert_close(alone.images, found.images[1:2])
 
 
+def test_it_costs_one_evaluation_of_the_network() -> None:
+    prior, rows = _prior(), list[int]()
+    prior.field.network.register_forward_hook(lambda _, given, __: rows.append(len(given[0])))
+    found = restore(prior, _measured(_images(3)), _operator().physics, fidelity=L2(), noise_level=SIGMA)
+    assert rows == [3]
+    assert found.latents.shape == (3, 0)  # they would cost many more
+    assert bool(found.energy.isnan().all())
+
+
 def test_clipped_noise_is_told_from_dark_images() -> None:
     """Noise that was clipped at 0 is on average above it: taken for plain noise it brightens what is dark."""
     prior, x = _prior(mean=0.2), _images(2000, mean=0.2)

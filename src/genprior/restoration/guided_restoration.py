@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import DenoisingPrior, LatentPrior
@@ -94,13 +93,4 @@ def solve_by_draws(
     one = torch.ones_like(found.error)  # nothing meets that could disagree: no R-hat
     none = found.latents[:, None].expand(-1, settings.draws, -1)
     drawn = with_draws(found, draws, none, (math.nan * one, settings.draws * one), settings)
-    if settings.candidates > 1:
-        drawn = replace(drawn, candidate_latents=_latents(problem, drawn.candidates))
     return judged_again(problem, drawn, level)
-
-
-def _latents(problem: Problem, x: Tensor) -> Tensor:
-    """z (B, K, k) of images (B, K, C, H, W)."""
-    encode = problem.prior.encode
-    assert encode is not None
-    return encode(x.flatten(0, 1)).view(*x.shape[:2], -1)

@@ -59,30 +59,28 @@ def solve_by_denoising(
 def found_without_search(
     problem: Problem, x: Tensor, settings: SearchSettings, noise_level: float | None, told: tuple[int, str]
 ) -> Restoration:
-    """Returns the restoration with images that were found at once, judged.
+    """Returns the restoration with images that were found without their latents, judged.
 
     Arguments:
-        problem: What they explain; its prior knows the latents of any image.
+        problem: What they explain.
         x: The images (B, C, H, W).
         settings: How many candidates there is room for; there is one.
         noise_level: Standard deviation of the noise; None where it is not known.
         told: Evaluations of each image, and how it was found.
     """
     who, one = torch.arange(len(x), device=x.device), torch.ones(len(x), dtype=torch.long, device=x.device)
-    prior, counts = problem.prior, problem.counts
-    encode = (prior if prior.rough is None else prior.rough).encode
-    assert encode is not None, "a prior that knows the noise in an image knows its latents"
-    z = encode(x)
+    counts = problem.counts
+    z = x.new_empty(len(x), 0)  # latents would cost as many evaluations as a draw of the image
     levels = None if noise_level is None else NoiseLevels(noise_level, torch.full_like(counts, noise_level))
     error, seen_level = judged(problem, x, who, levels)
     candidates = x[:, None].expand(-1, settings.candidates, -1, -1, -1)
-    parameters = torch.full_like(error, prior.latent_size)
+    parameters = torch.full_like(error, problem.prior.latent_size)
     return Restoration(
         images=x,
         latents=z,
         misfit=misfits(problem, x[:, None], who)[:, 0],
         error=error,
-        energy=prior.energy(z),
+        energy=torch.full_like(error, torch.nan),
         weight=torch.full_like(counts, (noise_level or 0.0) ** 2),
         starts=one,
         iterations=told[0] * one,

@@ -41,10 +41,11 @@ class Restoration:
     Attributes:
         images: x (B, C, H, W), the restored images.
         latents: z (B, k) of what was found first. `images` are their decodings, or lie beyond the prior's range where
-            that was asked for, or are the mean or median of draws.
+            that was asked for, or are the mean or median of draws. k is 0 where images are found without them (flow
+            matching); `invert` finds latents.
         misfit: Data term (B,), summed over measurements: how far the restored image's measurement is from y.
         error: Root of the mean squared residual (B,), in the units of y.
-        energy: Of the latents (B,), in nats; lower is more plausible.
+        energy: Of the latents (B,), in nats; lower is more plausible. NaN where there are none.
         weight: Weight (B,) that the energy had beside the data term.
         starts: Starts that were tried (B,), int64.
         iterations: Evaluations of the start that won (B,), int64.

@@ -212,7 +212,7 @@ def shown_before(item: Item) -> Tensor | None:
 def write_latents(output: Output) -> None:
     """Writes the latents (N, k) of all restored images, and the numbers (N,) of these images.
 
-    Images of different sizes have different numbers of latents: then there is no such file.
+    There is no such file where images of different sizes have different numbers of latents, or were found without any.
     """
     parts: list[Tensor] = []
     numbers: list[int] = []
@@ -220,7 +220,8 @@ def write_latents(output: Output) -> None:
         if output.tensors(part).exists():
             parts += load_latents(output.tensors(part))
             numbers += [row.number for row in output.part_rows(part) if row.problem is None]
-    if len({each.shape[1] for each in parts}) != 1:
+    sizes = {each.shape[1] for each in parts}
+    if len(sizes) != 1 or sizes == {0}:
         (output.path / LATENTS).unlink(missing_ok=True)
         return
     found = {"latents": torch.cat(parts), "numbers": torch.tensor(numbers)}
