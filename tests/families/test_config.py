@@ -64,6 +64,7 @@ REFUSED: dict[str, list[Any]] = {
     "threads": [0, -1],
     "checkpoint_seconds": [0, -1, INFINITE],
     "tensorboard": ["perhaps"],
+    "forked_from": ["runs/a", {"run": "a"}, {"run": "a", "step": -1, "images_seen": 3}],
 }
 DEFAULT_PRESET, PRESETS = GANConfig.DEFAULT_PRESET, GANConfig.PRESETS
 every_preset = pytest.mark.parametrize("preset", PRESETS)
