@@ -190,4 +190,13 @@ def test_training_images_stand_beside_samples(genprior: Command, run: Path) -> N
     assert "Distances are root mean squared differences of pixels" in text
     with Image.open("near.png") as picture:
         assert picture.width == pytest.approx(2 * picture.height, rel=0.05)
+    assert re.search(
+        r"^4: .*\n5: ", genprior("sample", run, "-n", 2, "--first", 4, "--nearest", 1, "--out", "on.png"), re.M
+    )
     assert "and 4 more" in genprior("sample", run, "-n", 20, "--nearest", 1, "--out", "many.png")
+
+
+def test_latents_do_not_replace_the_samples_that_they_are_of(genprior: Command, run: Path) -> None:
+    text = genprior("sample", run, "-n", 3, "--save-latents", "./same.npy", "--out", "same.npy", code=2)
+    assert "--save-latents: same.npy is where the pictures go" in text
+    assert not Path("same.npy").exists()

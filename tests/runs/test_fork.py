@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from family_runs import GREY, make_family_run
 from genprior.errors import GenpriorError
+from genprior.families import FAMILIES
 from genprior.folder_check import checked
 from genprior.runs.checkpoint import ages, load_checkpoint
 from genprior.runs.execute import execute
-from genprior.runs.fork import forked_run
+from genprior.runs.fork import forked_config, forked_run
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.step_rows import read_rows
@@ -90,6 +92,24 @@ def test_a_fork_of_a_fork_goes_on(parent: Run, tmp_path: Path) -> None:
     origin = second.config.forked_from
     assert origin is not None
     assert (origin.run, origin.step) == (str(first.path), 40)
+    assert forked_config(first.path, {})[1].forked_from is None  # as --dry-run prints it
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_fork_in_another_precision_is_trained(family: str, tmp_path: Path) -> None:
+    parent = make_family_run(tmp_path / "parent", family, GREY, images_seen=100)
+    fork = trained(forked_run(tmp_path / "fork", parent, {"images_seen": 400, "precision": "float64"}))
+    assert checked(fork.path)[1]
+    assert [each for each in checked(fork.path)[1] if each.fault] == []
+    kinds = {name: value.dtype for name, value in tensors_of(fork).items() if value.dim() > 1}
+    assert torch.float64 in kinds.values()
+
+
+@pytest.mark.parametrize("changes", [{"components": 3}, {"rank": 2}])
+def test_a_fork_of_a_mixture_keeps_its_sizes(changes: dict[str, int], tmp_path: Path) -> None:
+    parent = make_family_run(tmp_path / "parent", "mixture", GREY, images_seen=100)
+    with pytest.raises(GenpriorError, match="do not fit these settings"):
+        forked_run(tmp_path / "fork", parent, {"images_seen": 400, **changes})
 
 
 def test_settings_of_a_fork_make_a_new_run_that_is_none(parent: Run, tmp_path: Path) -> None:
@@ -129,7 +149,7 @@ def test_what_is_no_fork_is_refused_and_leaves_nothing(
 
 def test_no_run_is_forked_into_itself_or_over_another(parent: Run, tmp_path: Path) -> None:
     before = contents(parent.path)
-    for place in (parent.path, parent.path / "..", tmp_path / "." / "parent"):
+    for place in (parent.path, parent.path / "..", tmp_path / "." / "parent", parent.path / "new"):
         with pytest.raises(GenpriorError, match="choose another folder"):
             forked_run(place, parent.path, LONGER, overwrite=True)
     trained(forked_run(tmp_path / "fork", parent.path, LONGER))
@@ -150,5 +170,5 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_is_taken(parent: 
         (path / "counters.json").write_text("{}")
     with pytest.raises(GenpriorError, match="no whole checkpoint is left"):
         forked_run(tmp_path / "other", parent.path, LONGER)
-    with pytest.raises(GenpriorError, match="is not a run"):
+    with pytest.raises(GenpriorError, match=r"fork: .* is not a run"):
         forked_run(tmp_path / "other", tmp_path / "nothing", LONGER)

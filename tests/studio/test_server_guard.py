@@ -106,6 +106,14 @@ def test_a_body_that_says_it_is_too_long_is_not_read(studio: Served) -> None:
     assert ask(studio, "/gradio_api/upload", "POST", b"--x", headers)[0] == 413
 
 
+@pytest.mark.parametrize("path", ["queue/join", "cancel", "reset", "component_server"])
+def test_what_is_read_whole_is_short(studio: Served, path: str) -> None:
+    body = b'{"session_hash": "' + b"a" * 2**23 + b'", "fn_index": 0, "event_id": "x"}'
+    headers = {"Content-Type": "application/json"}
+    assert ask(studio, f"/gradio_api/{path}", "POST", iter([body]), headers)[0] == 413
+    assert ask(studio, f"/gradio_api/{path}", "POST", body, headers)[0] == 413
+
+
 def test_a_body_that_never_ends_is_cut_off_while_others_are_answered(studio: Served) -> None:
     block, sent = b"x" * 2**20, []
 

@@ -57,6 +57,20 @@ def test_names_are_those_of_the_parameters() -> None:
     assert descent.state_dict().keys() == names
 
 
+@pytest.mark.parametrize(("saved", "loaded"), [(torch.float32, torch.float64), (torch.float64, torch.float32)])
+def test_what_was_saved_in_another_precision_is_gone_on_with(saved: torch.dtype, loaded: torch.dtype) -> None:
+    network, other = _network().to(saved), _network().to(loaded)
+    descent, fresh = Descent(network, SETTINGS), Descent(other, SETTINGS)
+    for _ in range(2):
+        descent.step(sum(p.square().sum() for p in network.parameters()))
+    other.load_state_dict(network.state_dict())
+    fresh.load_state_dict(descent.state_dict())
+    for each, own in ((descent, network), (fresh, other)):
+        each.step(sum(p.square().sum() for p in own.parameters()))
+    wide = {name: value.to(saved) for name, value in other.state_dict().items()}
+    torch.testing.assert_close(wide, dict(network.state_dict()), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("contiguous", [False, True])
 def test_two_steps_after_loading_equal_two_steps_without(contiguous: bool) -> None:
     network, other = _network(), _network()

@@ -195,6 +195,8 @@ def sample(given: Given) -> None:
     else:
         refuse_existing(out, flags.overwrite, PICTURES if settings.nearest else (*PICTURES, ".npy"))
     if flags.save_latents is not None:
+        if flags.save_latents.resolve() == out.resolve():
+            raise GenpriorError(f"{out} is where the pictures go; give another name", argument="save_latents")
         refuse_existing(flags.save_latents, flags.overwrite, (".npy",), "save_latents")
     from genprior.sampling.drawn_samples import draw_samples, prior_to_sample
 
@@ -241,7 +243,8 @@ def _write_beside_nearest(drawn: "Drawn", settings: SampleSettings, path: Path) 
     x = _whole(drawn, settings)
     found = nearest_images(x, learned, settings.nearest)
     write_samples(found.beside(x), path, found.numbers.shape[1] + 1)
-    for line in found.lines()[:LINES_SHOWN]:
+    is_numbered = not (settings.around or settings.interpolate)  # pictures of maps and rows count from 0
+    for line in found.lines(settings.first if is_numbered else 0)[:LINES_SHOWN]:
         say(line)
     if len(x) > LINES_SHOWN:
         say(f"and {len(x) - LINES_SHOWN:,} more; ask for fewer with -n to see their distances")

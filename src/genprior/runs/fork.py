@@ -12,7 +12,7 @@ from genprior.families import BUDGETS, RunConfig, parse_config
 from genprior.families.run_config import ForkedFrom
 from genprior.runs.checkpoint import Checkpoint, keep_age, save_checkpoint, trained_checkpoint
 from genprior.runs.prepare import PreparedRun, new_run, refuse_used_budget
-from genprior.runs.run_folder import Run, differences, open_run
+from genprior.runs.run_folder import CONFIG, Run, differences, open_run
 from genprior.training.loop import Learner
 
 ARGUMENT = "fork"
@@ -45,8 +45,11 @@ class ForkStart:
                 argument="batch_size",
             )
         refuse_used_budget(self.other, at, data, ARGUMENT)
+        counts = learner.parameter_counts()
         try:
             learner.load_state_dict(at.tensors)
+            if learner.parameter_counts() != counts:  # a mixture takes any, whatever its settings say
+                raise RuntimeError("another number of parameters")
         except (RuntimeError, KeyError) as error:
             raise_lack_of_memory(error)
             raise GenpriorError(
@@ -83,9 +86,10 @@ def forked_run(path: Path, other: Path, changes: Mapping[str, Any], *, overwrite
         GenpriorError: No such run, another family, no whole checkpoint, other images or networks, a budget that is
             used, or a folder that may not be written.
     """
-    if other.resolve().is_relative_to(path.resolve()):
+    there, here = other.resolve(), path.resolve()
+    if there.is_relative_to(here) or here.is_relative_to(there):
         raise GenpriorError(
-            f"{path} is the run that is to be forked, or holds it; choose another folder", argument="out"
+            f"{path} is the run that is to be forked, holds it or lies in it; choose another folder", argument="out"
         )
     opened, config = forked_config(other, changes)
     checkpoint = trained_checkpoint(opened.checkpoints)
@@ -94,11 +98,13 @@ def forked_run(path: Path, other: Path, changes: Mapping[str, Any], *, overwrite
 
 
 def forked_config(other: Path, changes: Mapping[str, Any]) -> tuple[Run, RunConfig]:
-    """Returns the other run, and its settings with the changes.
+    """Returns the other run, and its settings with the changes; where it was forked from is not among them.
 
     Raises:
         GenpriorError: No such run, or another family.
     """
+    if not (other / CONFIG).is_file():
+        raise GenpriorError(f"{other} is not a run: it has no {CONFIG}", argument=ARGUMENT)
     opened = open_run(other)
     family = changes.get("family", opened.config.family)
     if family != opened.config.family:
@@ -107,7 +113,7 @@ def forked_config(other: Path, changes: Mapping[str, Any]) -> tuple[Run, RunConf
         )
     if "preset" in changes:
         raise GenpriorError("a fork has the settings of its run; give those that change", argument="preset")
-    own = opened.config.model_dump()
+    own = opened.config.model_dump(exclude={"forked_from"})
     if changes.keys() & set(BUDGETS):
         own = {name: value for name, value in own.items() if name not in BUDGETS}
     return opened, parse_config({**own, **changes})

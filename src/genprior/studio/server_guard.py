@@ -19,7 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MOST_CALLED = 2**23  # bytes of a call of the page: a picture and its hole
+MOST_CALLED = 2**23  # bytes of all but uploads, which are read whole: a picture and its hole
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 API = "/gradio_api/"
 PATHS = (  # all that the page asks for; the framework has more, which nobody needs here
@@ -71,7 +71,7 @@ class ServerGuard:
             return
         lasting = LASTING if scope["path"].startswith("/assets/") else {}
         is_upload = scope["path"] == f"{API}upload"
-        most = min(self.most_bytes, MOST_CALLED) if scope["path"] == f"{API}queue/join" else self.most_bytes
+        most = self.most_bytes if is_upload else min(self.most_bytes, MOST_CALLED)
         counted = _Counted(receive, send, most, lasting, self.uploads if is_upload else UploadsOnTheirWay())
         try:
             if is_upload:

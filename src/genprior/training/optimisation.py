@@ -150,10 +150,10 @@ class Descent:
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """A copy in the device and memory layout of the parameter, without which the fused update is wrong."""
+    """A copy in the device, memory layout and precision of the parameter, without which the fused update is wrong."""
     if value.dim() == 0:
         return value.clone().to(parameter.device)
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+    return torch.empty_like(parameter).copy_(value)
 
 
 class Pace:
