@@ -86,7 +86,10 @@ def test_an_export_of_a_stranger_names_no_file_elsewhere(name: str, folders: Pat
     assert list(_faults(folder)) == ["export.json"]
 
 
-@pytest.mark.parametrize("name", ["steps.jsonl", "events.jsonl", "history/0.safetensors", "environment.json"])
+GONE = ["steps.jsonl", "events.jsonl", "history/0.safetensors", "environment.json", "encoder.json"]
+
+
+@pytest.mark.parametrize("name", GONE)
 def test_what_is_gone_is_missed(name: str, folders: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(folders / "run", tmp_path / "copy")
     (folder / name).unlink()

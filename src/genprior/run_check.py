@@ -21,7 +21,7 @@ from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
 from genprior.runs.best_weights import scored_ages
 from genprior.runs.checkpoint import ages, checkpoint_faults, load_age, load_counters, lost_ages
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
-from genprior.runs.encoder_settings import WEIGHTS
+from genprior.runs.encoder_settings import ENCODER, WEIGHTS
 from genprior.runs.experiment import part_of
 from genprior.runs.kept_residual import RESIDUAL, read_residual
 from genprior.runs.run_events import read_events, told_damage
@@ -93,6 +93,8 @@ def run_files(path: Path) -> Iterator[CheckedFile]:
     if (path / WEIGHTS).exists():
         again = f"genprior train encoder {path} --overwrite"
         yield tried(WEIGHTS, lambda: read_encoder(path / WEIGHTS), again)
+        if not (path / ENCODER).exists():  # else it is read with the other results
+            yield CheckedFile(ENCODER, "it is gone", again)
     if (path / RESIDUAL).exists():
         again = f"genprior calibrate {path} with --residual 200 --overwrite"
         yield tried(RESIDUAL, lambda: read_residual(path / RESIDUAL), again)
