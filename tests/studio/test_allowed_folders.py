@@ -24,11 +24,16 @@ def test_paths_below_the_named_folders_are_allowed(path: str, folders: AllowedFo
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "outside", "home/../outside", "home/away/x", "~root", "", "\0", "homer", "home/run/../../.."],
+    ["/etc/passwd", "outside", "home/../outside", "home/away/x", "~root", "\0", "homer", "home/run/../../.."],
 )
 def test_all_others_are_refused_alike(path: str, folders: AllowedFolders) -> None:
     with pytest.raises(GenpriorError, match="outside the folders that this page may use"):
         folders.inside(path)
+
+
+def test_where_no_run_is_chosen_the_room_that_makes_one_is_named(folders: AllowedFolders) -> None:
+    with pytest.raises(GenpriorError, match=r"none is chosen; .* make one in the room Train"):
+        folders.inside("", "run")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", ".hidden", "a\0b", "a" * 200, "a:b", "a\nb", "run"])

@@ -17,6 +17,7 @@ from genprior.training.expectation_maximisation import (
     expected,
     maximised,
     statistics_of,
+    whitened,
 )
 from genprior.training.loop import Batch, Budget, train
 from genprior.training.mixture_start import started
@@ -83,6 +84,24 @@ def test_batches_raise_the_likelihood_of_all_images() -> None:
     *_, last = train(learner, data, Budget(epochs=4))
     assert float(learner.model.log_prob(x).mean()) > before + 1
     assert last.record.keys() == {"bits_per_dim", "noise", "components_used"}
+
+
+def test_other_units_of_the_latents_leave_the_mixture_as_it_is() -> None:
+    model = made_mixture(6)
+    found, _ = expected(model, 3 * _draws(model, 500) + 1)
+    moments = whitened(found).moments / found.counts[:, None, None]
+    torch.testing.assert_close(moments, torch.eye(3).to(moments).expand_as(moments), rtol=0, atol=1e-4)
+    left = [maximised(model, each, PLAIN).noise for each in (found, whitened(found))]
+    torch.testing.assert_close(*left, rtol=1e-4, atol=1e-5)
+
+
+def test_many_passes_of_few_images_draw_images_as_wide_as_these() -> None:
+    data = _data(64)
+    learner = ExpectationMaximisation(data, MixtureSettings(components=1, rank=12), 8)
+    *_, _ = train(learner, data, Budget(epochs=60))
+    spread = data.take(torch.arange(64)).flatten(1).var(0).sum()
+    drawn = learner.model.factors.square().sum() + learner.model.noise.sum()
+    assert 0.5 < float(drawn / spread) < 1.5
 
 
 def test_a_loaded_state_goes_on_bit_for_bit_and_makes_no_start(monkeypatch: pytest.MonkeyPatch) -> None:

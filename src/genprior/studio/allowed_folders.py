@@ -32,8 +32,12 @@ class AllowedFolders:
         """Returns the resolved path.
 
         Raises:
-            GenpriorError: It does not lie below a folder named at the start, whether it is there or not.
+            GenpriorError: It does not lie below a folder named at the start, whether it is there or not, or is empty.
         """
+        if path == "":
+            raise GenpriorError(
+                "none is chosen; where there is none yet, make one in the room Train", argument=argument
+            )
         try:
             found = Path(path).expanduser().resolve()
         except (OSError, ValueError, RuntimeError):  # a zero byte, a loop of links, no such user

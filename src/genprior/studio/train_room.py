@@ -21,6 +21,7 @@ TITLE = "Train"
 SECONDS = 3.0  # between two looks at runs
 MOST_SHOWN = 2
 UPLOADS = "uploads"
+NONE_SHOWN = note("No run is shown. Press Train, or choose one under Show.")
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,10 @@ def _connect_watching(rooms: Any, parts: TrainParts, trainings: Trainings) -> No
             return gr.Timer(active=False), gr.skip(), gr.skip()
         return gr.Timer(active=True), gr.update(choices=run_choices(trainings.folders)), watch(shown)[0]
 
-    watch = told_errors(lambda shown: (training_html(trainings, _chosen(trainings.folders, shown)),), ())
+    def html_of(shown: list[str] | None) -> tuple[str]:
+        return (training_html(trainings, _chosen(trainings.folders, shown)) if shown else NONE_SHOWN,)
+
+    watch = told_errors(html_of, ())
     rooms.select(entered, [parts.shown], [parts.timer, parts.shown, parts.watched], **quiet)
     parts.timer.tick(watch, [parts.shown], [parts.watched], concurrency_limit=1, **quiet)
     parts.shown.change(watch, [parts.shown], [parts.watched], **quiet)

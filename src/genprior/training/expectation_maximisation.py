@@ -74,6 +74,30 @@ def statistics_of(model: FactorAnalysers, images: float) -> Statistics:
 
 
 @torch.no_grad()
+def whitened(found: Statistics) -> Statistics:
+    """Returns the statistics with latents whose mean is 0 and whose covariance is the identity over the images so far.
+
+    The mixture is the same (parameter expansion, Liu, Rubin & Wu 1998). Without it old and new batches measure
+    latents in different units, and over many passes of few images the factors grow without an end. Components that
+    do not move keep their units.
+    """
+    moves = found.counts > LEAST_IMAGES
+    counts = found.counts.clamp_min(LEAST_IMAGES)[:, None, None].double()
+    rank = found.moments.shape[1] - 1
+    eye = torch.eye(rank, dtype=torch.float64, device=found.moments.device)
+    average = found.moments.double() / counts
+    mean = average[:, :-1, -1:]
+    covariance = average[:, :-1, :-1] - mean @ mean.mT
+    roots = torch.linalg.cholesky(torch.where(moves[:, None, None], covariance + SMALLEST * eye, eye))
+    units = torch.linalg.solve_triangular(roots, torch.cat([eye.expand_as(roots), -mean], 2), upper=False)
+    last = torch.nn.functional.pad(units.new_ones(len(units), 1, 1), (rank, 0))
+    units = torch.where(moves[:, None, None], torch.cat([units, last], 1), torch.eye(rank + 1).to(units))
+    products = found.products.double() @ units.mT
+    moments = units @ found.moments.double() @ units.mT
+    return Statistics(found.counts, products.to(found.products), moments.to(found.moments), found.squares)
+
+
+@torch.no_grad()
 def expected(model: FactorAnalysers, x: Tensor) -> tuple[Statistics, Tensor]:
     """Returns the statistics of images x (B, D), and their log-densities (B,): the E-step.
 
@@ -192,7 +216,7 @@ class ExpectationMaximisation:
         """Moves the mixture once; nothing is random, so `generator` is not used."""
         x = batch.images.flatten(1).to(self.device, self.placement.wide)
         found, log_prob = expected(self.model, x)
-        self.statistics = self.statistics.moved(1 - len(x) / self._images, found)
+        self.statistics = whitened(self.statistics.moved(1 - len(x) / self._images, found))
         self.model = maximised(self.model, self.statistics, self.settings)
         return {
             "bits_per_dim": level_bits(log_prob, x.shape[1]).mean(),
