@@ -67,8 +67,8 @@ def test_what_was_saved_in_another_precision_is_gone_on_with(saved: torch.dtype,
     fresh.load_state_dict(descent.state_dict())
     for each, own in ((descent, network), (fresh, other)):
         each.step(sum(p.square().sum() for p in own.parameters()))
-    wide = {name: value.to(saved) for name, value in other.state_dict().items()}
-    torch.testing.assert_close(wide, dict(network.state_dict()), rtol=1e-5, atol=1e-6)
+    for one, two in zip(other.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(one.to(saved), two, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("contiguous", [False, True])

@@ -4,10 +4,11 @@ The framework copies what a call names into its own folder before anything of ou
 application it does not ask where that lies (Gradio 6.31, `_check_allowed`), and it fetches addresses.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from genprior.stored_files import loads
 
 MOST_NESTED = 50
 
@@ -20,7 +21,7 @@ def names_foreign_file(body: bytes, folder: Path | None) -> bool:
         folder: Of what was sent; None: no file may be named.
     """
     try:
-        names = list(_named(json.loads(body)))
+        names = list(_named(loads(body)))
     except (ValueError, RecursionError):
         return True
     return any(folder is None or not _is_below(name, folder) for name in names)
