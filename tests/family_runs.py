@@ -24,16 +24,20 @@ SMALL: dict[str, dict[str, object]] = {
 assert SMALL.keys() == FAMILIES.keys()
 
 
-def write_discs(path: Path, shape: tuple[int, int, int]) -> Path:
-    """Writes 160 images (H, W, C) of discs as an array; returns where."""
+def discs(count: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Returns discs of random places, sizes and colours on white (count, C, H, W) in [0, 1]."""
     channels, height, width = shape
     generator = derived_generator(0, "discs")
-    place = torch.rand(COUNT, 2, 1, 1, generator=generator) * torch.tensor([height, width]).view(1, 2, 1, 1)
-    radius = (0.15 + 0.25 * torch.rand(COUNT, 1, 1, generator=generator)) * min(height, width)
+    place = torch.rand(count, 2, 1, 1, generator=generator) * torch.tensor([height, width]).view(1, 2, 1, 1)
+    radius = (0.15 + 0.25 * torch.rand(count, 1, 1, generator=generator)) * min(height, width)
     rows, columns = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
     inside = (rows - place[:, 0]) ** 2 + (columns - place[:, 1]) ** 2 < radius**2
-    x = torch.where(inside[:, None], torch.rand(COUNT, channels, 1, 1, generator=generator), 1.0)
-    np.save(path, to_uint8(x).permute(0, 2, 3, 1).numpy())
+    return torch.where(inside[:, None], torch.rand(count, channels, 1, 1, generator=generator), 1.0)
+
+
+def write_discs(path: Path, shape: tuple[int, int, int]) -> Path:
+    """Writes 160 images (H, W, C) of discs as an array; returns where."""
+    np.save(path, to_uint8(discs(COUNT, shape)).permute(0, 2, 3, 1).numpy())
     return path
 
 

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
+from family_runs import discs
 from genprior.families import FAMILIES
 from genprior.images import read_image, to_uint8, write_image
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
 from genprior.restoration.noise import NOISES
 from genprior.restoration.operators import OPERATORS
-from genprior.seeding import derived_generator
 
 Command = Callable[..., str]
 SHAPES = ((1, 28, 28), (3, 32, 32), (1, 32, 48), (3, 64, 64))
@@ -35,18 +33,6 @@ OPTIONS = {"inpaint": "inpaint:box=8", "blur": "blur:sigma=1", "compressed-sensi
 QUICK = ("--iterations", 2, "--starts", 1, "--threads", 1)
 
 
-def _pictures(shape: tuple[int, int, int]) -> Tensor:
-    """Discs of random places, sizes and colours on white (N, C, H, W)."""
-    channels, height, width = shape
-    generator = derived_generator(0, "discs")
-    place = torch.rand(COUNT, 2, 1, 1, generator=generator) * torch.tensor([height, width]).view(1, 2, 1, 1)
-    radius = (0.15 + 0.25 * torch.rand(COUNT, 1, 1, generator=generator)) * min(height, width)
-    rows, columns = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
-    inside = (rows - place[:, 0]) ** 2 + (columns - place[:, 1]) ** 2 < radius**2
-    colour = torch.rand(COUNT, channels, 1, 1, generator=generator)
-    return torch.where(inside[:, None], colour, 1.0)
-
-
 def _named(shape: tuple[int, int, int]) -> str:
     return "x".join(map(str, shape))
 
@@ -56,7 +42,7 @@ def folder(tmp_path: Path, shape: tuple[int, int, int]) -> Path:
     """A folder of pictures, as a user has them."""
     path = tmp_path / "pictures"
     path.mkdir()
-    for number, x in enumerate(_pictures(shape)):
+    for number, x in enumerate(discs(COUNT, shape)):
         write_image(to_uint8(x), path / f"{number:03}.png")
     return path
 

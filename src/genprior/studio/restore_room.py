@@ -81,8 +81,14 @@ def renewed_others(folders: AllowedFolders, chosen: object) -> Any:  # noqa: ANN
     """Returns the choice of a run to compare with as it is now; what was chosen stays."""
     import gradio as gr
 
-    choices = [(NO_RUN, NO_RUN), *run_choices(folders)]
-    return gr.update(choices=choices, value=chosen if chosen in [path for _, path in choices] else NO_RUN)
+    choices = _others(folders)
+    if chosen in [path for _, path in choices]:  # what has been chosen meanwhile stays, too
+        return gr.update(choices=choices)
+    return gr.update(choices=choices, value=NO_RUN)
+
+
+def _others(folders: AllowedFolders) -> list[tuple[str, str]]:
+    return [(NO_RUN, NO_RUN), *run_choices(folders)]
 
 
 def _asking(folders: AllowedFolders) -> dict[str, Any]:
@@ -150,8 +156,7 @@ def _wishes(folders: AllowedFolders) -> tuple[Any, Any, Any]:
         draws = gr.Dropdown(
             list(DRAWS), value="64 draws", label="Draws", filterable=False, elem_id="draws", min_width=140
         )
-    choices = [(NO_RUN, NO_RUN), *run_choices(folders)]
-    other = gr.Dropdown(choices, value=NO_RUN, label="Compare with", filterable=False, elem_id="compare-with")
+    other = gr.Dropdown(_others(folders), value=NO_RUN, label="Compare with", filterable=False, elem_id="compare-with")
     return estimate, draws, other
 
 
