@@ -24,13 +24,19 @@ SMALL: dict[str, tuple[tuple[int, int, int], dict[str, int]]] = {
     "mlp": ((2, 1, 1), {"width": 8, "depth": 2}),
     "metz": ((3, 28, 28), {"generator_width": 2}),
     "pyramid": ((3, 16, 16), {"generator_width": 4, "discriminator_width": 4}),
+    "few-steps": ((3, 16, 20), {"evaluations": 2, "width": 4, "levels": 1, "blocks": 1, "discriminator_width": 4}),
 }
+LATENTS = {"few-steps": 2 * 3 * 16 * 20}  # of its own
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
 def _players(name: str, seed: int = 0) -> Players:
     shape, options = SMALL[name]
     return initialised(lambda: MODELS[name](PlayerSizes(shape, 6), **options), seed)
+
+
+def _latents(name: str, count: int) -> torch.Tensor:
+    return torch.randn(count, LATENTS.get(name, 6), generator=torch.Generator().manual_seed(0))
 
 
 def _weights(players: Players) -> list[torch.Tensor]:
@@ -44,7 +50,7 @@ def test_every_family_is_tested() -> None:
 @every_model
 def test_players_map_latents_to_images_and_images_to_logits(name: str) -> None:
     players = _players(name)
-    x = players.generator(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)))
+    x = players.generator(_latents(name, 4))
     assert x.shape == (4, *SMALL[name][0])
     assert players.discriminator(x).shape == (4,)
     assert players.discriminator(torch.cat([x, x]), parts=2).shape == (8,)
@@ -53,18 +59,17 @@ def test_players_map_latents_to_images_and_images_to_logits(name: str) -> None:
 @every_model
 def test_the_generator_tells_its_latent_size_shape_and_range(name: str) -> None:
     players = _players(name)
-    assert latent_size_of(players.generator) == 6
+    assert latent_size_of(players.generator) == LATENTS.get(name, 6)
     assert players.generator.image_shape == SMALL[name][0]
     low, high = output_range_of(players.generator)
-    x = players.generator(100 * torch.randn(64, 6, generator=torch.Generator().manual_seed(0)))
+    x = players.generator(100 * _latents(name, 64))
     assert low <= x.min() <= x.max() <= high
 
 
 @every_model
 def test_every_parameter_of_both_players_gets_a_finite_gradient(name: str) -> None:
     players = _players(name)
-    z = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-    players.discriminator(players.generator(z)).square().sum().backward()
+    players.discriminator(players.generator(_latents(name, 4))).square().sum().backward()
     for network in (players.generator, players.discriminator):
         for parameter, value in network.named_parameters():
             assert value.grad is not None, parameter

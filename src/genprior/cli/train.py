@@ -35,6 +35,10 @@ class NewRunFlags(Settings):
         Path | None,
         Field(description="Run from whose newest checkpoint this one goes on, with its settings but for those given."),
     ] = None
+    distil: Annotated[
+        Path | None,
+        Field(description="gan: run of flow matching whose network becomes the generator, for samples in a few steps."),
+    ] = None
     overwrite: Annotated[bool, Field(description="Replace the run that is there.")] = False
     dry_run: Annotated[bool, Field(description="Print the settings as JSON and end.")] = False
 
@@ -84,8 +88,7 @@ def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
     def train(given: Given) -> None:
         flags: NewRunFlags = parsed(NewRunFlags, given)
         own = {name: value for name, value in given.items() if name not in NewRunFlags.model_fields}
-        if flags.fork is not None and flags.config is not None:
-            raise GenpriorError("a fork has the settings of its run; give those that change", argument="config")
+        _refuse_two_beginnings(flags)
         config = _config(flags, own, family)
         if flags.dry_run:
             config.check_names()
@@ -93,27 +96,46 @@ def _trains(family: str) -> Any:  # noqa: ANN401 - a function of what was given
             return
         if flags.out is None or flags.out == Path():
             raise GenpriorError("name the folder of the new run", argument="out")
-        from genprior.runs.prepare import new_run
-
-        if flags.fork is None:
-            _train(new_run(flags.out, config, overwrite=flags.overwrite))
-            return
-        from genprior.runs.fork import forked_run
-
-        changes = {**own, "family": family}
-        _train(forked_run(flags.out, flags.fork, changes, overwrite=flags.overwrite))
+        _train(_prepared(flags.out, flags, config, {**own, "family": family}))
 
     return train
 
 
-def _config(flags: NewRunFlags, own: Given, family: str) -> RunConfig:
-    """The settings of a new run: of a file or of the run that it forks, as far as those that were given leave them."""
-    values = {**own, "family": family}
-    if flags.fork is None:
-        return parse_config({**_from_file(flags.config, own, family), **values})
-    from genprior.runs.fork import forked_config
+def _refuse_two_beginnings(flags: NewRunFlags) -> None:
+    if flags.fork is not None and flags.config is not None:
+        raise GenpriorError("a fork has the settings of its run; give those that change", argument="config")
+    if flags.distil is not None and (flags.fork is not None or flags.config is not None):
+        other = "fork" if flags.config is None else "config"
+        raise GenpriorError(f"--{other} says how a run begins, and so does --distil; give one of them", argument=other)
 
-    return forked_config(flags.fork, values)[1]
+
+def _prepared(out: Path, flags: NewRunFlags, config: RunConfig, own: Given) -> "PreparedRun":
+    """The new run, from the beginning or from where another one stands."""
+    if flags.fork is not None:
+        from genprior.runs.fork import forked_run
+
+        return forked_run(out, flags.fork, own, overwrite=flags.overwrite)
+    if flags.distil is not None:
+        from genprior.runs.distil import distilled_run
+
+        return distilled_run(out, flags.distil, own, overwrite=flags.overwrite)
+    from genprior.runs.prepare import new_run
+
+    return new_run(out, config, overwrite=flags.overwrite)
+
+
+def _config(flags: NewRunFlags, own: Given, family: str) -> RunConfig:
+    """The settings of a new run: of a file or of the run that it goes on from, as far as those given leave them."""
+    values = {**own, "family": family}
+    if flags.fork is not None:
+        from genprior.runs.fork import forked_config
+
+        return forked_config(flags.fork, values)[1]
+    if flags.distil is not None:
+        from genprior.runs.distil import distilled_config
+
+        return distilled_config(flags.distil, values)[1]
+    return parse_config({**_from_file(flags.config, own, family), **values})
 
 
 def _from_file(path: Path | None, own: Given, family: str) -> dict[str, Any]:

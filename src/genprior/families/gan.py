@@ -69,6 +69,16 @@ class GANConfig(RunConfig):
             "generator_learning_rate": 0.0004,
             "discriminator_learning_rate": 0.0004,
         },
+        # For --distil: a trained flow-matching network becomes the generator (docs/training.md).
+        "few-steps": {
+            **RECIPE,
+            "model": "few-steps",
+            "batch_size": 32,
+            "minutes": 20.0,
+            "generator_learning_rate": 0.0002,
+            "average_half_life": 10_000,
+            "score_every": 0,  # latents are too many for a search
+        },
         # The study's networks and settings, its "lambda = 0.5" read as Adam's beta1.
         "dcgan-28": {"size": 28},
         # The same with "L2 regularisation, lambda = 0.5" taken literally, as weight decay; it hardly learns.
@@ -115,7 +125,7 @@ class GANConfig(RunConfig):
         int, Field(ge=0, le=100, description="Steps by which the generator sees the discriminator ahead; 0: none.")
     ] = 0
     model: Annotated[Spec, Field(description="Networks of both players:"), MODELS] = Spec.parse("dcgan")
-    latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z.")] = 100
+    latent_size: Annotated[int, Field(ge=1, le=65536, description="Length of z; few-steps has one of its own.")] = 100
     batch_size: Annotated[int, Field(ge=2, le=65536, description="Real images in a discriminator update.")] = 128
     discriminator_updates: Annotated[
         int, Field(ge=1, le=1000, description="Discriminator updates for each generator update.")
@@ -219,9 +229,11 @@ class GANConfig(RunConfig):
     def prior(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "LatentPrior":
         """Returns the generator with standard normal latents."""
         from genprior.models.derived_generators import folded
+        from genprior.models.players import latent_size_of
         from genprior.priors.generator_prior import GeneratorPrior
 
-        return GeneratorPrior(folded(self.generator(state, image_shape, average)), self.latent_size, image_shape)
+        generator = folded(self.generator(state, image_shape, average))
+        return GeneratorPrior(generator, latent_size_of(generator), image_shape)
 
     def generator(self, state: "Mapping[str, Tensor]", image_shape: tuple[int, int, int], average: bool) -> "nn.Module":
         """Returns the generator."""

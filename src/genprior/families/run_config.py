@@ -62,23 +62,30 @@ class Likelihood:
 
 
 class ForkedFrom(Model):
-    """Where a run began that goes on from another one with other settings.
+    """Where a run began that goes on from another one with other settings, or with its network in another family.
 
     Attributes:
         run: Folder of the other run.
-        step, images_seen: Of its checkpoint; the record of the new run begins after it.
-        changed: A line for each setting that is another one, with what it was.
+        step, images_seen: Of its checkpoint; the record of a fork begins after it.
+        changed: A line for each setting of a fork that is another one, with what it was.
+        is_distilled: Whether only the network is the other run's, and the record begins at 0.
     """
 
     run: str
     step: Annotated[int, Field(ge=0)]
     images_seen: Annotated[int, Field(ge=0)]
     changed: tuple[str, ...] = ()
+    is_distilled: bool = False
+
+    @property
+    def how(self) -> str:
+        """How the run began, in a word."""
+        return "distilled" if self.is_distilled else "forked"
 
     def in_words(self) -> str:
         """Returns the same in a line."""
-        changed = "; ".join(self.changed) or "all settings as they were"
-        return f"from {self.run} at step {self.step:,} ({self.images_seen:,} images): {changed}"
+        at = f"from {self.run} at step {self.step:,} ({self.images_seen:,} images)"
+        return at if self.is_distilled else f"{at}: {'; '.join(self.changed) or 'all settings as they were'}"
 
 
 class RunConfig(Settings, ABC):
@@ -253,7 +260,8 @@ class RunConfig(Settings, ABC):
     @property
     def begins_after(self) -> tuple[int, int]:
         """The step and the images seen after which the run's own record begins: zeros but for a fork."""
-        return (0, 0) if self.forked_from is None else (self.forked_from.step, self.forked_from.images_seen)
+        origin = self.forked_from
+        return (0, 0) if origin is None or origin.is_distilled else (origin.step, origin.images_seen)
 
     @property
     def keeps_ages(self) -> bool:

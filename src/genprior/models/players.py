@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from genprior.errors import GenpriorError
 from genprior.models import dcgan, mlp, pyramid
 from genprior.models.discriminator_parts import MakeDiscriminator, packed
+from genprior.models.few_steps import FewStepGenerator, blank_field, check_images
+from genprior.models.velocity_networks import VelocityUNet
 
 MakeGenerator = Callable[[tuple[int, int, int], int], nn.Module]
 
@@ -139,6 +141,28 @@ def _pyramid(
     )
 
 
+def _few_steps(
+    sizes: PlayerSizes,
+    evaluations: int = 4,
+    width: int = 64,
+    levels: int = 2,
+    blocks: int = 2,
+    discriminator_width: int = 32,
+    norm: str = "none",
+    deviation: int = 0,
+) -> Players:
+    _checked(1, discriminator_width=discriminator_width)
+    _check_group(deviation)
+    check_images(sizes.image_shape)
+
+    def generator(shape: tuple[int, int, int], _: int) -> nn.Module:
+        return FewStepGenerator(blank_field(VelocityUNet(shape, width, levels, blocks)), shape, evaluations)
+
+    return sizes.players(
+        generator, lambda shape: pyramid.pyramid_discriminator(shape, discriminator_width, norm, deviation)
+    )
+
+
 def _check_group(deviation: int) -> None:
     _checked(0, deviation=deviation)
     if deviation == 1:
@@ -161,4 +185,5 @@ MODELS: dict[str, Callable[..., Players]] = {
     "mlp": _mlp,
     "metz": _metz,
     "pyramid": _pyramid,
+    "few-steps": _few_steps,
 }

@@ -39,6 +39,7 @@ class PageTable:
 def facts_of(reported: Reported) -> dict[str, str]:
     """Returns what a run is, by name."""
     config, environment = reported.run.config, reported.environment
+    origin = config.forked_from
     channels, height, width = environment.image_shape
     what = "points" if reported.is_points else f"images of {channels}x{height}x{width}"
     epochs = reported.images_seen / environment.images
@@ -50,7 +51,7 @@ def facts_of(reported: Reported) -> dict[str, str]:
         "device": f"{environment.device or 'unknown'}, {config.arithmetic}",
         "seed": str(config.seed),
         **({"chosen": reported.chosen} if reported.chosen else {}),
-        **({} if config.forked_from is None else {"forked": config.forked_from.in_words()}),
+        **({} if origin is None else {origin.how: origin.in_words()}),
     }
 
 

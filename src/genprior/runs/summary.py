@@ -31,7 +31,8 @@ def summary(path: Path) -> dict[str, object]:
         "arithmetic": f"{where}, {_threads(run, environment, counters)} threads",
         "seed": run.config.seed,
     }
-    facts |= {} if run.config.forked_from is None else {"forked": run.config.forked_from.in_words()}
+    origin = run.config.forked_from
+    facts |= {} if origin is None else {origin.how: origin.in_words()}
     facts |= {"state": "not begun"} if counters is None else _how_far(run, environment, counters)
     used = weights_in_words(run)
     facts |= {} if used is None else {"weights": used}
