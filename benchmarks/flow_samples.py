@@ -1,8 +1,9 @@
-"""How good samples of a flow-matching run are for their evaluations: two ways to make them.
+"""How good samples are for their cost: of a flow-matching run by two ways, and of runs of other families.
 
-    python benchmarks/flow_samples.py RUN [--count 10000] [--levels 50 20 8] [--data mnist] [--threads 1]
+    python benchmarks/flow_samples.py RUN [RUN ...] [--count 10000] [--levels 50 20 8] [--data mnist] [--threads 1]
 
 "Ancestral" is what `genprior sample` does, "equation" the solution of the differential equation by the midpoint rule.
+Samples of other families, such as a GAN that was distilled from a flow, are made in one way.
 The distance is that of `genprior evaluate` (Fréchet, features of the data's classifier) to all held-out images.
 The network runs in float32.
 """
@@ -20,10 +21,21 @@ from genprior.data.spec import data_root
 from genprior.evaluation.distances import frechet_distance
 from genprior.evaluation.features import features_and_classes, seen
 from genprior.judges.trained_judge import CLASSIFIER, judge_data, judge_of
+from genprior.priors.contracts import LatentPrior
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
 from genprior.progress import result_of
 
 AT_ONCE = 250
+
+
+def ways_of(prior: LatentPrior, levels: list[int]) -> dict[str, Callable[[int], Tensor]]:
+    """Each way makes `AT_ONCE` samples from the given number on."""
+    if not isinstance(prior, FlowMatchingPrior):
+        return {"samples": lambda first: prior.sample(AT_ONCE, 0, first)}
+    found = {}
+    for count in levels:
+        found |= {f"{name}, {count} evaluations": make for name, make in ways(prior, count).items()}
+    return found
 
 
 def ways(prior: FlowMatchingPrior, levels: int) -> dict[str, Callable[[int], Tensor]]:
@@ -39,7 +51,7 @@ def ways(prior: FlowMatchingPrior, levels: int) -> dict[str, Callable[[int], Ten
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--levels", type=int, nargs="+", default=[50, 20, 8])
     parser.add_argument("--data", default="mnist")
@@ -47,20 +59,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     settings = parser.parse_args()
     torch.set_num_threads(settings.threads)
-    prior = genprior.load_prior(settings.run)
-    assert isinstance(prior, FlowMatchingPrior)
     train, test = judge_data(settings.data, genprior.load_data)
     judge = result_of(judge_of(CLASSIFIER, train, test, data_root(None))).network
     real, rows = seen(judge, test)[0], []
-    for levels in settings.levels:
-        for name, make in ways(prior, levels).items():
+    for run in settings.runs:
+        for name, make in ways_of(genprior.load_prior(run), settings.levels).items():
             start = time.process_time()
             x = torch.cat([make(first) for first in range(0, settings.count, AT_ONCE)])
             seconds = time.process_time() - start
             x = (255 * x).round() / 255
             distance = frechet_distance(real, features_and_classes(judge, x)[0])
-            rows.append({"way": name, "evaluations": levels, "distance": distance, "a_second": len(x) / seconds})
-            print(f"{name}, {levels} evaluations: distance {distance:.2f}, {len(x) / seconds:.0f} a second", flush=True)
+            rows.append({"run": str(run), "way": name, "distance": distance, "a_second": len(x) / seconds})
+            print(f"{run}, {name}: distance {distance:.2f}, {len(x) / seconds:.0f} a second", flush=True)
     save_json(settings.json, rows)
 
 

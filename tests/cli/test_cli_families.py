@@ -199,3 +199,24 @@ def test_what_draws_of_flow_matching_have_not_is_refused_before_a_folder_is_made
         assert f"{name}: " in genprior("restore", "run", "digits[:2]", *damage, *flags, code=2)
         assert not Path("out").exists()
     genprior("restore", "run", "digits[:2]", *damage, "--candidates", 2, "--draws", 4)
+
+
+def test_a_network_of_flow_matching_is_distilled_into_a_gan(genprior: Command) -> None:
+    _train(genprior, "flow-matching", "--size", 16)
+    few = ("--model", "few-steps:evaluations=2,discriminator_width=2", "--batch-size", 8, "--images-seen", 32)
+    text = genprior("train", "gan", "--distil", "flow-matching", *few, "--out", "quick")
+    assert "the generator begins as the network of flow-matching" in text
+    shutil.rmtree("flow-matching")
+    assert "distilled" in genprior("info", "quick")
+    for command in ("check", "report", "resume"):
+        genprior(command, "quick", *(("--images-seen", 64) if command == "resume" else ()))
+    genprior("sample", "quick", "-n", 2, "--out", "quick.png")
+
+
+def test_two_ways_to_begin_are_refused(genprior: Command) -> None:
+    _train(genprior, "gan")
+    refused = genprior("train", "gan", "--distil", "gan", "--fork", "gan", "--out", "new", code=2)
+    assert refused == "genprior: --fork: says how a run begins, and so does --distil; give one of them\n"
+    refused = genprior("train", "gan", "--distil", "gan", "--out", "new", code=2)
+    assert "give a run of `genprior train flow-matching` on images" in refused
+    assert not Path("new").exists()

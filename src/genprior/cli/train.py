@@ -106,7 +106,7 @@ def _refuse_two_beginnings(flags: NewRunFlags) -> None:
         raise GenpriorError("a fork has the settings of its run; give those that change", argument="config")
     if flags.distil is not None and (flags.fork is not None or flags.config is not None):
         other = "fork" if flags.config is None else "config"
-        raise GenpriorError(f"--{other} says how a run begins, and so does --distil; give one of them", argument=other)
+        raise GenpriorError("says how a run begins, and so does --distil; give one of them", argument=other)
 
 
 def _prepared(out: Path, flags: NewRunFlags, config: RunConfig, own: Given) -> "PreparedRun":
