@@ -48,6 +48,9 @@ def test_a_study_trains_measures_judges_and_resumes_and_its_page_shows(
 
     _resumes(genprior, studied, found)
     _needs_nothing(studied)
+    _needs_nothing(tmp_path / "site")  # which holds no runs
+    assert {path.name for path in (tmp_path / "site").iterdir()} == {"index.html", "study.md", "study.json"}
+    assert "](runs/" not in (tmp_path / "site" / "study.md").read_text(encoding="utf-8")
     _shows(studied, tmp_path)
 
 
@@ -61,7 +64,7 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     assert "--against" in own
     assert "this study's own" in own
     other = shutil.copy(studied / "study.json", studied.parent / "other.json")
-    again = genprior(*ASKED, "--out", studied, "--against", other)
+    again = genprior(*ASKED, "--out", studied, "--against", other, "--publish", studied.parent / "site")
     assert "to do: 0 trainings and 2 measurements" in again
     assert "done; last: " in again
     after = read_result(studied / "study.json", StudyResult)
@@ -77,6 +80,13 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     assert after.statements == found.statements  # what is measured stays judged
     assert "--statement" not in (studied / "index.html").read_text(encoding="utf-8")
 
+    moved = studied.rename(studied.parent / "moved")
+    genprior(*ASKED, "--out", moved)
+    commands = [run.command for run in _result(moved).runs]
+    assert any(f"--out {moved / 'runs'}" in each for each in commands)
+    assert not [each for each in commands if str(studied / "runs") in each]
+    moved.rename(studied)
+
     refused = genprior(*ASKED, "--out", studied, "--seed", 5, code=2)
     assert "--out" in refused
     assert "other settings" in refused
@@ -91,6 +101,12 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     refused = genprior(*ASKED, "--out", studied, code=2)
     assert "asked.json" in refused
     assert "other settings" not in refused
+
+
+def _result(studied: Path) -> StudyResult:
+    found = read_result(studied / "study.json", StudyResult)
+    assert found is not None
+    return found
 
 
 def _needs_nothing(studied: Path) -> None:
@@ -157,6 +173,17 @@ def test_a_folder_of_something_else_is_refused(genprior: Callable[..., str], tmp
     (tmp_path / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
     assert "holds something else" in genprior(*ASKED, "--out", tmp_path / "mine", code=2)
     assert "saturating" in genprior(*ASKED, "--statement", "saturatin", code=2)
+
+
+def test_a_page_is_not_published_over_something_else(genprior: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine", encoding="utf-8")
+    out = ("--out", tmp_path / "study", "--publish")
+    assert "holds something else than a study" in genprior(*ASKED, *out, tmp_path / "site", code=2)
+    assert "is no folder" in genprior(*ASKED, *out, tmp_path / "site" / "index.html", code=2)
+    assert "is the study itself" in genprior(*ASKED, *out, tmp_path / "study", code=2)
+    assert (tmp_path / "site" / "index.html").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_folder_among_its_images_is_refused(genprior: Callable[..., str], tmp_path: Path) -> None:

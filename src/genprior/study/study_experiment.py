@@ -73,7 +73,9 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
     from genprior.runs.run_folder import alone_in
     from genprior.study.study_jobs import done
 
-    refuse_among_images(settings.out, settings.data)
+    for folder in (settings.out, settings.publish or settings.out):
+        refuse_among_images(folder, settings.data)
+    _check_published(settings)
     other = _other(settings)
     plan = planned(settings)
     _check_folder(plan)
@@ -166,13 +168,13 @@ def _judged(plan: StudyPlan, other: StudyResult | None, *, is_complete: bool) ->
 
 
 def _runs(plan: StudyPlan) -> list[StudiedRun]:
-    """All runs that are trained so far."""
+    """All runs that are trained so far, with commands for the folder as it is called now."""
     from genprior.study.opened_cell import OpenedCell
-    from genprior.study.study_jobs import TRAINED
+    from genprior.study.study_jobs import TRAINED, run_record
 
-    opened = (OpenedCell(plan.settings, cell, seed) for seed in plan.settings.seeds for cell in CELLS)
-    trained = (read_result(each.file(TRAINED), StudiedRun) for each in opened)
-    return [run for run in trained if run is not None]
+    opened = [OpenedCell(plan.settings, cell, seed) for seed in plan.settings.seeds for cell in CELLS]
+    trained = [(each, read_result(each.file(TRAINED), StudiedRun)) for each in opened]
+    return [run.model_copy(update={"command": run_record(each).command}) for each, run in trained if run is not None]
 
 
 def _check_folder(plan: StudyPlan) -> None:
@@ -193,6 +195,19 @@ def _check_folder(plan: StudyPlan) -> None:
             "--out",
             argument="data",
         )
+
+
+def _check_published(settings: StudySettings) -> None:
+    """Raises `GenpriorError` where the copy of the page would take the place of something else."""
+    folder = settings.publish
+    if folder is None:
+        return
+    if folder.resolve() == settings.out.resolve():
+        raise GenpriorError(f"{folder} is the study itself; choose another folder", argument="publish")
+    if folder.exists() and not folder.is_dir():
+        raise GenpriorError(f"{folder} is no folder", argument="publish")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RESULT).is_file():
+        raise GenpriorError(f"{folder} holds something else than a study; choose another folder", argument="publish")
 
 
 def _other(settings: StudySettings) -> StudyResult | None:
@@ -245,9 +260,15 @@ def figures(settings: StudySettings, result: StudyResult) -> Mapping[str, Path]:
     from genprior.study.study_text import write_study_text
 
     page, text = settings.out / PAGE, settings.out / TEXT
+    evidence = evidence_of(planned(settings))
     write_study_text(result, text)
-    write_page(result, evidence_of(planned(settings)), page)
-    return {"text": text, "page": page}
+    write_page(result, evidence, page)
+    if settings.publish is None:
+        return {"text": text, "page": page}
+    save_result(settings.publish / RESULT, result)
+    write_study_text(result, settings.publish / TEXT, is_linked=False)
+    write_page(result, evidence, settings.publish / PAGE, is_linked=False)
+    return {"text": text, "page": page, "published": settings.publish / PAGE}
 
 
 EXPERIMENTS: dict[str, Experiment[Any, Any]] = {

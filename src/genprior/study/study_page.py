@@ -40,13 +40,19 @@ class PageStatement:
     mark: str
 
 
-def write_page(result: StudyResult, evidence: StudyEvidence, path: Path) -> None:
+def write_page(result: StudyResult, evidence: StudyEvidence, path: Path, *, is_linked: bool = True) -> None:
     """Writes the page, whole or not at all; replaces the file that is there."""
-    write_text(path, study_page(result, evidence))
+    write_text(path, study_page(result, evidence, is_linked=is_linked))
 
 
-def study_page(result: StudyResult, evidence: StudyEvidence) -> str:
-    """Returns the page as HTML; the same study gives the same text."""
+def study_page(result: StudyResult, evidence: StudyEvidence, *, is_linked: bool = True) -> str:
+    """Returns the page as HTML; the same study gives the same text.
+
+    Arguments:
+        result: The study.
+        evidence: What was measured for it.
+        is_linked: Whether names of runs lead to their folders.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -68,6 +74,7 @@ def study_page(result: StudyResult, evidence: StudyEvidence) -> str:
         ],
         command=command_of_study(result),
         as_text=shown,
+        is_linked=is_linked,
     )
     return page + "\n"
 

@@ -83,6 +83,11 @@ class StudySettings(EngineSettings):
         Field(description="study.json of another study, to be set beside this one."),
         Flag(is_outcome=False),
     ] = None
+    publish: Annotated[
+        Path | None,
+        Field(description="Folder for a copy of page, text and numbers to show others: without links to the runs."),
+        Flag(is_outcome=False),
+    ] = None
     jobs: Annotated[
         int,
         Field(ge=0, le=4096, description="Pieces of work at the same time; 0: one per core."),

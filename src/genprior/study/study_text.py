@@ -4,17 +4,22 @@ from pathlib import Path
 
 from genprior.study.mathml import plain
 from genprior.study.statements import STATEMENTS
-from genprior.study.study_record import JudgedStatement, StudyResult
+from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
 from genprior.writing import write_text
 
 
-def write_study_text(result: StudyResult, path: Path) -> None:
+def write_study_text(result: StudyResult, path: Path, *, is_linked: bool = True) -> None:
     """Writes the text, whole or not at all; replaces the file that is there."""
-    write_text(path, study_text(result))
+    write_text(path, study_text(result, is_linked=is_linked))
 
 
-def study_text(result: StudyResult) -> str:
-    """Returns the study in Markdown: a table of all statements, then each with its numbers."""
+def study_text(result: StudyResult, *, is_linked: bool = True) -> str:
+    """Returns the study in Markdown: a table of all statements, then each with its numbers.
+
+    Arguments:
+        result: The study.
+        is_linked: Whether names of runs lead to their folders.
+    """
     settings = result.settings
     head = [f"# A study of {settings.data}", "", f"{result.data}. Size {settings.size}, seeds from {settings.seed} on."]
     table = ["", "| statement | verdict |", "|---|---|"]
@@ -22,10 +27,14 @@ def study_text(result: StudyResult) -> str:
     parts = [line for each in result.statements for line in _statement(each)]
     runs = ["", "## Runs", "", "| run | seed | images | minutes | made again by |", "|---|---|---|---|---|"]
     runs += [
-        f"| [{run.cell}]({run.folder}) | {run.seed} | {run.images_seen:,} | {run.minutes:.1f} | `{run.command}` |"
+        f"| {_named(run, is_linked)} | {run.seed} | {run.images_seen:,} | {run.minutes:.1f} | `{run.command}` |"
         for run in result.runs
     ]
     return "\n".join([*head, *table, *parts, *runs, *_comparison(result), ""])
+
+
+def _named(run: StudiedRun, is_linked: bool) -> str:
+    return f"[{run.cell}]({run.folder})" if is_linked else run.cell
 
 
 def _statement(each: JudgedStatement) -> list[str]:
