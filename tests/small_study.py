@@ -16,6 +16,7 @@ TINY = StudySize(
     gan_images=1600,
     batch_size=16,
     recipe_images=640,
+    recipe_batch_size=16,
     glo_images=640,
     vae_images=640,
     glow_images=256,

@@ -83,7 +83,8 @@ def _later(is_larger: bool) -> Callable[[StudySize, bool], Values]:
 
 def _recipe(size: StudySize, is_square: bool) -> Values:
     preset = "r1-28" if is_square else "pyramid"
-    return {"family": "gan", "preset": preset, "images_seen": size.recipe_images, "batch_size": size.batch_size}
+    budget = {"images_seen": size.recipe_images, "batch_size": size.recipe_batch_size}
+    return {"family": "gan", "preset": preset, **budget}
 
 
 def _glo(size: StudySize, is_square: bool) -> Values:

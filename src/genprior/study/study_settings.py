@@ -31,6 +31,7 @@ class StudySize:
         seeds: How many times everything is trained.
         gan_images: Images that each GAN of the report sees.
         batch_size: Real images in an update of theirs.
+        recipe_batch_size: The same for the default recipe.
         recipe_images, glo_images, vae_images, glow_images, flow_images: That the other families see.
         mixture_epochs: Passes of the mixture over the data.
         samples: Drawn of each model, at most as many as there are held-out images.
@@ -44,6 +45,7 @@ class StudySize:
     gan_images: int
     batch_size: int
     recipe_images: int
+    recipe_batch_size: int
     glo_images: int
     vae_images: int
     glow_images: int
@@ -121,6 +123,7 @@ SIZES: dict[str, StudySize] = {
         gan_images=19_200,
         batch_size=32,
         recipe_images=12_800,
+        recipe_batch_size=32,
         glo_images=12_800,
         vae_images=38_400,
         glow_images=2560,
@@ -136,9 +139,11 @@ SIZES: dict[str, StudySize] = {
     ),
     "lesson": StudySize(
         seeds=1,
-        gan_images=150_000,
-        batch_size=48,
+        # As many updates of the generators as the report's ten epochs had, with smaller batches.
+        gan_images=175_000,
+        batch_size=32,
         recipe_images=300_000,
+        recipe_batch_size=48,
         glo_images=200_000,
         vae_images=300_000,
         glow_images=40_000,
@@ -158,6 +163,7 @@ SIZES: dict[str, StudySize] = {
         gan_images=700_000,
         batch_size=128,
         recipe_images=1_500_000,
+        recipe_batch_size=128,
         glo_images=1_500_000,
         vae_images=1_800_000,
         glow_images=400_000,
