@@ -26,6 +26,7 @@ class TrainingCurves(Model):
         loss_factor: Mean of the root mean square of dL/da over fakes.
         effective_share: Of the fakes that make the gradient, in [0, 1].
         accuracy: Of the discriminator, real images and fakes counting alike.
+        accuracy_real, accuracy_fake: Of each alone; empty in older records.
         largest_losses: Of the discriminator and of the generator, over all steps.
         steps: Of the generator.
         factor_first_below: Images seen when the loss factor first fell below 0.02; None: never.
@@ -37,6 +38,8 @@ class TrainingCurves(Model):
     loss_factor: Each
     effective_share: Each
     accuracy: Each
+    accuracy_real: Each = ()
+    accuracy_fake: Each = ()
     largest_losses: tuple[Number, Number]
     steps: int
     factor_first_below: int | None
@@ -78,6 +81,7 @@ class InversionErrors(Model):
         sharpness_real: The same in the images themselves.
         sharpness_samples: The same in samples of the run, of each sample.
         constant_error: Of each image by the mean image of the learned ones in its place.
+        constant_at_edges, constant_at_corners, constant_elsewhere: The same by place; empty in older records.
     """
 
     error: Each
@@ -91,6 +95,9 @@ class InversionErrors(Model):
     sharpness_real: Each
     sharpness_samples: Each
     constant_error: Each
+    constant_at_edges: Each = ()
+    constant_at_corners: Each = ()
+    constant_elsewhere: Each = ()
 
 
 class ReportInversion(InversionErrors):
@@ -108,8 +115,9 @@ class RestoredTask(Model):
         seen: Of the damaged image.
         l2, l1: Of the image restored with that data term.
         classical: Of a restoration without a trained model: total variation, its weight chosen on learned images.
-        hidden_error: Mean squared error of each image over the pixels that were hidden, by the L1 data term; empty:
-            nothing was.
+        mean_image: Of the mean of learned images, which looks at nothing.
+        hidden_error: Mean squared error of each image over the pixels of the hole: of hidden ones by the L1 data term,
+            of noisy ones by L2; empty: not measured.
         hidden_fill: The same of the mean of learned images in their place.
     """
 
@@ -117,6 +125,7 @@ class RestoredTask(Model):
     l2: Each
     l1: Each
     classical: Each = ()
+    mean_image: Each = ()
     hidden_error: Each = ()
     hidden_fill: Each = ()
 
@@ -126,6 +135,7 @@ class RestoredImages(Model):
 
     Attributes:
         noise: Gaussian noise of standard deviation 0.5.
+        variation_weight: Of total variation there, and whether it is the smallest or largest that was tried.
         hole: A hole half as wide as the image, and a little noise.
         outliers: Salt and pepper on a tenth of the pixels.
         labels: Class of each image; empty: not known.
@@ -135,6 +145,7 @@ class RestoredImages(Model):
     hole: RestoredTask
     outliers: RestoredTask
     labels: tuple[int, ...] = ()
+    variation_weight: tuple[Number, bool] | None = None
 
 
 class ClassProbabilities(Model):

@@ -65,15 +65,25 @@ def restored_images(opened: OpenedCell) -> tuple[RestoredImages, Pictures]:
     noise, noisy = _task(opened, x, plain, Spec("gaussian", {"sigma": NOISE}), NOISE)
     filled, holed = _task(opened, x, hole, Spec("gaussian", {"sigma": FAINT}), FAINT)
     outliers, salted = _task(opened, x, plain, Spec("salt-and-pepper", {"p": OUTLIERS}), None)
-    classical = _total_variation(opened, noisy["seen"])
-    noise = noise.model_copy(update={"classical": tuple(psnr(classical, x).tolist())})
-    filled = filled.model_copy(update=_hidden(opened, x, holed, hole))
+    classical, weight = _total_variation(opened, noisy["seen"])
+    mean = opened.split.learned.some(1000).mean(0, keepdim=True)
+    beside = {"classical": classical, "mean_image": mean.expand_as(x)}
+    noise = noise.model_copy(
+        update={
+            **{name: tuple(psnr(each, x).tolist()) for name, each in beside.items()},
+            "hidden_error": _in_hole(noisy["l2"] - x, hole),
+        }
+    )
+    filled = filled.model_copy(
+        update={"hidden_error": _in_hole(holed["l1"] - x, hole), "hidden_fill": _in_hole(mean - x, hole)}
+    )
     pictures = {
         f"{task}/{name}": each[:PICTURED]
         for task, made in (("noise", noisy), ("hole", holed), ("outliers", salted))
         for name, each in made.items()
     }
-    found = RestoredImages(noise=noise, hole=filled, outliers=outliers, labels=labels)
+    tried = (weight, weight in (TV_WEIGHTS[0], TV_WEIGHTS[-1]))
+    found = RestoredImages(noise=noise, hole=filled, outliers=outliers, labels=labels, variation_weight=tried)
     return found, {"truth": x[:PICTURED], "noise/classical": classical[:PICTURED], **pictures}
 
 
@@ -93,7 +103,9 @@ def class_probabilities(opened: OpenedCell) -> tuple[ClassProbabilities, Picture
         truth=tuple(_named(opened, x).tolist()),
         real_accuracy=opened.judge.record.accuracy,
     )
-    return found, {"truth": x[:PICTURED], "seen": y[:PICTURED].clamp(0, 1), "draws": draws[:PICTURED, :6]}
+    open_first = shares.max(1).values.argsort()[:PICTURED]  # those that several classes explain
+    pictures = {"truth": x, "seen": y.clamp(0, 1), "draws": draws[:, :6]}
+    return found, {name: each[open_first] for name, each in pictures.items()}
 
 
 def likelihoods(opened: OpenedCell) -> tuple[Likelihoods, Pictures]:
@@ -134,6 +146,7 @@ def _inversion(opened: OpenedCell, search: SearchSettings) -> tuple[InversionErr
     residual = found.images - x
     mean = opened.split.learned.some(1000).mean(0, keepdim=True)
     squared, places = residual.square().mean(1), places_of(x)
+    constant = (mean - x).square().mean(1)
     bands = band_ratios(residual, x)
     errors = InversionErrors(
         error=tuple(residual.square().flatten(1).mean(1).tolist()),
@@ -147,6 +160,9 @@ def _inversion(opened: OpenedCell, search: SearchSettings) -> tuple[InversionErr
         sharpness_real=tuple(sharpness(x).tolist()),
         sharpness_samples=tuple(sharpness(opened.prior.sample(len(x), opened.seed)).tolist()),
         constant_error=tuple((mean - x).square().flatten(1).mean(1).tolist()),
+        constant_at_edges=_within(constant, places.edges),
+        constant_at_corners=_within(constant, places.corners),
+        constant_elsewhere=_within(constant, places.elsewhere),
     )
     return errors, {"truth": x[:PICTURED], "inverted": found.images[:PICTURED], "residual": residual[:PICTURED]}
 
@@ -236,20 +252,15 @@ def _task(
     return RestoredTask(**scores), {"seen": y, **made}
 
 
-def _hidden(opened: OpenedCell, x: Tensor, made: Pictures, operator: Operator) -> dict[str, tuple[float, ...]]:
-    """Errors over the pixels that were hidden: of the restored images, and of the mean of learned ones."""
-    hidden = 1 - operator.physics.A(torch.ones_like(x))
-    mean = opened.split.learned.some(1000).mean(0, keepdim=True)
-    both = {"hidden_error": made["l1"], "hidden_fill": mean}
-    count = hidden.flatten(1).sum(1)
-    return {
-        name: tuple((((each - x).square() * hidden).flatten(1).sum(1) / count).tolist()) for name, each in both.items()
-    }
+def _in_hole(off: Tensor, operator: Operator) -> tuple[float, ...]:
+    """Mean squares of what images (B, C, H, W) are off, over the pixels that an operator hides."""
+    hidden = 1 - operator.physics.A(torch.ones_like(off))
+    return tuple(((off.square() * hidden).flatten(1).sum(1) / hidden.flatten(1).sum(1)).tolist())
 
 
 @torch.no_grad()
-def _total_variation(opened: OpenedCell, y: Tensor) -> Tensor:
-    """Images (B, C, H, W) of least total variation near noisy ones, its weight chosen on learned images."""
+def _total_variation(opened: OpenedCell, y: Tensor) -> tuple[Tensor, float]:
+    """Images (B, C, H, W) of least total variation near noisy ones, and its weight, chosen on learned images."""
     from deepinv.models import TVDenoiser
 
     learned = opened.split.learned.some(TV_CHOSEN_ON)
@@ -262,7 +273,7 @@ def _total_variation(opened: OpenedCell, y: Tensor) -> Tensor:
         return found.clamp(0, 1)
 
     best = max(TV_WEIGHTS, key=lambda weight: float(psnr(denoised(noisy, weight), learned).mean()))
-    return denoised(y, best)
+    return denoised(y, best), best
 
 
 def _named(opened: OpenedCell, x: Tensor) -> Tensor:

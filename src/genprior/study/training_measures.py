@@ -62,6 +62,8 @@ def training_curves(opened: OpenedCell) -> tuple[TrainingCurves, Pictures]:
         loss_factor=curve(lambda row: _known(row["loss_factor"])),
         effective_share=curve(lambda row: _known(row["effective_share"])),
         accuracy=curve(lambda row: (_known(row["accuracy_real"]) + _known(row["accuracy_fake"])) / 2),
+        accuracy_real=curve(lambda row: _known(row["accuracy_real"])),
+        accuracy_fake=curve(lambda row: _known(row["accuracy_fake"])),
         largest_losses=(_largest(rows, "discriminator_loss"), _largest(rows, "generator_loss")),
         steps=len(rows),
         factor_first_below=below,
