@@ -79,7 +79,16 @@ def inversion(kind: type[InversionErrors] = ReportInversion, error: float = 0.01
         band_limits=(0.0625, 0.125, 0.25, 0.71),
         bands_of=tuple((0.05 * w, high * w) for w in WIGGLE),
         constant_error=around(0.08),
+        constant_at_edges=around(0.16),
+        constant_at_corners=around(0.2),
+        constant_elsewhere=around(0.08),
     )
+
+
+def noisy(l2: float, classical: float, mean_image: float = 12) -> RestoredTask:
+    """Images with noise, restored to so many decibels."""
+    tries = {"seen": 6, "l1": 16, "l2": l2, "classical": classical, "mean_image": mean_image, "hidden_error": 0.01}
+    return RestoredTask(**{name: around(value) for name, value in tries.items()})
 
 
 def restored(**changes: object) -> RestoredImages:
@@ -88,7 +97,7 @@ def restored(**changes: object) -> RestoredImages:
     hard = tuple((0.12 if label in (0, 6, 8, 9) else 0.05) * w for label, w in zip(labels, WIGGLE, strict=True))
     hole = {"seen": around(10), "l2": around(15), "l1": around(15.1), "hidden_fill": around(0.2)}
     values: dict[str, object] = {
-        "noise": RestoredTask(seen=around(6), l2=around(18), l1=around(16), classical=around(15)),
+        "noise": noisy(l2=18, classical=15),
         "hole": RestoredTask(**hole, hidden_error=hard),
         "outliers": RestoredTask(seen=around(12), l2=around(15), l1=around(20)),
         "labels": labels,
@@ -96,11 +105,11 @@ def restored(**changes: object) -> RestoredImages:
     return RestoredImages.model_validate({**values, **changes})
 
 
-def probabilities(top: float = 0.6, right: int = 18) -> ClassProbabilities:
-    """Thirty images, whose likeliest class has a probability `top` and is right for so many of them."""
+def probabilities(top: float = 0.6, right: float = 0.6, count: int = 3000) -> ClassProbabilities:
+    """Images whose likeliest class has a probability `top` and is right for such a share of them."""
     rest = 1 - top
-    each = tuple((top, rest) + (0.0,) * 8 for _ in range(IMAGES))
-    truth = tuple(0 if i < right else 1 for i in range(IMAGES))
+    each = tuple((top, rest) + (0.0,) * 8 for _ in range(count))
+    truth = tuple(0 if i < right * count else 1 for i in range(count))
     return ClassProbabilities(probabilities=each, truth=truth, real_accuracy=0.99)
 
 
@@ -177,9 +186,9 @@ RIGHT: dict[tuple[str, str], Model] = {
     ("larger-d", "SampleQuality"): quality(distance=400, modes=2),
     ("weight-decay", "SampleQuality"): quality(distance=900, modes=1, diversity=0.01),
     ("non-saturating", "ReportInversion"): inversion(error=0.01),
-    ("non-saturating", "DefaultInversion"): inversion(DefaultInversion, error=0.009),
-    ("recipe", "DefaultInversion"): inversion(DefaultInversion, error=0.004),
-    ("glo", "DefaultInversion"): inversion(DefaultInversion, error=0.003),
+    ("non-saturating", "DefaultInversion"): inversion(DefaultInversion, high=0.45),
+    ("recipe", "DefaultInversion"): inversion(DefaultInversion, high=0.2),
+    ("glo", "DefaultInversion"): inversion(DefaultInversion, high=0.15),
     ("later-same", "ReportInversion"): inversion(high=0.5),
     ("later-larger", "ReportInversion"): inversion(high=0.3),
     ("non-saturating", "RestoredImages"): restored(),

@@ -5,6 +5,7 @@ from genprior.study.sample_numbers import (
     DECENT,
     LOSS_PICTURES,
     NOISE,
+    SAMPLES_READ,
     VARIED,
     has_collapsed,
     percents,
@@ -41,19 +42,23 @@ def judge_larger_discriminator(evidence: StudyEvidence) -> StudyFinding:
     larger, own = (evidence.of(cell, SampleQuality) for cell in ("larger-d", "non-saturating"))
     fell = [has_collapsed(each) for each in larger]
     numbers = (*quality_numbers(evidence, "larger-d"), *quality_numbers(evidence, "non-saturating"))
-    told = f"With four times the discriminator's weights {sum(fell)} of {len(fell)} runs collapsed"
+    told = f"With four times the discriminator's weights {_runs(sum(fell), len(fell))} collapsed"
     if any(map(has_collapsed, own)):
         because = (
-            f"{told}, and with the report's own one {sum(map(has_collapsed, own))} of {len(own)} did: nothing "
-            "to compare."
+            f"{told}, and with the report's own D {_runs(sum(map(has_collapsed, own)), len(own))} did: nothing to "
+            "compare."
         )
         return StudyFinding(outcome=TOO_LITTLE, because=because, numbers=numbers)
-    told = f"{told}, with the report's own one none."
+    told = f"{told}, with the report's own D none."
     if all(fell):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
     if any(fell):
         return StudyFinding(outcome=DEPENDS, because=told, depends_on="the seed", numbers=numbers)
     return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+
+
+def _runs(count: int, of: int) -> str:
+    return ("no run" if not count else "the run") if of == 1 else f"{count or 'none'} of {of} runs"
 
 
 def judge_lambda(evidence: StudyEvidence) -> StudyFinding:
@@ -62,11 +67,10 @@ def judge_lambda(evidence: StudyEvidence) -> StudyFinding:
     blank = [each.diversity < VARIED or way_covered(each) < NOISE for each in decayed]
     trains = [way_covered(each) >= DECENT for each in own]
     numbers = (*quality_numbers(evidence, "weight-decay"), *quality_numbers(evidence, "non-saturating"))
+    spread = span_of([each.diversity for each in decayed])
+    alike = "all samples are the same image" if spread == "0" else f"samples vary {spread} times as much as real images"
     told = (
-        f"As weight decay, samples have {span_of([each.diversity for each in decayed])} times the variance "
-        "of real images "
-        f"and came {percents([way_covered(each) for each in decayed])} of the way; as beta1, "
-        f"{percents([way_covered(each) for each in own])}."
+        f"As weight decay, {alike}. As beta1, samples came {percents([way_covered(each) for each in own])} of the way."
     )
     if all(blank) and all(trains):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
@@ -87,7 +91,12 @@ NETWORKS = StudyStatement(
     experiment="Both networks are built for these images and their weights counted.",
     needs=(("non-saturating", NetworkSizes),),
     judge=judge_networks,
-    advice={"": "Any layer that differs from the report's shows in these two numbers: check them first."},
+    advice={
+        "": (
+            "Another width or kernel shows in these two numbers: check them first. Strides, paddings and activations "
+            "do not."
+        )
+    },
 )
 
 
@@ -95,8 +104,12 @@ LARGER_DISCRIMINATOR = StudyStatement(
     title="A larger discriminator",
     claim="A larger discriminator leads to mode collapse after some epochs.",
     theory=(
-        TheoryLine("For the best D the game is", "min_G C(G) = -log 4 + 2 JSD(p, q)"),
-        TheoryLine("which nothing but the data solves: theory gives no reason for a collapse by a larger D."),
+        TheoryLine("For the best D the game with value V is", "max_D V(D, G) = -log 4 + 2 JSD(p, q)"),
+        TheoryLine(
+            "which p = q alone minimises: theory gives no reason for a collapse by a larger D. The "
+            "game that is trained "
+            "here has the non-saturating loss, with the same solution."
+        ),
     ),
     experiment=(
         "The non-saturating game with twice as wide a discriminator, four times the weights. Collapsed: half of the "
@@ -115,7 +128,7 @@ LARGER_DISCRIMINATOR = StudyStatement(
         ),
         CONFIRMED: "Bound the slope of D by a penalty (`--penalty r1`), or show it several images at once (`--pack`).",
     },
-    figures=(StripsOf("Samples", "larger-d", SampleQuality, LOSS_PICTURES, "Samples with the larger D, real images."),),
+    figures=(StripsOf("Samples", "larger-d", SampleQuality, LOSS_PICTURES, SAMPLES_READ),),
 )
 
 
@@ -141,7 +154,5 @@ LAMBDA = StudyStatement(
     advice={
         "": "Read it as beta1 = 0.5, the default of `--preset dcgan-28`. `--preset study-literal` is the other reading."
     },
-    figures=(
-        StripsOf("Samples", "weight-decay", SampleQuality, LOSS_PICTURES, "Samples with weight decay, real images."),
-    ),
+    figures=(StripsOf("Samples with weight decay", "weight-decay", SampleQuality, LOSS_PICTURES, SAMPLES_READ),),
 )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from genprior.study.measured_models import RestoredImages, RestoredTask, TrainingCurves
-from genprior.study.study_evidence import OWN, StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_evidence import OWN, StripsOf, StudyEvidence, StudyStatement, TheoryLine, ratio
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -16,29 +16,33 @@ from genprior.study.study_results import (
     standard_error,
 )
 
-IMPRESSIVE = 3.0  # dB above the noisy image
+IMPRESSIVE = 3.0  # dB above the mean image
 STROKES, LOOPS = (1, 7), (0, 6, 8, 9)
 
 
 def judge_denoising(evidence: StudyEvidence) -> StudyFinding:
-    """Gain over the noisy image, and over total variation."""
-    found = [each.noise for each in evidence.of(OWN, RestoredImages)]
+    """Gain over total variation, and over the mean image, which looks at nothing."""
+    restored = evidence.of(OWN, RestoredImages)
+    found = [each.noise for each in restored]
     gain = _difference("gain over the noisy image", [(each.l2, each.seen) for each in found])
     beyond = _difference("gain over total variation", [(each.l2, each.classical) for each in found])
+    blind = _difference("gain over the mean image", [(each.l2, each.mean_image) for each in found])
     numbers = (
         gain,
         beyond,
+        blind,
         *_decibels("noise of 0.5", found),
         mean_of("noise of 0.5, total variation", [e.classical for e in found], [OWN], "dB"),
     )
     told = (
-        f"Denoising gains {gain.text} over the noisy image and {beyond.text} over total variation, tuned on "
-        "learned images."
+        f"Denoising gains {gain.text} over the noisy image, {beyond.text} over total "
+        f"variation{_weight_told(restored)}, "
+        f"and {blind.text} over the mean image, which looks at nothing."
     )
-    if gain.is_surely(above=IMPRESSIVE) and beyond.is_surely(above=0.0):
+    if beyond.is_surely(above=0.0) and blind.is_surely(above=IMPRESSIVE):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
-    if gain.is_surely(above=IMPRESSIVE):
-        on = "what it is compared with: the noisy image is beaten, total variation is not surely"
+    if beyond.is_surely(above=0.0) or blind.is_surely(above=IMPRESSIVE):
+        on = "what it is compared with: total variation and the mean image are not both beaten surely"
         return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
     return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
 
@@ -48,19 +52,17 @@ def judge_inpainting(evidence: StudyEvidence) -> StudyFinding:
     found = evidence.of(OWN, RestoredImages)
     harder = mean_of(
         "squared error of hidden pixels less that of denoised ones",
-        [
-            [hidden - 10 ** (-decibels / 10) for hidden, decibels in zip(e.hole.hidden_error, e.noise.l2, strict=True)]
-            for e in found
-        ],
+        [[a - b for a, b in zip(e.hole.hidden_error, e.noise.hidden_error, strict=True)] for e in found],
         [OWN],
     )
-    numbers = (
-        harder,
-        mean_of("hidden pixels: squared error", [e.hole.hidden_error for e in found], [OWN]),
-        mean_of("hidden pixels: that of the mean image", [e.hole.hidden_fill for e in found], [OWN]),
-        *_decibels("hole", [e.hole for e in found]),
+    hidden = mean_of("the hole, hidden: squared error", [e.hole.hidden_error for e in found], [OWN])
+    noisy = mean_of("the same pixels, noisy: squared error", [e.noise.hidden_error for e in found], [OWN])
+    blind = mean_of("the same pixels, mean image: squared error", [e.hole.hidden_fill for e in found], [OWN])
+    numbers = (harder, hidden, noisy, blind, *_decibels("hole", [e.hole for e in found]))
+    told = (
+        f"Where they are hidden, the central pixels have a squared error of {hidden.text}; where they are noisy, "
+        f"{noisy.text}. The mean image of all would have {blind.text} there."
     )
-    told = f"Hidden pixels have a squared error that is {harder.text} larger than that of denoised images."
     if harder.is_surely(above=0.0):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
     if harder.is_surely(below=0.0):
@@ -76,26 +78,15 @@ def judge_strokes(evidence: StudyEvidence) -> StudyFinding:
     strokes, loops = ([_of_classes(each, classes) for each in found] for classes in (STROKES, LOOPS))
     if any(len(each) < 2 for each in (*strokes, *loops)):
         return StudyFinding(outcome=TOO_LITTLE, because="There are fewer than two images of either kind.")
-    values = [sum(loop) / len(loop) - sum(stroke) / len(stroke) for stroke, loop in zip(strokes, loops, strict=True)]
-    errors = [
-        math.hypot(standard_error(stroke), standard_error(loop)) for stroke, loop in zip(strokes, loops, strict=True)
-    ]
+    of_loops, of_strokes = ([_over_mean_image(each) for each in kind] for kind in (loops, strokes))
     harder = StudyNumber(
-        title="squared error of hidden pixels: loops less strokes",
+        title="error of hidden pixels over that of the mean image: loops less strokes",
         cells=(OWN,),
-        values=tuple(values),
-        errors=tuple(errors),
+        values=tuple(a - b for (a, _), (b, _) in zip(of_loops, of_strokes, strict=True)),
+        errors=tuple(math.hypot(a, b) for (_, a), (_, b) in zip(of_loops, of_strokes, strict=True)),
     )
-    by_class = [
-        mean_of(
-            f"digit {digit}: squared error of hidden pixels",
-            [_of_classes(e, (digit,)) or [math.nan] for e in found],
-            [OWN],
-        )
-        for digit in range(10)
-    ]
-    numbers = (harder, *(each for each in by_class if math.isfinite(each.mean)))
-    told = f"Loops (0, 6, 8, 9) exceed strokes (1, 7) by {harder.text}."
+    numbers = (harder, *_by_class(found))
+    told = f"Loops (0, 6, 8, 9) exceed strokes (1, 7) by {harder.text} times the error of the mean image."
     if harder.is_surely(above=0.0):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
     if harder.is_surely(below=0.0):
@@ -111,8 +102,8 @@ def judge_data_terms(evidence: StudyEvidence) -> StudyFinding:
     hole = _difference("hole: L1 less L2", [(each.hole.l1, each.hole.l2) for each in found])
     numbers = (gaussian, outliers, hole)
     told = (
-        f"L2 gains {gaussian.text} under Gaussian noise, L1 {outliers.text} under salt and pepper. In a hole, which "
-        f"is no matter of noise, L1 gains {hole.text}."
+        f"L2 {_lost_or_won(gaussian)} under Gaussian noise, L1 {_lost_or_won(outliers)} under salt and pepper. In a "
+        f"hole, which is no matter of noise, L1 {_lost_or_won(hole)}."
     )
     right = [gaussian.is_surely(above=0.0), outliers.is_surely(above=0.0)]
     if all(right):
@@ -132,8 +123,45 @@ def _decibels(what: str, found: Sequence[RestoredTask]) -> tuple[StudyNumber, ..
     return tuple(mean_of(f"{what}, {name}", values, [OWN], "dB") for name, values in each.items())
 
 
-def _of_classes(found: RestoredImages, classes: Sequence[int]) -> list[float]:
-    return [error for error, label in zip(found.hole.hidden_error, found.labels, strict=True) if label in classes]
+def _of_classes(found: RestoredImages, classes: Sequence[int]) -> list[tuple[float, float]]:
+    """Errors of the hidden pixels of some classes, and those of the mean image, which grow with the ink."""
+    each = zip(found.hole.hidden_error, found.hole.hidden_fill, found.labels, strict=True)
+    return [(error, fill) for error, fill, label in each if label in classes]
+
+
+def _over_mean_image(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Ratio of two sums, and its standard error."""
+    error, fill = (sum(each) / len(pairs) for each in zip(*pairs, strict=True))
+    share = ratio(error, fill, "the error of the mean image")
+    return share, standard_error([a - share * b for a, b in pairs]) / fill
+
+
+def _by_class(found: Sequence[RestoredImages]) -> list[StudyNumber]:
+    """Of each digit that two images have or more."""
+    numbers = []
+    for digit in range(10):
+        seeds = [_of_classes(each, (digit,)) for each in found]
+        if min(map(len, seeds)) > 1:
+            values, errors = zip(*map(_over_mean_image, seeds), strict=True)
+            title = f"digit {digit} ({len(seeds[0])} images): error of hidden pixels over that of the mean image"
+            numbers.append(StudyNumber(title=title, cells=(OWN,), values=values, errors=errors))
+    return numbers
+
+
+def _weight_told(found: Sequence[RestoredImages]) -> str:
+    """Which weight total variation got, and whether a better one may lie beyond those that were tried."""
+    weights = [each.variation_weight for each in found if each.variation_weight is not None]
+    if not weights:
+        return ""
+    ends = ", the last one that was tried" if any(is_last for _, is_last in weights) else ""
+    return f" (its weight {weights[0][0]:g} is the best on learned images{ends})"
+
+
+def _lost_or_won(number: StudyNumber) -> str:
+    if number.mean >= 0:
+        return f"gains {number.text}"
+    turned = number.model_copy(update={"values": tuple(-each for each in number.values)})
+    return f"loses {turned.text}"
 
 
 DENOISING = StudyStatement(
@@ -144,12 +172,15 @@ DENOISING = StudyStatement(
             "The most likely latent of a noisy image y:", "min_z frac{|| G(z) - y ||^2}{2 sigma^2} + frac{|| z ||^2}{2}"
         ),
         TheoryLine(
-            "Of noise in D dimensions this share can hide among k latents, 100 of 784 in the report:", "frac{k}{D}"
+            "Of the noise's energy about this share looks like an image that G can make, 100 of 784 in the report:",
+            "frac{k}{n}",
         ),
     ),
     experiment=(
         "Gaussian noise of 0.5 on held-out images. Beside it total variation with the best weight on learned images. "
-        "Confirmed if the gain is surely above 3 dB over the noisy image, and above total variation."
+        "Confirmed if it is surely better than total variation, and surely 3 dB better than the mean "
+        "of learned images, "
+        "which looks at nothing."
     ),
     needs=((OWN, RestoredImages), (OWN, TrainingCurves)),
     judge=judge_denoising,
@@ -176,12 +207,13 @@ INPAINTING = StudyStatement(
     title="Inpainting with L1",
     claim="Inpainting with an L1 data term is harder than denoising.",
     theory=(
-        TheoryLine("Hidden pixels say nothing: with the mask M", "min_z | M (G(z) - y) |_1"),
+        TheoryLine("Hidden pixels say nothing: with the mask M", "min_z || M (G(z) - y) ||_1"),
         TheoryLine("so they are told by the prior alone."),
     ),
     experiment=(
-        "A central hole half as wide as the image. Confirmed if hidden pixels surely have larger errors than "
-        "denoised ones."
+        "A central hole half as wide as the image. Confirmed if its pixels surely have larger errors "
+        "where they are hidden "
+        "than where they have noise of 0.5."
     ),
     needs=((OWN, RestoredImages), (OWN, TrainingCurves)),
     judge=judge_inpainting,
@@ -206,7 +238,8 @@ STROKES_AND_LOOPS = StudyStatement(
         TheoryLine("The error over hidden pixels H, class by class:", "frac{1}{|H|} sum_{i ∈ H} (G(z)_i - x_i)^2"),
     ),
     experiment=(
-        "Errors of hidden pixels by class. Confirmed if those of 0, 6, 8 and 9 are surely larger than those of 1 and 7."
+        "Errors of hidden pixels by class, over those of the mean image in their place: an error grows with the ink. "
+        "Confirmed if those of 0, 6, 8 and 9 are surely larger than those of 1 and 7."
     ),
     needs=((OWN, RestoredImages), (OWN, TrainingCurves)),
     judge=judge_strokes,
@@ -220,7 +253,7 @@ DATA_TERMS = StudyStatement(
     claim="Each data term has its noise: L2 suits Gaussian noise, L1 suits outliers.",
     theory=(
         TheoryLine("A data term is minus the log-density of noise: Gaussian gives", "|| r ||^2"),
-        TheoryLine("and Laplace, whose tails are long, gives", "| r |_1"),
+        TheoryLine("and Laplace, whose tails are long, gives", "|| r ||_1"),
     ),
     experiment=(
         "The same images restored by both. Confirmed if each is surely better on its own noise (salt and "

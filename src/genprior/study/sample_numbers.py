@@ -1,4 +1,11 @@
-"""How near samples come to real images: what statements on training share. Imports no torch."""
+"""How near samples come to real images: what statements on training share. Imports no torch.
+
+Bounds were set by looking at samples, before the studies that are published: at 0.98 of the way hardly one in ten has a
+broken stroke, at 0.95 most are digits. The distance over that of held-out images, which stands beside every verdict,
+needs no bound.
+"""
+
+from collections.abc import Sequence
 
 from genprior.study.measured_models import SampleQuality
 from genprior.study.study_evidence import StudyEvidence, ratio
@@ -7,6 +14,7 @@ from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, StudyFindi
 GOOD, DECENT, NOISE = 0.98, 0.95, 0.5  # shares of the way from an untrained generator to held-out images
 VARIED, HALF = 0.2, 0.5  # of the variance of real images; of the classes
 LOSS_PICTURES = {"samples": "samples", "real": "real"}
+SAMPLES_READ = "Above samples of the averaged weights, below real images."
 
 
 def way_covered(quality: SampleQuality) -> float:
@@ -28,6 +36,11 @@ def quality_numbers(evidence: StudyEvidence, cell: str) -> tuple[StudyNumber, ..
         number_of(
             f"{cell}: Fréchet distance of as many held-out images", [each.floor for each in found], [cell], "features²"
         ),
+        number_of(
+            f"{cell}: distance over that of held-out images",
+            [ratio(each.distance, each.floor, "the distance of held-out images") for each in found],
+            [cell],
+        ),
         number_of(f"{cell}: variance over that of real images", [each.diversity for each in found], [cell]),
     ]
     if found[0].of:
@@ -44,14 +57,22 @@ def judged_samples(evidence: StudyEvidence, cell: str, least: float) -> StudyFin
     quality, numbers = evidence.of(cell, SampleQuality), quality_numbers(evidence, cell)
     covered = [way_covered(each) for each in quality]
     right = [share >= least and each.modes == each.of for share, each in zip(covered, quality, strict=True)]
-    told = f"Samples came {percents(covered)} of the way from an untrained generator to real images"
     held = f", and hold {span_of([each.modes for each in quality])} of {quality[0].of} classes" if quality[0].of else ""
-    told = f"{told}{held}; {100 * least:.0f} % and all classes are asked for."
+    told = f"{way_told(quality)}{held}; {100 * least:.0f} % and all classes are asked for."
     if all(right):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
     if any(right):
         return StudyFinding(outcome=DEPENDS, because=told, depends_on="the seed", numbers=numbers)
     return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+
+
+def way_told(found: Sequence[SampleQuality]) -> str:
+    """Returns how far samples came, in words."""
+    covered = [way_covered(each) for each in found]
+    if max(covered) >= 0:
+        return f"Samples came {percents([max(0.0, each) for each in covered])} of the way to real images"
+    far, first = (span_of([getattr(each, name) for each in found]) for name in ("distance", "untrained"))
+    return f"Samples are no nearer to real images than an untrained generator's (distance {far}, untrained {first})"
 
 
 def percents(shares: list[float]) -> str:

@@ -1,9 +1,11 @@
 """Statements of the report's theory, each measured: likelihood, gradient factors, the order of min and max."""
 
+from collections.abc import Mapping, Sequence
+
+from genprior.probes.collapse_rules import AGAIN, CollapseResult
 from genprior.probes.collapse_rules import CONFIRMED as HOLDS
 from genprior.probes.collapse_rules import DEPENDS as VARIES
 from genprior.probes.collapse_rules import REFUTED as FAILS
-from genprior.probes.collapse_rules import CollapseResult
 from genprior.probes.saturation_probe import SaturationResult
 from genprior.study.measured_models import Likelihoods, LossFactors
 from genprior.study.study_evidence import OWN, StudyEvidence, StudyStatement, TheoryLine
@@ -21,6 +23,9 @@ from genprior.study.study_results import (
 ROUNDING = 1e-12
 NO_DENSITY = ("non-saturating", "glo")
 FEW_PROBED = 100  # steps of G alone: fewer refute nothing
+NARROW, ANOTHER = "a narrow D's", "another wide D's"
+WHEN = {0: "against the youngest G", -1: "against the trained G"}  # which of the probed ages
+DECADE = 1.0  # more, by which the saturating gradient must fall
 PROBED: dict[str | None, Outcome] = {HOLDS: CONFIRMED, FAILS: REFUTED, VARIES: DEPENDS}
 
 
@@ -28,15 +33,18 @@ def judge_likelihood(evidence: StudyEvidence) -> StudyFinding:
     """Glow's bits fall and hold on held-out images; GAN and GLO answer nothing."""
     glow = evidence.of("glow", Likelihoods)
     silent = {cell: evidence.of(cell, Likelihoods) for cell in NO_DENSITY}
-    bits = mean_of("Glow: bits per dimension, held-out images", [each.bits_per_dim for each in glow], ["glow"], "bits")
-    first = number_of("Glow: the same at its first steps", [each.first_bits_per_dim for each in glow], ["glow"], "bits")
+    unit = "bits/dim"
+    bits = mean_of("Glow: held-out images", [each.bits_per_dim for each in glow], ["glow"], unit)
+    first = number_of("Glow: at its first steps", [each.first_bits_per_dim for each in glow], ["glow"], unit)
     numbers = (bits, first)
     answers = [cell for cell, found in silent.items() if any(each.bits_per_dim for each in found)]
     if answers:
         return StudyFinding(outcome=REFUTED, because=f"{', '.join(answers)} gave a likelihood.", numbers=numbers)
     told = (
-        f"Glow needs {bits.text} for a held-out image ({glow[0].how}), {first.text} at its first steps. "
-        "GAN and GLO have no density: they draw and decode, and give an energy of latents only."
+        f"Glow needs at most {bits.text} for held-out images ({glow[0].how}), {first.text} at its "
+        "first steps. The bound "
+        "is that of the noise within a level; without it the likelihood is exact. GAN and GLO have no density, by "
+        "construction."
     )
     falls = [sum(each.bits_per_dim) / len(each.bits_per_dim) < each.first_bits_per_dim for each in glow]
     if all(falls):
@@ -54,11 +62,17 @@ def judge_factors(evidence: StudyEvidence) -> StudyFinding:
         )
         for each in factors
     ]
-    falls = {loss: [_fall(each, loss) for each in probes] for loss in ("saturating", "non-saturating")}
+    falls = {
+        when: {loss: [_fall(each, when, loss) for each in probes] for loss in ("saturating", "non-saturating")}
+        for when in WHEN
+    }
     numbers = (
         number_of("largest difference of autograd and closed form", off, [OWN]),
-        number_of("decades that the saturating gradient fell against a fresh D", falls["saturating"], [OWN]),
-        number_of("the same of the non-saturating one", falls["non-saturating"], [OWN]),
+        *(
+            number_of(f"{WHEN[when]}: factor by which the {loss} gradient falls, powers of ten", each, [OWN])
+            for when, by_loss in falls.items()
+            for loss, each in by_loss.items()
+        ),
     )
     if max(off) > ROUNDING:
         return StudyFinding(
@@ -66,11 +80,10 @@ def judge_factors(evidence: StudyEvidence) -> StudyFinding:
         )
     told = (
         "Autograd and closed forms agree to rounding at logits from -20 to 20. While a fresh discriminator learns "
-        f"against the frozen generator, the saturating gradient falls by {numbers[1].mean:.1f} decades, the other by "
-        f"{numbers[2].mean:.1f}. The report's derivation loses a minus sign and takes the limit at s → 1; with both "
-        "mended its conclusion stands."
+        f"against the frozen generator, {_falls_told(falls)}. The report's derivation loses a minus sign and takes the "
+        "limit at s → 1; with both mended its conclusion stands."
     )
-    larger = [a > b for a, b in zip(*falls.values(), strict=True)]
+    larger = [a - b >= DECADE for by_loss in falls.values() for a, b in zip(*by_loss.values(), strict=True)]
     if all(larger):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
     on = "the discriminator: the formulas hold, but this fresh one did not get sure enough to show it"
@@ -83,7 +96,11 @@ def judge_order(evidence: StudyEvidence) -> StudyFinding:
     ends = [age.moments[-1] for each in found for age in each.inner.ages[-1:]]
     starts = [age.moments[0] for each in found for age in each.inner.ages[-1:]]
     numbers = (
-        number_of("variance before G descends alone, over real images", [each.diversity for each in starts], [OWN]),
+        number_of(
+            "variance before G descends alone (the weights themselves), over real images",
+            [each.diversity for each in starts],
+            [OWN],
+        ),
         number_of("variance after it", [each.diversity for each in ends], [OWN]),
         *([number_of("classes after it", [float(each.modes or 0) for each in ends], [OWN])] if ends[0].modes else []),
     )
@@ -99,24 +116,39 @@ def judge_order(evidence: StudyEvidence) -> StudyFinding:
 def judge_dangers(evidence: StudyEvidence) -> StudyFinding:
     """Direction of a weak D's gradients, and whether a good G asks for a large D."""
     found = evidence.of(OWN, CollapseResult)
-    narrow = [each.generators[-1].settled(each.sizes[0]).weights for each in found]
-    wide = [each.generators[-1].settled("again, other seed").weights for each in found]
-    numbers = (
-        number_of("cosine of a narrow D's gradient with a wide one's", narrow, [OWN]),
-        number_of("the same of two wide ones", wide, [OWN]),
+    numbers = tuple(
+        number_of(
+            f"G at {age:,} images: cosine of {who} gradient with a wide D's",
+            [each.generators[place].settled(each.sizes[0] if who == NARROW else AGAIN).weights for each in found],
+            [OWN],
+        )
+        for place, age in ((-1, found[0].generators[-1].images_seen), (0, found[0].generators[0].images_seen))
+        for who in (NARROW, ANOTHER)
     )
     outcome = _together(found, [PROBED.get(each.direction.outcome, TOO_LITTLE) for each in found])
     on = "the age of the generator" if outcome == DEPENDS else ""
     told = (
         f"Against the trained G the narrow D's gradient has a cosine of {numbers[0].mean:.2f} with a wide one's, "
-        f"another wide one's {numbers[1].mean:.2f}.{_steps_told(found)}"
+        f"another wide one's {numbers[1].mean:.2f}; against the youngest G that was tried {numbers[2].mean:.2f} and "
+        f"{numbers[3].mean:.2f}. {found[0].outer.told}{_steps_told(found)}"
     )
     return StudyFinding(outcome=outcome, because=told, depends_on=on, numbers=numbers)
 
 
-def _fall(probe: SaturationResult, loss: str) -> float:
-    """Decades that a gradient fell, the largest over ages; 0 where it is not known."""
-    return max(each.decades_fallen[loss] or 0.0 for age in probe.ages for each in age.discriminators)
+def _fall(probe: SaturationResult, when: int, loss: str) -> float:
+    """Decades that a gradient fell at one age, the mean over discriminators; 0 where it is not known."""
+    found = [each.decades_fallen[loss] or 0.0 for each in probe.ages[when].discriminators]
+    return sum(found) / len(found)
+
+
+def _falls_told(falls: Mapping[int, Mapping[str, Sequence[float]]]) -> str:
+    told = []
+    for when, by_loss in falls.items():
+        steep, flat = (sum(each) / len(each) for each in by_loss.values())
+        told.append(
+            f"{WHEN[when]} the saturating gradient falls by a factor of 10^{steep:.1f}, the other by 10^{flat:.1f}"
+        )
+    return "; ".join(told)
 
 
 def _steps_told(probes: list[CollapseResult]) -> str:
@@ -143,7 +175,7 @@ LIKELIHOOD = StudyStatement(
             "log p_x(x) = log p_z(z) + sum_j log |det frac{dh_j}{dh_{j-1}}|",
         ),
         TheoryLine("counted from the image; for 8-bit images noise within a level makes it a bound."),
-        TheoryLine("GAN and GLO: images fill k dimensions of D, of volume 0; there is no density.", "k < D"),
+        TheoryLine("GAN and GLO: images fill k dimensions of n, of volume 0; there is no density.", "k < n"),
     ),
     experiment=(
         "Each is asked for the log-probability of held-out images. Confirmed if Glow answers, better than at "
@@ -166,8 +198,9 @@ FACTORS = StudyStatement(
         TheoryLine("Their ratio is", "frac{1 - s}{s} = e^{-a}"),
     ),
     experiment=(
-        "Autograd of the training code against these formulas, in float64; then `genprior probe saturation` "
-        "on the trained run."
+        "Autograd of the training code against these formulas, in float64; then `genprior probe "
+        "saturation`. Confirmed if "
+        "at each age the saturating gradient falls by a factor of ten more than the other."
     ),
     needs=((OWN, LossFactors), (OWN, SaturationResult)),
     judge=judge_factors,
@@ -182,8 +215,8 @@ ORDER = StudyStatement(
     title="The order of min and max",
     claim="For a fixed D the best G maps every z to the one image that D likes most: mode collapse.",
     theory=(
-        TheoryLine("The inner problem for a fixed D:", "min_G E log(1 - D(G(z))) = log(1 - max_x D(x))"),
-        TheoryLine("The game as defined has the other order, whose only solution are the data:", "min_G max_D V(D, G)"),
+        TheoryLine("The inner problem for a fixed D:", "min_G E log(1 - s(D(G(z)))) = log(1 - max_x s(D(x)))"),
+        TheoryLine("The game as defined has the other order, whose only solution is p = q:", "min_G max_D V(D, G)"),
         TheoryLine("Always", "max_D min_G V ≤ min_G max_D V"),
     ),
     experiment=(
@@ -209,5 +242,7 @@ DANGERS = StudyStatement(
     ),
     needs=((OWN, CollapseResult),),
     judge=judge_dangers,
-    advice={"": "Compare with two wide ones: without that line, 45 degrees look like a wrong way and are chance."},
+    advice={
+        "": "Judge a narrow D by what two wide ones differ themselves: random gradients are far from parallel, too."
+    },
 )
