@@ -93,13 +93,14 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False, start: St
     data, held_out = split.learned, split.load_held_out()
     if config.patience is not None and held_out is None:
         raise GenpriorError(f"needs held-out images, {config.data} has none", argument="patience")
+    config, fitted = config.fitted(data) if start is None else (config, [])
     config = resolved(config, fabric)
     if start is None:
         config = config.model_copy(update={"forked_from": None})  # of a file of settings
     learner = _built(config, data, fabric, held_out)
     learner.check(data)
     run = Run(path, config)
-    notes = [_headline(run, learner, split), *([] if start is None else start.load(learner, data))]
+    notes = [_headline(run, learner, split), *fitted, *([] if start is None else start.load(learner, data))]
     if fabric is None or fabric.is_global_zero:
         facts = environment(learner, data)  # takes its time, so before the folder is there
         run = create_run(path, config, overwrite=overwrite)
