@@ -50,7 +50,7 @@ class Restoration:
         starts: Starts that were tried (B,), int64.
         iterations: Evaluations of the start that won (B,), int64.
         stopped: Why the search ended, B of "converged", "iterations", "stalled"; or how an image was found without a
-            search, "closed form" or "approximated".
+            search, such as "closed form" or "exact".
         verdicts: B of the `VERDICTS`.
         candidates: All distinct solutions (B, K, C, H, W), best first; the first are `images`. Of draws those that
             stand for many others, the most probable kind first.
