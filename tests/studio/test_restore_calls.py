@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from family_runs import make_family_run
+from genprior.command_lines import command_of
 from genprior.errors import GenpriorError
 from genprior.restoring.records import IMAGES
 from genprior.studio import restore_calls
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.command_text import command_of, python_of
+from genprior.studio.command_text import python_of
 from genprior.studio.restore_calls import (
     DAMAGES,
     HELD_OUT,

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from genprior.command_lines import command_of
 from genprior.images import to_float
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.command_text import command_of, python_of
+from genprior.studio.command_text import python_of
 from genprior.studio.later_imports import begin_later_imports
 from genprior.studio.page_parts import COMPUTES, command_box, run_choices, run_dropdown, saved, told_errors
 from genprior.studio.painted_hole import canvas_value, hole_of, painter_asset

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genprior.command_lines import command_of
 from genprior.errors import GenpriorError
 from genprior.families import FAMILIES, RunConfig, parse_config
 from genprior.runs.experiment import read_result, save_result
 from genprior.runs.run_folder import open_run
 from genprior.settings import Model
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.command_text import command_of
 from genprior.writing import appended
 
 LOGS = "training-logs"
