@@ -18,7 +18,7 @@ from genprior.studio.explore_calls import (
     nearest_to,
     row_between,
 )
-from genprior.studio.page_parts import COMPUTES, command_box, run_dropdown, saved, told_errors
+from genprior.studio.page_parts import COMPUTES, command_box, drop_place, run_dropdown, saved, told_errors
 from genprior.studio.painted_hole import painter_asset
 from genprior.studio.restore_calls import HELD_OUT, SAMPLE, UPLOAD
 from genprior.studio.shown_latents import NO_MAP, map_html, map_value, nearest_html, row_html, row_value
@@ -110,9 +110,7 @@ def _choice_parts(label: str, kinds: list[str], name: str) -> LatentChoice:
 
     kind = gr.Radio(kinds, value=kinds[0], label=label, elem_id=f"{name}-kind")
     number = gr.Number(0, precision=0, minimum=0, label=f"{label}: which one", info="Their number, from 0 on.")
-    upload = gr.UploadButton(
-        "Choose a picture", file_types=["image"], type="filepath", size="sm", visible=False, elem_id=f"{name}-upload"
-    )
+    upload = drop_place(f"{label}: a picture", ["image"], f"{name}-upload", visible=False)
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     kind.change(
         lambda chosen: (gr.update(visible=chosen in (SAMPLE, HELD_OUT)), gr.update(visible=chosen == UPLOAD)),
