@@ -59,6 +59,18 @@ page.mouse.down()
 page.mouse.move(x + 3.5 * side, y + 5.5 * side, steps=8)
 page.mouse.up()
 print("told", page.locator(".painter-count").inner_text())
+for change in (
+    lambda: page.set_viewport_size({"width": 400, "height": 700}),
+    lambda: page.set_viewport_size({"width": 1400, "height": 1000}),
+    lambda: page.emulate_media(color_scheme="dark"),
+    lambda: page.get_by_role("tab", name="Train").click(),
+    lambda: page.get_by_role("tab", name="Restore").click(),
+    lambda: page.evaluate("document.dispatchEvent(new Event('visibilitychange'))"),
+    lambda: (page.locator("#restore-run input").click(), page.keyboard.press("Enter")),
+):
+    change()
+    page.wait_for_timeout(700)
+    print("then", page.locator(".painter-count").inner_text())
 page.click("#restore-go")
 page.wait_for_selector("#restore-answer .candidate")
 page.wait_for_function("document.querySelector('#restore-answer .verdict').textContent.includes('64 draws')")
@@ -68,12 +80,15 @@ for name in ("result", "mask"):
         page.click(f"#{name}-file")
     found.value.save_as(f"{sys.argv[3]}/{name}.png")
 print("command", page.locator(".command textarea").first.input_value())
+page.get_by_label("a sample of the run").first.check()
+page.wait_for_function("document.querySelector('.painter-count').textContent.startsWith('0 of')")
 """
 
 
 def test_a_painted_hole_is_restored_and_downloaded(studio: Served, tmp_path: Path) -> None:
     said = visit(studio.address, RESTORE, str(tmp_path))
     missing, pixels = map(int, re.search(r"told (\d+) of (\d+) pixels missing", said).groups())  # type: ignore[union-attr]
+    assert re.findall(r"then (\d+) of", said) == [str(missing)] * 7
     shares = [int(each) for each in re.findall(r"'(\d+)%'", said)]
     assert shares
     assert sum(shares) == pytest.approx(100, abs=2)
