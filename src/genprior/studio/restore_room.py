@@ -175,20 +175,6 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
         canvas, image, told = take(run, kind, number, path)
         return canvas, image, None, path, told
 
-    def damaged(damage: str) -> tuple[Any, Any]:
-        if damage not in DAMAGES:
-            return gr.update(visible=False), gr.update(visible=False)
-        own = DAMAGES[damage]
-        slider = gr.update(
-            visible=True,
-            minimum=own.least,
-            maximum=own.most,
-            step=own.step,
-            value=own.usual,
-            label=own.label.capitalize(),
-        )
-        return slider, gr.update(visible=not own.noise)
-
     quiet: dict[str, Any] = {"show_progress": "minimal", "concurrency_id": COMPUTES, "api_visibility": "private"}
     quiet["concurrency_limit"] = 1
     taking = told_errors(take, (gr.skip(), gr.skip()))
@@ -205,11 +191,31 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
         [parts.upload, parts.number],
         **{**quiet, "show_progress": "hidden"},
     )
-    parts.damage.change(damaged, [parts.damage], [parts.strength, parts.noise], **{**quiet, "show_progress": "hidden"})
+    parts.damage.change(
+        _sliders_of, [parts.damage], [parts.strength, parts.noise], **{**quiet, "show_progress": "hidden"}
+    )
     asked = [parts.run, parts.taken, parts.canvas, parts.damage, parts.strength, parts.noise, parts.estimate]
     outputs = [parts.answer, parts.result, parts.mask, parts.command, parts.python, parts.message]
     answers = told_errors(_restoring(folders), tuple(gr.skip() for _ in outputs[:-1]))
     parts.go.click(answers, [*asked, parts.draws, parts.other], outputs, **quiet)
+
+
+def _sliders_of(damage: str) -> tuple[Any, Any]:
+    """What the sliders of strength and noise become."""
+    import gradio as gr
+
+    if damage not in DAMAGES:
+        return gr.update(visible=False), gr.update(visible=False)
+    own = DAMAGES[damage]
+    slider = gr.update(
+        visible=True,
+        minimum=own.least,
+        maximum=own.most,
+        step=own.step,
+        value=own.usual,
+        label=own.label.capitalize(),
+    )
+    return slider, gr.update(visible=not own.noise)
 
 
 def _restoring(folders: AllowedFolders) -> Any:  # noqa: ANN401 - a generator of what the parts show
