@@ -53,6 +53,14 @@ class Visitor:
             event: Such as "click".
             data: A value for each of its inputs.
         """
+        status, said = self._joined(name, event, data)
+        return self._told() if status == 200 else (False, [said.decode()])
+
+    def join(self, name: str, event: str, data: list[Any]) -> int:
+        """Makes the same call, does not wait for its answer, and returns the status."""
+        return self._joined(name, event, data)[0]
+
+    def _joined(self, name: str, event: str, data: list[Any]) -> tuple[int, bytes]:
         parts = {each["id"]: each["props"].get("elem_id") for each in self.config["components"]}
         found = [
             call
@@ -61,8 +69,7 @@ class Visitor:
             and len(call["inputs"]) == len(data)
         ]
         body = {"data": data, "fn_index": found[0]["id"], "session_hash": self.session, "event_data": None}
-        status, said = self.ask("/gradio_api/queue/join", "POST", json.dumps(body), JSON)
-        return self._told() if status == 200 else (False, [said.decode()])
+        return self.ask("/gradio_api/queue/join", "POST", json.dumps(body), JSON)
 
     def _told(self) -> tuple[bool, list[Any]]:
         status, body = self.ask(f"/gradio_api/queue/data?session_hash={self.session}")

@@ -17,7 +17,7 @@ FLOORS: tuple[set[str], ...] = (
     {"cpu_cores", "errors", "picture_numbers", "value_range", "writing"},
     {"seeding", "images", "hardware", "memory", "progress", "specs", "stored_files"},
     {"settings", "inline_pictures"},
-    {"engines"},
+    {"engines", "command_lines"},
     {"data", "models"},
     {"priors"},
     {"restoration", "training"},

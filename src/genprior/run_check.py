@@ -93,8 +93,8 @@ def run_files(path: Path) -> Iterator[CheckedFile]:
     if (path / WEIGHTS).exists():
         again = f"genprior train encoder {path} --overwrite"
         yield tried(WEIGHTS, lambda: read_encoder(path / WEIGHTS), again)
-        if not (path / ENCODER).exists():  # else it is read with the other results
-            yield CheckedFile(ENCODER, "it is gone", again)
+        if not (path / ENCODER).exists():  # each version wrote it, right after the weights; there it is read below
+            yield CheckedFile(ENCODER, "it is gone, or a kill came before it was written", again)
     if (path / RESIDUAL).exists():
         again = f"genprior calibrate {path} with --residual 200 --overwrite"
         yield tried(RESIDUAL, lambda: read_residual(path / RESIDUAL), again)

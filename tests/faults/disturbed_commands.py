@@ -43,6 +43,7 @@ class Tried:
 
 
 TRAIN = f"train gan {POINTS} --images-seen 200 --checkpoint-seconds 1e-9 --out out"
+FORK = "train gan --fork points --images-seen 200 --loss hinge --checkpoint-seconds 1e-9 --out out"
 RESTORE = "photos --batch-size 2 --starts 1 --iterations 2 --threads 1 --out out"
 SMALL = "--data digits[:64] --held-out 0 --size 8 --batch-size 8 --images-seen 48 --threads 1 --precision float32"
 FLOW = f"train flow-matching {SMALL} --model unet:width=4,levels=1,blocks=1"
@@ -53,6 +54,7 @@ COMPARE = "compare run --held-out digits[64:] --count 2 --threads 1 --out out"
 COMMANDS = {
     "train": Tried(TRAIN, ("resume out", TRAIN, f"{TRAIN} --overwrite"), "out"),
     "resume": Tried("resume points --images-seen 200", ("resume points --images-seen 200", "resume points"), "points"),
+    "fork": Tried(FORK, ("resume out", FORK, f"{FORK} --overwrite"), "out"),
     "encoder": Tried("train encoder run --images-seen 512 --threads 1", (), "run"),
     "sample": Tried("sample run -n 3 --out out.npy", (), "out.npy"),
     "each": Tried("sample run -n 3 --each --out out", ("sample run -n 3 --each --out out --overwrite",), "out"),

@@ -40,6 +40,7 @@ SLOW = {
     "collapse",
     "equilibrium",
     "report",
+    "fork",
 }  # tried with disks alone where little is asked for
 
 Begin = Callable[[], None]

@@ -1,12 +1,14 @@
 """Verdicts: each by a residual that deserves it, and by no other."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from genprior.restoration.result import (
+    ADVICE,
     DISAGREEMENT,
     GOOD,
     NOT_JUDGED,
@@ -42,6 +44,10 @@ def test_every_verdict_has_a_case_and_words() -> None:
     # draws tell the one: test_estimates.py; the other follows from what is not known, whatever the residual
     assert CASES.keys() | {NOT_MIXED, NOT_JUDGED} == VERDICTS.keys()
     assert all(VERDICTS.values())
+    assert ADVICE.keys() == VERDICTS.keys()
+    assert all(told.endswith(".") and len(told.split()) < 26 for told in ADVICE.values())
+    page = (Path(__file__).parents[2] / "docs" / "restoration.md").read_text(encoding="utf-8")
+    assert [told for told in ADVICE.values() if told not in page] == []
 
 
 @pytest.mark.parametrize(

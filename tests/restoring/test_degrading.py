@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.folder_check import checked
 from genprior.images import to_uint8, write_image
 from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS
@@ -145,15 +146,65 @@ def test_an_exchanged_picture_is_damaged_anew(
     np.testing.assert_array_equal(again, np.load(damage(folder, "fresh", **settings).path / "measurements.npy"))
 
 
-def test_images_of_several_sizes_need_one(
+@pytest.fixture
+def mixed(image_folder: Callable[..., Path], some_images: Callable[..., Tensor]) -> Path:
+    """Three grey images of 8 x 8, and one in colour of 12 x 10."""
+    folder = image_folder(3)
+    write_image(to_uint8(some_images(1, (3, 12, 10))[0]), folder / "bb.png")
+    return folder
+
+
+@pytest.mark.parametrize("operator", [name for name, shape in KINDS.items() if len(shape) == 3])
+def test_images_of_several_sizes_are_damaged_each_in_its_own(operator: str, damage: Damage, mixed: Path) -> None:
+    settings = {"operator": operator, "noise": "gaussian:sigma=0.1", "batch_size": 2}
+    output = damage(mixed, **settings)
+    assert [each for each in checked(output.path)[1] if each.fault] == []
+    assert not (output.path / "measurements.npy").exists()
+    spec = Spec.parse(operator)
+    with Image.open(mixed / "bb.png") as picture:
+        x = torch.from_numpy(np.asarray(picture).copy()).movedim(2, 0).contiguous()[None] / 255
+    made = spec.build(OPERATORS, "operator", image_shape=(3, 12, 10), seed=0)
+    number = json.loads((output.path / "degradation.json").read_text())["numbers"][2]
+    y = measure(x, made, NOISES["gaussian"](sigma=0.1), seed=0, first=number)[0]
+    with Image.open(output.path / "images" / "bb.png") as picture:
+        assert np.array_equal(np.asarray(picture), to_uint8(y).movedim(0, 2).numpy())
+    sides = []
+    for file in sorted((output.path / "images").glob("*.png")):
+        with Image.open(file) as picture:
+            sides.append((*picture.size, picture.mode))
+    height, width = KINDS[operator][1:]
+    assert sides == [(width, height, "L")] * 2 + [(y.shape[2], y.shape[1], "RGB")] + [(width, height, "L")]
+    alone = damage(mixed / "bb.png", "alone", **settings)
+    assert np.load(alone.path / "measurements.npy").shape == (1, *y.shape)
+
+
+def test_what_has_no_picture_needs_images_of_one_size(damage: Damage, mixed: Path) -> None:
+    with pytest.raises(GenpriorError, match=r"bb.png is 3x12x10, expected 1x8x8; --size and --channels") as error:
+        damage(mixed, operator="compressed-sensing:m=20")
+    assert "\n" not in str(error.value)
+    output = damage(mixed, operator="compressed-sensing:m=20", size=6, channels=3)
+    assert np.load(output.path / "measurements.npy").shape == (4, 20)
+
+
+def test_an_operator_that_does_not_fit_one_of_the_images_names_it(damage: Damage, mixed: Path) -> None:
+    with pytest.raises(GenpriorError, match=r"operator: .*bb.png: ") as error:
+        damage(mixed, operator="downsample:factor=4", batch_size=4)
+    assert "\n" not in str(error.value)
+
+
+def test_an_image_of_another_size_that_comes_later_takes_the_array_away(
     damage: Damage, image_folder: Callable[..., Path], some_images: Callable[..., Tensor]
 ) -> None:
     folder = image_folder(2)
+    assert (damage(folder, operator="denoise").path / "measurements.npy").exists()
     write_image(to_uint8(some_images(1, (3, 12, 10))[0]), folder / "z.png")
-    with pytest.raises(GenpriorError, match=r"z.png is 3x12x10, expected 1x8x8; --size and --channels"):
-        damage(folder, operator="denoise")
-    output = damage(folder, operator="denoise", size=6, channels=3)
-    assert np.load(output.path / "measurements.npy").shape == (3, 3, 6, 6)
+    output = damage(folder, operator="denoise")
+    assert not (output.path / "measurements.npy").exists()
+    assert restoring_command(DegradeSettings(images="x", operator="denoise"), output.path).startswith(
+        f"genprior restore RUN {output.path}/images --operator denoise"
+    )
+    (folder / "z.png").unlink()
+    assert np.load(damage(folder, operator="denoise").path / "measurements.npy").shape == (2, 1, 8, 8)
 
 
 def test_what_is_no_image_is_not_damaged(damage: Damage, tmp_path: Path) -> None:

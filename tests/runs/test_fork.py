@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from family_runs import GREY, make_family_run
 from genprior.errors import GenpriorError
 from genprior.families import FAMILIES
 from genprior.folder_check import checked
-from genprior.runs.checkpoint import ages, load_checkpoint
+from genprior.hardware import resolve_precision
+from genprior.runs.checkpoint import ages, load_checkpoint, save_checkpoint
 from genprior.runs.execute import execute
 from genprior.runs.fork import forked_config, forked_run
 from genprior.runs.prepare import PreparedRun, new_run, resumed_run
@@ -160,15 +162,49 @@ def test_no_run_is_forked_into_itself_or_over_another(parent: Run, tmp_path: Pat
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_is_taken(parent: Run, tmp_path: Path) -> None:
-    newest, *others = sorted(parent.checkpoints.iterdir(), reverse=True)
+    newest, before = sorted(parent.checkpoints.iterdir(), reverse=True)
     (newest / "tensors.safetensors").write_bytes(b"nonsense")
-    if others:
-        with pytest.warns(UserWarning, match="the one before it is used"):
-            fork = forked_run(tmp_path / "fork", parent.path, LONGER)
-        assert fork.run.config.begins_after[0] < 20
-    for path in others:
-        (path / "counters.json").write_text("{}")
-    with pytest.raises(GenpriorError, match="no whole checkpoint is left"):
+    with pytest.warns(UserWarning, match="the one before it is used"):
+        fork = forked_run(tmp_path / "fork", parent.path, LONGER)
+    assert fork.run.config.begins_after[0] < 20
+    (before / "counters.json").write_text("{}")
+    with pytest.raises(GenpriorError, match=r"fork: .*step-\d+ is refused: .*; no other age can be forked") as error:
         forked_run(tmp_path / "other", parent.path, LONGER)
+    assert f"genprior train gan --config {parent.path}/config.json --out {parent.path} --overwrite" in str(error.value)
     with pytest.raises(GenpriorError, match=r"fork: .* is not a run"):
         forked_run(tmp_path / "other", tmp_path / "nothing", LONGER)
+
+
+def test_best_weights_are_forked_where_no_checkpoint_is_whole(parent: Run, tmp_path: Path) -> None:
+    newest, _ = load_checkpoint(parent.checkpoints)
+    assert newest is not None
+    save_checkpoint(parent.best, replace(newest, step=10, images_seen=500))
+    for path in parent.checkpoints.iterdir():
+        (path / "counters.json").write_text("{}")
+    with pytest.warns(UserWarning, match="the best weights, after 500 images, are used"):
+        fork = forked_run(tmp_path / "fork", parent.path, LONGER)
+    assert fork.run.config.begins_after == (10, 500)
+    shutil.rmtree(parent.checkpoints)
+    with pytest.warns(UserWarning, match="has no checkpoint; the best weights, after 500 images, are used"):
+        forked_run(tmp_path / "other", parent.path, LONGER)
+
+
+def test_what_has_no_checkpoint_yet_is_to_be_trained(parent: Run, tmp_path: Path) -> None:
+    shutil.rmtree(parent.checkpoints)
+    with pytest.raises(GenpriorError, match=r"fork: the checkpoints of .* are gone; no other age .* --overwrite"):
+        forked_run(tmp_path / "fork", parent.path, LONGER)
+    new = new_run(tmp_path / "new", parent.config).run.path
+    with pytest.raises(GenpriorError, match=f"fork: .* has no checkpoint yet; train it first: genprior resume {new}"):
+        forked_run(tmp_path / "fork", new, LONGER)
+    assert not (tmp_path / "fork").exists()
+
+
+def test_what_turns_out_as_it_was_is_no_change(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    usual = resolve_precision("auto", torch.device("cpu"))
+    for before in ("float32", "bf16"):
+        run = make_run(before, precision=before).path
+        changes = {**LONGER, "precision": "auto"}
+        origin = forked_run(tmp_path / f"fork-{before}", run, changes).run.config.forked_from
+        assert origin is not None
+        changed = ("images_seen was 1000", *([] if before == usual else [f"precision was {before}"]))
+        assert origin.changed == changed

@@ -76,6 +76,16 @@ def test_checkpoint_of_two_processes_is_resumed_by_one(folder: Path) -> None:
         torch.testing.assert_close(two[name], value, rtol=1e-6, atol=1e-8, msg=name)
 
 
+def test_two_processes_fork_a_run_as_one_does(folder: Path) -> None:
+    fork = ["train", "gan", "--fork", folder / "one", "--loss", "hinge", "--images-seen", 960]
+    genprior(*fork, "--out", folder / "forked")
+    genprior(*fork, "--out", folder / "forked-by-two", processes=2)
+    one, two = tensors(folder / "forked"), tensors(folder / "forked-by-two")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-7, atol=1e-9, msg=name)
+
+
 @pytest.mark.parametrize("family", OTHERS)
 def test_two_processes_give_the_weights_of_one_in_every_family(family: str, tmp_path: Path) -> None:
     # The one model of the arguments above is the GAN's.

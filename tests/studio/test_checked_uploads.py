@@ -10,7 +10,7 @@ import torch
 from genprior.errors import GenpriorError
 from genprior.images import write_image
 from genprior.studio import checked_uploads
-from genprior.studio.checked_uploads import checked_archive, checked_picture, keep_upload
+from genprior.studio.checked_uploads import checked_archive, checked_picture, keep_images, keep_upload
 
 
 def picture(path: Path) -> Path:
@@ -114,6 +114,39 @@ def test_old_uploads_leave_when_their_sum_is_passed_and_nothing_else_does(
     assert all(path.exists() for path in own)
     source.write_bytes(b"x" * 1000)
     assert keep_upload(source, kept).exists()  # what was just sent stays, however large
+
+
+def test_pictures_that_are_sent_together_become_an_archive(tmp_path: Path) -> None:
+    sent = [picture(tmp_path / name) for name in ("b.png", "a.PNG")]
+    (tmp_path / "other").mkdir()
+    sent.append(picture(tmp_path / "other" / "b.png"))
+    kept, count = keep_images(sent, tmp_path / "kept")
+    assert (kept.name, count, checked_archive(kept)) == ("pictures.zip", 3, 3)
+    with zipfile.ZipFile(kept) as opened:
+        names = opened.namelist()
+        assert [opened.read(name) for name in names] == [path.read_bytes() for path in sent]
+    assert names == sorted(names)
+    packed = archive(tmp_path / "a.zip", **{"a.png": sent[0].read_bytes()})
+    kept, count = keep_images([packed], tmp_path / "kept")
+    assert (kept.name, count) == ("a.zip", 1)
+    with pytest.raises(GenpriorError, match="one zip, or pictures alone"):
+        keep_images([packed, sent[0]], tmp_path / "kept")
+
+
+def test_pictures_that_are_sent_together_have_the_limits_of_each_and_of_an_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bomb = picture(tmp_path / "good.png"), huge_png(tmp_path / "bomb.png", 5000)
+    with pytest.raises(GenpriorError, match=r"bomb\.png: the picture has 5000 x 5000 pixels"):
+        keep_images([good, bomb], tmp_path / "kept")
+    with pytest.raises(GenpriorError, match="choose pictures"):
+        keep_images([], tmp_path / "kept")
+    for name, most, match in (("MOST_ZIP_BYTES", 10, "at most 10 are taken"), ("MOST_FILES", 1, "at most 1 are taken")):
+        with monkeypatch.context() as patched:
+            patched.setattr(checked_uploads, name, most)
+            with pytest.raises(GenpriorError, match=match):
+                keep_images([good, good], tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()  # nothing of what is refused stays
 
 
 def long_table(path: Path, records: int, entries: int) -> Path:

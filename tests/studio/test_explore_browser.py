@@ -14,6 +14,7 @@ from studio_visit import visit_in_browser
 EXPLORE = """
 page.get_by_role("tab", name="Explore").click()
 page.wait_for_function("document.querySelector('#explore-latents').textContent.includes('Latents are')")
+print("before", page.locator("#explore-message").inner_text(), page.locator("#map-here").is_visible())
 page.focus("#map-go")
 page.keyboard.press("Enter")
 cells = "document.querySelectorAll('#latent-map button')"
@@ -45,6 +46,7 @@ print("wide", page.evaluate("document.documentElement.scrollWidth"))
 
 def test_a_map_is_walked_by_keyboard(studio: Served, tmp_path: Path, genprior: Callable[..., str]) -> None:
     said = visit_in_browser(studio.address, EXPLORE, str(tmp_path), ready="#restore-go", width=400, scheme="dark")
+    assert re.search(r"before Press Show the map.* False", said)  # nothing stands there that has nothing to show
     assert "named Picture 8, row 2, column 4" in said
     assert "pressed true" in said
     assert "unnamed 0" in said

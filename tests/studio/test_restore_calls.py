@@ -1,5 +1,6 @@
 """What the page answers is what the command answers."""
 
+import html
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,13 @@ import torch
 from PIL import Image
 
 from family_runs import make_family_run
+from genprior.command_lines import command_of
 from genprior.errors import GenpriorError
+from genprior.restoration.result import ADVICE
 from genprior.restoring.records import IMAGES
 from genprior.studio import restore_calls
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.command_text import command_of, python_of
+from genprior.studio.command_text import python_of
 from genprior.studio.restore_calls import (
     DAMAGES,
     HELD_OUT,
@@ -117,6 +120,7 @@ def test_every_damage_of_the_table_is_answered(damage: str, asked: tuple[Allowed
     text = answer_html(answer, is_last=True)
     assert text.count("<img") == text.count("alt=") >= 4
     assert "64 draws" in text
+    assert ADVICE[answer.found.verdicts[0]] in html.unescape(text)  # not the bare word
     assert "more draws" in answer_html(answer, is_last=False).lower()
     assert 'type="range"' in compared_html(answer, answer)
 

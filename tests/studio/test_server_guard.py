@@ -7,7 +7,7 @@ import io
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -16,8 +16,9 @@ from PIL import Image
 
 from genprior.studio.server_guard import Message, Receive, Scope, Send, ServerGuard
 from genprior.studio.upload_limits import UploadsOnTheirWay
+from genprior.studio.visitor_limits import MOST_CALLS, MOST_STREAMS
 from served_studio import SECRET, Served, started
-from studio_visitor import UPLOAD, Visitor, given
+from studio_visitor import HELD_OUT, UPLOAD, Visitor, given
 
 FOREIGN = [
     ("Host", "evil.example"),
@@ -197,3 +198,32 @@ def test_an_upload_too_many_is_cut_off_and_forgotten() -> None:
 def test_an_address_that_was_told_is_answered(tmp_path: Path) -> None:
     with started(tmp_path / "home") as (address, _):
         assert Visitor(address).ask("/config")[0] == 200  # at once, however busy the server is
+
+
+def test_one_session_has_no_more_than_its_share_of_calls_and_connections(studio: Served) -> None:
+    greedy, other = Visitor(studio.address), Visitor(studio.address)
+    greedy.enter()
+    other.enter()
+    run = str(studio.home / "digits")
+    statuses = [greedy.join("", "load", [run, UPLOAD, 0, None]) for _ in range(3 * MOST_CALLS)]
+    assert statuses == [200] * MOST_CALLS + [429] * 2 * MOST_CALLS
+    assert other.call("", "load", [run, HELD_OUT, 0, None])[0]
+    with ExitStack() as held:
+        path = f"/gradio_api/heartbeat/{greedy.session}"
+        answers = [opened(studio, path, held) for _ in range(MOST_STREAMS + 3)]
+    assert answers == [200] * MOST_STREAMS + [429] * 3
+    assert ask(studio, "/config")[0] == 200
+
+
+def opened(studio: Served, path: str, held: ExitStack) -> int:
+    """Begins a request whose answer never ends, and returns its status while it is held open."""
+    server = urlsplit(studio.address)
+    connection = http.client.HTTPConnection(str(server.hostname), server.port, timeout=60)
+    held.callback(connection.close)
+    connection.request("GET", path)
+    return connection.getresponse().status
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"{", b'{"session_hash": ""}', b'{"session_hash": 7}'])
+def test_calls_without_a_session_are_refused(studio: Served, body: bytes) -> None:
+    assert ask(studio, "/gradio_api/queue/join", "POST", body, {"Content-Type": "application/json"})[0] == 403

@@ -59,6 +59,18 @@ page.mouse.down()
 page.mouse.move(x + 3.5 * side, y + 5.5 * side, steps=8)
 page.mouse.up()
 print("told", page.locator(".painter-count").inner_text())
+for change in (
+    lambda: page.set_viewport_size({"width": 400, "height": 700}),
+    lambda: page.set_viewport_size({"width": 1400, "height": 1000}),
+    lambda: page.emulate_media(color_scheme="dark"),
+    lambda: page.get_by_role("tab", name="Train").click(),
+    lambda: page.get_by_role("tab", name="Restore").click(),
+    lambda: page.evaluate("document.dispatchEvent(new Event('visibilitychange'))"),
+    lambda: (page.locator("#restore-run input").click(), page.keyboard.press("Enter")),
+):
+    change()
+    page.wait_for_timeout(700)
+    print("then", page.locator(".painter-count").inner_text())
 page.click("#restore-go")
 page.wait_for_selector("#restore-answer .candidate")
 page.wait_for_function("document.querySelector('#restore-answer .verdict').textContent.includes('64 draws')")
@@ -68,12 +80,15 @@ for name in ("result", "mask"):
         page.click(f"#{name}-file")
     found.value.save_as(f"{sys.argv[3]}/{name}.png")
 print("command", page.locator(".command textarea").first.input_value())
+page.get_by_label("a sample of the run").first.check()
+page.wait_for_function("document.querySelector('.painter-count').textContent.startsWith('0 of')")
 """
 
 
 def test_a_painted_hole_is_restored_and_downloaded(studio: Served, tmp_path: Path) -> None:
     said = visit(studio.address, RESTORE, str(tmp_path))
     missing, pixels = map(int, re.search(r"told (\d+) of (\d+) pixels missing", said).groups())  # type: ignore[union-attr]
+    assert re.findall(r"then (\d+) of", said) == [str(missing)] * 7
     shares = [int(each) for each in re.findall(r"'(\d+)%'", said)]
     assert shares
     assert sum(shares) == pytest.approx(100, abs=2)
@@ -129,8 +144,22 @@ def test_a_training_outlives_the_server_and_is_resumed(tmp_path: Path) -> None:
 
 ZIPPED = """
 page.get_by_role("tab", name="Train").click()
+import base64
+from pathlib import Path
+def drop(*paths):
+    sent = [(Path(path).name, base64.b64encode(Path(path).read_bytes()).decode()) for path in paths]
+    make = '''(sent) => { const all = new DataTransfer(); for (const [name, text] of sent)
+        all.items.add(new File([Uint8Array.from(atob(text), (each) => each.charCodeAt(0))], name,
+            { type: name.endsWith("zip") ? "application/zip" : "image/png" }));
+        return all; }'''
+    page.dispatch_event("#zip-upload button", "drop", {"dataTransfer": page.evaluate_handle(make, sent)})
+drop(sys.argv[4], sys.argv[5])
+page.wait_for_function("document.querySelector('#train-message').textContent.includes('2 pictures')")
+print("dropped", page.locator("#images textarea, #images input").first.input_value())
+drop(sys.argv[4], sys.argv[3])
+page.wait_for_function("document.querySelector('#train-message').textContent.includes('one zip, or pictures alone')")
 with page.expect_file_chooser() as chooser:
-    page.click("#zip-upload")
+    page.click("#zip-upload button")
 chooser.value.set_files(sys.argv[3])
 page.wait_for_function("document.querySelector('#train-message').textContent.includes('160 pictures')")
 page.click("#look-at")
@@ -174,7 +203,11 @@ def zip_of_pictures(path: Path) -> Path:
 
 
 def test_a_zip_is_sent_looked_at_and_trained_on(studio: Served, tmp_path: Path) -> None:
-    visit(studio.address, ZIPPED, str(zip_of_pictures(tmp_path / "pictures.zip")))
+    archive, two = zip_of_pictures(tmp_path / "pictures.zip"), [tmp_path / name for name in ("a.png", "b.png")]
+    for path in two:
+        Image.new("RGB", (16, 16), "red").save(path)
+    said = visit(studio.address, ZIPPED, str(archive), *map(str, two))
+    assert re.search(r"dropped .*/uploads/\w+/pictures\.zip", said)
     found = summary(studio.home / "zipped")
     assert str(found["state"]).startswith("finished")
     assert "pictures.zip: " in str(found["data"])

@@ -11,15 +11,13 @@ import pytest
 
 from genprior.errors import GenpriorError
 from genprior.runs.checkpoint import load_counters
-from genprior.runs.experiment import save_result
-from genprior.runs.run_folder import open_run
+from genprior.runs.experiment import part_of, read_result, save_result
+from genprior.runs.run_folder import AUTO, open_run
 from genprior.runs.summary import summary
+from genprior.scoring.auto_results import AutoTraining
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.shown_training import training_html
-from genprior.studio.train_room import first_sentence
 from genprior.studio.training_processes import TrainingProcess, Trainings, looked_at
-from genprior.training.losses import LOSSES
-from genprior.training.penalties import PENALTIES
 
 QUICK = {"family": "gan", "data": "digits[:64]", "minutes": 5, "batch_size": 16, "size": 8, "threads": 1, "seed": 3}
 
@@ -36,9 +34,24 @@ def trainings(tmp_path: Path) -> Trainings:
     return Trainings(AllowedFolders(tmp_path, (tmp_path,)))
 
 
-def test_every_loss_and_penalty_says_what_it_is_in_a_sentence() -> None:
-    for entry in [*LOSSES.values(), *PENALTIES.values()]:
-        assert len(first_sentence(entry)) > 10
+def test_an_automatic_training_is_begun_stopped_and_resumed_by_its_own_commands(trainings: Trainings) -> None:
+    out = trainings.folders.new("best")
+    words = trainings.auto_command("digits[:80]", 30, out)
+    assert words[:3] == ["genprior", "train", "auto"]
+    with pytest.raises(GenpriorError, match="outside"):
+        trainings.auto_command("/etc", 1, out)
+    trainings.start(words, out)
+    waited_for(lambda: part_of(out / AUTO).is_file())
+    assert "being trained" in training_html(trainings, [out])
+    trainings.stop(out)
+    waited_for(lambda: not trainings.is_running(out))
+    assert trainings.resume_command(out, 3) == ["genprior", "resume", str(out)]
+    found = read_result(part_of(out / AUTO), AutoTraining)
+    assert found is not None
+    strange = found.model_copy(update={"settings": found.settings.model_copy(update={"data": "/etc"})})
+    save_result(part_of(out / AUTO), strange)
+    with pytest.raises(GenpriorError, match="lies outside the folders"):
+        trainings.resume_command(out, None)
 
 
 def test_settings_that_do_not_go_together_begin_nothing(trainings: Trainings) -> None:

@@ -94,7 +94,7 @@ def attack(visitor: Visitor, studio: Served) -> list[str]:
     status, archive = visitor.upload("../../../a.zip", bomb())
     assert status == 200
     assert ".." not in archive["path"]
-    said.append(str(visitor.call("zip-upload", "upload", [archive])[1][-1]))
+    said.append(str(visitor.call("zip-upload", "upload", [[archive]])[1][-1]))
     for path in (str(studio.secret), f"{studio.home}/../secret.html", "../secret.html"):
         is_well, told = visitor.call("picture-upload", "upload", [run, UPLOAD, 0, given(path)])
         assert not is_well, told

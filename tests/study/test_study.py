@@ -12,7 +12,7 @@ import pytest
 from genprior.families import parse_config
 from genprior.runs.experiment import read_result, save_result
 from genprior.study.statements import STATEMENTS
-from genprior.study.study_cells import CELLS, command_of, settings_of
+from genprior.study.study_cells import CELLS, settings_of, training_command
 from genprior.study.study_experiment import AskedStudy
 from genprior.study.study_jobs import MEASURES
 from genprior.study.study_record import StudyResult
@@ -200,7 +200,7 @@ def test_each_cell_has_settings_of_a_run(cell: str, pixels: object, size: str) -
     values = settings_of(CELLS[cell], study, 3)
     config = parse_config(values)
     assert config.seed == 3
-    command = command_of(values, "out/run")
+    command = training_command(values, "out/run")
     assert command.startswith(f"genprior train {config.family} --")
     source = CELLS[cell].begins_as
     assert source is None or CELLS[source].begins_as is None

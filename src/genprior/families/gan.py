@@ -97,6 +97,7 @@ class GANConfig(RunConfig):
         },
     }
     DEFAULT_PRESET: ClassVar[str] = "r1-28"
+    ANY_SHAPE: ClassVar[str | None] = "pyramid"
     EPOCHS: ClassVar[float] = 10.0
     HELP: ClassVar[str] = "Train a generator against a discriminator."
     LATENTS: ClassVar[str] = "Latents are standard normal noise, of which the generator makes an image."
@@ -170,6 +171,18 @@ class GANConfig(RunConfig):
     def adversarial_loss(self) -> "tuple[Spec, AdversarialLoss]":
         """Returns what both players minimise."""
         return self.loss, self.loss.build(LOSSES, "loss")
+
+    def can_make(self, shape: tuple[int, int, int]) -> bool:
+        """Whether both players exist for images of a shape (C, H, W)."""
+        from genprior.models.players import PlayerSizes, exist
+
+        return exist(lambda: self.model.build(MODELS, "model", sizes=PlayerSizes(shape, self.latent_size, self.pack)))
+
+    def for_few(self, images: int) -> dict[str, Any]:
+        """Returns batches of whole packs."""
+        found = super().for_few(images)
+        size = found.get("batch_size", 0) // self.pack * self.pack
+        return {"batch_size": size} if size >= 2 * self.pack else {}
 
     def build(self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None) -> "GAN":
         """Returns the algorithm for images of the shape of `data`, on the device of `fabric`.

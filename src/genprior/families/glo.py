@@ -47,6 +47,7 @@ class GLOConfig(RunConfig):
         },
     }
     DEFAULT_PRESET: ClassVar[str] = "glo-28"
+    ANY_SHAPE: ClassVar[str | None] = "pyramid"
     EPOCHS: ClassVar[float] = 25.0
     HELP: ClassVar[str] = "Train a generator together with one code for each image."
     LATENTS: ClassVar[str] = "Latents are codes: the density is that of the codes of the training images."
@@ -77,6 +78,18 @@ class GLOConfig(RunConfig):
     def title(self) -> str:
         """Loss and family."""
         return f"{self.loss} GLO"
+
+    def can_make(self, shape: tuple[int, int, int]) -> bool:
+        """Whether the generator exists for images of a shape (C, H, W)."""
+        from genprior.models.players import PlayerSizes, exist
+
+        return exist(lambda: self.model.build(MODELS, "model", sizes=PlayerSizes(shape, self.latent_size)))
+
+    def for_few(self, images: int) -> dict[str, Any]:
+        """Returns smaller batches, and codes of fewer numbers than there are images, as principal components need."""
+        longest = max(1, images - 1)
+        codes = {"latent_size": longest} if longest < self.latent_size and self.start.name == "pca" else {}
+        return {**super().for_few(images), **codes}
 
     def build(self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None) -> "GLO":
         """Returns the algorithm for these very images, on the device of `fabric`.

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from genprior.errors import GenpriorError, suggestion
-from genprior.settings import Channels, Fit, Model, Setting, Settings, Size, Strict, White, is_path
+from genprior.settings import Channels, Fit, Model, Setting, Settings, Size, Strict, White, is_path, validated
 from genprior.specs import Spec
 
 if TYPE_CHECKING:
@@ -88,6 +88,16 @@ class ForkedFrom(Model):
         return at if self.is_distilled else f"{at}: {'; '.join(self.changed) or 'all settings as they were'}"
 
 
+def largest_power(most: int) -> int:
+    """Returns the largest power of 2 that is not above a number, at least 1.
+
+    Example:
+        >>> largest_power(18)
+        16
+    """
+    return 1 << (most.bit_length() - 1)
+
+
 class RunConfig(Settings, ABC):
     """Everything that decides how a model is trained; a run folder holds it as JSON.
 
@@ -106,6 +116,8 @@ class RunConfig(Settings, ABC):
     """What the family's sub-command does."""
     LATENTS: ClassVar[str]
     """What its latents are, to somebody who looks at a map of them."""
+    ANY_SHAPE: ClassVar[str | None] = None
+    """The preset for shapes that the default network cannot make; None: there is no other."""
     CURVES: ClassVar[dict[str, Curves]] = {}
     """Pictures of a run's record, by the names of their files."""
 
@@ -147,6 +159,15 @@ class RunConfig(Settings, ABC):
     checkpoint_seconds: Annotated[Positive, Field(description="Time between checkpoints.")] = 60
     tensorboard: Annotated[bool, Field(description="Write TensorBoard files into the run.")] = False
     forked_from: ForkedFrom | None = None  # no description: it is no flag, and written by whatever forks
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember_what_was_named(cls, given: Any, build: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+        """Counts as set what the caller gave, and not what a preset gave: that may be fitted to the images."""
+        config = build(given)
+        if isinstance(given, Mapping):
+            object.__setattr__(config, "__pydantic_fields_set__", {*given} & cls.model_fields.keys())
+        return config
 
     @model_validator(mode="before")
     @classmethod
@@ -203,6 +224,52 @@ class RunConfig(Settings, ABC):
             for spec in value if isinstance(value, tuple) else [value]:
                 if isinstance(spec, Spec):
                     spec.check(table, name)
+
+    def fitted(self, data: "Dataset") -> tuple[Self, list[str]]:
+        """Returns settings that suit the images where nobody named others, and a line for each that differs.
+
+        A shape that the default network cannot make takes the preset that can. Fewer images than a batch take a smaller
+        batch. What was named, be it the default, stays as it is: `build` and `check` say what is wrong with it.
+
+        Arguments:
+            data: What is to be learned.
+
+        Raises:
+            GenpriorError: A setting that was named does not go with the others.
+        """
+        config, lines = self._for_shape(data.image_shape)
+        fewer = {name: value for name, value in config.for_few(len(data)).items() if name not in self.model_fields_set}
+        changed = {name: (value, dict(config)[name]) for name, value in fewer.items() if value != dict(config)[name]}
+        for name, (value, usual) in changed.items():
+            lines.append(
+                f"{name.replace('_', ' ')} {value}, and not {usual}: there are {len(data)} images to learn from"
+            )
+        if changed:
+            config = validated(type(self), {**config.model_dump(), **{name: fewer[name] for name in changed}})
+        return config, lines
+
+    def _for_shape(self, shape: tuple[int, int, int]) -> tuple[Self, list[str]]:
+        if self.ANY_SHAPE is None or self.model_fields_set & {"preset", "model"} or self.can_make(shape):
+            return self, []
+        own = self.model_dump(include=self.model_fields_set)
+        other = validated(type(self), {**own, "preset": self.ANY_SHAPE})
+        if not other.can_make(shape):
+            return self, []
+        sides = "x".join(map(str, shape))
+        return other, [f"preset {self.ANY_SHAPE}: the networks of {self.preset} cannot make images of {sides}"]
+
+    def can_make(self, shape: tuple[int, int, int]) -> bool:
+        """Whether the networks exist for images of a shape (C, H, W); True where any network of the family does."""
+        return True
+
+    def for_few(self, images: int) -> dict[str, Any]:
+        """Returns what takes the place of settings that need more images, by their names.
+
+        Arguments:
+            images: That are learned, at least 1.
+        """
+        usual = dict(self).get("batch_size")
+        return {} if usual is None or not 1 < images < usual else {"batch_size": largest_power(images)}
 
     @abstractmethod
     def build(self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None) -> "Learner":

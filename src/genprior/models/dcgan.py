@@ -167,7 +167,7 @@ def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     if height != width or not SMALLEST <= height <= LARGEST:
         raise GenpriorError(
             f"dcgan builds square images of {SMALLEST} to {LARGEST} pixels, got {height}x{width}; "
-            "choose a size with --size",
+            "choose a size with --size, or --model pyramid for oblong images",
             argument="size",
         )
     return channels, height, width

@@ -50,6 +50,16 @@ class PlayerSizes:
         return Players(made, packed(discriminator, self.image_shape, self.pack))
 
 
+def exist(build: Callable[[], Players]) -> bool:
+    """Whether players can be built; they are built without numbers, which takes no memory."""
+    with torch.device("meta"):
+        try:
+            build()
+        except GenpriorError:
+            return False
+    return True
+
+
 def latent_size_of(generator: nn.Module) -> int:
     """Returns the length k of the generator's latents; raises `GenpriorError` where it does not tell."""
     size = getattr(generator, "latent_size", None)

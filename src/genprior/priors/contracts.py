@@ -91,6 +91,11 @@ class LatentPrior(Prior, Protocol):
         return None
 
     @property
+    def encodes_exactly(self) -> bool:
+        """Whether decode(encode(x)) is x, up to rounding, for every image: inverting it then takes no search."""
+        return False
+
+    @property
     def encode_damaged(self) -> Callable[[Tensor, Tensor | None], Tensor] | None:
         """The same for damaged images, from which the search for a measurement starts.
 

@@ -44,6 +44,11 @@ class FlowPrior(LatentPrior, LikelihoodPrior):
         return (self.model,)
 
     @property
+    def encodes_exactly(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def usual_starts(self) -> int:
         """A search from z = 0 needs no others (Asim et al. 2020, https://arxiv.org/abs/1905.11672)."""
         return 1

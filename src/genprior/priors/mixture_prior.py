@@ -34,6 +34,11 @@ class MixturePrior(LatentPrior, LikelihoodPrior, ConditionalPrior, DenoisingPrio
         return (self.model,)
 
     @property
+    def encodes_exactly(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def usual_starts(self) -> int:
         """A search is used for operators that are not linear alone."""
         return 1

@@ -13,6 +13,7 @@ from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior, takes_sides
 from genprior.restoration.closed_form import TIMES, solve_in_closed_form
 from genprior.restoration.estimates import check_memory, with_drawn_latents
+from genprior.restoration.exact_inverse import exact_encoder, invert_exactly
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.guided_restoration import is_drawn, solve_by_draws
 from genprior.restoration.noise import fitting_fidelity
@@ -75,6 +76,9 @@ def invert(
         return solve_in_closed_form(problem, prior.conditional, settings, level, is_shared=True, seed=seed)
     if settings.draws and is_drawn(prior, settings):
         return solve_by_draws(problem, settings, level, None, seed)
+    encode = exact_encoder(prior, x, problem.fidelity, settings)
+    if encode is not None:
+        return invert_exactly(problem, problem.y.view(x.shape), encode, settings, level)
     start = warm_start(prior, x, None, {}) if settings.encoder else None
     return _searched(problem, start, settings, level, seed)
 

@@ -27,6 +27,14 @@ VERDICTS = {
     NOT_JUDGED: "how strong the noise is, is not known, so the residual cannot be told from noise",
     NOT_MIXED: "populations of draws disagree: mean, deviation and probabilities are not to be trusted",
 }
+ADVICE = {  # what to do, by verdict
+    GOOD: "Use it, and look at the deviation and the candidates for what is still unsure.",
+    RANGE: "Train longer, on more images like this one, or compare with a run of another family.",
+    STUCK: "Search from more starts (--starts 16, or --preset thorough), and look at all candidates.",
+    OVERFITTED: "Take fine details for noise: say how strong it is, or give a larger --energy-weight without draws.",
+    NOT_JUDGED: "Judge by eye beside the damaged image, or say how strong the noise is where you know it.",
+    NOT_MIXED: "Ask for more draws, and until then use the pictures alone, without deviation and probabilities.",
+}
 RANGE_TOLERANCE = 0.1  # root mean square of a residual, in units of y, that a good prior may leave on clean images
 TEXTS = ("stopped", "verdicts")
 OF_DRAWS = ("draws", "probabilities", "r_hat", "effective")  # not in files where there are no draws
@@ -50,7 +58,7 @@ class Restoration:
         starts: Starts that were tried (B,), int64.
         iterations: Evaluations of the start that won (B,), int64.
         stopped: Why the search ended, B of "converged", "iterations", "stalled"; or how an image was found without a
-            search, "closed form" or "approximated".
+            search, such as "closed form" or "exact".
         verdicts: B of the `VERDICTS`.
         candidates: All distinct solutions (B, K, C, H, W), best first; the first are `images`. Of draws those that
             stand for many others, the most probable kind first.

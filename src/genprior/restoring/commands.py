@@ -21,7 +21,7 @@ from genprior.progress import Stage, Task
 from genprior.restoring.job_settings import DegradeSettings, InvertSettings, JobFlags, RestoreSettings
 from genprior.restoring.ledger import FILES, MASKS, Output, Prepared, Work
 from genprior.restoring.opened_output import opened
-from genprior.restoring.records import MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary, readable
+from genprior.restoring.records import IMAGES, MEASUREMENTS, DegradeSummary, JobSummary, RestoreSummary, readable
 from genprior.settings import Settings
 from genprior.stored_files import read_model
 
@@ -251,7 +251,12 @@ def restored_lines(result: JobResult[RestoreSummary]) -> list[str]:
 def degraded_lines(result: JobResult[DegradeSummary]) -> list[str]:
     """Returns lines about damaged images: where they lie, and the command that restores them."""
     command = restoring_command(result.summary.settings, result.path)
-    return [*_aligned(result, {}), f"restore them with: {command}"]
+    lines = [*_aligned(result, {}), f"restore them with: {command}"]
+    if result.summary.failed < result.summary.images and not (result.path / MEASUREMENTS).exists():
+        lines.append(
+            "they have several sizes: RUN must be one of flow matching; pictures alone were written, of 8 bits"
+        )
+    return lines
 
 
 def restoring_command(settings: DegradeSettings, out: Path) -> str:
@@ -260,7 +265,8 @@ def restoring_command(settings: DegradeSettings, out: Path) -> str:
     operator = [settings.operator.name, "--mask", str(out / MASKS)] if has_masks else [str(settings.operator)]
     seed = ["--seed", str(settings.seed)] if settings.seed else []
     flags = ["--operator", *operator, "--noise", str(settings.noise), *seed, "--out", f"{out}-restored"]
-    return f"genprior restore RUN {shlex.join([str(out / MEASUREMENTS), *flags])}"
+    has_array = (out / MEASUREMENTS).exists() or not (out / IMAGES).is_dir()
+    return f"genprior restore RUN {shlex.join([str(out / (MEASUREMENTS if has_array else IMAGES)), *flags])}"
 
 
 def _aligned(result: JobResult[Any], more: Mapping[str, str]) -> list[str]:

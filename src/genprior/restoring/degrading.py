@@ -28,12 +28,14 @@ from genprior.restoring.records import (
     Tally,
     write_model,
 )
-from genprior.restoring.sized_work import measured_shape
-from genprior.restoring.sources import Source, channels_first, check_values, fitted, is_picture, open_source
+from genprior.restoring.sized_work import SIZES_KEPT, measured_shape
+from genprior.restoring.sources import Shape, Source, channels_first, check_values, fitted, is_picture, open_source
 from genprior.writing import save_tensors, write_numbers
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
+
+HINT = "--size and --channels convert images"
 
 
 def prepare_degrading(settings: DegradeSettings) -> Prepared[DegradeSummary]:
@@ -45,15 +47,47 @@ def prepare_degrading(settings: DegradeSettings) -> Prepared[DegradeSummary]:
     noise: NoiseModel = settings.noise.build(NOISES, "noise")
     source = open_source(settings.images, data_root=settings.data_root, white=settings.white)
     shape = image_shape(source, settings)
-    operator: Operator = settings.operator.build(OPERATORS, "operator", image_shape=shape, seed=settings.seed)
-    read = _reader(source, shape, operator, noise, settings)
-    work = Degrading(source, read, settings.batch_size, operator, measured_shape(operator, shape), settings)
+    operators = Operators(settings)
+    operators.of(shape)  # what is wrong with it is told before anything is read
+    read = _reader(source, shape, operators, noise, settings)
+    work = Degrading(source, read, settings.batch_size, operators, settings)
     files = kernel_facts(settings.operator)
     record = JobRecord(
         genprior="degrade", settings=settings.deciding(), source=source.identity, files=files, listing=source.listing
     )
-    note = f"{len(source):,} images of {'x'.join(map(str, shape))} from {settings.images}"
+    first = "" if _converts(settings) or len(source) == 1 else ", the first"
+    note = f"{len(source):,} images{first} of {'x'.join(map(str, shape))} from {settings.images}"
     return Prepared(work, record, len(source), settings, note)
+
+
+def _converts(settings: DegradeSettings) -> bool:
+    return settings.size is not None or settings.channels is not None
+
+
+class Operators:
+    """The operator for images of each shape; the latest few are kept.
+
+    Arguments:
+        settings: What damages images.
+    """
+
+    def __init__(self, settings: DegradeSettings) -> None:
+        self._settings = settings
+        self._kept: dict[tuple[int, int, int], tuple[Operator, Shape]] = {}
+
+    def of(self, shape: tuple[int, int, int]) -> tuple[Operator, Shape]:
+        """Returns the operator for images (C, H, W), and the shape of a measurement.
+
+        Raises:
+            GenpriorError: It does not go with images of that shape.
+        """
+        if shape not in self._kept:
+            told = self._settings
+            made: Operator = told.operator.build(OPERATORS, "operator", image_shape=shape, seed=told.seed)
+            while len(self._kept) >= SIZES_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[shape] = made, measured_shape(made, shape)
+        return self._kept[shape]
 
 
 def image_shape(source: Source, settings: DegradeSettings) -> tuple[int, int, int]:
@@ -86,33 +120,40 @@ def first_shape(source: Source, count: int) -> tuple[int, ...]:
 
 
 def _reader(
-    source: Source, shape: tuple[int, int, int], operator: Operator, noise: "NoiseModel", settings: DegradeSettings
+    source: Source, shape: tuple[int, int, int], operators: Operators, noise: "NoiseModel", settings: DegradeSettings
 ) -> ReadItem:
-    convert = settings.size is not None or settings.channels is not None
-    hint = "--size and --channels convert images"
+    convert, are_pictures = _converts(settings), is_picture(operators.of(shape)[1])
 
     def read(place: int) -> Item:
-        label, number = source.labels[place], source.numbers[place]
-        x = fitted(source.read(place), label, shape, resize=convert, hint=hint)
-        check_values(x, label, is_image=is_picture(shape))
+        label, number, stored = source.labels[place], source.numbers[place], source.read(place)
+        own = shape if convert else _own_shape(stored, shape, are_pictures)
+        x = fitted(stored, label, own, resize=convert, hint=HINT)
+        check_values(x, label, is_image=is_picture(own))
+        operator, _ = operators.of(own)
         y = measure(x[None], operator, noise, seed=settings.seed, first=number)[0]
         return Item(place, number, y, operator.parameters(number), x)
 
     return read
 
 
+def _own_shape(stored: Tensor, first: tuple[int, int, int], are_pictures: bool) -> tuple[int, int, int]:
+    """The shape of an image where it may be damaged as it is, in a picture of its own; else that of the first."""
+    shape = tuple(channels_first(stored).shape)
+    if not (are_pictures and is_picture(first) and is_picture(shape)):
+        return first
+    return (shape[0], shape[1], shape[2])
+
+
 @dataclass(frozen=True)
 class Degrading(Reading):
-    """Damages the images of a part, and puts the measurements of all into one array.
+    """Damages the images of a part, and puts the measurements of all into one array, where they have one shape.
 
     Attributes:
-        operator: What damages them.
-        shape: Of a measurement.
+        operators: What damages them.
         settings: What is to be done.
     """
 
-    operator: Operator
-    shape: tuple[int, ...]
+    operators: Operators
     settings: DegradeSettings
 
     @property
@@ -134,7 +175,7 @@ class Degrading(Reading):
                 for folder in (IMAGES, MASKS):
                     output.picture(self.source.names[item.place], folder).unlink(missing_ok=True)
         if good:
-            save_tensors({"y": torch.stack([item.y for item in good]).contiguous()}, output.tensors(part))
+            save_tensors(_by_shape([item.y for item in good]), output.tensors(part))
         else:
             output.tensors(part).unlink(missing_ok=True)  # of images that could be read before
         for item in good:
@@ -150,8 +191,7 @@ class Degrading(Reading):
         """Writes the measurements of all images that could be read, what they are, and the summary last."""
         tally = Tally(output.rows())
         good = list(tally.good())
-        if good:
-            _write_measurements(output, (len(good), *self.shape))
+        _write_measurements(output, len(good))
         names, numbers = tuple(row.name for row in good), tuple(row.number for row in good)
         record = Degradation(**dict(self.settings), names=names, numbers=numbers)
         write_model(record, output.path / RECORD, exclude=("threads", "data_root"))
@@ -171,17 +211,38 @@ class Degrading(Reading):
 
     def _draw(self, output: Output, item: Item) -> None:
         name = self.source.names[item.place]
-        if is_picture(self.shape):
+        if is_picture(tuple(item.y.shape)):
             write_image(to_uint8(item.y), output.picture(name))
-        if self.operator.has_masks:
-            mask: Tensor = item.parameters.get("mask", self.operator.physics.mask)
+        assert item.truth is not None, "what is damaged is known"
+        operator, _ = self.operators.of((item.truth.shape[0], item.truth.shape[1], item.truth.shape[2]))
+        if operator.has_masks:
+            mask: Tensor = item.parameters.get("mask", operator.physics.mask)
             write_image(to_uint8(mask.view(-1, *mask.shape[-2:])[:1]), output.picture(name, MASKS))
 
 
-def _write_measurements(output: Output, shape: Sequence[int]) -> None:
-    """Puts the measurements of all parts into one .npy file, never holding more than a part in memory."""
+def _by_shape(measurements: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Measurements (B, ...) of each shape, by the shape in words."""
+    groups: dict[str, list[Tensor]] = {}
+    for y in measurements:
+        groups.setdefault("x".join(map(str, y.shape)), []).append(y)
+    return {shape: torch.stack(group).contiguous() for shape, group in groups.items()}
+
+
+def _write_measurements(output: Output, count: int) -> None:
+    """Puts the measurements of all parts into one .npy file, never holding more than a part in memory.
+
+    There is none where they have several shapes: the pictures of them are all.
+    """
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
-    files = (output.tensors(part) for part in range(output.parts))
-    parts = (load_file(file)["y"].numpy() for file in files if file.exists())
-    write_numbers(output.path / MEASUREMENTS, shape, parts)
+    files = [file for file in map(output.tensors, range(output.parts)) if file.exists()]
+    shapes = set()
+    for file in files:
+        with safe_open(file, "pt") as stored:
+            shapes |= {tuple(stored.get_slice(name).get_shape()[1:]) for name in stored.keys()}  # noqa: SIM118
+    if len(shapes) == 1:
+        parts = (y.numpy() for file in files for y in load_file(file).values())
+        write_numbers(output.path / MEASUREMENTS, (count, *shapes.pop()), parts)
+    elif shapes:
+        (output.path / MEASUREMENTS).unlink(missing_ok=True)  # of images that had one

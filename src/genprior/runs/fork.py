@@ -1,18 +1,20 @@
 """A run that goes on from the newest checkpoint of another one, with other settings: "what if I had taken ...?"."""
 
+import shlex
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from genprior.data import Dataset
-from genprior.data.spec import absolute_spec
-from genprior.errors import GenpriorError, raise_lack_of_memory
+from genprior.errors import GenpriorError, NoRightError, raise_lack_of_memory
 from genprior.families import BUDGETS, RunConfig, parse_config
 from genprior.families.run_config import ForkedFrom
-from genprior.runs.checkpoint import Checkpoint, keep_age, save_checkpoint, trained_checkpoint
-from genprior.runs.prepare import PreparedRun, new_run, refuse_used_budget
+from genprior.runs.checkpoint import Checkpoint, keep_age, load_checkpoint, save_checkpoint
+from genprior.runs.prepare import PreparedRun, new_run, refuse_used_budget, resolved
 from genprior.runs.run_folder import CONFIG, Run, differences, open_run
+from genprior.runs.step_rows import each_row
 from genprior.training.loop import Learner
 
 ARGUMENT = "fork"
@@ -24,7 +26,7 @@ class ForkStart:
 
     Attributes:
         other: The other run, with the settings of the new one.
-        checkpoint: Its newest whole one.
+        checkpoint: Its newest whole one; where none is, that of its best weights.
     """
 
     other: Run
@@ -92,7 +94,7 @@ def forked_run(path: Path, other: Path, changes: Mapping[str, Any], *, overwrite
             f"{path} is the run that is to be forked, holds it or lies in it; choose another folder", argument="out"
         )
     opened, config = forked_config(other, changes)
-    checkpoint = trained_checkpoint(opened.checkpoints)
+    checkpoint = _start_of(opened)
     config = _with_origin(opened, config, checkpoint)
     return new_run(path, config, overwrite=overwrite, start=ForkStart(Run(other, config), checkpoint))
 
@@ -119,9 +121,53 @@ def forked_config(other: Path, changes: Mapping[str, Any]) -> tuple[Run, RunConf
     return opened, parse_config({**own, **changes})
 
 
+def _start_of(other: Run) -> Checkpoint:
+    """The newest whole checkpoint of a run, else that of its best weights, with a warning for what is damaged.
+
+    Raises:
+        GenpriorError: There is neither; with the command that helps.
+    """
+    try:
+        newest, refused = load_checkpoint(other.checkpoints)
+    except NoRightError:
+        raise
+    except GenpriorError as error:
+        newest, refused = None, [error.message.partition("; no whole")[0]]
+    lost = "; ".join(refused)
+    if newest is not None:
+        if refused:
+            warnings.warn(f"{lost}; the one before it is used", stacklevel=3)
+        return newest
+    best = _whole_best(other)
+    if best is not None:
+        lost = lost or f"{other.checkpoints} has no checkpoint"
+        warnings.warn(f"{lost}; the best weights, after {best.images_seen:,} images, are used", stacklevel=3)
+        return best
+    where = shlex.quote(str(other.path))
+    if not refused and not any(True for _ in each_row(other.steps)):
+        raise GenpriorError(
+            f"{other.path} has no checkpoint yet; train it first: genprior resume {where}", argument=ARGUMENT
+        )
+    settings = shlex.quote(str(other.path / CONFIG))
+    raise GenpriorError(
+        f"{lost or f'the checkpoints of {other.path} are gone'}; no other age can be forked. Train the run anew: "
+        f"genprior train {other.config.family} --config {settings} --out {where} --overwrite",
+        argument=ARGUMENT,
+    )
+
+
+def _whole_best(other: Run) -> Checkpoint | None:
+    try:
+        return load_checkpoint(other.best)[0]
+    except NoRightError:
+        raise
+    except GenpriorError:
+        return None
+
+
 def _with_origin(opened: Run, config: RunConfig, checkpoint: Checkpoint) -> RunConfig:
     before = opened.config.model_dump(mode="json")
-    after = config.model_copy(update={"data": absolute_spec(config.data)}).model_dump(mode="json")
+    after = resolved(config).model_dump(mode="json")
     changed = tuple(
         f"{name} was {_text(before[name])}" for name in before if name != "forked_from" and after[name] != before[name]
     )

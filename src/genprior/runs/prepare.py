@@ -93,13 +93,14 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False, start: St
     data, held_out = split.learned, split.load_held_out()
     if config.patience is not None and held_out is None:
         raise GenpriorError(f"needs held-out images, {config.data} has none", argument="patience")
-    config = _resolved(config, fabric)
+    config, fitted = config.fitted(data) if start is None else (config, [])
+    config = resolved(config, fabric)
     if start is None:
         config = config.model_copy(update={"forked_from": None})  # of a file of settings
     learner = _built(config, data, fabric, held_out)
     learner.check(data)
     run = Run(path, config)
-    notes = [_headline(run, learner, split), *([] if start is None else start.load(learner, data))]
+    notes = [_headline(run, learner, split), *fitted, *([] if start is None else start.load(learner, data))]
     if fabric is None or fabric.is_global_zero:
         facts = environment(learner, data)  # takes its time, so before the folder is there
         run = create_run(path, config, overwrite=overwrite)
@@ -212,10 +213,18 @@ def _load_split(config: RunConfig, fabric: "Fabric | None") -> Split:
         return config.load_split()
 
 
-def _resolved(config: RunConfig, fabric: "Fabric | None") -> RunConfig:
-    """What was "auto" as it turned out, so that the run resumes in the same arithmetic on any machine.
+def resolved(config: RunConfig, fabric: "Fabric | None" = None) -> RunConfig:
+    """Returns settings with what was "auto" as it turned out, and with whole paths: as a run keeps them.
 
-    The number of threads of one process is left open: checkpoints record it (`thread_choice`).
+    So it resumes in the same arithmetic on any machine. The number of threads of one process is left open: checkpoints
+    record it (`thread_choice`).
+
+    Arguments:
+        config: As given.
+        fabric: Of the processes that train; None: one process.
+
+    Raises:
+        GenpriorError: No such device here.
     """
     found: dict[str, object] = {"precision": resolve_precision(config.precision, resolve_device(config.device))}
     if fabric is not None:

@@ -30,6 +30,7 @@ _FIGURES = (
     "samples probe-saturation probe-equilibrium probe-collapse-(inner|outer|angle) "
     "calibration-(ranks|reliability|examples)"
 )
+_CHECKPOINT = r"(checkpoint|best|encoder-unfinished)/step-[0-9]+(-gone)?(\.tmp|\.old)?"  # or half of one, after a kill
 OWN = re.compile(  # what commands write into the folder of a run; nothing else is ever removed from there
     "|".join(
         (
@@ -39,7 +40,7 @@ OWN = re.compile(  # what commands write into the folder of a run; nothing else 
             r"history/[0-9]+\.safetensors",
             rf"figures/({'|'.join(_FIGURES.split())})\.png",
             r"tensorboard/events\.out\.tfevents\.[^/]*",
-            rf"(checkpoint|best|encoder-unfinished)/step-[0-9]+/(tensors\.safetensors|counters\.json|{re.escape(MARK)}[^/]*)",
+            rf"{_CHECKPOINT}/(tensors\.safetensors|counters\.json|{re.escape(MARK)}[^/]*)",
             rf"([^/]+/)?{re.escape(MARK)}[^/]*",
         )
     )

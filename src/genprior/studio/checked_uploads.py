@@ -5,11 +5,12 @@ import re
 import secrets
 import struct
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
-from genprior.data.image_files import zip_images
+from genprior.data.image_files import SUFFIXES, zip_images
 from genprior.errors import GenpriorError
 from genprior.images import read_header, read_image
 from genprior.studio.upload_limits import MOST_KEPT, forget_oldest
@@ -36,6 +37,12 @@ def checked_picture(path: Path) -> Tensor:
     Raises:
         GenpriorError: It is no picture, or too large in bytes or in pixels; nothing of that is decoded.
     """
+    _refuse_picture(path)
+    return read_image(path)
+
+
+def _refuse_picture(path: Path) -> None:
+    """Raises `GenpriorError` for what is no picture, or one that is too large; nothing of it is decoded."""
     size = path.stat().st_size
     if size > MOST_PICTURE_BYTES:
         raise _fault(f"the picture has {size:,} bytes, at most {MOST_PICTURE_BYTES:,} are taken")
@@ -48,7 +55,6 @@ def checked_picture(path: Path) -> Tensor:
             f"the picture has {header.width} x {header.height} pixels, at most {MOST_PICTURE_PIXELS:,} are taken: make "
             "it smaller"
         )
-    return read_image(path)
 
 
 def checked_archive(path: Path) -> int:
@@ -86,20 +92,78 @@ def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
         raise _fault("the archive is locked with a password")
 
 
+def keep_images(paths: Sequence[Path], folder: Path) -> tuple[Path, int]:
+    """Returns where the images that were sent are kept, as an archive, and how many they are.
+
+    Arguments:
+        paths: One archive, or pictures.
+        folder: As `keep_upload` takes it.
+
+    Raises:
+        GenpriorError: Neither, both, or what `checked_archive` or `checked_picture` refuses.
+    """
+    archives = [path for path in paths if path.suffix.lower() not in SUFFIXES]
+    if archives and len(paths) > 1:
+        raise _fault("expected one zip, or pictures alone: send them one after the other")
+    if archives:
+        count = checked_archive(archives[0])
+        return keep_upload(archives[0], folder), count
+    return keep_pictures(paths, folder), len(paths)
+
+
 def keep_upload(path: Path, folder: Path) -> Path:
     """Copies an archive under its own name made plain, as .zip, into a new folder below `folder`; returns where it is.
 
     The newest `MOST_KEPT` bytes of such archives stay; what else lies there is nobody's to remove.
     """
-    plain = f"{NOT_IN_NAMES.sub('-', path.stem).strip('-.')[-80:] or 'upload'}.zip"
-    place = folder / secrets.token_hex(8) / plain
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place = _new_place(f"{_plain(path.stem, 'upload')}.zip", folder)
     with path.open("rb") as source, written(place) as target:
         while block := source.read(BLOCK):
             target.write(block)
+    _forget_oldest_below(folder)
+    return place
+
+
+def keep_pictures(paths: Sequence[Path], folder: Path) -> Path:
+    """Packs pictures into one archive, which is kept as those that are sent; returns where it is.
+
+    Raises:
+        GenpriorError: One of them is no picture, or they are too many or too large.
+    """
+    if not paths:
+        raise _fault("choose pictures or a zip first")
+    if len(paths) > MOST_FILES:
+        raise _fault(f"these are {len(paths):,} pictures, at most {MOST_FILES:,} are taken")
+    size = sum(path.stat().st_size for path in paths)
+    if size > MOST_ZIP_BYTES:
+        raise _fault(f"the pictures have {size:,} bytes together, at most {MOST_ZIP_BYTES:,} are taken")
+    for path in paths:
+        try:
+            _refuse_picture(path)
+        except GenpriorError as error:
+            raise _fault(f"{path.name}: {error.message}") from None
+    place = _new_place("pictures.zip", folder)
+    packed = zipfile.ZIP_STORED  # pictures are packed already
+    with written(place) as target, zipfile.ZipFile(target, "w", packed, strict_timestamps=False) as archive:
+        for number, path in enumerate(paths, 1):  # two folders may have pictures of one name
+            archive.write(path, f"{number:05d}-{_plain(path.stem, 'picture')}{path.suffix.lower()}")
+    _forget_oldest_below(folder)
+    return place
+
+
+def _plain(name: str, instead: str) -> str:
+    return NOT_IN_NAMES.sub("-", name).strip("-.")[-80:] or instead
+
+
+def _new_place(name: str, folder: Path) -> Path:
+    place = folder / secrets.token_hex(8) / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _forget_oldest_below(folder: Path) -> None:
     kept = [each for each in folder.glob("*/*.zip") if OWN_NAME.fullmatch(each.parent.name) and not each.is_symlink()]
     forget_oldest(kept, MOST_KEPT)
-    return place
 
 
 def refuse_long_table(path: Path) -> None:

@@ -10,6 +10,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from genprior.command_lines import command_of
 from genprior.data import Dataset
 from genprior.errors import GenpriorError
 from genprior.images import to_float, write_image
@@ -22,7 +23,6 @@ from genprior.sampling.nearest_images import NearestImages, learned_images, near
 from genprior.sampling.sample_settings import SampleSettings
 from genprior.settings import validated
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.command_text import command_of
 from genprior.studio.kept_answers import forget_oldest, new_place
 from genprior.studio.restore_calls import (
     ANSWERS,

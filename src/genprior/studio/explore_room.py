@@ -18,7 +18,7 @@ from genprior.studio.explore_calls import (
     nearest_to,
     row_between,
 )
-from genprior.studio.page_parts import COMPUTES, command_box, run_dropdown, saved, told_errors
+from genprior.studio.page_parts import COMPUTES, command_box, drop_place, run_dropdown, saved, told_errors
 from genprior.studio.painted_hole import painter_asset
 from genprior.studio.restore_calls import HELD_OUT, SAMPLE, UPLOAD
 from genprior.studio.shown_latents import NO_MAP, map_html, map_value, nearest_html, row_html, row_value
@@ -52,9 +52,11 @@ class ExploreParts:
     step: Any
     go: Any
     map: Any
+    tools: Any
     here: Any
     message: Any
     told: Any
+    near_tools: Any
     nearest: Any
     picture: Any
     command: Any
@@ -63,6 +65,7 @@ class ExploreParts:
     ends: tuple[LatentChoice, LatentChoice]
     between: Any
     row: Any
+    row_tools: Any
     row_told: Any
     row_picture: Any
     row_command: Any
@@ -85,8 +88,8 @@ def build_explore_room(page: Any, folders: AllowedFolders) -> ExploreParts:  # n
                 least, most, usual, step=0.01, label="Change from a picture to the next", elem_id="map-step"
             )
             go = gr.Button("Show the map", variant="primary", elem_id="map-go")
-            message = gr.HTML(EMPTY, elem_id="explore-message")
         with gr.Column(scale=3, min_width=300):
+            message = gr.HTML(EMPTY, elem_id="explore-message")
             asked = _map_parts()
     parts = ExploreParts(
         run=run,
@@ -110,9 +113,7 @@ def _choice_parts(label: str, kinds: list[str], name: str) -> LatentChoice:
 
     kind = gr.Radio(kinds, value=kinds[0], label=label, elem_id=f"{name}-kind")
     number = gr.Number(0, precision=0, minimum=0, label=f"{label}: which one", info="Their number, from 0 on.")
-    upload = gr.UploadButton(
-        "Choose a picture", file_types=["image"], type="filepath", size="sm", visible=False, elem_id=f"{name}-upload"
-    )
+    upload = drop_place(f"{label}: a picture", ["image"], f"{name}-upload", visible=False)
     hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     kind.change(
         lambda chosen: (gr.update(visible=chosen in (SAMPLE, HELD_OUT)), gr.update(visible=chosen == UPLOAD)),
@@ -145,15 +146,18 @@ def _map_parts() -> dict[str, Any]:
     import gradio as gr
 
     cells = _cells("latent-map")
-    with gr.Row():
-        here = gr.Button("Go here", size="sm", interactive=False, elem_id="map-here")
-        picture = _download("Download the map", "map-file")
-    told, command = gr.HTML("", elem_id="map-told"), command_box("The same map at the command line")
-    nearest = gr.HTML("", elem_id="map-nearest")
-    near_picture = _download("Download the nearest images", "nearest-file")
-    near_command = command_box("The same nearest images at the command line")
-    parts = {"map": cells, "here": here, "picture": picture, "told": told, "command": command}
-    return {**parts, "nearest": nearest, "near_picture": near_picture, "near_command": near_command}
+    with gr.Column(visible=False) as tools:
+        with gr.Row():
+            here = gr.Button("Go here", size="sm", interactive=False, elem_id="map-here")
+            picture = _download("Download the map", "map-file")
+        told, command = gr.HTML("", elem_id="map-told"), command_box("The same map at the command line")
+    with gr.Column(visible=False) as near_tools:
+        nearest = gr.HTML("", elem_id="map-nearest")
+        near_picture = _download("Download the nearest images", "nearest-file")
+        near_command = command_box("The same nearest images at the command line")
+    parts = {"map": cells, "tools": tools, "here": here, "picture": picture, "told": told, "command": command}
+    near = {"near_tools": near_tools, "nearest": nearest, "near_picture": near_picture, "near_command": near_command}
+    return {**parts, **near}
 
 
 def _row_parts() -> dict[str, Any]:
@@ -166,10 +170,12 @@ def _row_parts() -> dict[str, Any]:
         with gr.Column(min_width=260):
             second = _choice_parts("To", [HELD_OUT, SAMPLE, UPLOAD, CHOSEN], "to")
     between = gr.Button("Interpolate", variant="primary", elem_id="row-go")
-    row, told = _cells("latent-row"), gr.HTML("", elem_id="row-told")
-    picture = _download("Download the row", "row-file")
-    command = command_box("The same row at the command line")
+    row = _cells("latent-row")
+    with gr.Column(visible=False) as tools:
+        told, picture = gr.HTML("", elem_id="row-told"), _download("Download the row", "row-file")
+        command = command_box("The same row at the command line")
     return {
+        "row_tools": tools,
         "ends": (first, second),
         "between": between,
         "row": row,
@@ -188,9 +194,9 @@ def _connect(page: Any, parts: ExploreParts, folders: AllowedFolders) -> None:  
 
         listen(told_errors(act, tuple(gr.skip() for _ in shown)), given, [*shown, parts.message], **quiet)
 
-    told = told_errors(lambda run: (note(latents_told(folders, run or "")), ""), ("",))
+    told = told_errors(lambda run: (note(latents_told(folders, run or "")), EMPTY), ("",))
     page.load(told, [parts.run], [parts.latents, parts.message], **quiet)
-    row = [parts.joined, parts.row, parts.row_told, parts.row_picture, parts.row_command]
+    row = [parts.joined, parts.row, parts.row_told, parts.row_picture, parts.row_command, parts.row_tools]
     on(parts.run.change, _renewed(folders), [parts.run], [parts.latents, *_of_all(parts), *row])
     on(parts.go.click, _mapping(folders), [parts.run, *parts.middle.parts(), parts.step], _of_all(parts))
     on(parts.here.click, _going(folders), [parts.run, parts.chosen, parts.step], _of_all(parts))
@@ -202,11 +208,12 @@ def _connect(page: Any, parts: ExploreParts, folders: AllowedFolders) -> None:  
 
 
 def _of_map(parts: ExploreParts) -> list[Any]:
-    return [parts.shown, parts.map, parts.told, parts.picture, parts.command, parts.chosen, parts.here]
+    shown = [parts.shown, parts.map, parts.told, parts.picture, parts.command]
+    return [*shown, parts.tools, parts.chosen, parts.here]
 
 
 def _of_nearest(parts: ExploreParts) -> list[Any]:
-    return [parts.nearest, parts.near_picture, parts.near_command]
+    return [parts.nearest, parts.near_picture, parts.near_command, parts.near_tools]
 
 
 def _of_all(parts: ExploreParts) -> list[Any]:
@@ -219,24 +226,30 @@ def _file(path: Path | None) -> Any:  # noqa: ANN401 - Gradio's update
     return gr.update(value=None if path is None else str(path), interactive=path is not None)
 
 
+def _shown(is_shown: bool) -> Any:  # noqa: ANN401 - Gradio's update
+    import gradio as gr
+
+    return gr.update(visible=is_shown)
+
+
 def _no_map() -> tuple[Any, ...]:
     import gradio as gr
 
-    return None, {**NO_MAP, "key": "none"}, "", _file(None), "", None, gr.update(interactive=False)
+    return *_no_row(), None, gr.update(interactive=False)
 
 
 def _no_nearest() -> tuple[Any, ...]:
-    return "", _file(None), ""
+    return "", _file(None), "", _shown(False)
 
 
 def _no_row() -> tuple[Any, ...]:
-    return None, {**NO_MAP, "key": "none"}, "", _file(None), ""
+    return None, {**NO_MAP, "key": "none"}, "", _file(None), "", _shown(False)
 
 
 def _map_shown(found: Explored) -> tuple[Any, ...]:
     import gradio as gr
 
-    whole = found, map_value(found), map_html(found), _file(found.picture), found.command
+    whole = found, map_value(found), map_html(found), _file(found.picture), found.command, _shown(True)
     return *whole, None, gr.update(interactive=False), *_no_nearest(), ""
 
 
@@ -287,7 +300,7 @@ def _choosing(folders: AllowedFolders) -> Any:  # noqa: ANN401 - what the parts 
         point = _given(None if shown is None else shown.point(event.index))
         beside = nearest_to(folders, folders.inside(run or "", "run"), point)
         found = beside.explored
-        near = nearest_html(beside), _file(found.picture), found.command
+        near = nearest_html(beside), _file(found.picture), found.command, _shown(True)
         return point, gr.update(interactive=True), *near, ""
 
     return choose
@@ -298,6 +311,6 @@ def _joining(folders: AllowedFolders) -> Any:  # noqa: ANN401 - what the parts s
         told = [ends[:3], ends[3:]]
         points = [_given(chosen) if each[0] == CHOSEN else _choice(*each) for each in told]
         found = row_between(folders, folders.inside(run or "", "run"), points)
-        return found, row_value(found), row_html(found), _file(found.picture), found.command, ""
+        return found, row_value(found), row_html(found), _file(found.picture), found.command, _shown(True), ""
 
     return join

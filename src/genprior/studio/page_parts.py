@@ -11,6 +11,7 @@ from genprior.report.collect import names_of
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.shown_pictures import note
 
+DROP_HEIGHT = 96  # pixels
 COMPUTES = "computes"  # one at a time, of all visitors: two would only share the cores
 
 
@@ -47,11 +48,24 @@ def command_box(label: str) -> Any:  # noqa: ANN401 - Gradio's
     return gr.Textbox(label=label, interactive=False, lines=1, max_lines=12, buttons=["copy"], elem_classes=["command"])
 
 
+def drop_place(label: str, file_types: list[str], name: str, **more: Any) -> Any:  # noqa: ANN401 - Gradio's
+    """Returns a place where files are dropped, or chosen by a click or by Enter."""
+    import gradio as gr
+
+    return gr.File(
+        label=label, file_types=file_types, height=DROP_HEIGHT, elem_id=name, elem_classes=["drop-place"], **more
+    )
+
+
 def saved(upload: object) -> Path | None:
     """Returns where an upload lies, however the framework tells it."""
-    first = upload[0] if isinstance(upload, list) and upload else upload
-    name = getattr(first, "name", first)
-    return Path(name) if isinstance(name, str) and name else None
+    return next(iter(all_saved(upload)), None)
+
+
+def all_saved(uploads: object) -> list[Path]:
+    """Returns where uploads lie, however the framework tells it."""
+    names = [getattr(each, "name", each) for each in (uploads if isinstance(uploads, list) else [uploads])]
+    return [Path(name) for name in names if isinstance(name, str) and name]
 
 
 def told_errors(act: Callable[..., Any], instead: tuple[Any, ...]) -> Callable[..., Any]:

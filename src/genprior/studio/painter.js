@@ -1,6 +1,6 @@
 const canvas = element.querySelector("canvas"), size = element.querySelector(".painter-size");
 const erase = element.querySelector(".painter-erase"), count = element.querySelector(".painter-count");
-let width = 0, height = 0, hole = [], picture = null, down = null, at = [0, 0], focused = false, sent = "";
+let width = 0, height = 0, hole = [], picture = null, down = null, at = [0, 0], focused = false, sent = "", shown = "";
 
 function draw() {
   const context = canvas.getContext("2d");
@@ -35,12 +35,12 @@ function line(from, to, missing) {
   const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) * 2));
   for (let i = 0; i <= steps; i++) paint(from[0] + ((to[0] - from[0]) * i) / steps, from[1] + ((to[1] - from[1]) * i) / steps, missing);
 }
+const kept = () => (sent.includes("1") ? sent : "");
+function say() { count.textContent = width ? `${hole.filter(Boolean).length} of ${width * height} pixels missing` : ""; }
 function tell() {
-  const missing = hole.filter(Boolean).length;
-  count.textContent = width ? `${missing} of ${width * height} pixels missing` : "";
-  draw();
+  say(); draw();
   sent = hole.map((each) => (each ? "1" : "0")).join("");
-  props.value = { ...props.value, hole: missing ? sent : "" };
+  props.value = { ...props.value, hole: kept() };
 }
 const isErasing = () => erase.getAttribute("aria-pressed") === "true";
 canvas.addEventListener("pointerdown", (event) => {
@@ -71,10 +71,16 @@ element.querySelector(".painter-box").addEventListener("click", () => {
 });
 function load() {
   const value = props.value;
-  if (!value || !value.source || (value.hole && value.hole === sent)) return;
+  if (!value || !value.source) return;
+  if (picture && shown === value.source) {  // the same image, told again: what is painted on it stays
+    if ((value.hole || "") !== kept()) props.value = { ...value, hole: kept() };
+    return;
+  }
   width = value.width; height = value.height; at = [width / 2, height / 2];
-  hole = Array(width * height).fill(false); sent = ""; picture = new Image();
-  picture.onload = () => { draw(); count.textContent = `0 of ${width * height} pixels missing`; };
+  const painted = value.hole && value.hole.length === width * height ? value.hole : "";  // of this part, laid out anew
+  hole = Array.from({ length: width * height }, (_, i) => painted[i] === "1");
+  sent = painted; shown = value.source; picture = new Image();
+  picture.onload = () => { draw(); say(); };
   picture.src = value.source;
   canvas.setAttribute("aria-label", `${value.description}. Arrow keys move the brush, space paints, backspace takes away.`);
 }

@@ -35,7 +35,8 @@ def build_reports_room(tab: Any, folders: AllowedFolders) -> None:  # noqa: ANN4
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
     instead = (gr.skip(), gr.skip(), gr.skip())
     write.click(told_errors(report, instead), [run], [pages, shown, command, message], **quiet)
-    pages.change(told_errors(lambda path: (page_html(folders, path), ""), ("",)), [pages], [shown, message], **quiet)
+    showing = told_errors(lambda path: (page_html(folders, path), "", ""), ("", ""))
+    pages.input(showing, [pages], [shown, command, message], **quiet)  # by hand: no command of another page stays
     tab.select(
         lambda chosen: (gr.update(choices=page_choices(folders)), renewed_runs(folders, chosen)),
         [run],

@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from genprior.command_lines import command_of
 from genprior.images import to_float
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.command_text import command_of, python_of
+from genprior.studio.command_text import python_of
 from genprior.studio.later_imports import begin_later_imports
-from genprior.studio.page_parts import COMPUTES, command_box, run_choices, run_dropdown, saved, told_errors
+from genprior.studio.page_parts import COMPUTES, command_box, drop_place, run_choices, run_dropdown, saved, told_errors
 from genprior.studio.painted_hole import canvas_value, hole_of, painter_asset
 from genprior.studio.restore_calls import (
     DAMAGES,
@@ -46,6 +47,7 @@ class RestoreParts:
     kind: Any
     number: Any
     upload: Any
+    sent: Any
     canvas: Any
     damage: Any
     strength: Any
@@ -72,7 +74,7 @@ def build_restore_room(page: Any, folders: AllowedFolders) -> RestoreParts:  # n
             asked = _asking(folders)
         with gr.Column(scale=3, min_width=300):
             answered_by = _answering()
-    parts = RestoreParts(taken=gr.State(None), **asked, **answered_by)
+    parts = RestoreParts(taken=gr.State(None), sent=gr.State(None), **asked, **answered_by)
     _connect(page, parts, folders)
     return parts
 
@@ -133,9 +135,7 @@ def _question(folders: AllowedFolders) -> tuple[Any, Any, Any, Any]:
     run = run_dropdown("Run", folders, "restore-run")
     kind = gr.Radio([HELD_OUT, SAMPLE, UPLOAD], value=HELD_OUT, label="Image")
     number = gr.Number(0, precision=0, minimum=0, label="Which one", info="Their number, from 0 on.")
-    upload = gr.UploadButton(
-        "Choose a picture", file_types=["image"], type="filepath", size="sm", visible=False, elem_id="picture-upload"
-    )
+    upload = drop_place("A picture of mine", ["image"], "picture-upload", visible=False)
     return run, kind, number, upload
 
 
@@ -170,39 +170,53 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
         begin_later_imports()
         return canvas_value(png_uri(to_float(image)), height, width, words), image, EMPTY
 
-    def damaged(damage: str) -> tuple[Any, Any]:
-        if damage not in DAMAGES:
-            return gr.update(visible=False), gr.update(visible=False)
-        own = DAMAGES[damage]
-        slider = gr.update(
-            visible=True,
-            minimum=own.least,
-            maximum=own.most,
-            step=own.step,
-            value=own.usual,
-            label=own.label.capitalize(),
-        )
-        return slider, gr.update(visible=not own.noise)
+    def sent(run: str, kind: str, number: float, upload: object) -> tuple[Any, ...]:
+        """Takes a picture, and leaves its place free for the next one."""
+        path = str(saved(upload) or "")
+        canvas, image, told = take(run, kind, number, path)
+        return canvas, image, None, path, told
 
     quiet: dict[str, Any] = {"show_progress": "minimal", "concurrency_id": COMPUTES, "api_visibility": "private"}
     quiet["concurrency_limit"] = 1
     taking = told_errors(take, (gr.skip(), gr.skip()))
-    question, shown = [parts.run, parts.kind, parts.number, parts.upload], [parts.canvas, parts.taken, parts.message]
+    question, shown = [parts.run, parts.kind, parts.number, parts.sent], [parts.canvas, parts.taken, parts.message]
     page.load(taking, question, shown, **quiet)
     for part in (parts.run, parts.kind, parts.number):
         part.change(taking, question, shown, **quiet)
-    parts.upload.upload(taking, question, shown, **quiet)
+    sending = told_errors(sent, (gr.skip(), gr.skip(), None, gr.skip()))
+    received = [parts.canvas, parts.taken, parts.upload, parts.sent, parts.message]
+    parts.upload.upload(sending, [*question[:3], parts.upload], received, **quiet)
     parts.kind.change(
         lambda kind: (gr.update(visible=kind == UPLOAD), gr.update(visible=kind != UPLOAD)),
         [parts.kind],
         [parts.upload, parts.number],
         **{**quiet, "show_progress": "hidden"},
     )
-    parts.damage.change(damaged, [parts.damage], [parts.strength, parts.noise], **{**quiet, "show_progress": "hidden"})
+    parts.damage.change(
+        _sliders_of, [parts.damage], [parts.strength, parts.noise], **{**quiet, "show_progress": "hidden"}
+    )
     asked = [parts.run, parts.taken, parts.canvas, parts.damage, parts.strength, parts.noise, parts.estimate]
     outputs = [parts.answer, parts.result, parts.mask, parts.command, parts.python, parts.message]
     answers = told_errors(_restoring(folders), tuple(gr.skip() for _ in outputs[:-1]))
     parts.go.click(answers, [*asked, parts.draws, parts.other], outputs, **quiet)
+
+
+def _sliders_of(damage: str) -> tuple[Any, Any]:
+    """What the sliders of strength and noise become."""
+    import gradio as gr
+
+    if damage not in DAMAGES:
+        return gr.update(visible=False), gr.update(visible=False)
+    own = DAMAGES[damage]
+    slider = gr.update(
+        visible=True,
+        minimum=own.least,
+        maximum=own.most,
+        step=own.step,
+        value=own.usual,
+        label=own.label.capitalize(),
+    )
+    return slider, gr.update(visible=not own.noise)
 
 
 def _restoring(folders: AllowedFolders) -> Any:  # noqa: ANN401 - a generator of what the parts show

@@ -9,9 +9,11 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 from genprior.studio.named_files import names_foreign_file
 from genprior.studio.upload_limits import UploadsOnTheirWay
+from genprior.studio.visitor_limits import VisitorLimits, session_of
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -28,6 +30,7 @@ PATHS = (  # all that the page asks for; the framework has more, which nobody ne
     *(f"{API}{name}" for name in ("queue/join", "queue/data", "upload", "heartbeat/", "file=/", "info", "app_id")),
     *(f"{API}{name}" for name in ("reset", "cancel", "startup-events", "component_server", "login_check", "user")),
 )
+STREAMS = (f"{API}queue/data", f"{API}heartbeat/")  # on which answers come, and by which a page is known to be open
 CONTENT_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
@@ -52,6 +55,7 @@ class ServerGuard:
         names: Of this machine, besides those of the loopback.
         most_bytes: Of the body of a request.
         uploads: What all visitors send.
+        visitors: What each of them may ask for at once.
     """
 
     app: App
@@ -59,6 +63,7 @@ class ServerGuard:
     names: frozenset[str] = frozenset()
     most_bytes: int = 2**25
     uploads: UploadsOnTheirWay = field(default_factory=UploadsOnTheirWay)
+    visitors: VisitorLimits = field(default_factory=VisitorLimits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses it in one line."""
@@ -76,13 +81,25 @@ class ServerGuard:
         try:
             if is_upload:
                 self.uploads.begin()
-            asked = await self._refusing_files(counted) if scope["path"] == f"{API}queue/join" else counted.receive
-            if asked is None:
-                await _refuse(scope, counted.send, 403, "no file may be named but those that were sent")
-                return
-            await self.app(scope, asked, counted.send)
+            if scope["path"] == f"{API}queue/join":
+                await self._call(scope, counted)
+            elif scope["path"].startswith(STREAMS):
+                with self.visitors.stream(_session_of_stream(scope)) as may:
+                    await (self.app(scope, counted.receive, counted.send) if may else _too_many(scope, counted.send))
+            else:
+                await self.app(scope, counted.receive, counted.send)
         finally:
             counted.end()
+
+    async def _call(self, scope: Scope, counted: "_Counted") -> None:
+        """Passes a call on that names no file of others and is not one too many of its session."""
+        body = await counted.whole()
+        session = session_of(body)
+        if session is None or names_foreign_file(body, self.uploads.folder):
+            await _refuse(scope, counted.send, 403, "no file may be named but those that were sent")
+            return
+        with self.visitors.call(session) as may:
+            await (self.app(scope, counted.again(body), counted.send) if may else _too_many(scope, counted.send))
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = scope["headers"]
@@ -101,26 +118,6 @@ class ServerGuard:
         if any(not each.isdigit() or int(each) > self.most_bytes for each in lengths):
             return 413, f"at most {self.most_bytes:,} bytes are taken at once"
         return None
-
-    async def _refusing_files(self, counted: "_Counted") -> Receive | None:
-        """Reads a call whole, and returns what gives it to the page; None where it names a file of others."""
-        parts, has_more = [], True
-        while has_more:
-            message = await counted.receive()
-            parts.append(message.get("body", b""))
-            has_more = message["type"] == "http.request" and message.get("more_body", False)
-        body, is_told = b"".join(parts), False
-        if names_foreign_file(body, self.uploads.folder):
-            return None
-
-        async def again() -> Message:
-            nonlocal is_told
-            if is_told:
-                return await counted.receive()
-            is_told = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        return again
 
     def _is_own(self, host: str) -> bool:
         name = _without_port(host)
@@ -146,6 +143,28 @@ class _Counted:
                 await self._cut()
                 return {"type": "http.disconnect"}
         return message
+
+    async def whole(self) -> bytes:
+        """Returns the whole body."""
+        parts, has_more = [], True
+        while has_more:
+            message = await self.receive()
+            parts.append(message.get("body", b""))
+            has_more = message["type"] == "http.request" and message.get("more_body", False)
+        return b"".join(parts)
+
+    def again(self, body: bytes) -> Receive:
+        """Returns what gives a body that was read to the page, and after it what else comes."""
+        is_told = False
+
+        async def receive() -> Message:
+            nonlocal is_told
+            if is_told:
+                return await self.receive()
+            is_told = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return receive
 
     def end(self) -> None:
         self._together.end(self._seen)
@@ -180,6 +199,15 @@ async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
     head = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": json.dumps({"detail": why}).encode()})
+
+
+async def _too_many(scope: Scope, send: Send) -> None:
+    await _refuse(scope, send, 429, "too many calls of this page wait: try again when one of them is answered")
+
+
+def _session_of_stream(scope: Scope) -> str:
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash")
+    return query[0] if query else str(scope["path"])
 
 
 def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:

@@ -2,7 +2,7 @@
 
 import math
 
-from genprior.restoration.result import VERDICTS
+from genprior.restoration.result import ADVICE, VERDICTS
 from genprior.restoring.restored_parts import shown_before
 from genprior.studio.restore_calls import Answer
 from genprior.studio.shown_pictures import figure, figures, film_uri, grid_uri, heat, note, png_uri
@@ -17,7 +17,8 @@ def answer_html(answer: Answer, is_last: bool) -> str:
     draws = found.draws.shape[1]
     state = "" if is_last else " More draws are on their way."
     head = f"{verdict[:1].upper()}{verdict[1:]}: {VERDICTS[verdict]}. {_told(draws)}, {answer.seconds:.2f} s.{state}"
-    return "".join([note(head, "verdict"), figures(_pictures(answer)), _candidates(answer), _draws(answer)])
+    told = note(head, "verdict") + note(f"What to do: {ADVICE[verdict]}", "advice")
+    return "".join([told, figures(_pictures(answer)), _candidates(answer), _draws(answer)])
 
 
 def _told(draws: int) -> str:

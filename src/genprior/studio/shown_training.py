@@ -4,6 +4,7 @@ import html
 from pathlib import Path
 
 from genprior.errors import GenpriorError
+from genprior.inline_pictures import data_uri
 from genprior.plotting.curves import Plot, curves_svg, on_common_axes
 from genprior.plotting.drawing import PALETTE
 from genprior.report.collect import Reported, collect
@@ -23,6 +24,13 @@ def training_html(trainings: Trainings, runs: list[Path]) -> str:
     good = [each for each in reports if isinstance(each, Reported)]
     cells = [_state(trainings, run, each) for run, each in zip(runs, reports, strict=True)]
     return f'{_colours()}<div class="runs">{"".join(cells)}</div>{_curves(good)}'
+
+
+def sheet_html(picture: Path) -> str:
+    """Returns the picture that `genprior data` has drawn of some of the images; empty where it has drawn none."""
+    if not picture.is_file():
+        return ""
+    return figures([figure(data_uri(picture.read_bytes(), "png"), "Some of the images", kind="sheet")])
 
 
 def _reported(run: Path) -> Reported | str:

@@ -14,6 +14,7 @@ from genprior.studio.allowed_folders import AllowedFolders, allowed_folders
 from genprior.studio.server_guard import ServerGuard
 from genprior.studio.studio_settings import EVERYWHERE, LOOPBACK, USER, StudioSettings
 from genprior.studio.upload_limits import UploadsOnTheirWay
+from genprior.studio.visitor_limits import MOST_WAITING, VisitorLimits
 
 if TYPE_CHECKING:
     import uvicorn
@@ -121,7 +122,7 @@ def _guarded(folders: AllowedFolders, settings: StudioSettings, password: str | 
     auth: Any = None if password is None else (USER, password)
     add_report_files(app, folders, is_open=password is None)
     page = studio_page(folders)
-    page.queue(max_size=40, default_concurrency_limit=2)
+    page.queue(max_size=MOST_WAITING, default_concurrency_limit=2)
     gradio.mount_gradio_app(
         app,
         page,
@@ -137,7 +138,8 @@ def _guarded(folders: AllowedFolders, settings: StudioSettings, password: str | 
     )
     names = frozenset({socket.gethostname().lower()}) if settings.share else frozenset[str]()
     uploads = UploadsOnTheirWay(Path(os.environ["GRADIO_TEMP_DIR"]))
-    return ServerGuard(app, settings.share, names, MOST_UPLOADED + 2**20, uploads)
+    visitors = VisitorLimits(lambda session: len(page._queue.pending_event_ids_session.get(session, ())))
+    return ServerGuard(app, settings.share, names, MOST_UPLOADED + 2**20, uploads, visitors)
 
 
 def _server(app: ServerGuard) -> "uvicorn.Server":

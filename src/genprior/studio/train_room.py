@@ -6,17 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from genprior.data.image_files import SUFFIXES
-from genprior.families import FAMILIES
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.checked_uploads import checked_archive, keep_upload
-from genprior.studio.page_parts import command_box, run_choices, saved, told_errors
+from genprior.studio.checked_uploads import keep_images
+from genprior.studio.page_parts import all_saved, command_box, drop_place, run_choices, told_errors
 from genprior.studio.shown_pictures import note
-from genprior.studio.shown_training import training_html
+from genprior.studio.shown_training import sheet_html, training_html
+from genprior.studio.training_choices import (
+    AUTO,
+    NAMED,
+    chosen_values,
+    family_choices,
+    named_choices,
+    own_shape,
+    preset_choices,
+)
 from genprior.studio.training_processes import Trainings, looked_at
 from genprior.training.losses import LOSSES
-from genprior.training.penalties import PENALTIES
 
-NO_CHANGE = "as the preset has it"
+USUAL = "gan"  # family
 TITLE = "Train"
 SECONDS = 3.0  # between two looks at runs
 MOST_SHOWN = 2
@@ -32,6 +39,8 @@ class TrainParts:
     upload: Any
     look: Any
     family: Any
+    preset: Any
+    more_choices: Any
     loss: Any
     penalty: Any
     minutes: Any
@@ -45,14 +54,10 @@ class TrainParts:
     fork: Any
     message: Any
     told: Any
+    sheet: Any
     command: Any
     watched: Any
     timer: Any
-
-
-def first_sentence(entry: object) -> str:
-    """Returns the first line of what an entry of a table says of itself."""
-    return (entry.__doc__ or "").strip().partition("\n")[0]
 
 
 def build_train_room(rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa: ANN401 - Gradio's Tabs
@@ -77,14 +82,12 @@ def _wishing() -> dict[str, Any]:
 
     info = "A name such as digits or mnist, a folder, or a zip."
     images = gr.Textbox("digits", label="Images", info=info, elem_id="images")
-    with gr.Row():
-        upload = gr.UploadButton("Upload a zip", file_types=[".zip"], type="filepath", size="sm", elem_id="zip-upload")
-        look = gr.Button("Look at them", size="sm", elem_id="look-at")
-    family, loss, penalty, minutes, name = _choices()
+    upload = drop_place("Your own: a zip, or pictures", [".zip", *SUFFIXES], "zip-upload", file_count="multiple")
+    look = gr.Button("Look at them", size="sm", elem_id="look-at")
+    choices = _choices()
     start = gr.Button("Train", variant="primary", elem_id="train-go")
     command = command_box("The same at the command line")
-    parts = {"images": images, "upload": upload, "look": look, "family": family, "loss": loss, "penalty": penalty}
-    return {**parts, "minutes": minutes, "name": name, "start": start, "command": command}
+    return {"images": images, "upload": upload, "look": look, **choices, "start": start, "command": command}
 
 
 def _watching(folders: AllowedFolders) -> dict[str, Any]:
@@ -94,6 +97,7 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
     told = gr.Textbox(
         label="What genprior data says", visible=False, interactive=False, lines=8, elem_classes=["command"]
     )
+    sheet = gr.HTML("", elem_id="looked-at")
     runs = run_choices(folders)
     first = [path for _, path in runs[:1]]
     shown = gr.Dropdown(runs, value=first, label="Show", multiselect=True, max_choices=MOST_SHOWN, elem_id="shown-runs")
@@ -104,22 +108,25 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
     with gr.Row(elem_classes=["low"]):
         other = gr.Dropdown(list(LOSSES), value="non-saturating", label="Another loss", filterable=False)
         fork = gr.Button("Fork it here with this loss", size="sm", elem_id="train-fork")
-    parts = {"message": message, "told": told, "shown": shown, "stop": stop, "resume": resume, "more": more}
-    return {**parts, "other": other, "fork": fork, "watched": gr.HTML("", elem_id="watched")}
+    parts = {"message": message, "told": told, "sheet": sheet, "shown": shown, "stop": stop, "resume": resume}
+    return {**parts, "more": more, "other": other, "fork": fork, "watched": gr.HTML("", elem_id="watched")}
 
 
-def _choices() -> tuple[Any, Any, Any, Any, Any]:
+def _choices() -> dict[str, Any]:
     import gradio as gr
 
-    families = [(f"{name}: {config.HELP}", name) for name, config in FAMILIES.items()]
-    losses = [(NO_CHANGE, ""), *((f"{name}: {first_sentence(entry)}", name) for name, entry in LOSSES.items())]
-    penalties = [(NO_CHANGE, ""), *((f"{name}: {first_sentence(entry)}", name) for name, entry in PENALTIES.items())]
-    family = gr.Dropdown(families, value="gan", label="Family", filterable=False, elem_id="family")
-    loss = gr.Dropdown(losses, value="", label="Loss, of a GAN", filterable=False)
-    penalty = gr.Dropdown(penalties, value="", label="Penalty, of a GAN", filterable=False)
+    family = gr.Radio(family_choices(), value=USUAL, label="Family", elem_id="family", elem_classes=["choices"])
+    presets = preset_choices(USUAL, None, is_own=False)
+    info = "The one that fits the images stands first."
+    preset = gr.Dropdown(presets, value=presets[0], label="Preset", info=info, filterable=False, elem_id="preset")
+    named: dict[str, Any] = {}
+    with gr.Accordion(" and ".join(NAMED).capitalize(), open=False, elem_id="more-choices") as more:
+        for name in NAMED:
+            entries = named_choices(USUAL, name)
+            named[name] = gr.Radio(entries, value="", label=name.capitalize(), elem_id=name, elem_classes=["choices"])
     minutes = gr.Number(2.0, minimum=0.01, label="Minutes", elem_id="minutes")
     name = gr.Textbox("my-run", label="Name of the run", elem_id="run-name")
-    return family, loss, penalty, minutes, name
+    return {"family": family, "preset": preset, "more_choices": more, **named, "minutes": minutes, "name": name}
 
 
 def _connect_images(parts: TrainParts, trainings: Trainings) -> None:
@@ -128,23 +135,37 @@ def _connect_images(parts: TrainParts, trainings: Trainings) -> None:
     folders = trainings.folders
     quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 
-    def take(upload: str | None) -> tuple[str, str]:
-        path = saved(upload)
-        if path is None:
-            return gr.skip(), ""
-        count = checked_archive(path)
-        kept = keep_upload(path, folders.home / UPLOADS)
-        return str(kept), note(f"{count:,} pictures ({', '.join(SUFFIXES)}) in {kept.name}")
+    def take(uploads: object) -> tuple[None, str, str]:
+        kept, count = keep_images(all_saved(uploads), folders.home / UPLOADS)
+        return None, str(kept), note(f"{count:,} pictures ({', '.join(SUFFIXES)}) in {kept.name}")
 
-    def look(images: str) -> tuple[Any, str, str]:
-        place = folders.home / UPLOADS
-        place.mkdir(parents=True, exist_ok=True)
-        words = ["genprior", "data", folders.data(images), "--out", str(place / "looked-at.png"), "--overwrite"]
-        return gr.update(value=looked_at(words, folders.home), visible=True), shlex.join(words), ""
+    def look(images: str) -> tuple[Any, str, str, str]:
+        picture = folders.home / UPLOADS / "looked-at.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.unlink(missing_ok=True)  # what is shown is of these images
+        words = ["genprior", "data", folders.data(images), "--out", str(picture), "--overwrite"]
+        said = looked_at(words, folders.home)
+        return gr.update(value=said, visible=True), sheet_html(picture), shlex.join(words), ""
 
-    parts.upload.upload(told_errors(take, (gr.skip(),)), [parts.upload], [parts.images, parts.message], **quiet)
-    looking = told_errors(look, (gr.skip(), gr.skip()))
-    parts.look.click(looking, [parts.images], [parts.told, parts.command, parts.message], concurrency_limit=1, **quiet)
+    def offer(images: str, family: str) -> tuple[Any, ...]:
+        presets = preset_choices(family, *own_shape(folders, images))
+        preset = gr.update(choices=presets, value=presets[0] if presets else None, visible=bool(presets))
+        entries = [named_choices(family, name) for name in NAMED]
+        named = [gr.update(choices=each, value="", visible=bool(each)) for each in entries]
+        own = [name for name, each in zip(NAMED, entries, strict=True) if each]
+        return preset, gr.update(label=" and ".join(own).capitalize(), visible=bool(own)), *named
+
+    taken = [parts.upload, parts.images, parts.message]
+    wishes, offered = [parts.images, parts.family], [parts.preset, parts.more_choices, parts.loss, parts.penalty]
+    hidden = {**quiet, "show_progress": "hidden"}
+    parts.upload.upload(told_errors(take, (None, gr.skip())), [parts.upload], taken, **quiet).then(
+        offer, wishes, offered, **hidden
+    )
+    for listen in (parts.family.change, parts.images.blur, parts.images.submit):
+        listen(offer, wishes, offered, **hidden)
+    looking = told_errors(look, (gr.skip(), "", gr.skip()))
+    seen = [parts.told, parts.sheet, parts.command, parts.message]
+    parts.look.click(looking, [parts.images], seen, concurrency_limit=1, **quiet)
 
 
 def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
@@ -153,12 +174,20 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
     folders = trainings.folders
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-    def begin(images: str, family: str, loss: str, penalty: str, minutes: float, name: str) -> tuple[Any, str, str]:
-        players = {"loss": loss, "penalty": (penalty,) if penalty else ()} if family == "gan" else {}
-        chosen = {key: value for key, value in players.items() if value}
-        config = trainings.config({"family": family, "data": images, "minutes": minutes, **chosen})
+    def begin(images: str, family: str, preset: str, loss: str, penalty: str, *more: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        minutes, name = more
         out = folders.new(name)
-        return _shown_first(folders, out), trainings.start(trainings.command(config, out), out), ""
+        if family == AUTO:
+            words = trainings.auto_command(images, minutes, out)
+        else:
+            values = {
+                "family": family,
+                "data": images,
+                "minutes": minutes,
+                **chosen_values(family, preset, loss, penalty),
+            }
+            words = trainings.command(trainings.config(values), out)
+        return _shown_first(folders, out), trainings.start(words, out), ""
 
     def stop(shown: list[str]) -> str:
         for run in _chosen(folders, shown):
@@ -175,7 +204,7 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
         command = trainings.start(trainings.fork_command(run, loss, out, minutes), out)
         return gr.update(choices=[*run_choices(folders), (out.name, str(out))], value=[str(run), str(out)]), command, ""
 
-    wishes = [parts.images, parts.family, parts.loss, parts.penalty, parts.minutes, parts.name]
+    wishes = [parts.images, parts.family, parts.preset, parts.loss, parts.penalty, parts.minutes, parts.name]
     skipped = (gr.skip(), gr.skip())
     outputs = [parts.shown, parts.command, parts.message]
     parts.start.click(told_errors(begin, skipped), wishes, outputs, **quiet)

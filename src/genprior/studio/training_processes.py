@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genprior.command_lines import command_of
 from genprior.errors import GenpriorError
 from genprior.families import FAMILIES, RunConfig, parse_config
-from genprior.runs.experiment import read_result, save_result
-from genprior.runs.run_folder import open_run
-from genprior.settings import Model
+from genprior.runs.experiment import part_of, read_result, save_result
+from genprior.runs.run_folder import AUTO, open_run
+from genprior.scoring.auto_results import AutoSettings, AutoTraining
+from genprior.settings import Model, validated
 from genprior.studio.allowed_folders import AllowedFolders
-from genprior.studio.command_text import command_of
 from genprior.writing import appended
 
 LOGS = "training-logs"
@@ -64,6 +65,15 @@ class Trainings:
         """Returns the words of the command that trains a run with these settings."""
         return shlex.split(command_of(f"train {config.family}", config, {"out": out}))
 
+    def auto_command(self, images: str, minutes: float, out: Path) -> list[str]:
+        """Returns the words of the command that tries families and trains the best of them.
+
+        Raises:
+            GenpriorError: The images may not be read, or no such budget.
+        """
+        values = {"out": out, "data": self.folders.data(images), "minutes": minutes}
+        return shlex.split(command_of("train auto", validated(AutoSettings, values)))
+
     def fork_command(self, run: Path, loss: str, out: Path, minutes: float | None = None) -> list[str]:
         """Returns the command that goes on from where a run stands with another loss, for so many minutes in all.
 
@@ -86,8 +96,14 @@ class Trainings:
         Raises:
             GenpriorError: It was trained on what may not be read.
         """
-        self.folders.refuse_elsewhere(open_run(run).config)
-        return ["genprior", "resume", str(run), *_budget(minutes)]
+        unfinished = read_result(part_of(run / AUTO), AutoTraining)
+        if unfinished is None:
+            self.folders.refuse_elsewhere(open_run(run).config)
+            return ["genprior", "resume", str(run), *_budget(minutes)]
+        if unfinished.settings.data_root is not None:
+            self.folders.inside(unfinished.settings.data_root, "data_root")
+        self.folders.data(unfinished.settings.data)
+        return ["genprior", "resume", str(run)]  # while families are tried, the budget stays
 
     def start(self, words: list[str], run: Path) -> str:
         """Begins a command for a run in a process of its own; returns its text.

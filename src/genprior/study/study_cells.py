@@ -3,11 +3,11 @@
 Imports no torch.
 """
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from genprior.command_lines import command_of
 from genprior.families.gan import GANConfig
 from genprior.study.study_settings import StudySettings, StudySize
 
@@ -47,11 +47,10 @@ def settings_of(cell: StudyCell, study: StudySettings, seed: int) -> Values:
     return {**cell.values(study.spending, height == width), **common}
 
 
-def command_of(values: Mapping[str, Any], folder: str) -> str:
+def training_command(values: Mapping[str, Any], folder: str) -> str:
     """Returns the command that trains a run of these settings."""
     named = {name: value for name, value in values.items() if name != "family"}
-    words = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in named.items()]
-    return " ".join(["genprior train", values["family"], *words, "--out", shlex.quote(folder)])
+    return command_of(f"train {values['family']}", more={**named, "out": folder})
 
 
 def _report_gan(**changes: object) -> Callable[[StudySize, bool], Values]:

@@ -25,7 +25,7 @@ from genprior.settings import Model
 from genprior.stored_files import sum_of
 from genprior.study import prior_measures, training_measures
 from genprior.study.opened_cell import OpenedCell
-from genprior.study.study_cells import CELLS, command_of, settings_of
+from genprior.study.study_cells import CELLS, settings_of, training_command
 from genprior.study.study_record import StudiedRun
 from genprior.study.study_settings import StudySettings
 from genprior.writing import save_tensors
@@ -123,7 +123,7 @@ def run_record(opened: OpenedCell, failed: str = "") -> StudiedRun:
     """Returns what is known of a run before it is trained."""
     cell = CELLS[opened.cell]
     folder = opened.folder.relative_to(opened.study.out)
-    command = command_of(settings_of(cell, opened.study, opened.seed), str(opened.folder))
+    command = training_command(settings_of(cell, opened.study, opened.seed), str(opened.folder))
     if cell.begins_as is not None:
         command = f"the study itself: it begins with the generator of {cell.begins_as}"
     return StudiedRun(cell=opened.cell, seed=opened.seed, folder=str(folder), command=command, failed=failed)
