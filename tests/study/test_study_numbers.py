@@ -9,6 +9,8 @@ from scipy.stats import t
 from genprior.study.comparing_studies import compared, differs
 from genprior.study.mathml import mathml, plain
 from genprior.study.statements import STATEMENTS
+from genprior.study.study_evidence import StudyEvidence
+from genprior.study.study_page import study_page
 from genprior.study.study_record import JudgedStatement, StudyResult
 from genprior.study.study_results import (
     CONFIRMED,
@@ -141,3 +143,12 @@ def test_two_studies_stand_side_by_side() -> None:
     text = study_text(_study(CONFIRMED, near).model_copy(update={"comparison": found}))
     assert "1 of 1 numbers differ beyond chance" in text
     assert "## The networks: confirmed" in text
+
+
+def test_page_and_text_say_what_weakens_them_and_what_letters_mean() -> None:
+    study = _study(CONFIRMED, number_of("n", [1.0], []))
+    text, page = study_text(study), study_page(study, StudyEvidence({}, {}, True), is_linked=False)
+    assert "seed 0." in text
+    for made in (text, page):
+        assert "What weakens this study" in made
+        assert "a = D(x)" in made
