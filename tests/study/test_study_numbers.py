@@ -9,6 +9,8 @@ from scipy.stats import t
 from genprior.study.comparing_studies import compared, differs
 from genprior.study.mathml import mathml, plain
 from genprior.study.statements import STATEMENTS
+from genprior.study.study_evidence import StudyEvidence
+from genprior.study.study_page import study_page
 from genprior.study.study_record import JudgedStatement, StudyResult
 from genprior.study.study_results import (
     CONFIRMED,
@@ -17,7 +19,10 @@ from genprior.study.study_results import (
     StudyNumber,
     mean_of,
     number_of,
+    percent,
+    rounded,
     share_of,
+    shown,
 )
 from genprior.study.study_settings import StudySettings
 from genprior.study.study_text import study_text
@@ -50,17 +55,61 @@ def test_one_seed_alone_has_no_interval() -> None:
     assert number.is_surely(above=2.0, below=4.0)
 
 
+@pytest.mark.parametrize(
+    ("mean", "error", "text"),
+    [
+        (16.04, 0.15, "16.0 [15.7, 16.3]"),
+        (0.00103, 0.0061, "0.001 [\N{MINUS SIGN}0.011, 0.013]"),
+        (-0.0001, 0.01, "0.000 [\N{MINUS SIGN}0.020, 0.020]"),
+        (0.9997, 0.00005, "0.9997 [0.9996, 0.9998]"),
+        (7.1e-17, 5e-19, "7.10 [7.00, 7.20] \N{MULTIPLICATION SIGN} 10⁻¹⁷"),
+        (600513.0, 5.0, "600,513 [600,503, 600,523]"),
+    ],
+)
+def test_a_mean_and_its_interval_have_equally_many_decimals(mean: float, error: float, text: str) -> None:
+    assert StudyNumber(title="n", values=(mean,), errors=(error,)).text == text
+
+
+def test_numbers_become_text_without_exponents_and_signs_of_nothing() -> None:
+    assert [shown(value) for value in (-0.0, 0.9997, 7.1e-17, -3.25, 0.5)] == [
+        "0",
+        "0.9997",
+        "7.1 \N{MULTIPLICATION SIGN} 10⁻¹⁷",
+        "\N{MINUS SIGN}3.25",
+        "0.5",
+    ]
+    assert rounded(-0.004, 2) == "0.00"
+    assert [percent(share) for share in (0.245, 0.125, -0.001)] == ["25 %", "13 %", "0 %"]
+
+
 def test_a_formula_becomes_mathml() -> None:
     fraction = "<mfrac><mrow><msub><mi>a</mi><mi>i</mi></msub></mrow><mrow><mn>2</mn></mrow></mfrac>"
     scripts = "<msubsup><mi>x</mi><mi>a</mi><mi>b</mi></msubsup><mo>&lt;</mo><mn>1</mn>"
     assert mathml("frac{a_i}{2}") == f'<math displaystyle="true">{fraction}</math>'
     assert mathml("x_a^b < 1") == f'<math displaystyle="true">{scripts}</math>'
-    assert '<mo form="prefix">' in mathml("s = -1")
+    assert 'form="prefix"' in mathml("s = -1")
     assert "prefix" not in mathml("s - 1")
     assert "mspace" in mathml("log s")
-    assert plain("frac{a}{b} = -s_{i}") == "(a)/(b) = -s_i"
+    assert plain("frac{a}{b} = -s_{i}") == "(a)/(b) = \N{MINUS SIGN}s_i"
     with pytest.raises(ValueError, match="not closed"):
         mathml("frac{a}{b")
+
+
+@pytest.mark.parametrize(
+    ("formula", "part"),
+    [
+        ("a_{1, 2}", "<mn>1</mn><mo>,</mo><mn>2</mn>"),
+        ("P(x) dx", '<mspace width="0.2em"></mspace><mrow><mi>d</mi><mi>x</mi></mrow>'),
+        ("frac{dL}{da}", "<mi>d</mi><mi>L</mi>"),
+        ("log 4", '<mi>log</mi><mspace width="0.2em"></mspace><mn>4</mn>'),
+        ("min_z D", '<munder><mo movablelimits="false">min</mo><mi>z</mi></munder>'),
+        ("sum_{i}^k a_i", '<munderover><mo movablelimits="false">∑</mo>'),
+        ("a → -∞", '<mo form="prefix" lspace="0" rspace="0">\N{MINUS SIGN}</mo><mo>∞</mo>'),
+        ("||r||_1", '<mi>r</mi><msub><mo stretchy="false">‖</mo><mn>1</mn></msub>'),
+    ],
+)
+def test_a_formula_is_set_as_in_print(formula: str, part: str) -> None:
+    assert part in mathml(formula)
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -94,3 +143,12 @@ def test_two_studies_stand_side_by_side() -> None:
     text = study_text(_study(CONFIRMED, near).model_copy(update={"comparison": found}))
     assert "1 of 1 numbers differ beyond chance" in text
     assert "## The networks: confirmed" in text
+
+
+def test_page_and_text_say_what_weakens_them_and_what_letters_mean() -> None:
+    study = _study(CONFIRMED, number_of("n", [1.0], []))
+    text, page = study_text(study), study_page(study, StudyEvidence({}, {}, True), is_linked=False)
+    assert "seed 0." in text
+    for made in (text, page):
+        assert "What weakens this study" in made
+        assert "a = D(x)" in made

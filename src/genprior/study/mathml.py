@@ -1,14 +1,23 @@
 """Formulas that a browser shows by itself: a short notation to MathML, and to plain text. Imports nothing of ours.
 
 `a_b`, `a^b`, `a_b^c`, `{...}` for groups, `frac{a}{b}`; words are names, other signs stand for themselves.
+`||r||_1` is a norm, `|a|` a value without its sign; `dx`, `da`, `dL`, `dh` are differentials; `min_z`, `max_D` and
+`sum_i` have what they run over below them.
 """
 
 import re
 from html import escape
 
-TOKEN = re.compile(r"\s*(\|\||[A-Za-z]+|\d[\d,.]*|\S)")
+TOKEN = re.compile(r"\s*(\|\||[A-Za-z]+|\d+(?:[.,]\d+)*|\S)")
 MINUS, SPACE = "<mo>\u2212</mo>", '<mspace width="0.2em"></mspace>'
+DIFFERENTIALS = ("dL", "da", "dh", "dx")  # a d and a letter
+LIMITS = ("min", "max", "sum")  # what they run over stands below them
+FUNCTIONS = ("log", "cos", "exp")  # words between which and a number there is a space
 BRACKETS = ("(", ")", "|", "||")  # which would grow with what stands between them
+SIGN = '<mo form="prefix" lspace="0" rspace="0">\u2212</mo>'
+NAMES = tuple(f"<mi>{name}</mi>" for name in FUNCTIONS)
+LIMIT = '<mo movablelimits="false">'  # below the sign, also within a line
+DIFFERENTIAL = "<mrow><mi>d</mi>"
 SIGNS = {  # words that stand for a letter or sign that keyboards lack
     "beta": "\u03b2",
     "epsilon": "\u03b5",
@@ -43,10 +52,11 @@ def plain(formula: str) -> str:
 
     Example:
         >>> plain("frac{dL}{da} = -s_{i}")
-        '(dL)/(da) = -s_i'
+        '(dL)/(da) = \u2212s_i'
     """
     text = re.sub(r"frac\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}", r"(\1)/(\2)", formula)
-    return re.sub(r"\{(\w+)\}", r"\1", text).replace("{", "(").replace("}", ")")
+    text = re.sub(r"\{(\w+)\}", r"\1", text).replace("{", "(").replace("}", ")")
+    return text.replace("-", SIGNS["-"]).replace("||", SIGNS["||"])
 
 
 def _row(tokens: list[str], *, is_group: bool) -> list[str]:
@@ -59,8 +69,10 @@ def _row(tokens: list[str], *, is_group: bool) -> list[str]:
         before = elements[-1] if elements else "<mo>"
         element = _with_scripts(_element(tokens), tokens)
         if element == MINUS and before.startswith("<mo"):
-            element = MINUS.replace("<mo>", '<mo form="prefix">')  # a sign, not a difference
-        elif not before.startswith("<mo") and element.startswith(("<mi", "<msu")):
+            element = SIGN  # a sign, not a difference
+        elif (before in NAMES and element.startswith("<mn")) or (elements and element.startswith(DIFFERENTIAL)):
+            elements.append(SPACE)
+        elif not before.startswith("<mo") and element.startswith(("<mi", "<msub><mi", "<msup><mi", "<msubsup><mi")):
             elements.append(SPACE)  # names side by side are a product, or a function and what it is of
         elements.append(element)
     if is_group:
@@ -74,11 +86,15 @@ def _element(tokens: list[str]) -> str:
         return f"<mrow>{''.join(_row(tokens, is_group=True))}</mrow>"
     if token == "frac":
         return f"<mfrac>{_element(tokens)}{_element(tokens)}</mfrac>"
+    if token in DIFFERENTIALS:
+        return f"{DIFFERENTIAL}<mi>{token[1:]}</mi></mrow>"
     if token[0].isdigit():
         return f"<mn>{token}</mn>"
     if token in BRACKETS:
         return f'<mo stretchy="false">{SIGNS.get(token, token)}</mo>'
-    kind = "mi" if token.isalpha() and token != "sum" else "mo"
+    if token in LIMITS:
+        return f"{LIMIT}{SIGNS.get(token, token)}</mo>"
+    kind = "mi" if token.isalpha() else "mo"
     return f"<{kind}>{SIGNS.get(token, escape(token))}</{kind}>"
 
 
@@ -87,6 +103,10 @@ def _with_scripts(base: str, tokens: list[str]) -> str:
     while tokens and tokens[0] in ("_", "^"):
         sign = tokens.pop(0)
         scripts[sign] = _element(tokens)
+    if base.startswith(LIMIT) and scripts:
+        below, above = scripts.get("_", ""), scripts.get("^", "")
+        kind = "munderover" if below and above else "munder" if below else "mover"
+        return f"<{kind}>{base}{below}{above}</{kind}>"
     if len(scripts) == 2:
         return f"<msubsup>{base}{scripts['_']}{scripts['^']}</msubsup>"
     if "_" in scripts:

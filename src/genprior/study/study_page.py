@@ -14,6 +14,7 @@ from genprior.study.study_evidence import StudyEvidence, StudyStatement
 from genprior.study.study_figures import StudyFigure, figure_of
 from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, shown
+from genprior.study.study_text import NOTATION, WEAKNESSES
 from genprior.writing import write_text
 
 MARKS = {CONFIRMED: "good", REFUTED: "ill", DEPENDS: "depends"}
@@ -74,6 +75,8 @@ def study_page(result: StudyResult, evidence: StudyEvidence, *, is_linked: bool 
         ],
         command=command_of_study(result),
         as_text=shown,
+        notation=NOTATION,
+        weaknesses=WEAKNESSES,
         is_linked=is_linked,
     )
     return page + "\n"

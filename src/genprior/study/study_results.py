@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
 from pydantic import computed_field
@@ -14,6 +15,9 @@ REFUTED: Outcome = "not confirmed"
 DEPENDS: Outcome = "it depends"
 TOO_LITTLE: Outcome = "too little to say"
 NORMAL = 1.96  # standard errors to either side of a mean, for 95 %
+TINY = 1e-4  # below it zeros hide a number: it becomes one times a power of ten
+MOST_DECIMALS = 6
+RAISED = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 
 
 class StudyNumber(Model):
@@ -66,10 +70,15 @@ class StudyNumber(Model):
 
     @property
     def text(self) -> str:
-        """Mean and interval, as people read them."""
+        """Mean and interval with equally many decimals, as people read them."""
+        unit = f" {self.unit}" if self.unit else ""
         low, high = self.interval
-        around = f" [{shown(low)}, {shown(high)}]" if math.isfinite(low) else ""
-        return f"{shown(self.mean)}{around}{' ' + self.unit if self.unit else ''}"
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return f"{shown(self.mean)}{unit}"
+        most = max(map(abs, (self.mean, low, high)))
+        exponent = _exponent(most) if 0 < most < TINY else 0
+        mean, first, last = _with_equal_decimals([each / 10.0**exponent for each in (self.mean, low, high)])
+        return f"{mean} [{first}, {last}]{f' {_power(exponent)}' if exponent else ''}{unit}"
 
     def is_surely(self, above: float | None = None, below: float | None = None) -> bool:
         """Returns whether the interval lies on one side of a bound; where it is not known, whether all values do."""
@@ -103,15 +112,72 @@ def student_t(degrees: int) -> float:
 
 
 def shown(value: float) -> str:
-    """Returns a number of three digits.
+    """Returns a number of three digits; of more where three would make it 1, which it is not.
 
     Example:
-        >>> shown(0.012345), shown(600513.0), shown(float("nan"))
-        ('0.0123', '600,513', 'not known')
+        >>> shown(0.012345), shown(600513.0), shown(0.9997), shown(float("nan"))
+        ('0.0123', '600,513', '0.9997', 'not known')
     """
     if not math.isfinite(value):
         return "not known"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if 0 < abs(value) < TINY:
+        exponent = _exponent(value)
+        return f"{_without_zeros(rounded(value / 10.0**exponent, 2))} {_power(exponent)}"
+    return _without_zeros(rounded(value, _decimals(value)))
+
+
+def rounded(value: float, decimals: int) -> str:
+    """Returns a finite number of so many decimals, half rounded up; what rounds to 0 has no sign.
+
+    Example:
+        >>> rounded(0.125, 2), rounded(-0.004, 2), rounded(1234.5, 0)
+        ('0.13', '0.00', '1,235')
+    """
+    exact = Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    return f"{abs(exact) if exact.is_zero() else exact:,f}".replace("-", "\u2212")
+
+
+def percent(share: float) -> str:
+    """Returns a share as whole percent, half rounded up: what one gets by hand from three decimals.
+
+    Example:
+        >>> percent(0.245), percent(0.125), percent(-0.001)
+        ('25 %', '13 %', '0 %')
+    """
+    exact = Decimal(repr(float(share))) * 100 if math.isfinite(share) else None
+    return "not known" if exact is None else f"{rounded(float(exact), 0)} %"
+
+
+def _with_equal_decimals(values: Sequence[float]) -> list[str]:
+    """Mean, low and high: three digits of the largest, but no more than two of the reach, which is known no better."""
+    mean, low, high = values
+    if all(each == round(each) for each in values):
+        return [rounded(each, 0) for each in values]
+    decimals, reach = max(_decimals(max(map(abs, values))), _decimals(mean) if abs(mean) > 0.5 else 0), (high - low) / 2
+    known = max(0, 1 - _exponent(reach)) if reach > 0 else decimals
+    return [rounded(each, min(decimals, known)) for each in values]
+
+
+def _decimals(value: float) -> int:
+    """Those of three digits; more for a number that they would round to 1."""
+    if value == 0:
+        return 0
+    decimals = max(0, 2 - _exponent(value))
+    while abs(value) != 1 and decimals < MOST_DECIMALS and abs(round(value, decimals)) == 1:
+        decimals += 1
+    return decimals
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(abs(value)))
+
+
+def _power(exponent: int) -> str:
+    return f"\u00d7 10{str(exponent).translate(RAISED)}"
+
+
+def _without_zeros(number: str) -> str:
+    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 def number_of(title: str, values: Sequence[float], cells: Sequence[str], unit: str = "") -> StudyNumber:

@@ -7,6 +7,19 @@ from genprior.study.statements import STATEMENTS
 from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
 from genprior.writing import write_text
 
+NOTATION = (
+    "D gives a logit a = D(x), and s = sigmoid(a) is the probability that x is real. An image has n pixels, a latent z "
+    "has k numbers, and G(z) is a fake. p is the density of images, q that of fakes, V the value of the game."
+)
+WEAKNESSES = (
+    "Budgets of families differ: each gets what it needs to show itself at that size. The table of runs has them all.",
+    "The averaged weights are judged everywhere; the report had none.",
+    "Training leaves held-out images out. The report trained on all 70,000 images of MNIST.",
+    "One seed says nothing about the chance of training.",
+    "Ambiguity is judged by a classifier, whose own mistakes count as ambiguity.",
+    '"A stronger discriminator later" is one reading: a fresh one, twice as wide, for half of the budget more.',
+)
+
 
 def write_study_text(result: StudyResult, path: Path, *, is_linked: bool = True) -> None:
     """Writes the text, whole or not at all; replaces the file that is there."""
@@ -21,7 +34,8 @@ def study_text(result: StudyResult, *, is_linked: bool = True) -> str:
         is_linked: Whether names of runs lead to their folders.
     """
     settings = result.settings
-    head = [f"# A study of {settings.data}", "", f"{result.data}. Size {settings.size}, seeds from {settings.seed} on."]
+    seeds = f"seeds {settings.seeds[0]} to {settings.seeds[-1]}" if len(settings.seeds) > 1 else f"seed {settings.seed}"
+    head = [f"# A study of {settings.data}", "", f"{result.data}. Size {settings.size}, {seeds}."]
     table = ["", "| statement | verdict |", "|---|---|"]
     table += [f"| [{each.title}](#{each.name}) | {each.finding.outcome} |" for each in result.statements]
     parts = [line for each in result.statements for line in _statement(each)]
@@ -30,7 +44,8 @@ def study_text(result: StudyResult, *, is_linked: bool = True) -> str:
         f"| {_named(run, is_linked)} | {run.seed} | {run.images_seen:,} | {run.minutes:.1f} | `{run.command}` |"
         for run in result.runs
     ]
-    return "\n".join([*head, *table, *parts, *runs, *_comparison(result), ""])
+    weak = ["", "## What weakens this study", "", *(f"- {each}" for each in WEAKNESSES)]
+    return "\n".join([*head, *table, "", NOTATION, *parts, *runs, *_comparison(result), *weak, ""])
 
 
 def _named(run: StudiedRun, is_linked: bool) -> str:
