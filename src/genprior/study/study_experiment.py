@@ -3,8 +3,12 @@
 Imports no torch before it measures. `EXPERIMENTS`, at the end, is what the command line reads.
 """
 
+import os
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,19 +166,37 @@ def _judged(plan: StudyPlan, other: StudyResult | None, *, is_complete: bool) ->
         )
     runs = tuple(_runs(plan))
     result = StudyResult(
-        settings=plan.settings, is_complete=is_complete, data=plan.data, statements=tuple(judged), runs=runs
+        settings=plan.settings,
+        is_complete=is_complete,
+        data=plan.data,
+        made=_made(),
+        statements=tuple(judged),
+        runs=runs,
     )
     return result.model_copy(update={"comparison": None if other is None else compared(result, other)})
 
 
+def _made() -> str:
+    """With which version, when, and on what, as a page is cited."""
+    today = datetime.now(UTC)
+    machine = f"{platform.machine()} with {os.cpu_count()} cores"
+    return f"genprior {version('genprior')}, {today.day} {today:%B %Y}, {machine}"
+
+
 def _runs(plan: StudyPlan) -> list[StudiedRun]:
-    """All runs that are trained so far, with commands for the folder as it is called now."""
+    """All runs that are trained so far, with commands for the folder as it is called now, and their steps."""
+    from genprior.runs.checkpoint import load_counters
     from genprior.study.opened_cell import OpenedCell
     from genprior.study.study_jobs import TRAINED, run_record
 
+    def now(each: OpenedCell, run: StudiedRun) -> StudiedRun:
+        counters, _ = load_counters(each.run.checkpoints)
+        steps = run.steps if counters is None else counters.step
+        return run.model_copy(update={"command": run_record(each).command, "steps": steps})
+
     opened = [OpenedCell(plan.settings, cell, seed) for seed in plan.settings.seeds for cell in CELLS]
     trained = [(each, read_result(each.file(TRAINED), StudiedRun)) for each in opened]
-    return [run.model_copy(update={"command": run_record(each).command}) for each, run in trained if run is not None]
+    return [now(each, run) for each, run in trained if run is not None]
 
 
 def _check_folder(plan: StudyPlan) -> None:

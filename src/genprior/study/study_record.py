@@ -29,7 +29,7 @@ class StudiedRun(Model):
         cell, seed: What it is called.
         folder: Relative to the study's.
         command: That makes it again.
-        images_seen, minutes: Of its training.
+        images_seen, steps, minutes: Of its training; a step of a GAN updates its generator once.
         failed: Why there is nothing to measure; empty: nothing is wrong.
     """
 
@@ -38,6 +38,7 @@ class StudiedRun(Model):
     folder: str
     command: str
     images_seen: int = 0
+    steps: int = 0
     minutes: Number = 0.0
     failed: str = ""
 
@@ -71,6 +72,7 @@ class StudyResult(Result):
 
     Attributes:
         data: What the images are, in words.
+        made: With which version, when, and on what processor, in words; empty in older files.
         statements: In the order of the page, those that are judged so far.
         runs: All runs, with what makes each again.
         comparison: With another study, where one was named.
@@ -78,6 +80,7 @@ class StudyResult(Result):
 
     settings: StudySettings
     data: str = ""
+    made: str = ""
     statements: tuple[JudgedStatement, ...] = ()
     runs: tuple[StudiedRun, ...] = ()
     comparison: StudyComparison | None = None
