@@ -197,6 +197,16 @@ def test_data_of_ones_own_are_surveyed_and_a_command_that_trains_is_told(
     assert (settings["data"], settings["size"], settings["held_out"], settings["batch_size"]) == ("own", None, 0.1, 16)
 
 
+@pytest.mark.filterwarnings("default")
+def test_data_are_surveyed_without_a_training_where_none_is_to_be_timed(
+    genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genprior.runs.suggestion._seconds_per_step", lambda *_: pytest.fail("it was timed"))
+    text = genprior("data", *folder("data", 28, 28, 28), "--no-timing")
+    assert re.search(r"^held out +\d+ images", text, re.MULTILINE)
+    assert "train with" not in text
+
+
 def test_training_says_how_many_images_are_held_out(genprior: Callable[..., str]) -> None:
     small = "train vae --size 8 --model dense:width=8 --batch-size 10 --images-seen 20 --threads 1".split()
     text = genprior(*small, "--data", "digits[:100]", "--out", "run")

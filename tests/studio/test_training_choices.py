@@ -16,6 +16,7 @@ from genprior.studio.training_choices import (
     named_choices,
     own_shape,
     preset_choices,
+    presets_anew,
 )
 from genprior.studio.training_processes import Trainings
 
@@ -89,3 +90,10 @@ def test_what_is_chosen_becomes_settings_of_the_family() -> None:
     }
     assert chosen_values("gan", "dcgan-28", "", "") == {"preset": "dcgan-28"}
     assert chosen_values("glo", None, "l2", "r1") == {"loss": "l2"}
+
+
+def test_a_choice_stays_when_the_field_of_images_is_only_left(tmp_path: Path) -> None:
+    folders = AllowedFolders(tmp_path, (tmp_path,))
+    assert presets_anew(folders, ["digits", "glo"], ["digits", "glo"]) is None
+    for last in (["digits", "gan"], ["mnist", "glo"]):
+        assert presets_anew(folders, ["digits", "glo"], last) == preset_choices("glo", None, is_own=False)

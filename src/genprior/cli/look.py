@@ -57,6 +57,9 @@ class DataSettings(Settings):
     white: White = None
     strict: Strict = False
     out: Annotated[Path | None, Field(description="Picture to write; default NAME.png here.")] = None
+    no_timing: Annotated[
+        bool, Field(description="Time no training: say neither how to train nor how long it takes.")
+    ] = False
     overwrite: Overwrite = False
 
 
@@ -149,7 +152,7 @@ def _training_rows(settings: DataSettings, data: "Dataset", groups: "Tensor") ->
     share = RunConfig.model_fields["held_out"].default
     split = set_apart(data, share, groups)
     kept = split.load_held_out()
-    given = settings.model_dump(exclude={"name", "out", "overwrite"}, exclude_defaults=True)
+    given = settings.model_dump(exclude={"name", "out", "no_timing", "overwrite"}, exclude_defaults=True)
     if settings.size is not None:
         given["size"] = size_text(settings.size)
     size = "x".join(map(str, data.image_shape[1:]))
@@ -157,6 +160,8 @@ def _training_rows(settings: DataSettings, data: "Dataset", groups: "Tensor") ->
         "size": f"{size} ({'as asked for' if settings.size else '--size auto, the default for files'})",
         "held out": f"{0 if kept is None else len(kept):,} images (--held-out {share:g}, the default)",
     }
+    if settings.no_timing:
+        return rows
     try:
         return rows | suggested({"data": settings.name, **given}, split).rows()
     except GenpriorError as error:

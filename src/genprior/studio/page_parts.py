@@ -27,7 +27,7 @@ def run_dropdown(label: str, folders: AllowedFolders, name: str) -> Any:  # noqa
 
     choices = run_choices(folders)
     first = choices[0][1] if choices else None
-    return gr.Dropdown(choices, value=first, label=label, filterable=False, elem_id=name)
+    return gr.Dropdown(choices, value=first, label=label, filterable=False, min_width=300, elem_id=name)
 
 
 def renewed_runs(folders: AllowedFolders, chosen: object) -> Any:  # noqa: ANN401 - Gradio's

@@ -19,7 +19,9 @@ def build_reports_room(tab: Any, folders: AllowedFolders) -> None:  # noqa: ANN4
     import gradio as gr
 
     with gr.Row():
-        pages = gr.Dropdown(page_choices(folders), value=None, label="Page", filterable=False, elem_id="pages")
+        pages = gr.Dropdown(
+            page_choices(folders), value=None, label="Page", filterable=False, min_width=300, elem_id="pages"
+        )
         run = run_dropdown("Run", folders, "report-run")
         write = gr.Button("Write its report", elem_id="report-go")
     message, command = gr.HTML(NONE_YET, elem_id="report-message"), command_box("The same at the command line")

@@ -17,8 +17,8 @@ from genprior.studio.training_choices import (
     chosen_values,
     family_choices,
     named_choices,
-    own_shape,
     preset_choices,
+    presets_anew,
 )
 from genprior.studio.training_processes import Trainings, looked_at
 from genprior.training.losses import LOSSES
@@ -106,7 +106,7 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
         resume = gr.Button("Resume", size="sm", elem_id="train-resume")
         more = gr.Number(0, minimum=0, label="Minutes in all (0: as before)", min_width=120)
     with gr.Row(elem_classes=["low"]):
-        other = gr.Dropdown(list(LOSSES), value="non-saturating", label="Another loss", filterable=False)
+        other = gr.Dropdown(list(LOSSES), value="non-saturating", label="Another loss", filterable=False, min_width=240)
         fork = gr.Button("Fork it here with this loss", size="sm", elem_id="train-fork")
     parts = {"message": message, "told": told, "sheet": sheet, "shown": shown, "stop": stop, "resume": resume}
     return {**parts, "more": more, "other": other, "fork": fork, "watched": gr.HTML("", elem_id="watched")}
@@ -143,20 +143,24 @@ def _connect_images(parts: TrainParts, trainings: Trainings) -> None:
         picture = folders.home / UPLOADS / "looked-at.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.unlink(missing_ok=True)  # what is shown is of these images
-        words = ["genprior", "data", folders.data(images), "--out", str(picture), "--overwrite"]
+        words = ["genprior", "data", folders.data(images), "--out", str(picture), "--no-timing", "--overwrite"]
         said = looked_at(words, folders.home)
         return gr.update(value=said, visible=True), sheet_html(picture), shlex.join(words), ""
 
-    def offer(images: str, family: str) -> tuple[Any, ...]:
-        presets = preset_choices(family, *own_shape(folders, images))
+    def offer(images: str, family: str, last: list[str]) -> tuple[Any, ...]:
+        presets = presets_anew(folders, [images, family], last)
+        if presets is None:  # the field was only left
+            return tuple(gr.skip() for _ in offered)
         preset = gr.update(choices=presets, value=presets[0] if presets else None, visible=bool(presets))
         entries = [named_choices(family, name) for name in NAMED]
         named = [gr.update(choices=each, value="", visible=bool(each)) for each in entries]
         own = [name for name, each in zip(NAMED, entries, strict=True) if each]
-        return preset, gr.update(label=" and ".join(own).capitalize(), visible=bool(own)), *named
+        return preset, gr.update(label=" and ".join(own).capitalize(), visible=bool(own)), *named, [images, family]
 
     taken = [parts.upload, parts.images, parts.message]
-    wishes, offered = [parts.images, parts.family], [parts.preset, parts.more_choices, parts.loss, parts.penalty]
+    last = gr.State([parts.images.value, USUAL])
+    wishes = [parts.images, parts.family, last]
+    offered = [parts.preset, parts.more_choices, parts.loss, parts.penalty, last]
     hidden = {**quiet, "show_progress": "hidden"}
     parts.upload.upload(told_errors(take, (None, gr.skip())), [parts.upload], taken, **quiet).then(
         offer, wishes, offered, **hidden

@@ -100,3 +100,11 @@ def own_shape(folders: AllowedFolders, images: str) -> tuple[Shape | None, bool]
         return None, True
     is_grey = all(kind.startswith("grey") for kind in found.kinds)
     return (1 if is_grey else 3, *usual_shape(set(found.shapes))), True
+
+
+def presets_anew(folders: AllowedFolders, wish: list[str], last: list[str]) -> list[str] | None:
+    """Returns the presets for images and a family, the one that fits first; None: both are as last time, and stay."""
+    if wish == last:
+        return None
+    images, family = wish
+    return preset_choices(family, *own_shape(folders, images))
