@@ -54,6 +54,7 @@ NEARLY_AS_GOOD = PriorScores(
     inversion=around(0.0101)[::-1], denoising=around(17.9)[::-1], filling=around(17.9)[::-1], seconds=0.1
 )
 UNSURE_DETAILS = inversion().model_copy(update={"bands_of": ((0.05, 0.1), (0.05, 0.9)) * (IMAGES // 2)})
+ONE_FAILURE = inversion().model_copy(update={"bands_of": (*((0.05, 0.05),) * (IMAGES - 1), (0.05, 5.0))})
 FEW_AMBIGUOUS = probabilities(count=30).model_copy(
     update={"probabilities": ((0.6, 0.4), (0.7, 0.3), (0.8, 0.2)) + ((1.0, 0.0),) * 27}
 )
@@ -90,6 +91,7 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("lambda", TOO_LITTLE, [(OWN, FAR), (OWN, SHORT)]),
     ("inversion", REFUTED, [(OWN, inversion(high=0.05))]),
     ("inversion", DEPENDS, [(OWN, inversion(error=0.07))]),
+    ("inversion", TOO_LITTLE, [(OWN, ONE_FAILURE)]),
     ("inversion", TOO_LITTLE, [(OWN, inversion(error=0.07)), (OWN, SHORT)]),
     ("stronger-later", REFUTED, [("later-larger", inversion(high=0.6))]),
     ("stronger-later", REFUTED, [("later-larger", inversion(high=0.5))]),  # surely no change

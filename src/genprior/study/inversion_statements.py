@@ -58,7 +58,11 @@ def judge_inversion(evidence: StudyEvidence) -> StudyFinding:
     if misses:
         on = "the generator: edges are missed, but this one does not recover the shape either"
         return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
-    return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+    pairs = ((bands, TIMES), (edges, plain[0].mean), (corners, plain[1].mean))
+    if any(each.is_surely(below=bound) for each, bound in pairs):
+        return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+    told = f"{told} One of these is not surely as large as asked for: few images make most of the error."
+    return StudyFinding(outcome=TOO_LITTLE, because=told, numbers=numbers)
 
 
 def judge_later(evidence: StudyEvidence) -> StudyFinding:
