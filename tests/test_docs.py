@@ -19,9 +19,11 @@ NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 
 def anchors(page: Path) -> set[str]:
-    """Returns the anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """Returns the anchors of a page's headings, as GitHub makes them, and those that it sets itself."""
+    text = page.read_text(encoding="utf-8")
+    own = set(re.findall(r'<a id="([^"]+)"></a>', text))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return own | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -131,7 +131,7 @@ def judge_dangers(evidence: StudyEvidence) -> StudyFinding:
         f"Against the trained G the narrow D's gradient has a cosine of {numbers[0].mean:.2f} with a wide one's, "
         f"another wide one's {numbers[1].mean:.2f}; against the youngest G that was tried {numbers[2].mean:.2f} and "
         f"{numbers[3].mean:.2f}. Whether a good G asks for a large D: {found[0].outer.outcome} "
-        f"(`genprior probe collapse` says why).{_steps_told(found)}"
+        f"(genprior probe collapse says why).{_steps_told(found)}"
     )
     return StudyFinding(outcome=outcome, because=told, depends_on=on, numbers=numbers)
 
