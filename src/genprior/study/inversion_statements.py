@@ -23,6 +23,7 @@ from genprior.study.study_results import (
     StudyNumber,
     mean_of,
     number_of,
+    percent,
     standard_error,
 )
 
@@ -47,7 +48,7 @@ def judge_inversion(evidence: StudyEvidence) -> StudyFinding:
         each.is_surely(above=control.mean) for each, control in zip((edges, corners), plain, strict=True)
     )
     told = (
-        f"{_percent(recovered.mean)} of the variance is recovered. Errors at edges are "
+        f"{percent(recovered.mean)} of the variance is recovered. Errors at edges are "
         f"{edges.mean:.1f} times, at corners "
         f"{corners.mean:.1f} times those in even places; the mean image, which knows no edges, has {plain[0].mean:.1f} "
         f"and {plain[1].mean:.1f} there. Of the power at high frequencies (above {found[0].band_limits[1]:g} cycles a "
@@ -126,10 +127,6 @@ def _by_place(found: Sequence[InversionErrors]) -> tuple[StudyNumber, StudyNumbe
             over("the mean image: error at corners", ("constant_at_corners", "constant_elsewhere")),
         ),
     )
-
-
-def _percent(share: float) -> str:
-    return f"{round(100 * share)} %"
 
 
 def _recovered(found: InversionErrors) -> float:

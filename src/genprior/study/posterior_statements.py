@@ -12,6 +12,7 @@ from genprior.study.study_results import (
     StudyFinding,
     StudyNumber,
     mean_of,
+    percent,
     share_of,
 )
 
@@ -125,7 +126,7 @@ def _pairs(found: ClassProbabilities) -> list[str]:
         (sorted(((p, c) for c, p in enumerate(each)), reverse=True)[:2] for each in found.probabilities),
         key=lambda two: two[0][0],
     )
-    return [f"{a[1]} ({100 * a[0]:.0f} %) or {b[1]} ({100 * b[0]:.0f} %)" for a, b in ranked if a[0] < SURE]
+    return [f"{a[1]} ({percent(a[0])}) or {b[1]} ({percent(b[0])})" for a, b in ranked if a[0] < SURE]
 
 
 def _gaps(found: ClassProbabilities) -> list[float]:
