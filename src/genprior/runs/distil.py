@@ -14,7 +14,7 @@ from genprior.families.run_config import ForkedFrom
 from genprior.models.few_steps import FewStepGenerator
 from genprior.runs.best_weights import used_checkpoint
 from genprior.runs.checkpoint import Checkpoint, keep_age, save_checkpoint
-from genprior.runs.prepare import PreparedRun, new_run
+from genprior.runs.prepare import PreparedRun, new_run, refuse_same_place
 from genprior.runs.run_folder import CONFIG, Run, open_run
 from genprior.specs import Spec
 from genprior.training.adversarial import GAN
@@ -80,11 +80,7 @@ def distilled_run(path: Path, other: Path, own: Mapping[str, Any], *, overwrite:
     Raises:
         GenpriorError: No such run, another family or network, no whole checkpoint, or a folder that may not be written.
     """
-    there, here = other.resolve(), path.resolve()
-    if there.is_relative_to(here) or here.is_relative_to(there):
-        raise GenpriorError(
-            f"{path} is the run that is to be distilled, holds it or lies in it; choose another folder", argument="out"
-        )
+    refuse_same_place(path, other, "distilled")
     opened, config = distilled_config(other, own)
     checkpoint = used_checkpoint(opened)
     origin = ForkedFrom(

@@ -12,7 +12,7 @@ from genprior.errors import GenpriorError, NoRightError, raise_lack_of_memory
 from genprior.families import BUDGETS, RunConfig, parse_config
 from genprior.families.run_config import ForkedFrom
 from genprior.runs.checkpoint import Checkpoint, keep_age, load_checkpoint, save_checkpoint
-from genprior.runs.prepare import PreparedRun, new_run, refuse_used_budget, resolved
+from genprior.runs.prepare import PreparedRun, new_run, refuse_same_place, refuse_used_budget, resolved
 from genprior.runs.run_folder import CONFIG, Run, differences, open_run
 from genprior.runs.step_rows import each_row
 from genprior.training.loop import Learner
@@ -88,11 +88,7 @@ def forked_run(path: Path, other: Path, changes: Mapping[str, Any], *, overwrite
         GenpriorError: No such run, another family, no whole checkpoint, other images or networks, a budget that is
             used, or a folder that may not be written.
     """
-    there, here = other.resolve(), path.resolve()
-    if there.is_relative_to(here) or here.is_relative_to(there):
-        raise GenpriorError(
-            f"{path} is the run that is to be forked, holds it or lies in it; choose another folder", argument="out"
-        )
+    refuse_same_place(path, other, "forked")
     opened, config = forked_config(other, changes)
     checkpoint = _start_of(opened)
     config = _with_origin(opened, config, checkpoint)

@@ -119,6 +119,15 @@ def refuse_among_images(path: Path, data: str) -> None:
         raise GenpriorError(f"{path} lies in the folder of images {folder}; choose another folder", argument="out")
 
 
+def refuse_same_place(path: Path, other: Path, becomes: str) -> None:
+    """Raises `GenpriorError` where a new run would lie in the run that it begins from, hold it or replace it."""
+    there, here = other.resolve(), path.resolve()
+    if there.is_relative_to(here) or here.is_relative_to(there):
+        raise GenpriorError(
+            f"{path} is the run that is to be {becomes}, holds it or lies in it; choose another folder", argument="out"
+        )
+
+
 def resumed_run(path: Path, changes: Mapping[str, float | str | None]) -> PreparedRun:
     """Returns the run at `path`, ready to be continued.
 

@@ -8,6 +8,7 @@ from genprior.data import Dataset
 from genprior.data.held_out import Split
 from genprior.errors import GenpriorError
 from genprior.families import GANConfig
+from genprior.families.run_config import largest_power
 from genprior.runs.thread_choice import ThreadChoice
 from genprior.training.loop import Budget, train
 
@@ -61,7 +62,7 @@ def suggested(flags: dict[str, object], split: Split) -> Suggestion:
     preset = PRESETS.get(learned.image_shape, OTHERS)
     own: dict[str, object] = {**flags, "preset": preset}
     if len(learned) < GANConfig(preset=preset).batch_size:
-        own["batch_size"] = 2 ** (len(learned).bit_length() - 1)
+        own["batch_size"] = largest_power(len(learned))
     config = GANConfig.model_validate(own)
     seconds = _seconds_per_step(config, learned)
     count = config.batch_size * config.discriminator_updates

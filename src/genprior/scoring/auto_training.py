@@ -11,6 +11,7 @@ from genprior.data import Dataset
 from genprior.data.held_out import Split
 from genprior.errors import GenpriorError, NotFiniteError
 from genprior.families import RunConfig, parse_config
+from genprior.families.run_config import largest_power
 from genprior.progress import Stage, Task, within
 from genprior.runs.best_weights import CLEARLY, advantage, scored_ages
 from genprior.runs.checkpoint import load_counters
@@ -150,7 +151,7 @@ def _own_settings(settings: AutoSettings, name: str, data: Dataset) -> dict[str,
         **TRIES[name](data.image_shape, len(data)),
     }
     usual = parse_config(values).model_dump()["batch_size"]
-    most = 2 ** (len(data).bit_length() - 1)
+    most = largest_power(len(data))
     return values if usual is None else values | {"batch_size": min(usual, most)}
 
 

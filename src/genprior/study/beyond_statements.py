@@ -1,6 +1,6 @@
 """What the report could not know: other recipes and families on the same questions. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from genprior.study.measured_models import (
     DefaultInversion,
@@ -97,7 +97,7 @@ def judge_priors(evidence: StudyEvidence) -> StudyFinding:
         numbers += [*each.values(), *([] if best == OWN else [ahead])]
     told = f"Best {', '.join(f'at {name}: {NAMES[cell]}' for name, cell in winners.items())}."
     if set(winners.values()) == {OWN}:
-        return _report_best(found, numbers, told)
+        return _report_best(evidence, list(found), numbers, told)
     if not any(is_beaten):
         told = f"{told} Its lead over the report's GAN is within chance."
         return StudyFinding(outcome=TOO_LITTLE, because=told, numbers=tuple(numbers))
@@ -106,15 +106,16 @@ def judge_priors(evidence: StudyEvidence) -> StudyFinding:
     return StudyFinding(outcome=DEPENDS, because=told, depends_on="the question", numbers=tuple(numbers))
 
 
-def _report_best(found: Mapping[str, Sequence[PriorScores]], numbers: list[StudyNumber], told: str) -> StudyFinding:
+def _report_best(evidence: StudyEvidence, cells: list[str], numbers: list[StudyNumber], told: str) -> StudyFinding:
     """Confirmed where its lead over each other prior is sure."""
-    own, is_ahead = found[OWN], []
+    is_ahead = []
     for name in QUESTIONS:
-        for cell, seeds in found.items():
+        for cell in cells:
             if cell == OWN or (name == "inversion" and cell in EXACT):
                 continue
-            pairs = list(zip(seeds, own, strict=False))
-            lead = mean_of("", _gain(*([_scores(pair[i], name) for pair in pairs] for i in (0, 1))), [cell])
+            both = evidence.seeds_of((cell, PriorScores), (OWN, PriorScores))
+            pair = ([_scores(one, name) for one in evidence.of(each, PriorScores, both)] for each in (cell, OWN))
+            lead = mean_of("", _gain(*pair), [cell])
             is_ahead.append(lead.is_surely(above=0.0) if name == "inversion" else lead.is_surely(below=0.0))
     outcome = CONFIRMED if all(is_ahead) else TOO_LITTLE
     more = "" if all(is_ahead) else " Its lead over the others is within chance."
