@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from genprior.cli import main
+from genprior.cli.console import LastingStream
 from genprior.progress import printable
 from genprior.runs.checkpoint import load_counters
 
@@ -53,6 +54,12 @@ def test_training_outlasts_its_output(
     assert (told in capsys.readouterr().err) is (code == 2)
     if opened is not None:
         opened.close()  # type: ignore[attr-defined]
+
+
+def test_a_closed_output_is_no_terminal() -> None:
+    stream = LastingStream(io.StringIO())
+    stream.stream.close()
+    assert not stream.isatty()
 
 
 def test_settings_that_cannot_be_printed_are_no_success(

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genprior.data import load_data
 from genprior.errors import GenpriorError
+from genprior.families import GLOConfig
 from genprior.models.few_steps import FIRST_TIME, FewStepGenerator, step_times
 from genprior.models.velocity_field import VelocityField
 from genprior.models.velocity_networks import VelocityUNet
@@ -69,6 +71,12 @@ def test_it_computes_in_the_arithmetic_of_its_latents() -> None:
 def test_numbers_of_evaluations_that_cannot_be_are_refused(evaluations: int) -> None:
     with pytest.raises(GenpriorError, match="integer from 1 to 16"):
         FewStepGenerator(gaussian_field(SHAPE), SHAPE, evaluations)
+
+
+def test_codes_are_not_optimised_for_a_generator_with_latents_of_its_own() -> None:
+    config = GLOConfig(data="digits", model="few-steps")
+    with pytest.raises(GenpriorError, match="few-steps takes codes of 3136 numbers, got 100; take another model"):
+        config.build(load_data("digits[:256]"))
 
 
 def test_times_are_even_and_end_before_the_image() -> None:

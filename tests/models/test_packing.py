@@ -11,7 +11,7 @@ from genprior.errors import GenpriorError
 from genprior.families import GANConfig, parse_config
 from genprior.models import dcgan
 from genprior.models.discriminator_parts import MinibatchDeviation, Packed, packed
-from genprior.models.players import MODELS, Players, PlayerSizes
+from genprior.models.players import MODELS, Players, PlayerSizes, latent_size_of
 from genprior.seeding import initialised
 from genprior.training.adversarial import GAN, AdversarialSettings
 from genprior.training.loop import Batch, Budget, train
@@ -60,7 +60,8 @@ def test_a_pack_of_one_is_the_discriminator_itself() -> None:
 @every_model
 def test_every_model_can_be_packed(name: str) -> None:
     players = initialised(lambda: MODELS[name](PlayerSizes((1, 28, 28), 4, pack=2)), 0)
-    x = players.generator(torch.randn(8, 4, generator=torch.Generator().manual_seed(0)))
+    size = latent_size_of(players.generator)
+    x = players.generator(torch.randn(8, size, generator=torch.Generator().manual_seed(0)))
     assert x.shape == (8, 1, 28, 28)
     logits = players.discriminator(torch.cat([x, x]), parts=2)
     assert logits.shape == (8,)

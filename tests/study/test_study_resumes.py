@@ -17,6 +17,7 @@ from genprior.study.study_record import StudyResult
 from genprior.study.study_settings import SIZES, StudySettings
 from small_study import ASKED, TINY, tiny_done
 
+OTHER = "equilibrium"  # one training: a cluster takes seconds to start
 ONE = "stronger-later"  # three trainings, two of which begin with the first one's generator; three measurements
 
 
@@ -26,8 +27,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_jobs, "done", tiny_done)
 
 
-def _studied(out: Path, **changes: object) -> StudyResult:
-    given = {"data": "digits", "pixels": 8, "out": out, "statement": (ONE,), "jobs": 1, **changes}
+def _studied(out: Path, statements: tuple[str, ...] = (ONE,), **changes: object) -> StudyResult:
+    given = {"data": "digits", "pixels": 8, "out": out, "statement": statements, "jobs": 1, **changes}
     found: StudyResult = result_of(carry_out(EXPERIMENTS["study"], StudySettings.model_validate(given)))
     return found
 
@@ -36,7 +37,13 @@ def _studied(out: Path, **changes: object) -> StudyResult:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SIZES, "demo", TINY)
-        return _studied(tmp_path_factory.mktemp("studies") / "whole")
+        return _studied(tmp_path_factory.mktemp("studies") / "whole", (ONE, OTHER))
+
+
+def _same(found: StudyResult, whole: StudyResult, asked: str) -> None:
+    names = {each.name for each in found.statements}
+    assert asked in names
+    assert found.statements == tuple(each for each in whole.statements if each.name in names)
 
 
 def _done(out: Path) -> dict[Path, int]:
@@ -58,20 +65,15 @@ def test_a_kill_loses_at_most_the_cell_in_work(write: int, whole: StudyResult, t
     before = _done(out)
     assert not (out / "study.json").exists()
     found = _studied(out)
-    assert found.statements == whole.statements
+    _same(found, whole, ONE)
     after = _done(out)
     assert {path: after[path] for path in before} == before  # nothing is done again
 
 
 @pytest.mark.parametrize(
-    ("engine", "statement"),
-    [({"jobs": 2}, ONE), ({"jobs": 2, "engine": "dask"}, "equilibrium")],  # a cluster takes seconds to start
-    ids=["two", "dask"],
+    ("engine", "statement"), [({"jobs": 2}, ONE), ({"jobs": 2, "engine": "dask"}, OTHER)], ids=["two", "dask"]
 )
 def test_numbers_do_not_depend_on_who_does_the_work(
     engine: dict[str, object], statement: str, whole: StudyResult, tmp_path: Path
 ) -> None:
-    found = _studied(tmp_path / "study", statement=(statement,), **engine)
-    names = {each.name for each in found.statements}
-    assert statement in names
-    assert found.statements == tuple(each for each in whole.statements if each.name in names)
+    _same(_studied(tmp_path / "study", (statement,), **engine), whole, statement)

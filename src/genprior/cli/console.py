@@ -49,8 +49,8 @@ class LastingStream(TextIOBase):
         self._try(self.stream.flush)
 
     def isatty(self) -> bool:
-        """Returns whether it is a terminal."""
-        return self.stream.isatty()
+        """Returns whether it is a terminal; once closed it is none."""
+        return not self.stream.closed and self.stream.isatty()
 
     def fileno(self) -> int:
         """Returns its number."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from genprior.errors import GenpriorError
 from genprior.families.run_config import Curves, Positive, RunConfig
 from genprior.specs import Spec, Table
 
@@ -135,8 +136,12 @@ class GLOConfig(RunConfig):
         return WhitenedGenerator(Whitening(*whitening(state["codes"].float())), generator.float())
 
     def _generator(self, image_shape: tuple[int, int, int], seed: int) -> "nn.Module":
-        from genprior.models.players import PlayerSizes
+        from genprior.models.players import PlayerSizes, latent_size_of
         from genprior.seeding import initialised
 
         sizes = PlayerSizes(image_shape, self.latent_size)
-        return initialised(lambda: self.model.build(MODELS, "model", sizes=sizes).generator, seed)
+        generator = initialised(lambda: self.model.build(MODELS, "model", sizes=sizes).generator, seed)
+        if (size := latent_size_of(generator)) != self.latent_size:
+            told = f"{self.model.name} takes codes of {size} numbers, got {self.latent_size}; take another model"
+            raise GenpriorError(told, argument="model")
+        return generator
