@@ -140,7 +140,7 @@ class GLOConfig(RunConfig):
         from genprior.seeding import initialised
 
         sizes = PlayerSizes(image_shape, self.latent_size)
-        generator = initialised(lambda: self.model.build(MODELS, "model", sizes=sizes).generator, seed)
+        generator: nn.Module = initialised(lambda: self.model.build(MODELS, "model", sizes=sizes).generator, seed)
         if (size := latent_size_of(generator)) != self.latent_size:
             told = f"{self.model.name} takes codes of {size} numbers, got {self.latent_size}; take another model"
             raise GenpriorError(told, argument="model")

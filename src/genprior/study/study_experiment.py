@@ -209,7 +209,8 @@ def _check_folder(plan: StudyPlan) -> None:
             raise GenpriorError(f"{out} holds something else than a study; choose another folder", argument="out")
         return
     then, now = read_model(asked, AskedStudy, "out"), plan.asked
-    if not then.settings.same_outcome(now.settings) or then.spending != now.spending:
+    of_this_size = then.settings.model_copy(update={"size": now.settings.size})  # which stands for what is spent
+    if not of_this_size.same_outcome(now.settings) or _for_a_seed(then.spending) != _for_a_seed(now.spending):
         raise GenpriorError(f"{out} holds a study of other settings; choose another folder with --out", argument="out")
     if (then.learned_sha256, then.held_out_sha256) != (now.learned_sha256, now.held_out_sha256):
         raise GenpriorError(
@@ -217,6 +218,11 @@ def _check_folder(plan: StudyPlan) -> None:
             "--out",
             argument="data",
         )
+
+
+def _for_a_seed(spending: Mapping[str, float]) -> dict[str, float]:
+    """What is spent on each seed, so that one size may go on with more seeds than another."""
+    return {name: value for name, value in spending.items() if name != "seeds"}
 
 
 def _check_published(settings: StudySettings) -> None:

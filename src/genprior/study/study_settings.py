@@ -3,7 +3,7 @@
 Imports no torch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +69,7 @@ class StudySettings(EngineSettings):
     )
     size: Annotated[
         str,
-        Field(description="How much is spent; demo: minutes, lesson: half an hour, full: hours, three seeds:"),
+        Field(description="How much is spent; demo: minutes, lesson: an hour or two, full: the same over three seeds:"),
         Table("genprior.study.study_settings", "SIZES"),
     ] = "demo"
     statement: Annotated[
@@ -117,6 +117,27 @@ class StudySettings(EngineSettings):
         return range(self.seed, self.seed + self.spending.seeds)
 
 
+LESSON = StudySize(
+    seeds=1,
+    # As many updates of the generators as the report's ten epochs had, with smaller batches.
+    gan_images=175_000,
+    batch_size=32,
+    recipe_images=300_000,
+    recipe_batch_size=48,
+    glo_images=200_000,
+    vae_images=300_000,
+    glow_images=40_000,
+    flow_images=100_000,
+    mixture_epochs=1,
+    samples=5000,
+    inverted=64,
+    iterations=1000,
+    restored=64,
+    drawn=32,
+    draws=32,
+    probe_steps=150,
+)
+
 SIZES: dict[str, StudySize] = {
     "demo": StudySize(
         seeds=1,
@@ -137,44 +158,6 @@ SIZES: dict[str, StudySize] = {
         draws=8,
         probe_steps=12,
     ),
-    "lesson": StudySize(
-        seeds=1,
-        # As many updates of the generators as the report's ten epochs had, with smaller batches.
-        gan_images=175_000,
-        batch_size=32,
-        recipe_images=300_000,
-        recipe_batch_size=48,
-        glo_images=200_000,
-        vae_images=300_000,
-        glow_images=40_000,
-        flow_images=100_000,
-        mixture_epochs=1,
-        samples=5000,
-        inverted=64,
-        iterations=1000,
-        restored=64,
-        drawn=32,
-        draws=32,
-        probe_steps=150,
-    ),
-    # The report's ten epochs of the three losses.
-    "full": StudySize(
-        seeds=3,
-        gan_images=700_000,
-        batch_size=128,
-        recipe_images=1_500_000,
-        recipe_batch_size=128,
-        glo_images=1_500_000,
-        vae_images=1_800_000,
-        glow_images=400_000,
-        flow_images=480_000,
-        mixture_epochs=2,
-        samples=10_000,
-        inverted=100,
-        iterations=1000,
-        restored=100,
-        drawn=64,
-        draws=64,
-        probe_steps=1000,
-    ),
+    "lesson": LESSON,
+    "full": replace(LESSON, seeds=3),
 }
