@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import small_study
-from genprior.progress import result_of
+from genprior.errors import GenpriorError
+from genprior.progress import Task, result_of
 from genprior.runs.experiment import carry_out
 from genprior.study import study_jobs
 from genprior.study.study_experiment import EXPERIMENTS
@@ -27,10 +29,13 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_jobs, "done", tiny_done)
 
 
-def _studied(out: Path, statements: tuple[str, ...] = (ONE,), **changes: object) -> StudyResult:
+def _study(out: Path, statements: tuple[str, ...] = (ONE,), **changes: object) -> Task[StudyResult]:
     given = {"data": "digits", "pixels": 8, "out": out, "statement": statements, "jobs": 1, **changes}
-    found: StudyResult = result_of(carry_out(EXPERIMENTS["study"], StudySettings.model_validate(given)))
-    return found
+    return carry_out(EXPERIMENTS["study"], StudySettings.model_validate(given))
+
+
+def _studied(out: Path, statements: tuple[str, ...] = (ONE,), **changes: object) -> StudyResult:
+    return result_of(_study(out, statements, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +82,22 @@ def test_numbers_do_not_depend_on_who_does_the_work(
     engine: dict[str, object], statement: str, whole: StudyResult, tmp_path: Path
 ) -> None:
     _same(_studied(tmp_path / "study", (statement,), **engine), whole, statement)
+
+
+def test_more_seeds_go_on_from_fewer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(SIZES, "lesson", replace(TINY, seeds=2))
+    out, other = tmp_path / "study", "networks"
+    one = _studied(out, (other,))
+    before = _done(out)
+    task = _study(out, (other,), size="lesson")
+    first = next(task)
+    two = result_of(task)
+    assert {path: _done(out)[path] for path in before} == before
+    assert [run.seed for run in two.runs] == [0, 1]
+    assert one.runs[0].images_seen == two.runs[0].images_seen
+    assert first.fraction == pytest.approx(0.5)
+    assert "to do: 1 trainings and 1 measurements" in first.notes[0]
+
+    monkeypatch.setitem(SIZES, "lesson", replace(TINY, seeds=2, gan_images=TINY.gan_images + 32))
+    with pytest.raises(GenpriorError, match="other settings"):
+        _studied(out, (other,), size="lesson")

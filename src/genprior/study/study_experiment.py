@@ -85,12 +85,11 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
     _check_folder(plan)
     with alone_in(settings.out):
         save_result(settings.out / ASKED, plan.asked)
-        yield Stage(0.0, "", notes=(_headline(plan),))
-        total, spent, count = sum(job.cost for wave in plan.waves for job in wave), 0.0, 0
-        for wave in plan.waves:
-            left = sorted((job for job in wave if not job.is_done), key=lambda job: -job.cost)
-            spent += sum(job.cost for job in wave) - sum(job.cost for job in left)
-            count += len(wave) - len(left)
+        waves = [sorted((job for job in wave if not job.is_done), key=lambda job: -job.cost) for wave in plan.waves]
+        total, count = sum(job.cost for wave in plan.waves for job in wave), _jobs(plan) - sum(map(len, waves))
+        spent = total - sum(job.cost for wave in waves for job in wave)
+        yield Stage(spent / total, "", notes=(_headline(plan, waves),))
+        for left in waves:
             if left and left[0].measure is not None:
                 yield Stage(spent / total, "all is trained; what judges the images is made ready")
                 _ = replace(left[0].opened).judge  # trained once, before workers ask for it at the same time
@@ -246,10 +245,10 @@ def _other(settings: StudySettings) -> StudyResult | None:
     return read_model(settings.against, StudyResult, "against")
 
 
-def _headline(plan: StudyPlan) -> str:
-    left = [[job for job in wave if not job.is_done] for wave in plan.waves]
-    minutes = sum(job.cost for wave in left for job in wave) / 60
-    trainings, measurements = len(left[0]) + len(left[1]), len(left[2])
+def _headline(plan: StudyPlan, waves: "list[list[StudyJob]]") -> str:
+    """What is studied, and what of it is still to do, at the pace of what was trained here before."""
+    minutes = _pace(plan) * sum(job.cost for left in waves for job in left) / 60
+    trainings, measurements = len(waves[0]) + len(waves[1]), len(waves[2])
     needed = _trained_for(need for name in plan.names for need in STATEMENTS[name].needs)
     return "; ".join(
         [
@@ -258,6 +257,13 @@ def _headline(plan: StudyPlan) -> str:
             *(reason for cell, reason in plan.missing.items() if cell in needed),
         ]
     )
+
+
+def _pace(plan: StudyPlan) -> float:
+    """Seconds that this folder's trainings took for each second that they were said to cost; 1: there are none."""
+    costs = {(job.opened.cell, job.opened.seed): job.cost for wave in plan.waves[:2] for job in wave}
+    took = [(60 * run.minutes, costs[run.cell, run.seed]) for run in _runs(plan) if (run.cell, run.seed) in costs]
+    return sum(seconds for seconds, _ in took) / sum(cost for _, cost in took) if took else 1.0
 
 
 def _told(plan: StudyPlan, job: "StudyJob", count: int) -> str:
