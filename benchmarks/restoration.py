@@ -11,8 +11,8 @@ pixels (their weight tuned on ten other test images, 5000 to 5009, to the smalle
 random z, 1000 steps of Adam, no energy), each run as `genprior restore` uses it, and with `--beyond`. Runs see
 `--images` images, the slower methods and flows the first `--few` of them; "RUN, few" is a run on those few. With
 `--ours` the methods that need no run are left out, with `--brief` `--beyond`, the study's procedure and the other data
-terms. Seconds are those of the processor, so that other work disturbs them less. Noise: sigma as named for denoising, 0.1 / sqrt(m) for compressed
-sensing (the protocol of Bora et al. 2017), 0.02 elsewhere; its level is known to all.
+terms. Seconds are those of the processor, so that other work disturbs them less. Noise: sigma as named for denoising,
+0.1 / sqrt(m) for compressed sensing (the protocol of Bora et al. 2017), 0.02 elsewhere; its level is known to all.
 """
 
 import time
