@@ -13,9 +13,9 @@ from torch import Tensor
 from genprior.calibration.calibration_experiment import LEVEL, judged
 from genprior.calibration.calibration_inputs import Assumed
 from genprior.calibration.calibration_results import ALARM
-from genprior.calibration.interval_widening import conformal
 from genprior.calibration.posterior_draws import PosteriorDraws
 from genprior.evaluation.image_quality import psnr
+from genprior.evaluation.interval_widening import conformal
 from genprior.progress import result_of
 
 

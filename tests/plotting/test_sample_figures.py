@@ -108,7 +108,7 @@ def test_images_are_drawn_as_grids_and_none_as_nothing(channels: int, tmp_path: 
 @pytest.mark.parametrize("runs", [1, 2])
 def test_a_comparison_has_a_row_for_each_run(runs: int, tmp_path: Path) -> None:
     x = _random(10, 1, 8, 8)
-    pictured = [Pictured(f"run {i}", x, x, x, {"denoising": (x, x)}) for i in range(runs)]
+    pictured = [Pictured(f"run {i}", x, x, x, {"denoising": {"seen": x, "restored": x}}) for i in range(runs)]
     write_comparison(pictured, tmp_path / "new" / "comparison.png")
     height, width, _ = _read(tmp_path / "new" / "comparison.png").shape
     assert height / width == pytest.approx(3.5 * runs / (3.1 * 3), abs=0.01)

@@ -144,6 +144,30 @@ def test_table_numbers_and_figure_are_saved(comparison: Comparison) -> None:
     assert (out / FIGURE).stat().st_size > 1000
 
 
+def test_draws_bring_their_means_and_what_their_balls_hold(runs: dict[str, Path], tmp_path: Path) -> None:
+    settings = _settings(tmp_path / "out", [runs["vae"], runs["glow"]]).model_copy(update={"draws": 9})
+    found = _compared(settings)
+    images = load_file(settings.out / IMAGES)
+    for i, run in enumerate(found.runs):
+        for title, score in run.restoration.items():
+            assert score.drawn is not None
+            assert score.drawn.promised == pytest.approx(0.8)
+            error = (images[f"{i}/mean of draws/{title}"] - images["truth"]).square().flatten(1).mean(1)
+            assert score.drawn.psnr == pytest.approx(float((-10 * error.log10()).mean()), rel=1e-3)
+    rows = [row[0] for row in comparison_rows(found.runs)]
+    assert rows.count("  mean of draws") == rows.count("  balls of 80% hold") == len(TASKS)
+    draw = EXPERIMENTS["compare"].figures
+    assert draw is not None
+    assert draw(settings, found)["figure"].stat().st_size > 1000
+
+
+@pytest.mark.parametrize("draws", [1, 8])
+def test_too_few_draws_are_refused(draws: int, runs: dict[str, Path], tmp_path: Path) -> None:
+    settings = _settings(tmp_path / "out", [runs["vae"]]).model_copy(update={"draws": draws})
+    with pytest.raises(GenpriorError, match=f"draws: expected 0 or at least 9, got {draws}"):
+        _first_stage(settings)
+
+
 def test_an_interrupted_comparison_measures_what_is_left(
     runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,10 @@ from genprior.calibration.calibration_results import (
     ResidualFindings,
 )
 from genprior.calibration.exchange_test import exchanged
-from genprior.calibration.interval_widening import (
+from genprior.calibration.rank_bands import band, ecdf, places
+from genprior.calibration.rank_statistics import Ranked, ranked
+from genprior.calibration.residual_tests import residuals
+from genprior.evaluation.interval_widening import (
     PixelIntervals,
     ball_widening,
     conformal,
@@ -26,9 +29,6 @@ from genprior.calibration.interval_widening import (
     joined,
     widening,
 )
-from genprior.calibration.rank_bands import band, ecdf, places
-from genprior.calibration.rank_statistics import Ranked, ranked
-from genprior.calibration.residual_tests import residuals
 from genprior.progress import Stage, Task, within
 from genprior.restoration.noise import measure, stacked
 from genprior.restoration.operators import Operator

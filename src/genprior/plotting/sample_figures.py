@@ -58,14 +58,14 @@ class Pictured:
         samples: (N, C, H, W).
         truth: (B, C, H, W), the same for all runs.
         reconstructions: (B, C, H, W).
-        restorations: Of each kind of damage, what was seen and what was made of it, (B, C, H, W) each.
+        restorations: Of each kind of damage, by name, what was seen and what was made of it, (B, C, H, W) each.
     """
 
     title: str
     samples: Tensor
     truth: Tensor
     reconstructions: Tensor
-    restorations: Mapping[str, tuple[Tensor, Tensor]]
+    restorations: Mapping[str, Mapping[str, Tensor]]
 
 
 def write_samples(x: Tensor, path: Path, columns: int | None = None) -> None:
@@ -125,8 +125,10 @@ def write_comparison(runs: Sequence[Pictured], path: Path) -> None:
             samples = image_grid(run.samples[: STRIP * STRIP], STRIP)
             _draw_grid(next(axes), f"{run.title}\nsamples", samples)
             _draw_grid(next(axes), "held-out\ntruth, nearest", _strips(run.truth, run.reconstructions))
-            for title, (seen, made) in run.restorations.items():
-                _draw_grid(next(axes), f"{title}\ntruth, seen, restored", _strips(run.truth, seen, made))
+            for title, strips in run.restorations.items():
+                _draw_grid(
+                    next(axes), "\n".join([title, ", ".join(["truth", *strips])]), _strips(run.truth, *strips.values())
+                )
         save(figure, path)
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from genprior.data import Dataset
 from genprior.data.held_out import count_learned
 from genprior.errors import GenpriorError
-from genprior.evaluation.comparison import TASKS, Reconstructions, inverted, restored
+from genprior.evaluation.comparison import LEAST_COMPARED_DRAWS, TASKS, Reconstructions, drawn, inverted, restored
+from genprior.evaluation.comparison import Task as DamageTask
 from genprior.families.run_config import Likelihood
 from genprior.judges.run_images import held_out_images, learned_note, run_split, with_data_root
 from genprior.models.image_flow import bits_per_dim
@@ -23,16 +24,24 @@ from genprior.runs.checkpoint import Checkpoint
 from genprior.runs.experiment import part_of
 from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import prior_of
-from genprior.scoring.scoring_results import COMPARISON, ComparedRun, Comparison, ComparisonSettings, RestorationScore
+from genprior.scoring.scoring_results import (
+    COMPARISON,
+    ComparedRun,
+    Comparison,
+    ComparisonSettings,
+    DrawnScore,
+    RestorationScore,
+)
 from genprior.settings import Weights
 from genprior.stored_files import read_tensors, sum_of
 from genprior.writing import csv_text, save_tensors, write_text
 
 SAMPLES = 36
 NONE = "none"
+STRIPS = ("seen", "restored", "mean of draws")
 TABLE, FIGURE, IMAGES = "table.csv", "comparison.png", "comparison.safetensors"
 Images = dict[str, Tensor]
-"""What is drawn: "truth" (B, C, H, W), and of run i "i/samples", "i/inverted", "i/seen/TASK" and "i/restored/TASK"."""
+"""What is drawn: "truth" (B, C, H, W), and of run i "i/samples", "i/inverted", and "i/STRIP/TASK" of the `STRIPS`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ def compare(settings: ComparisonSettings, kept: Comparison | None) -> Task[Compa
     yield Stage(0.0, "images", notes, found=_saved(settings, found, images))
     total = len(compared)
     for i in range(len(found), total):
-        run, made = yield from within(_measured(compared[i], x, settings.seed), i / total, (i + 1) / total)
+        run, made = yield from within(_measured(compared[i], x, settings), i / total, (i + 1) / total)
         found = [*found, run]
         # Safetensors refuses tensors that share memory or lie channels-last.
         images |= {f"{i}/{name}": own.clone(memory_format=torch.contiguous_format) for name, own in made.items()}
@@ -85,7 +94,10 @@ def draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping[
             images[f"{i}/samples"],
             images["truth"],
             images[f"{i}/inverted"],
-            {title: (images[f"{i}/seen/{title}"], images[f"{i}/restored/{title}"]) for title in run.restoration},
+            {
+                title: {what: images[f"{i}/{what}/{title}"] for what in STRIPS if f"{i}/{what}/{title}" in images}
+                for title in run.restoration
+            },
         )
         for i, run in enumerate(found.runs)
     ]
@@ -95,9 +107,7 @@ def draw_comparison(settings: ComparisonSettings, found: Comparison) -> Mapping[
 
 def comparison_rows(runs: list[ComparedRun]) -> list[list[str]]:
     """Returns the table as text: names first, then a column for each of the runs, at least one."""
-    restored = [
-        [f"{title} (PSNR)", *(_psnr(each.restoration[title]) for each in runs)] for title in runs[0].restoration
-    ]
+    restored = [row for title in runs[0].restoration for row in _restored_rows(runs, title)]
     return [
         ["", *(each.run for each in runs)],
         ["family", *(each.family for each in runs)],
@@ -110,6 +120,18 @@ def comparison_rows(runs: list[ComparedRun]) -> list[list[str]]:
         *restored,
         ["log-likelihood", *(_likelihood(each) for each in runs)],
     ]
+
+
+def _restored_rows(runs: list[ComparedRun], title: str) -> list[list[str]]:
+    """What the runs make of a kind of damage: one row, and two more of draws."""
+    found = [each.restoration[title] for each in runs]
+    rows = [[f"{title} (PSNR)", *(_psnr(each.psnr, each.standard_error, each.seconds) for each in found)]]
+    drawn = [each.drawn for each in found if each.drawn is not None]
+    if len(drawn) < len(runs):
+        return rows
+    means = [_psnr(each.psnr, each.standard_error, each.seconds) for each in drawn]
+    balls = [_held(each) for each in drawn]
+    return [*rows, ["  mean of draws", *means], [f"  balls of {drawn[0].promised:.0%} hold", *balls]]
 
 
 def _refuse_folder(out: Path) -> None:
@@ -140,6 +162,8 @@ def _common_shape(compared: list[Compared]) -> tuple[int, int, int]:
 
 def _held_out(settings: ComparisonSettings, run: Run, shape: tuple[int, int, int]) -> Dataset:
     """Images that the first run has not seen, as many as the settings say."""
+    if 0 < settings.draws < LEAST_COMPARED_DRAWS:
+        raise GenpriorError(f"expected 0 or at least {LEAST_COMPARED_DRAWS}, got {settings.draws}", argument="draws")
     if settings.count < 2:
         raise GenpriorError(f"expected at least 2 images, got {settings.count}", argument="count")
     config = with_data_root(run.config, settings.data_root)
@@ -197,30 +221,53 @@ def _saved(settings: ComparisonSettings, found: list[ComparedRun], images: Image
     return Comparison(settings=settings, runs=found, is_complete=False)
 
 
-def _measured(compared: Compared, x: Tensor, seed: int) -> Task[tuple[ComparedRun, Images]]:
+def _measured(compared: Compared, x: Tensor, settings: ComparisonSettings) -> Task[tuple[ComparedRun, Images]]:
     """What a run is good for on x (B, C, H, W), and its images by name."""
     run, prior, shape, total = compared.run, compared.prior, compared.prior.image_shape, 3 + len(TASKS)
-    likelihood = run.config.log_probability(compared.checkpoint.tensors, shape, x, seed)
+    likelihood = run.config.log_probability(compared.checkpoint.tensors, shape, x, settings.seed)
     yield Stage(1 / total, f"{run.path}: likelihood")
-    samples = prior.sample(SAMPLES, seed)
+    samples = prior.sample(SAMPLES, settings.seed)
     yield Stage(2 / total, f"{run.path}: samples")
     inversion = inverted(prior, x)
     yield Stage(3 / total, f"{run.path}: inversion")
-    images, restorations = {"samples": samples, "inverted": inversion.images}, {}
+    images, scores = {"samples": samples, "inverted": inversion.images}, {}
     for i, task in enumerate(TASKS.values(), start=4):
-        operator = task.operator(shape).build(OPERATORS, "operator", image_shape=shape, seed=seed)
-        found = restored(prior, x, operator, task.sigma(shape), seed)
-        restorations[task.title] = found
-        images |= {f"seen/{task.title}": found.shown, f"restored/{task.title}": found.images}
+        scores[task.title], own = _restorations(prior, x, task, settings)
+        images |= {f"{name}/{task.title}": each for name, each in own.items()}
         yield Stage(i / total, f"{run.path}: {task.title}")
-    return _numbers(compared, likelihood, inversion, restorations), images
+    return _numbers(compared, likelihood, inversion, scores), images
+
+
+def _restorations(
+    prior: LatentPrior, x: Tensor, task: DamageTask, settings: ComparisonSettings
+) -> tuple[RestorationScore, Images]:
+    """What a prior makes of a kind of damage, and pictures of it by the names of `STRIPS`."""
+    shape, seed = prior.image_shape, settings.seed
+    operator, sigma = task.operator(shape).build(OPERATORS, "operator", image_shape=shape, seed=seed), task.sigma(shape)
+    found = restored(prior, x, operator, sigma, seed)
+    score = RestorationScore(
+        psnr=float(found.psnr.mean()), standard_error=_standard_error(found.psnr), seconds=found.seconds
+    )
+    images = {"seen": found.shown, "restored": found.images}
+    if not settings.draws:
+        return score, images
+    draws = drawn(prior, x, operator, sigma, settings.draws, seed)
+    means = DrawnScore(
+        psnr=float(draws.psnr.mean()),
+        standard_error=_standard_error(draws.psnr),
+        held=float(draws.held.float().mean()),
+        promised=draws.promised,
+        disagree=draws.disagree,
+        seconds=draws.seconds,
+    )
+    return score.model_copy(update={"drawn": means}), images | {"mean of draws": draws.images}
 
 
 def _numbers(
     compared: Compared,
     likelihood: Likelihood | None,
     inversion: Reconstructions,
-    restorations: dict[str, Reconstructions],
+    restoration: dict[str, RestorationScore],
 ) -> ComparedRun:
     config, size = compared.run.config, math.prod(compared.prior.image_shape)
     images_seen, minutes = compared.age
@@ -237,12 +284,7 @@ def _numbers(
         reconstruction_error=float(inversion.error.mean()),
         reconstruction_standard_error=_standard_error(inversion.error),
         inversion_seconds=inversion.seconds,
-        restoration={
-            title: RestorationScore(
-                psnr=float(found.psnr.mean()), standard_error=_standard_error(found.psnr), seconds=found.seconds
-            )
-            for title, found in restorations.items()
-        },
+        restoration=restoration,
     )
 
 
@@ -254,8 +296,12 @@ def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _psnr(found: RestorationScore) -> str:
-    return f"{found.psnr:.2f} +- {found.standard_error:.2f} dB, {1000 * found.seconds:.0f} ms"
+def _psnr(psnr: float, standard_error: float, seconds: float) -> str:
+    return f"{psnr:.2f} +- {standard_error:.2f} dB, {1000 * seconds:.0f} ms"
+
+
+def _held(found: DrawnScore) -> str:
+    return f"{found.held:.0%}" + (f", {found.disagree} not mixed" if found.disagree else "")
 
 
 def _likelihood(run: ComparedRun) -> str:

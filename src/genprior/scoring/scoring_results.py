@@ -209,18 +209,44 @@ class ComparisonSettings(Settings):
     out: Annotated[Path, Field(description="Folder of table, numbers and figure.")] = Path("comparison")
     held_out: HeldOut = None
     count: Annotated[int, Field(description="How many of them, at least 2.")] = 100
+    draws: Annotated[
+        int,
+        Field(
+            ge=0, le=1000, description="Draws of each posterior: their mean, and whether balls of them hold the truth."
+        ),
+    ] = 0
     weights: Weights = "auto"
     seed: Seed = 0
     threads: Threads = None
     data_root: DataRoot = None
 
 
+class DrawnScore(Model):
+    """What means of draws are worth.
+
+    Attributes:
+        psnr, standard_error: Of the means, in dB.
+        held: Share of the truths inside balls around the means.
+        promised: What should be inside.
+        disagree: Draws of how many images did not agree with one another.
+        seconds: An image.
+    """
+
+    psnr: Number
+    standard_error: Number
+    held: Number
+    promised: Number
+    disagree: int
+    seconds: Number
+
+
 class RestorationScore(Model):
-    """PSNR of restored images in dB, its standard error, and seconds an image."""
+    """PSNR of restored images in dB, its standard error, and seconds an image; the same of draws, if any were asked."""
 
     psnr: Number
     standard_error: Number
     seconds: Number
+    drawn: DrawnScore | None = None
 
 
 class ComparedRun(Model):

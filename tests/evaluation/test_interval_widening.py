@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gaussian_toy import toy
-from genprior.calibration.interval_widening import ball_widening, conformal, intervals_of, joined, widening
+from genprior.evaluation.interval_widening import ball_widening, conformal, intervals_of, joined, widening
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.5, 1 / 1.5])
