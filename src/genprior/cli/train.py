@@ -40,7 +40,7 @@ class NewRunFlags(Settings):
         Field(description="gan: run of flow matching whose network becomes the generator, for samples in a few steps."),
     ] = None
     overwrite: Annotated[bool, Field(description="Replace the run that is there.")] = False
-    dry_run: Annotated[bool, Field(description="Print the settings as JSON and end.")] = False
+    dry_run: Annotated[bool, Field(description="Print the settings as JSON and end, before images are read.")] = False
 
 
 class ResumeSettings(Settings):

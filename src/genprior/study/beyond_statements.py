@@ -12,7 +12,9 @@ from genprior.study.measured_models import (
 )
 from genprior.study.sample_numbers import SAMPLES_READ, way_covered
 from genprior.study.study_evidence import (
+    LITTLE,
     OWN,
+    PRIOR_NAMES,
     NotMeasuredError,
     StripsOf,
     StudyEvidence,
@@ -31,16 +33,6 @@ from genprior.study.study_results import (
     number_of,
 )
 
-NAMES = {
-    OWN: "the report's GAN",
-    "recipe": "the default GAN",
-    "glo": "GLO",
-    "vae": "VAE",
-    "mixture": "mixture",
-    "flow": "flow matching",
-}
-PRIORS = tuple(NAMES)
-LITTLE = 0.1  # of what is wrong: less is nothing
 EXACT = ("mixture", "flow")  # codes with as many numbers as an image: they invert all images, real ones or not
 QUESTIONS = {
     "inversion": ("squared error of inversion by the default search", ""),
@@ -78,7 +70,7 @@ def judge_recipe(evidence: StudyEvidence) -> StudyFinding:
 
 def judge_priors(evidence: StudyEvidence) -> StudyFinding:
     """Whether the report's GAN is the best prior for any of three questions."""
-    found = {cell: seeds for cell in PRIORS if (seeds := _known(evidence, cell))}
+    found = {cell: seeds for cell in PRIOR_NAMES if (seeds := _known(evidence, cell))}
     if OWN not in found or len(found) < 2:
         raise NotMeasuredError("the report's GAN and another prior are needed")
     numbers: list[StudyNumber] = []
@@ -86,16 +78,16 @@ def judge_priors(evidence: StudyEvidence) -> StudyFinding:
     for name, (title, unit) in QUESTIONS.items():
         sign = -1 if name == "inversion" else 1
         scores = {cell: [_scores(one, name) for one in seeds] for cell, seeds in found.items()}
-        each = {cell: mean_of(f"{title}, {NAMES[cell]}", values, [cell], unit) for cell, values in scores.items()}
+        each = {cell: mean_of(f"{title}, {PRIOR_NAMES[cell]}", values, [cell], unit) for cell, values in scores.items()}
         rivals = [cell for cell in each if name != "inversion" or cell not in EXACT]
         best = max(rivals, key=lambda cell: sign * each[cell].mean)
         both = evidence.seeds_of((best, PriorScores), (OWN, PriorScores))
         gain = _gain(*([_scores(one, name) for one in evidence.of(cell, PriorScores, both)] for cell in (best, OWN)))
-        ahead = mean_of(f"{title}: {NAMES[best]} less the report's GAN", gain, [best, OWN], unit)
+        ahead = mean_of(f"{title}: {PRIOR_NAMES[best]} less the report's GAN", gain, [best, OWN], unit)
         winners[name] = best
         is_beaten.append(ahead.is_surely(above=0.0) if sign > 0 else ahead.is_surely(below=0.0))
         numbers += [*each.values(), *([] if best == OWN else [ahead])]
-    told = f"Best {', '.join(f'at {name}: {NAMES[cell]}' for name, cell in winners.items())}."
+    told = f"Best {', '.join(f'at {name}: {PRIOR_NAMES[cell]}' for name, cell in winners.items())}."
     if set(winners.values()) == {OWN}:
         return _report_best(evidence, list(found), numbers, told)
     if not any(is_beaten):
@@ -239,7 +231,7 @@ PRIORS_COMPARED = StudyStatement(
         "refuted if it is surely "
         "beaten in all three by the prior that is best on these images. Budgets differ: see the table of runs."
     ),
-    needs=(*((cell, PriorScores) for cell in PRIORS), (OWN, TrainingCurves)),
+    needs=(*((cell, PriorScores) for cell in PRIOR_NAMES), (OWN, TrainingCurves)),
     judge=judge_priors,
     trained=(OWN,),
     advice={
@@ -250,7 +242,7 @@ PRIORS_COMPARED = StudyStatement(
     },
     figures=tuple(
         StripsOf(f"Restored by {name}", cell, PriorScores, _FILLED, "A hole, filled in; and inversion.")
-        for cell, name in NAMES.items()
+        for cell, name in PRIOR_NAMES.items()
     ),
     is_beyond=True,
 )

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from genprior.study.measured_models import InversionErrors, ReportInversion, TrainingCurves
 from genprior.study.study_evidence import (
+    LITTLE,
     OWN,
     NotMeasuredError,
     StripsOf,
@@ -13,6 +14,7 @@ from genprior.study.study_evidence import (
     StudyStatement,
     TheoryLine,
     ratio,
+    ratio_of_sums,
 )
 from genprior.study.study_results import (
     CONFIRMED,
@@ -24,12 +26,10 @@ from genprior.study.study_results import (
     mean_of,
     number_of,
     percent,
-    standard_error,
 )
 
 RECOVERED = 0.8  # of the variance around the mean image
 TIMES = 2.0  # by which the wrong share of high frequencies exceeds that of low ones
-LITTLE = 0.1  # of what is wrong: a smaller change is none
 
 
 def judge_inversion(evidence: StudyEvidence) -> StudyFinding:
@@ -139,17 +139,14 @@ def _pairs(first: Sequence[float], second: Sequence[float]) -> list[tuple[float,
 
 def _ratios(title: str, seeds: Sequence[Sequence[tuple[float, float]]]) -> StudyNumber:
     """Ratio of two sums over images, with the standard error of a ratio estimator in each seed."""
-    values, errors = [], []
+    found = []
     for pairs in seeds:
         known = [(a, b) for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
         if not known:
             raise NotMeasuredError("no image has edges, corners and even places")
-        first, second = (sum(each) / len(known) for each in zip(*known, strict=True))
-        ratio = first / second if second else math.nan
-        residuals = [a - ratio * b for a, b in known]
-        values.append(ratio)
-        errors.append(standard_error(residuals) / second if second else math.nan)
-    return StudyNumber(title=title, cells=(OWN,), values=tuple(values), errors=tuple(errors))
+        found.append(ratio_of_sums(known, "what errors are compared with"))
+    values, errors = zip(*found, strict=True)
+    return StudyNumber(title=title, cells=(OWN,), values=values, errors=errors)
 
 
 def _sharpness(found: Sequence[InversionErrors]) -> tuple[StudyNumber, ...]:

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from genprior.study.measured_models import ClassProbabilities
-from genprior.study.study_evidence import NotMeasuredError, StripsOf, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_evidence import (
+    PRIOR_NAMES,
+    NotMeasuredError,
+    StripsOf,
+    StudyEvidence,
+    StudyStatement,
+    TheoryLine,
+)
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -16,8 +23,7 @@ from genprior.study.study_results import (
     share_of,
 )
 
-NAMES = {"mixture": "mixture", "flow": "flow matching"}
-POSTERIORS = tuple(NAMES)
+POSTERIORS = ("mixture", "flow")
 TRUE = 0.1  # by which probabilities may be off and count as true
 BINS = {"below 0.6": (0.0, 0.6), "from 0.6 to 0.9": (0.6, 0.9), "above 0.9": (0.9, 1.01)}
 SURE = 0.9  # share of draws of one class, below which an image is ambiguous
@@ -29,15 +35,15 @@ def judge_ambiguous(evidence: StudyEvidence) -> StudyFinding:
     found = _posteriors(evidence)
     numbers = [
         share_of(
-            f"{NAMES[cell]}: share of ambiguous images",
+            f"{PRIOR_NAMES[cell]}: share of ambiguous images",
             [[float(max(p) < SURE) for p in each.probabilities] for each in seeds],
             [cell],
         )
         for cell, seeds in found.items()
     ]
-    examples = [f"{each} by {NAMES[cell]}" for cell, seeds in found.items() for each in _pairs(seeds[0])[:2]]
+    examples = [f"{each} by {PRIOR_NAMES[cell]}" for cell, seeds in found.items() for each in _pairs(seeds[0])[:2]]
     named = f" Such as: {'; '.join(examples)}." if examples else ""
-    told = ", ".join(f"{NAMES[cell]} {number.text}" for cell, number in zip(found, numbers, strict=True))
+    told = ", ".join(f"{PRIOR_NAMES[cell]} {number.text}" for cell, number in zip(found, numbers, strict=True))
     because = f"Share of images whose draws are of one class in less than 90 %: {told}.{named}"
     sure = [number.is_surely(above=SOME) for number in numbers]
     if all(sure):
@@ -45,7 +51,7 @@ def judge_ambiguous(evidence: StudyEvidence) -> StudyFinding:
     if all(number.mean <= SOME for number in numbers):
         return StudyFinding(outcome=REFUTED, because=because, numbers=tuple(numbers))
     if any(sure):
-        who = " and ".join(NAMES[cell] for cell, is_sure in zip(found, sure, strict=True) if is_sure)
+        who = " and ".join(PRIOR_NAMES[cell] for cell, is_sure in zip(found, sure, strict=True) if is_sure)
         on = f"the prior: by {who} surely, by the other not; a prior that is trained too little draws what is no digit"
         return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=tuple(numbers))
     because = f"{because} That is within chance of few or none."
@@ -57,7 +63,7 @@ def judge_probabilities(evidence: StudyEvidence) -> StudyFinding:
     found = _posteriors(evidence)
     gaps = [
         mean_of(
-            f"{NAMES[cell]}: probability of the likeliest digit less how often it is right",
+            f"{PRIOR_NAMES[cell]}: probability of the likeliest digit less how often it is right",
             [_gaps(each) for each in seeds],
             [cell],
         )
@@ -65,14 +71,14 @@ def judge_probabilities(evidence: StudyEvidence) -> StudyFinding:
     ]
     truth = [
         share_of(
-            f"{NAMES[cell]}: probability of the true digit",
+            f"{PRIOR_NAMES[cell]}: probability of the true digit",
             [[p[t] for p, t in zip(each.probabilities, each.truth, strict=True)] for each in seeds],
             [cell],
         )
         for cell, seeds in found.items()
     ]
     numbers = (*gaps, *truth, *(each for cell, seeds in found.items() for each in _held(cell, seeds)))
-    told = ", ".join(f"{NAMES[cell]} {gap.text}" for cell, gap in zip(found, gaps, strict=True))
+    told = ", ".join(f"{PRIOR_NAMES[cell]} {gap.text}" for cell, gap in zip(found, gaps, strict=True))
     because = f"What draws promise less what holds, on average: {told}."
     if len(found[next(iter(found))][0].truth) < 20:
         return StudyFinding(
@@ -86,7 +92,7 @@ def judge_probabilities(evidence: StudyEvidence) -> StudyFinding:
         return StudyFinding(outcome=TOO_LITTLE, because=because, numbers=numbers)
     if all(sure):
         return StudyFinding(outcome=REFUTED, because=because, numbers=numbers)
-    off = " and ".join(NAMES[cell] for cell, is_off in zip(found, sure, strict=True) if is_off)
+    off = " and ".join(PRIOR_NAMES[cell] for cell, is_off in zip(found, sure, strict=True) if is_off)
     on = f"the prior: {off} is surely off"
     return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=numbers)
 
@@ -104,7 +110,7 @@ def _held(cell: str, seeds: Sequence[ClassProbabilities]) -> list[StudyNumber]:
             for each in seeds
         ]
         if min(map(len, right)) > 1:
-            title = f"{NAMES[cell]}: right, where the likeliest digit has {name} ({len(right[0])} images)"
+            title = f"{PRIOR_NAMES[cell]}: right, where the likeliest digit has {name} ({len(right[0])} images)"
             numbers.append(share_of(title, right, [cell]))
     return numbers
 
@@ -149,13 +155,13 @@ AMBIGUOUS = StudyStatement(
     advice={"": "Report probabilities, not one image: `genprior restore --draws 64 --candidates 4`."},
     figures=tuple(
         StripsOf(
-            f"Draws of {name}, the most ambiguous images first",
+            f"Draws of {PRIOR_NAMES[cell]}, the most ambiguous images first",
             cell,
             ClassProbabilities,
             {"image": "truth", "seen": "seen", **{f"draw {i + 1}": f"draws/{i}" for i in range(3)}},
             "Three draws of each posterior.",
         )
-        for cell, name in NAMES.items()
+        for cell in POSTERIORS
     ),
 )
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from genprior.study.measured_models import RestoredImages, RestoredTask, TrainingCurves
-from genprior.study.study_evidence import OWN, StripsOf, StudyEvidence, StudyStatement, TheoryLine, ratio
+from genprior.study.study_evidence import OWN, StripsOf, StudyEvidence, StudyStatement, TheoryLine, ratio_of_sums
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -13,9 +13,9 @@ from genprior.study.study_results import (
     StudyFinding,
     StudyNumber,
     mean_of,
-    standard_error,
 )
 
+OF_MEAN_IMAGE = "the error of the mean image"
 IMPRESSIVE = 3.0  # dB above the mean image
 STROKES, LOOPS = (1, 7), (0, 6, 8, 9)
 
@@ -78,7 +78,7 @@ def judge_strokes(evidence: StudyEvidence) -> StudyFinding:
     strokes, loops = ([_of_classes(each, classes) for each in found] for classes in (STROKES, LOOPS))
     if any(len(each) < 2 for each in (*strokes, *loops)):
         return StudyFinding(outcome=TOO_LITTLE, because="There are fewer than two images of either kind.")
-    of_loops, of_strokes = ([_over_mean_image(each) for each in kind] for kind in (loops, strokes))
+    of_loops, of_strokes = ([ratio_of_sums(each, OF_MEAN_IMAGE) for each in kind] for kind in (loops, strokes))
     harder = StudyNumber(
         title="error of hidden pixels over that of the mean image: loops less strokes",
         cells=(OWN,),
@@ -129,20 +129,13 @@ def _of_classes(found: RestoredImages, classes: Sequence[int]) -> list[tuple[flo
     return [(error, fill) for error, fill, label in each if label in classes]
 
 
-def _over_mean_image(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Ratio of two sums, and its standard error."""
-    error, fill = (sum(each) / len(pairs) for each in zip(*pairs, strict=True))
-    share = ratio(error, fill, "the error of the mean image")
-    return share, standard_error([a - share * b for a, b in pairs]) / fill
-
-
 def _by_class(found: Sequence[RestoredImages]) -> list[StudyNumber]:
     """Of each digit that two images have or more."""
     numbers = []
     for digit in range(10):
         seeds = [_of_classes(each, (digit,)) for each in found]
         if min(map(len, seeds)) > 1:
-            values, errors = zip(*map(_over_mean_image, seeds), strict=True)
+            values, errors = zip(*(ratio_of_sums(each, OF_MEAN_IMAGE) for each in seeds), strict=True)
             title = f"digit {digit} ({len(seeds[0])} images): error of hidden pixels over that of the mean image"
             numbers.append(StudyNumber(title=title, cells=(OWN,), values=values, errors=errors))
     return numbers

@@ -6,13 +6,22 @@ from typing import TypeVar
 
 from genprior.settings import Model
 from genprior.study.measured_models import TrainingCurves
-from genprior.study.study_results import CONFIRMED, TOO_LITTLE, Outcome, StudyFinding
+from genprior.study.study_results import CONFIRMED, TOO_LITTLE, Outcome, StudyFinding, standard_error
 
 M = TypeVar("M", bound=Model)
 Need = tuple[str, type[Model]]
 """A cell's name, and what must be measured of it."""
 
 OWN = "non-saturating"  # the cell of the report's own game, whose generator inverts and restores
+PRIOR_NAMES = {
+    OWN: "the report's GAN",
+    "recipe": "the default GAN",
+    "glo": "GLO",
+    "vae": "VAE",
+    "mixture": "mixture",
+    "flow": "flow matching",
+}
+LITTLE = 0.1  # of what is wrong: a smaller change is none
 FEW_STEPS = 1800  # updates of a generator: the report's ten epochs had 1,823, and fewer refute nothing
 DIGITS = ("digits", "mnist", "qmnist", "usps", "svhn")  # data whose classes are the digits
 
@@ -26,6 +35,13 @@ def ratio(above: float, below: float, what: str) -> float:
     if not below > 0:
         raise NotMeasuredError(f"{what} is {below:.3g}, and nothing can be compared with it")
     return above / below
+
+
+def ratio_of_sums(pairs: Sequence[tuple[float, float]], what: str) -> tuple[float, float]:
+    """Returns the ratio of two sums over images, and its standard error; raises `NotMeasuredError` as `ratio` does."""
+    above, below = (sum(each) / len(pairs) for each in zip(*pairs, strict=True))
+    found = ratio(above, below, what)
+    return found, standard_error([a - found * b for a, b in pairs]) / below
 
 
 @dataclass(frozen=True)
