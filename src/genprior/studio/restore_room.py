@@ -118,7 +118,7 @@ def _answering() -> dict[str, Any]:
     with gr.Row():
         result = gr.DownloadButton("Download the result", interactive=False, elem_id="result-file", size="sm")
         mask = gr.DownloadButton("Download the mask", interactive=False, elem_id="mask-file", size="sm")
-    command, python = command_box("The same at the command line"), command_box("The same in Python")
+    command, python = command_box("The same at the command line"), command_box("The same in Python", "code")
     return {
         "message": message,
         "answer": answer,
@@ -220,6 +220,8 @@ def _sliders_of(damage: str) -> tuple[Any, Any]:
 
 
 def _restoring(folders: AllowedFolders) -> Any:  # noqa: ANN401 - a generator of what the parts show
+    import gradio as gr
+
     def restore(
         run: str, image: Tensor | None, drawn: object, damage: str, strength: float, noise: float, *wishes: str
     ) -> Iterator[tuple[Any, ...]]:
@@ -235,6 +237,7 @@ def _restoring(folders: AllowedFolders) -> Any:  # noqa: ANN401 - a generator of
             answer = answered(restore_settings(path, files, asked, count))
             yield *_shown(answer, files.get("mask"), count == most), ""
         if other != NO_RUN:
+            yield *(gr.skip() for _ in range(5)), note("The second run is being asked.")
             second = answered(restore_settings(folders.inside(other, "run"), files, asked, most))
             whole = answer_html(answer, True) + compared_html(answer, second)
             yield whole, *_shown(answer, files.get("mask"), True)[1:], ""
