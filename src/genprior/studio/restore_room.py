@@ -37,6 +37,7 @@ DRAWS = {"64 draws": 64, "256 draws": 256, "1,024 draws": 1024}
 ESTIMATES = {"usual": None, "mean of the draws": "mean", "median of the draws": "median", "most likely": "map"}
 NO_RUN = "no other run"
 EMPTY = note("Take an image, paint over a part of it, and press Restore.")
+NO_PICTURE = note("Drop a picture of yours, or choose one.")
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
     import gradio as gr
 
     def take(run: str, kind: str, number: float, upload: str | None) -> tuple[Any, Any, str]:
+        if kind == UPLOAD and saved(upload) is None:
+            return gr.skip(), gr.skip(), NO_PICTURE
         image = image_of(folders, folders.inside(run or "", "run"), kind, int(number or 0), saved(upload))
         height, width = image.shape[1:]
         words = f"{kind[:1].upper()}{kind[1:]}, {width} by {height} pixels"
