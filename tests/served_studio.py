@@ -3,13 +3,18 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from genprior.families import parse_config
 from genprior.runs.execute import execute
+from genprior.runs.experiment import read_result
 from genprior.runs.prepare import new_run
+from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.training_processes import LOGS, TrainingProcess, Trainings
 
 SECRET = "what nobody may read"
 
@@ -44,3 +49,18 @@ def started(home: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen
             yield line.removeprefix("ready: ").strip(), process
         finally:
             process.kill()
+
+
+def end_trainings(home: Path) -> None:
+    """Kills what is still being trained from a folder, whoever began it, and the processes that it began."""
+    trainings = Trainings(AllowedFolders(home, (home,)))
+    for file in (home / LOGS).glob("*.json"):
+        told = read_result(file, TrainingProcess)
+        if told is None or not trainings.is_running(told.run):
+            continue
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(told.pid)
+            every = [*process.children(recursive=True), process]
+            for each in every:
+                each.kill()
+            psutil.wait_procs(every, timeout=60)

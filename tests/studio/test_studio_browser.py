@@ -127,8 +127,7 @@ def learned(run: Path) -> int:
     return steps.stat().st_size if steps.is_file() else 0
 
 
-def test_a_training_outlives_the_server_and_is_resumed(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_a_training_outlives_the_server_and_is_resumed(home: Path) -> None:
     with started(home) as (address, process):
         visit(address, TRAIN)
         process.kill()

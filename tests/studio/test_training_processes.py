@@ -4,9 +4,10 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from genprior.errors import GenpriorError
@@ -18,6 +19,7 @@ from genprior.scoring.auto_results import AutoTraining
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.shown_training import training_html
 from genprior.studio.training_processes import TrainingProcess, Trainings, looked_at
+from served_studio import end_trainings
 
 QUICK = {"family": "gan", "data": "digits[:64]", "minutes": 5, "batch_size": 16, "size": 8, "threads": 1, "seed": 3}
 
@@ -30,13 +32,16 @@ def waited_for(is_so: Callable[[], bool], seconds: float = 300) -> None:
 
 
 @pytest.fixture
-def trainings(tmp_path: Path) -> Trainings:
-    return Trainings(AllowedFolders(tmp_path, (tmp_path,)))
+def trainings(tmp_path: Path) -> Iterator[Trainings]:
+    try:
+        yield Trainings(AllowedFolders(tmp_path, (tmp_path,)))
+    finally:  # a training outlives whoever began it, so also a test that fails
+        end_trainings(tmp_path)
 
 
 def test_an_automatic_training_is_begun_stopped_and_resumed_by_its_own_commands(trainings: Trainings) -> None:
     out = trainings.folders.new("best")
-    words = trainings.auto_command("digits[:80]", 30, out)
+    words = trainings.auto_command("digits[:80]", 8, out)
     assert words[:3] == ["genprior", "train", "auto"]
     with pytest.raises(GenpriorError, match="outside"):
         trainings.auto_command("/etc", 1, out)
@@ -52,6 +57,15 @@ def test_an_automatic_training_is_begun_stopped_and_resumed_by_its_own_commands(
     save_result(part_of(out / AUTO), strange)
     with pytest.raises(GenpriorError, match="lies outside the folders"):
         trainings.resume_command(out, None)
+
+
+def test_a_test_that_fails_leaves_no_training(trainings: Trainings) -> None:
+    out = trainings.folders.new("one")
+    trainings.start(trainings.command(trainings.config(QUICK), out), out)
+    assert trainings.is_running(out)
+    end_trainings(trainings.folders.home)
+    assert not trainings.is_running(out)
+    assert not psutil.pid_exists(next(iter(trainings._own)))
 
 
 def test_settings_that_do_not_go_together_begin_nothing(trainings: Trainings) -> None:

@@ -1,6 +1,7 @@
 """Parts that several rooms have: the choice of a run, the box of a command, and errors told in a line."""
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -12,7 +13,9 @@ from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.shown_pictures import note
 
 DROP_HEIGHT = 96  # pixels
+WHERE_MORE = "All that is known of it stands where the studio was started."
 COMPUTES = "computes"  # one at a time, of all visitors: two would only share the cores
+_LOG = logging.getLogger(__name__)
 
 
 def run_choices(folders: AllowedFolders) -> list[tuple[str, str]]:
@@ -41,11 +44,13 @@ def renewed_runs(folders: AllowedFolders, chosen: object) -> Any:  # noqa: ANN40
     return gr.update(choices=choices, value=known[0] if known else None)
 
 
-def command_box(label: str) -> Any:  # noqa: ANN401 - Gradio's
-    """Returns a box whose text can be copied."""
+def command_box(label: str, kind: str = "words") -> Any:  # noqa: ANN401 - Gradio's
+    """Returns a box whose text can be copied; lines of the kind "code" are not broken."""
     import gradio as gr
 
-    return gr.Textbox(label=label, interactive=False, lines=1, max_lines=12, buttons=["copy"], elem_classes=["command"])
+    return gr.Textbox(
+        label=label, interactive=False, lines=1, max_lines=20, buttons=["copy"], elem_classes=["command", kind]
+    )
 
 
 def drop_place(label: str, file_types: list[str], name: str, **more: Any) -> Any:  # noqa: ANN401 - Gradio's
@@ -69,7 +74,10 @@ def all_saved(uploads: object) -> list[Path]:
 
 
 def told_errors(act: Callable[..., Any], instead: tuple[Any, ...]) -> Callable[..., Any]:
-    """Returns the same with errors of the user's told in the last part, and `instead` in the others."""
+    """Returns the same with errors told in a line in the last part, and `instead` in the others.
+
+    Errors that are not the user's are logged with all that is known of them.
+    """
 
     def told(error: BaseException) -> tuple[Any, ...]:
         if isinstance(error, GenpriorError):
@@ -78,7 +86,8 @@ def told_errors(act: Callable[..., Any], instead: tuple[Any, ...]) -> Callable[.
             return *instead, note(f"{error.strerror or error}", "alarm")
         if isinstance(error, MAY_TELL) and is_lack_of_memory(error):
             return *instead, note("There is not enough memory: close other programs, or ask for less.", "alarm")
-        raise error
+        _LOG.error("a call of the page failed", exc_info=error)
+        return *instead, note(f"This went wrong, by no fault of yours: {_kind(error)}. {WHERE_MORE}", "alarm")
 
     if inspect.isgeneratorfunction(act):
 
@@ -99,6 +108,10 @@ def told_errors(act: Callable[..., Any], instead: tuple[Any, ...]) -> Callable[.
             return told(error)
 
     return once
+
+
+def _kind(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".strip().rstrip(":.")
 
 
 def _line(error: GenpriorError) -> str:

@@ -11,6 +11,7 @@ from genprior.studio.report_files import page_address
 from genprior.studio.shown_pictures import note
 from genprior.studio.training_processes import looked_at
 
+SOME = note("Choose a page, or write the report of a run.")
 NONE_YET = note("No pages yet. Write a report of a run here, or a study with genprior study.")
 
 
@@ -24,7 +25,8 @@ def build_reports_room(tab: Any, folders: AllowedFolders) -> None:  # noqa: ANN4
         )
         run = run_dropdown("Run", folders, "report-run")
         write = gr.Button("Write its report", elem_id="report-go")
-    message, command = gr.HTML(NONE_YET, elem_id="report-message"), command_box("The same at the command line")
+    first = SOME if page_choices(folders) else NONE_YET
+    message, command = gr.HTML(first, elem_id="report-message"), command_box("The same at the command line")
     shown = gr.HTML("", elem_id="report-page")
 
     def report(path: str) -> tuple[Any, ...]:

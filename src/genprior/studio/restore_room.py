@@ -37,6 +37,7 @@ DRAWS = {"64 draws": 64, "256 draws": 256, "1,024 draws": 1024}
 ESTIMATES = {"usual": None, "mean of the draws": "mean", "median of the draws": "median", "most likely": "map"}
 NO_RUN = "no other run"
 EMPTY = note("Take an image, paint over a part of it, and press Restore.")
+NO_PICTURE = note("Drop a picture of yours, or choose one.")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _answering() -> dict[str, Any]:
     with gr.Row():
         result = gr.DownloadButton("Download the result", interactive=False, elem_id="result-file", size="sm")
         mask = gr.DownloadButton("Download the mask", interactive=False, elem_id="mask-file", size="sm")
-    command, python = command_box("The same at the command line"), command_box("The same in Python")
+    command, python = command_box("The same at the command line"), command_box("The same in Python", "code")
     return {
         "message": message,
         "answer": answer,
@@ -164,6 +165,8 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
     import gradio as gr
 
     def take(run: str, kind: str, number: float, upload: str | None) -> tuple[Any, Any, str]:
+        if kind == UPLOAD and saved(upload) is None:
+            return gr.skip(), gr.skip(), NO_PICTURE
         image = image_of(folders, folders.inside(run or "", "run"), kind, int(number or 0), saved(upload))
         height, width = image.shape[1:]
         words = f"{kind[:1].upper()}{kind[1:]}, {width} by {height} pixels"
@@ -220,6 +223,8 @@ def _sliders_of(damage: str) -> tuple[Any, Any]:
 
 
 def _restoring(folders: AllowedFolders) -> Any:  # noqa: ANN401 - a generator of what the parts show
+    import gradio as gr
+
     def restore(
         run: str, image: Tensor | None, drawn: object, damage: str, strength: float, noise: float, *wishes: str
     ) -> Iterator[tuple[Any, ...]]:
@@ -235,6 +240,7 @@ def _restoring(folders: AllowedFolders) -> Any:  # noqa: ANN401 - a generator of
             answer = answered(restore_settings(path, files, asked, count))
             yield *_shown(answer, files.get("mask"), count == most), ""
         if other != NO_RUN:
+            yield *(gr.skip() for _ in range(5)), note("The second run is being asked.")
             second = answered(restore_settings(folders.inside(other, "run"), files, asked, most))
             whole = answer_html(answer, True) + compared_html(answer, second)
             yield whole, *_shown(answer, files.get("mask"), True)[1:], ""

@@ -95,7 +95,7 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
 
     message = gr.HTML("", elem_id="train-message")
     told = gr.Textbox(
-        label="What genprior data says", visible=False, interactive=False, lines=8, elem_classes=["command"]
+        label="What genprior data says", visible=False, interactive=False, lines=8, elem_classes=["command", "code"]
     )
     sheet = gr.HTML("", elem_id="looked-at")
     runs = run_choices(folders)
