@@ -133,6 +133,15 @@ def test_candidates_are_kinds_of_draws_with_their_shares() -> None:
     assert places[0] >= 10 > places[1]
 
 
+def test_draws_far_from_all_others_are_kinds_of_their_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(64, 1, 28, 28, generator=generator)
+    x[48:] = 3000 * x[:1] + 0.001 * torch.randn(16, 1, 28, 28, generator=generator)
+    _, shares = kinds(x, 6)
+    assert sum(shares) == pytest.approx(1)
+    assert min(shares) > 0
+
+
 def test_probabilities_add_up_to_one() -> None:
     found = _restored(_prior("latents"), SearchSettings(draws=64, candidates=4))
     for row, count in zip(found.probabilities, found.candidate_counts.tolist(), strict=True):

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from genprior.calibration.posterior_draws import draws_of
 from genprior.errors import GenpriorError
+from genprior.priors.contracts import DenoisingPrior
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
 from genprior.restoration.fidelity import FIDELITIES, L1, L2
+from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.guided_restoration import DRAWN
 from genprior.restoration.noise import NOISES, measure, stacked
 from genprior.restoration.operators import OPERATORS, Operator
+from genprior.restoration.problem import make_problem
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.result import GOOD, NOT_JUDGED
 from genprior.restoration.search_settings import SearchSettings
@@ -122,6 +125,27 @@ def test_kinds_of_draws_have_probabilities_and_cost_nothing_beside_the_draws() -
     assert found.candidate_latents.shape == (2, 2, 0)
     for i, count in enumerate(found.candidate_counts.tolist()):
         assert float(found.probabilities[i, :count].sum()) == pytest.approx(1)
+
+
+class _Turning(DenoisingPrior):
+    """Its Jacobian turns by a right angle, and is no covariance: none of a step along the residual comes back on it."""
+
+    image_shape = SHAPE
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        raise AssertionError("nobody asks")
+
+    def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
+        first, second = (x_noisy - 0.5).flatten(1).chunk(2, 1)
+        return 0.5 + torch.cat([second, -first], 1).view_as(x_noisy)
+
+
+def test_a_jacobian_that_is_no_covariance_throws_no_image_far_away() -> None:
+    own, x = _operator("denoise"), _images(2)
+    problem = make_problem(_prior(), x, own.physics, L2(), {})
+    noisy = x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    found = guided_mean(problem, _Turning(), noisy, 0.3, torch.arange(2), torch.full((2,), 4e-6), is_linear=True)
+    assert float(found.abs().max()) < 3
 
 
 def test_images_do_not_influence_each_other() -> None:

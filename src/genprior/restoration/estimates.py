@@ -148,7 +148,8 @@ def kinds(x: Tensor, count: int) -> tuple[list[int], list[float]]:
         count: Of kinds at most, at least 1.
     """
     flat = x.flatten(1)
-    apart = torch.cdist(flat, flat) / flat.shape[1] ** 0.5
+    # By matrix products a draw would lie away from itself, and of its kind there might be none.
+    apart = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist") / flat.shape[1] ** 0.5
     places = [int(apart.sum(1).argmin())]
     while len(places) < count:
         nearest = apart[:, places].amin(1)

@@ -22,6 +22,9 @@ from genprior.restoration.problem import Problem
 
 ROUNDS = 2  # of conjugate gradients
 TINY = 1e-30  # squared residual that is divided by
+LEAST_COSINE = (
+    0.1  # between p and S p: in trials 0.2 and more, and below 0 where the Jacobian of a network was no covariance
+)
 
 
 @torch.enable_grad()
@@ -82,13 +85,18 @@ def _weighed(problem: Problem, prediction: Tensor, who: Tensor, scale: Tensor) -
 def _solved(product: Callable[[Tensor], tuple[Tensor, Tensor]], b: Tensor) -> Tensor:
     """J A^T v (R, C, H, W) for the v (R, M) that conjugate gradients find with S v = b; `product`: p -> S p, J A^T p.
 
-    S is the identity and something that is positive, so no step is longer than that of the identity.
+    S is the identity and something that is positive, so no step is longer than that of the identity. A network's
+    Jacobian may say otherwise; where S p shows that, the step is the one that leaves the smallest residual.
     """
     residual, direction, square = b, b, b.square().sum(1)
     change: Tensor | None = None
     for _ in range(ROUNDS):
         onto, back = product(direction)
-        step = square / (direction * onto).sum(1).maximum(direction.square().sum(1)).clamp_min(TINY)
+        along, size = (direction * onto).sum(1), direction.square().sum(1)
+        length = onto.square().sum(1)
+        least = ((residual * onto).sum(1) / length.clamp_min(TINY)).clamp_min(0)
+        is_positive = along >= LEAST_COSINE * (size * length).sqrt()
+        step = torch.where(is_positive, square / along.maximum(size).clamp_min(TINY), least)
         taken = step.view(-1, 1, 1, 1) * back
         change = taken if change is None else change + taken
         residual = residual - step[:, None] * onto
