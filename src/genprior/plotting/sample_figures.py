@@ -126,9 +126,8 @@ def write_comparison(runs: Sequence[Pictured], path: Path) -> None:
             _draw_grid(next(axes), f"{run.title}\nsamples", samples)
             _draw_grid(next(axes), "held-out\ntruth, nearest", _strips(run.truth, run.reconstructions))
             for title, strips in run.restorations.items():
-                _draw_grid(
-                    next(axes), "\n".join([title, ", ".join(["truth", *strips])]), _strips(run.truth, *strips.values())
-                )
+                names = ", ".join(["truth", *strips])
+                _draw_grid(next(axes), f"{title}\n{names}", _strips(run.truth, *strips.values()))
         save(figure, path)
 
 
