@@ -1,11 +1,11 @@
 """Which families draw right? Truths of each run's own prior among their draws, in the fifteen tasks of restoration.py.
 
     python benchmarks/calibration_tasks.py RUN ... [--images 20] [--draws 15] [--only NAME ...] [--held-out SPEC]
-                                           [--residual] [--seed 0] [--out FILE]
+                                           [--seed 0] [--out FILE]
 
 Truths are drawn from the prior itself, so that what fails is the sampler. With `--held-out mnist:test` the first images
-of that spec are judged beside them, with the factor of split-conformal repair. With `--residual` draws have what
-`genprior calibrate --residual` has kept in the run. Noise has one level, which is known: as in restoration.py.
+of that spec are judged beside them, with the factor of split-conformal repair. Draws have what `train residual` has
+kept in the run, if anything. Noise has one level, which is known: as in restoration.py.
 """
 
 from pathlib import Path
@@ -21,7 +21,6 @@ from genprior.calibration.calibration_inputs import Assumed
 from genprior.calibration.calibration_results import ALARM
 from genprior.restoration.noise import gaussian, measure
 from genprior.restoration.operators import OPERATORS
-from genprior.runs.kept_residual import with_kept_residual
 from genprior.seeding import derived_seed
 from genprior.specs import Spec
 from restoration import TASKS as FIFTEEN
@@ -38,13 +37,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--only", nargs="*", default=list(FIFTEEN), choices=list(TASKS))
     parser.add_argument("--held-out")
-    parser.add_argument("--residual", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for path in options.runs:
         prior = genprior.load_prior(path)
-        prior = with_kept_residual(path, prior) if options.residual else prior
         for task in options.only:
             text, sigma = TASKS[task]
             seed = derived_seed(options.seed, task)

@@ -4,14 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from genprior.cli import main
-from genprior.models.range_residual import RangeResidual
-from genprior.runs.kept_residual import keep_residual
 from genprior.runs.run_events import Alarm, Setback, append_event
 from genprior.runs.run_folder import open_run
-from genprior.runs.trained_prior import load_prior
 from genprior.study.study_settings import SIZES
 from small_study import TINY
 from tiny_judge import make_tiny_judge
@@ -20,6 +16,7 @@ from tiny_run import make_tiny_run
 QUICK = "--batch-size 2 --starts 1 --iterations 2 --threads 1"
 COMMANDS = (
     "train encoder run --images-seen 512 --threads 1",
+    "train residual run --images digits[64:] --count 20 --threads 1",
     "evaluate run --held-out digits[64:] --inversions 0 --data-root judges --threads 1 --count 64",
     "diagnose run --data-root judges --threads 1",
     "sample run -n 3 --each --out photos",
@@ -47,6 +44,4 @@ def make_folders(folder: Path) -> Path:
             with pytest.raises(SystemExit) as ended:
                 main()
             assert ended.value.code in (None, 0, 1), words
-    off = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    keep_residual(run.path, load_prior(run.path).with_residual(RangeResidual.learned(off, 2)), 20)
     return folder

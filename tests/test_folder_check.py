@@ -38,6 +38,7 @@ FILES = {
         "history/*.safetensors",
         "encoder.json",
         "encoder.safetensors",
+        "residual.json",
         "residual.safetensors",
         "metrics.json",
         "figures/samples.png",

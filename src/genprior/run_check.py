@@ -96,7 +96,7 @@ def run_files(path: Path) -> Iterator[CheckedFile]:
         if not (path / ENCODER).exists():  # each version wrote it, right after the weights; there it is read below
             yield CheckedFile(ENCODER, "it is gone, or a kill came before it was written", again)
     if (path / RESIDUAL).exists():
-        again = f"genprior calibrate {path} with --residual 200 --overwrite"
+        again = f"genprior train residual {path} --overwrite"
         yield tried(RESIDUAL, lambda: read_residual(path / RESIDUAL), again)
     yield from _results(path)
     for auto in filter(Path.is_file, (path / AUTO, part_of(path / AUTO))):

@@ -14,9 +14,11 @@ import torch
 from genprior.calibration import posterior_draws
 from genprior.calibration.calibration_commands import EXPERIMENTS
 from genprior.calibration.calibration_experiment import examples, judged, own_truths, residuals_of
-from genprior.calibration.calibration_inputs import Assumed
+from genprior.calibration.calibration_inputs import Assumed, held_out, opened
 from genprior.calibration.calibration_results import Calibration, CalibrationSettings, culprit_of, verdict_line
 from genprior.calibration.posterior_draws import PosteriorDraws, draws_of
+from genprior.calibration.residual_results import ResidualSettings, ResidualTable
+from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.families import MixtureConfig
 from genprior.priors.mixture_prior import MixturePrior
@@ -27,7 +29,7 @@ from genprior.restoration.noise import gaussian, measure
 from genprior.restoration.operators import Operator, blur, inpaint
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
-from genprior.runs.kept_residual import RESIDUAL, with_kept_residual
+from genprior.runs.kept_residual import image_sha256, learned_images
 from genprior.runs.prepare import new_run
 from genprior.runs.trained_prior import load_prior
 from genprior.seeding import derived_seed
@@ -37,7 +39,7 @@ from tiny_run import make_tiny_run
 
 SHAPE, SIGMA = (1, 8, 8), 0.05
 TASK = {"operator": "inpaint:box=4", "noise": "gaussian:sigma=0.1", "count": 12, "draws": 9, "threads": 1}
-(EXPERIMENT,) = EXPERIMENTS.values()
+EXPERIMENT = EXPERIMENTS["calibrate"]
 
 
 def narrow(*given: Any) -> PosteriorDraws:  # noqa: ANN401 - as a sampler is called
@@ -104,6 +106,12 @@ def settings_of(run: Path, **changes: object) -> CalibrationSettings:
     return validated(CalibrationSettings, {"run": run, **TASK, **changes})
 
 
+def learn(run: Path, **changes: object) -> ResidualTable:
+    """Has a run learn what its range lacks."""
+    settings = validated(ResidualSettings, {"run": run, "threads": 1, **changes})
+    return result_of(carry_out(EXPERIMENTS["train residual"], settings))
+
+
 def test_a_result_resumes_reads_back_and_is_put_into_words_and_drawn(run: Path) -> None:
     settings = settings_of(run, repair=True)
     task = carry_out(EXPERIMENT, settings, overwrite=True)
@@ -140,8 +148,6 @@ def test_a_result_resumes_reads_back_and_is_put_into_words_and_drawn(run: Path) 
 
 def test_real_measurements_are_judged_instead_of_simulated_ones(run: Path, tmp_path: Path) -> None:
     """Here they were made with thrice the noise that is named."""
-    from genprior.data import load_data
-
     x = load_data("digits[200:240]", size=(8, 8)).take(torch.arange(40))
     operator = inpaint(SHAPE, box=4)
     np.save(tmp_path / "y.npy", measure(x, operator, gaussian(0.3), seed=0).numpy())
@@ -163,13 +169,6 @@ def test_real_measurements_are_judged_instead_of_simulated_ones(run: Path, tmp_p
         ({"images": "digits[:20]", "measurements": "nowhere.npy"}, "measurements", "nowhere"),
         ({"measurements": "y.npy"}, "measurements", "--images"),
         ({"draws": 3}, "draws", "9"),
-        ({"residual": 20}, "residual", "all images in its range"),
-        ({"residual": 500}, "residual", "needs 500 images beside 12"),
-        (
-            {"residual": 20, "images": "digits[:20]", "measurements": "nowhere.npy"},
-            "residual",
-            "leave out --measurements",
-        ),
     ],
 )
 def test_bad_input_is_told_in_a_line(run: Path, changes: dict[str, object], argument: str, match: str) -> None:
@@ -203,22 +202,34 @@ def test_images_whose_draws_do_not_mix_are_counted_and_said(tiny_run: Path, monk
         assert sum("12 of 12 did not mix" in line for line in EXPERIMENT.lines(found)) == lines
 
 
-def test_truths_have_what_a_residual_adds(tiny_run: Path, tmp_path: Path) -> None:
-    """And it is kept in the run's folder, from where the figures take it."""
+def test_truths_have_what_a_residual_adds_and_those_it_was_learned_from_are_not_judged(
+    tiny_run: Path, tmp_path: Path
+) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
     settings = settings_of(run, images="digits[200:240]", count=10, draws=19)
-    within, beyond = (
-        result_of(EXPERIMENT.stages(settings.model_copy(update={"residual": many}), None)) for many in (0, 20)
-    )
+    within = result_of(EXPERIMENT.stages(settings, None))
+    learn(run, images="digits[200:240]", count=20)
+    beyond = result_of(EXPERIMENT.stages(settings, None))
+    assert beyond.weights != within.weights  # what an interrupted calibration without it has left is of no use
     assert beyond.own is not None
     assert within.held_out is not None
     assert beyond.held_out is not None
     assert beyond.own.p > 0.01
     assert beyond.held_out.ball_factor < 0.8 * within.held_out.ball_factor
-    assert with_kept_residual(run, load_prior(run)).residual is not None
-    assert str(run / RESIDUAL) in EXPERIMENT.lines(beyond)[-1]
-    assert not any(RESIDUAL in line for line in EXPERIMENT.lines(within))
-    assert len(list(examples(settings.model_copy(update={"residual": 20}), 2))) == 2
+    x, _, notes = held_out(settings.model_copy(update={"count": 30}), opened(settings)[0])
+    assert notes == ["20 held-out images, not 30: there are no more"]
+    assert not {image_sha256(one) for one in x} & learned_images(run)
+    assert len(list(examples(settings, 2))) == 2
+
+
+def test_measured_images_keep_their_order_whatever_the_residual_has_learned(tiny_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    learn(run, images="digits[200:240]", count=20)
+    np.save(tmp_path / "y.npy", np.zeros((40, 1, 8, 8)))
+    settings = settings_of(run, images="digits[200:240]", count=12, measurements=tmp_path / "y.npy")
+    x, _, _ = held_out(settings, opened(settings)[0])
+    expected = load_data("digits[200:240]", size=(8, 8), channels=1).take(torch.arange(12))
+    torch.testing.assert_close(x, expected)
 
 
 def test_oblong_colour_images_are_calibrated_beside_their_range(tmp_path: Path) -> None:
@@ -226,17 +237,17 @@ def test_oblong_colour_images_are_calibrated_beside_their_range(tmp_path: Path) 
     images = torch.randint(0, 256, (40, 16, 24, 3), generator=generator, dtype=torch.uint8)
     np.save(tmp_path / "colour.npy", images.numpy())
     run = make_tiny_run(tmp_path / "run", data=str(tmp_path / "colour.npy"), size=None, model="pyramid")
-    settings = settings_of(run, operator="inpaint:box=3", images=str(tmp_path / "colour.npy"), count=10, residual=20)
+    learn(run, images=str(tmp_path / "colour.npy"), count=20)
+    settings = settings_of(run, operator="inpaint:box=3", images=str(tmp_path / "colour.npy"), count=10)
     found = result_of(EXPERIMENT.stages(settings, None))
     assert found.own is not None
     assert found.own.p > 0.01
-    residual = with_kept_residual(run, load_prior(run)).residual
+    residual = load_prior(run).residual
     assert residual is not None
     assert len(residual.noise) == 3 * 16 * 24
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS.values())
-def test_the_command_names_the_verdict(genprior: Callable[..., str], run: Path, experiment: object) -> None:
+def test_the_command_names_the_verdict(genprior: Callable[..., str], run: Path) -> None:
     words = [f"--{name}={value}" for name, value in TASK.items()]
     text = genprior("calibrate", run, *words, "--overwrite")
     assert "truths from the prior" in text

@@ -70,12 +70,11 @@ COMMANDS = {
     "equilibrium": Tried("probe equilibrium run --steps 2 --threads 1", (), "run", sample=1),
     "flow": Tried(f"{FLOW} --out out", ("resume out", f"{FLOW} --out out", f"{FLOW} --out out --overwrite"), "out"),
     "mixture": Tried(MIXTURE, ("resume out", MIXTURE, f"{MIXTURE} --overwrite"), "out"),
-    "calibrate": Tried(
-        f"calibrate run {NOISY} --images digits[64:] --count 10 --draws 9 --residual 20 --threads 1", (), "run"
-    ),
+    "calibrate": Tried(f"calibrate run {NOISY} --images digits[64:] --count 10 --draws 9 --threads 1", (), "run"),
+    "residual": Tried("train residual run --images digits[64:] --count 20 --threads 1", (), "run"),
     "draws": Tried(f"restore flow photos {NOISY} --draws 2 --threads 1 --batch-size 2 --out out", (), "out"),
 }
-RARE = {"flow", "mixture", "calibrate", "draws"}  # tried where much is asked for
+RARE = {"flow", "mixture", "calibrate", "residual", "draws"}  # tried where much is asked for
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from genprior.restoration.fidelity import (
     level_after_clipping,
     level_around,
     noise_scale,
+    unclipped,
 )
 from small import data_term
 
@@ -201,3 +202,19 @@ def test_noise_that_was_not_clipped_keeps_its_level() -> None:
     seen[0, :3] = 0
     assert level_after_clipping(y, seen, 0.3).tolist() == pytest.approx([0.3, 0.3])
     assert level_around(torch.zeros_like(y), y, seen, 0.3).tolist() == pytest.approx([0.3, 0.3])
+
+
+def test_numbers_that_were_clipped_are_drawn_from_beyond_the_bound() -> None:
+    """Of a known prediction they are distributed as the noisy numbers were, and others stay as they are."""
+    prediction = torch.tensor([0.0, 0.05, 0.5, 1.0]).repeat(20_000)
+    noisy = prediction + 0.1 * torch.randn(prediction.shape, generator=torch.Generator().manual_seed(0))
+    y = noisy.clamp(0, 1)
+    found = unclipped(y, prediction, 0.1, torch.Generator().manual_seed(1))
+    assert torch.equal(found[(y > 0) & (y < 1)], y[(y > 0) & (y < 1)])
+    assert bool((found[y == 0] <= 0).all() & (found[y == 1] >= 1).all())
+    for at in range(4):
+        off = (found - prediction)[at::4] / 0.1
+        torch.testing.assert_close(off.mean(), torch.tensor(0.0), atol=0.03, rtol=0)
+        torch.testing.assert_close(off.std(), torch.tensor(1.0), atol=0.02, rtol=0)
+    far = unclipped(torch.zeros(1), torch.full((1,), 9.0), 0.1, torch.Generator().manual_seed(2))
+    assert bool(far.isfinite().all())

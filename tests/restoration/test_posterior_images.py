@@ -76,6 +76,21 @@ def test_draws_beside_a_linear_range_have_the_mean_and_variance_of_the_closed_fo
     torch.testing.assert_close(draws.var(0) / variance, torch.ones_like(variance), atol=0.3, rtol=0)
 
 
+def test_large_masks_need_no_dense_matrix_and_other_large_operators_stay_in_the_range() -> None:
+    for name, is_free in (("inpaint", True), ("blur", False)):
+        side, options = 50, {"inpaint": {"box": 20}, "blur": {"sigma": 1.0}}
+        operator = OPERATORS[name](image_shape=(1, side, side), seed=0, **options[name])
+        generator = nn.Sequential(nn.Linear(LATENTS, side * side), nn.Unflatten(1, (1, side, side)))
+        residual = RangeResidual(torch.zeros(side * side, 1), torch.full((side * side,), 0.01))
+        prior = GeneratorPrior(generator, LATENTS, (1, side, side)).with_residual(residual)
+        y = measure(prior.sample(1), operator, NOISES["gaussian"](sigma=SIGMA), seed=0)
+        problem = make_problem(prior, y, operator.physics, L2(), operator.parameters(0))
+        draws, own = draw_images(problem, 0, SIGMA, 8, derived_generator(1, "draws"))
+        beside = float((draws - prior.decode(own.z)).std())
+        assert (beside > 0.01) is is_free
+        assert beside < 0.11
+
+
 def test_other_data_terms_and_priors_without_a_residual_stay_in_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latent_sampler, "LAST_TRAJECTORIES", 1)
     free = torch.linalg.svd(Plane().weight.detach(), full_matrices=True)[2][LATENTS:]  # what no z can make

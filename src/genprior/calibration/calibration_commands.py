@@ -1,4 +1,4 @@
-"""The command that checks answers: what it is asked, how it is measured, put into words and drawn. Imports no torch.
+"""The commands that check answers and widen them: what they are asked, measure, say and draw. Imports no torch.
 
 `EXPERIMENTS`, at the end, is the place to add one.
 """
@@ -15,6 +15,7 @@ from genprior.calibration.calibration_results import (
     calibration_lines,
     verdict_line,
 )
+from genprior.calibration.residual_results import LEARNED, ResidualSettings, ResidualTable, residual_lines
 from genprior.progress import Task, primed
 from genprior.runs.experiment import Experiment
 
@@ -39,6 +40,12 @@ def _stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Cal
     for name in FIGURES:
         figure_of(settings.run, name).unlink(missing_ok=True)
     return task
+
+
+def _residual_stages(settings: ResidualSettings, kept: ResidualTable | None) -> Task[ResidualTable]:
+    from genprior.calibration.residual_learning import learn_residual
+
+    return learn_residual(settings, kept)
 
 
 def levels_of(found: Calibration) -> dict[str, CalibrationLevel]:
@@ -85,5 +92,13 @@ EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
         stages=_stages,
         lines=calibration_lines,
         figures=_draw,
+    ),
+    "train residual": Experiment(
+        help="Learn what real images have beside those of a trained run: draws of posteriors have it then, too.",
+        settings=ResidualSettings,
+        result=ResidualTable,
+        file=lambda settings: settings.run / LEARNED,
+        stages=_residual_stages,
+        lines=residual_lines,
     ),
 }

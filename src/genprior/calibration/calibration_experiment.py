@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from genprior.calibration.calibration_inputs import Assumed, beside_kept_range, beside_range, held_out, opened
+from genprior.calibration.calibration_inputs import Assumed, held_out, opened
 from genprior.calibration.calibration_results import (
     Calibration,
     CalibrationLevel,
@@ -60,7 +60,6 @@ def stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Cali
     """
     assumed, weights = opened(settings)
     x, y, notes = held_out(settings, assumed)
-    assumed = beside_range(settings, assumed)
     found = Calibration(settings=settings, is_complete=False, weights=weights, notes=tuple(notes))
     if kept is not None and kept.weights == weights:
         judged_before = {name: getattr(kept, name) for name in ("own", "held_out", "residuals", "repair")}
@@ -189,7 +188,6 @@ def examples(settings: CalibrationSettings, count: int) -> Iterator[tuple[Tensor
     """Yields held-out images (C, H, W), their least-squares images, and the draws (S, C, H, W) that were judged."""
     assumed, _ = opened(settings)
     x, y, _ = held_out(settings, assumed)
-    assumed = beside_kept_range(settings, assumed)
     seed = derived_seed(settings.seed, "held-out")
     rows = y[:AT_ONCE]
     draws = assumed.sampler(assumed.prior, rows, assumed.operator, assumed.sigma, settings.draws, seed, 0).x

@@ -1,6 +1,6 @@
-"""What a calibration works with: a prior, an operator, images that were not learned, and what its range lacks."""
+"""What a calibration works with: a prior, an operator, and images that were not learned."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,18 +9,16 @@ from torch import Tensor
 from genprior.calibration.calibration_results import CalibrationSettings
 from genprior.calibration.posterior_draws import Sampler, draws_of
 from genprior.errors import GenpriorError
-from genprior.models.range_residual import RangeResidual
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.noise import NOISES, measure, noise_level
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.seeding import derived_generator, derived_seed
+from genprior.stored_files import weights_sha256
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
     from genprior.data import Dataset
-
-RANK = 20  # of a residual's covariance, beside the variance of each pixel
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,6 @@ class Assumed:
 
 def opened(settings: CalibrationSettings) -> tuple[Assumed, str]:
     """Returns what draws are made with, and the hash of the weights; errors as `stages` has them."""
-    from genprior.runs.kept_residual import networks_sha256
     from genprior.runs.trained_prior import load_prior
 
     noise = settings.noise.build(NOISES, "noise")
@@ -62,21 +59,44 @@ def opened(settings: CalibrationSettings) -> tuple[Assumed, str]:
     if prior.image_shape[1:] == (1, 1):
         raise GenpriorError(f"{settings.run} models points; images are calibrated", argument="run")
     operator = settings.operator.build(OPERATORS, "operator", image_shape=prior.image_shape, seed=settings.seed)
-    return Assumed(prior, operator, noise, sigma, settings.draws, settings.seed), networks_sha256(prior)
+    return Assumed(prior, operator, noise, sigma, settings.draws, settings.seed), _weights_sha256(prior)
+
+
+def _weights_sha256(prior: LatentPrior) -> str:
+    """What tells all weights of a prior, and its residual, from others."""
+    state = {f"{i}.{name}": value for i, net in enumerate(prior.networks) for name, value in net.state_dict().items()}
+    residual = prior.residual
+    return weights_sha256(state if residual is None else state | {"factors": residual.factors, "noise": residual.noise})
 
 
 def held_out(settings: CalibrationSettings, assumed: Assumed) -> tuple[Tensor, Tensor, list[str]]:
-    """Returns images, their measurements, and what must be said of them; errors as `stages` has them."""
+    """Returns images, their measurements, and what must be said of them; errors as `stages` has them.
+
+    Images that the run's residual was learned from are left out where measurements are simulated.
+    """
     data, order = _shuffled(settings, assumed)
-    count = min(settings.count, len(data))
+    if settings.measurements is not None:
+        order = torch.arange(len(data))
+    elif assumed.prior.residual is not None:
+        order = _not_learned(settings, data, order)
+    count = min(settings.count, len(order))
     if count < 10:
-        raise GenpriorError(f"expected at least 10 images, {data.name} has {len(data)}", argument="images")
+        raise GenpriorError(f"expected at least 10 images, {data.name} has {len(order)}", argument="images")
     notes = [] if count == settings.count else [f"{count} held-out images, not {settings.count}: there are no more"]
+    x = data.take(order[:count])
     if settings.measurements is None:
-        x = data.take(order[:count])
         return x, measure(x, assumed.operator, assumed.noise, seed=derived_seed(settings.seed, "noise")), notes
-    x = data.take(torch.arange(count))
     return x, _measurements(settings, assumed, x), notes
+
+
+def _not_learned(settings: CalibrationSettings, data: "Dataset", order: Tensor) -> Tensor:
+    """Places of the first images in an order that the residual in the run's folder was not learned from."""
+    from genprior.runs.kept_residual import image_sha256, learned_images
+
+    learned = learned_images(settings.run)
+    first = order[: settings.count + len(learned)]
+    is_new = [image_sha256(one) not in learned for one in data.take(first)]
+    return first[torch.tensor(is_new)]
 
 
 def _shuffled(settings: CalibrationSettings, assumed: Assumed) -> "tuple[Dataset, Tensor]":
@@ -90,50 +110,13 @@ def _shuffled(settings: CalibrationSettings, assumed: Assumed) -> "tuple[Dataset
     try:
         data = held_out_images(config, assumed.prior.image_shape, settings.images, split)
     except GenpriorError as error:
-        raise replace_argument(error) from error
+        raise renamed(error) from error
     return data, torch.randperm(len(data), generator=derived_generator(settings.seed, "held-out images"))
 
 
-def beside_range(settings: CalibrationSettings, assumed: Assumed) -> Assumed:
-    """Returns the same with what held-out images, none of which is judged, have beside the prior's own.
-
-    It is kept in the run's folder.
-
-    Raises:
-        GenpriorError: Too few images, or a prior that has all images in its range.
-    """
-    from genprior.restoration.restore import invert
-    from genprior.runs.kept_residual import keep_residual, refuse_without_range
-
-    if not settings.residual:
-        return assumed
-    data, order = _shuffled(settings, assumed)
-    learned = order[settings.count : settings.count + settings.residual]
-    if len(learned) < settings.residual:
-        raise GenpriorError(
-            f"needs {settings.residual} images beside {settings.count} that are judged, {data.name} has {len(data)}",
-            argument="residual",
-        )
-    refuse_without_range(settings.run, assumed.prior)
-    x = data.take(learned)
-    residual = RangeResidual.learned(x - invert(assumed.prior, x).images, RANK)
-    prior = assumed.prior.with_residual(residual)
-    keep_residual(settings.run, prior, len(learned))
-    return replace(assumed, prior=prior)
-
-
-def replace_argument(error: GenpriorError) -> GenpriorError:
-    """Returns an error about held-out images, which this command calls its images."""
+def renamed(error: GenpriorError) -> GenpriorError:
+    """Returns an error about held-out images, which the commands of this room call their images."""
     return GenpriorError(error.message.replace("--held-out", "--images"), argument="images")
-
-
-def beside_kept_range(settings: CalibrationSettings, assumed: Assumed) -> Assumed:
-    """Returns the same with what `beside_range` has kept, where that was asked for."""
-    from genprior.runs.kept_residual import with_kept_residual
-
-    if not settings.residual:
-        return assumed
-    return replace(assumed, prior=with_kept_residual(settings.run, assumed.prior))
 
 
 def _measurements(settings: CalibrationSettings, assumed: Assumed, x: Tensor) -> Tensor:

@@ -36,14 +36,6 @@ class CalibrationSettings(Settings):
     ] = None
     draws: Annotated[int, Field(ge=9, le=1000, description="Draws of each posterior.")] = 64
     count: Annotated[int, Field(ge=10, le=10_000, description="Truths of either kind.")] = 100
-    residual: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=10_000,
-            description="Other held-out images to learn what real ones have beside the prior's: 0 for none, 200 say.",
-        ),
-    ] = 0
     repair: Annotated[
         bool, Field(description="Find factors of intervals that hold on held-out images, and what they cost.")
     ] = False
@@ -55,10 +47,6 @@ class CalibrationSettings(Settings):
     def _check_together(self) -> "CalibrationSettings":
         if self.measurements is not None and self.images is None:
             raise GenpriorError("needs the images that were measured: give --images, too", argument="measurements")
-        if self.residual and self.measurements is not None:
-            raise GenpriorError(
-                "goes with images that are measured here; leave out --measurements", argument="residual"
-            )
         return self
 
 
@@ -242,15 +230,8 @@ def calibration_lines(found: Calibration) -> list[str]:
         *_mixing_lines(levels),
         *_residual_lines(found.residuals),
         *_repair_lines(found.repair),
-        *_kept_lines(found.settings),
         *(f"  note: {note}" for note in found.notes),
     ]
-
-
-def _kept_lines(settings: CalibrationSettings) -> list[str]:
-    from genprior.runs.kept_residual import RESIDUAL
-
-    return [f"  residual: kept in {settings.run / RESIDUAL}, for restore --residual"] if settings.residual else []
 
 
 def verdict_line(found: Calibration) -> str:

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from genprior.errors import GenpriorError
 from genprior.models.range_residual import RangeResidual
 from genprior.priors.gaussian_posterior import LinearMap
 
@@ -11,34 +10,32 @@ from genprior.priors.gaussian_posterior import LinearMap
 class MeasuredResidual:
     """The residual seen by a linear operator with Gaussian noise, one image's.
 
+    Its covariance S is diagonal but for some directions where the operator scales each value by itself, and dense else.
+
     Arguments:
         residual: Of images.
-        A: The operator.
+        A: The operator, one that `has_room` takes.
         sigma: Standard deviation of the noise, above 0.
-
-    Raises:
-        GenpriorError: The operator has more measurements than a dense matrix of them has room for.
     """
 
     def __init__(self, residual: RangeResidual, A: LinearMap, sigma: float) -> None:
         self.residual, self.A, self.sigma = residual, A, sigma
-        if A.diagonal is None and A.matrix is None:
-            raise GenpriorError("beside a residual at most 2,048 numbers are measured of an image", argument="draws")
         wide = A.forward(residual.factors.T).T.double()
         if A.diagonal is not None:
-            covariance = wide @ wide.T + torch.diag((A.diagonal.square() * residual.noise).double())
+            self._whiten: _Whitening = _LowRank(wide, (A.diagonal.square() * residual.noise).double() + sigma**2)
         else:
             assert A.matrix is not None
             spread = (A.matrix * residual.noise.sqrt()).double()
-            covariance = wide @ wide.T + spread @ spread.T
-        unit = torch.eye(len(covariance)).to(covariance)
-        factor = torch.linalg.cholesky(covariance + sigma**2 * unit)
-        self.whiten = torch.linalg.solve_triangular(factor, unit, upper=False).to(residual.noise)  # W^T W = S^-1
+            self._whiten = _Dense(wide @ wide.T + spread @ spread.T + sigma**2 * torch.eye(len(wide)).to(wide))
+
+    @staticmethod
+    def has_room(A: LinearMap) -> bool:
+        """Returns whether S fits: of an operator that mixes values, at most 2,048 numbers are measured."""
+        return A.diagonal is not None or A.matrix is not None
 
     def whitened(self, v: Tensor) -> Tensor:
-        """Returns W v (B, M), which has covariance 1 where v is residual and noise."""
-        white: Tensor = v @ self.whiten.T
-        return white
+        """Returns W v (B, M) with W^T W = S^-1, which has covariance 1 where v is residual and noise."""
+        return self._whiten.times(v)
 
     def added(self, x: Tensor, y: Tensor, scale: Tensor, generator: torch.Generator) -> Tensor:
         """Returns x + d (S, C, H, W), d drawn given x and a measurement (Hoffman & Ribak 1991).
@@ -53,4 +50,48 @@ class MeasuredResidual:
         d = root * self.residual.drawn(len(x), generator).to(x)
         n = root * self.sigma * torch.randn(len(x), len(y), generator=generator).to(x)
         off = y - self.A.forward(x.flatten(1) + d) - n
-        return x + (d + self.residual.applied(self.A.adjoint(self.whitened(off) @ self.whiten))).view(x.shape)
+        back = self._whiten.transposed_times(self.whitened(off))
+        return x + (d + self.residual.applied(self.A.adjoint(back))).view(x.shape)
+
+
+class _Dense:
+    """W = L^-1 for S = L L^T."""
+
+    def __init__(self, covariance: Tensor) -> None:
+        unit = torch.eye(len(covariance)).to(covariance)
+        self.inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), unit, upper=False)
+
+    def times(self, v: Tensor) -> Tensor:
+        found: Tensor = v @ self.inverse.to(v).T
+        return found
+
+    def transposed_times(self, v: Tensor) -> Tensor:
+        found: Tensor = v @ self.inverse.to(v)
+        return found
+
+
+class _LowRank:
+    """W = (I + B B^T)^(-1/2) N^(-1/2) for S = N + F F^T with N diagonal and B = N^(-1/2) F = U diag(s) V^T.
+
+    The root is I + U diag((1 + s^2)^(-1/2) - 1) U^T, so nothing of size M x M is made.
+    """
+
+    def __init__(self, factors: Tensor, noise: Tensor) -> None:
+        root = noise.sqrt()
+        u, s, _ = torch.linalg.svd(factors / root[:, None], full_matrices=False)
+        self.root, self.u = root, u
+        self.shrink = (1 + s.square()).rsqrt() - 1
+
+    def times(self, v: Tensor) -> Tensor:
+        return self._shrunk(v / self.root.to(v))
+
+    def transposed_times(self, v: Tensor) -> Tensor:
+        return self._shrunk(v) / self.root.to(v)
+
+    def _shrunk(self, v: Tensor) -> Tensor:
+        u = self.u.to(v)
+        found: Tensor = v + (v @ u * self.shrink.to(v)) @ u.T
+        return found
+
+
+_Whitening = _Dense | _LowRank

@@ -53,7 +53,7 @@ def with_drawn_latents(
     parts = []
     for i in range(len(found)):
         generator = derived_generator(seed, "posterior", settings.first + i)
-        x, own = draw_images(problem, i, level, settings.draws, generator)
+        x, own = draw_images(problem, i, level, settings.draws, generator, found.images[i : i + 1])
         told = math.nan if own.r_hat is None else math.inf if math.isnan(own.r_hat) else own.r_hat
         r_hat, effective = (found.error.new_tensor([each]) for each in (told, min(own.effective, settings.draws)))
         parts.append(with_draws(found.taken([i]), x[None], own.z[None], (r_hat, effective), settings))

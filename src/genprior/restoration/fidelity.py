@@ -22,6 +22,7 @@ Weigh = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(who, misfit, weight) of R searches -> new weight (R,)."""
 
 SMALLEST = 1e-6  # for residuals of a thousandth of the range: no noise to speak of
+LEAST_TAIL = 1e-12  # probability of noise that clips a number: less is a prediction that is wrong
 FASTEST = 4.0  # factor by which a weight may change between two looks
 QUADRATURE = 64  # points
 LEAST_SCALE, MOST_SCALE = 1e-9, 1e6  # of options: squares of what lies beyond are 0 or infinite in float32
@@ -160,6 +161,23 @@ def _check_scale(value: float, option: str, name: str) -> None:
 def at_bound(y: Tensor) -> Tensor:
     """Returns where noisy measurements were clipped to 0 or 1: without that, noise gives exactly these nowhere."""
     return (y == 0) | (y == 1)
+
+
+def unclipped(y: Tensor, prediction: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """Returns measurements as they may have been before clipping: numbers at a bound are drawn from beyond it.
+
+    Arguments:
+        y: The measurements, any shape.
+        prediction: What they would be without noise, as far as is known; of the same shape.
+        sigma: Standard deviation of the noise, above 0.
+        generator: All that is random comes from it.
+    """
+    outwards = torch.where(y == 0, -1.0, 1.0).double()
+    least = (y - prediction).double() * outwards / sigma  # deviations of the noise, outwards
+    tail = torch.special.ndtr(-least).clamp_min(LEAST_TAIL)
+    uniform = torch.rand(y.shape, generator=generator, dtype=torch.float64).to(y.device)
+    beyond = -torch.special.ndtri((tail * uniform).clamp_min(LEAST_TAIL))
+    return torch.where(at_bound(y), prediction + (sigma * outwards * beyond).to(y), y)
 
 
 def level_after_clipping(y: Tensor, seen: Tensor, noise_level: float) -> Tensor:

@@ -11,23 +11,29 @@ from torch import Tensor
 from genprior.models.range_residual import RangeResidual
 from genprior.priors.gaussian_posterior import LinearMap
 from genprior.priors.measured_residual import MeasuredResidual
-from genprior.restoration.fidelity import L2, noise_scale
+from genprior.restoration.fidelity import L2, Clipped, noise_scale, unclipped
 from genprior.restoration.latent_sampler import LatentDraws, draw_latents
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.randomised_search import randomised_latents
 from genprior.seeding import derived_generator
 
 LINEAR = 1e-3  # share by which an operator may miss the sum of two images
+LEAST_LEVEL = 1e-3  # standard deviation of noise beside a residual: that of rounding to 8 bits
 
 
 @torch.no_grad()
 def draw_images(
-    problem: Problem, image: int, level: float | None, count: int, generator: torch.Generator
+    problem: Problem,
+    image: int,
+    level: float | None,
+    count: int,
+    generator: torch.Generator,
+    likely: Tensor | None = None,
 ) -> tuple[Tensor, LatentDraws]:
     """Returns draws x (count, C, H, W) of one image, and their latents.
 
-    A prior with easier forms is searched many times. A prior's residual is drawn, too, where the noise is Gaussian of a
-    known level and the operator linear. Elsewhere draws stay in the prior's range.
+    A prior with easier forms is searched many times. A prior's residual is drawn, too, where the operator is linear and
+    the noise Gaussian of a known level, or none. Elsewhere draws stay in the prior's range.
 
     Arguments:
         problem: What is to be explained.
@@ -35,38 +41,56 @@ def draw_images(
         level: Standard deviation of the noise; None where it is not known.
         count: At least 1.
         generator: All that is random comes from it.
+        likely: An image (1, C, H, W) that explains the measurement. Beside a residual, numbers that were clipped are
+            drawn around what it predicts.
     """
     if problem.prior.easier and level:
         found = randomised_latents(problem, image, level, count, generator)
         return _decoded(problem, found.z), found
-    residual = problem.prior.residual
-    if residual is None or not level or problem.fidelity != L2() or not _is_linear(problem, image):
+    seen = None if level is None else _measured_residual(problem, image, level)
+    if seen is None:
         scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
         own = draw_latents(problem, image, scale, count, generator)
         return _decoded(problem, own.z), own
-    return _beside_residual(problem, image, residual, level, count, generator)
+    y, shown = problem.y[image : image + 1], problem.seen[image : image + 1]
+    if level and likely is not None and isinstance(problem.fidelity, Clipped):
+        y = unclipped(y, problem.measure(likely, torch.tensor([image], device=y.device)), level, generator)
+    return _beside_residual(replace(problem, y=y * shown, seen=shown), seen, count, generator)
+
+
+def _measured_residual(problem: Problem, image: int, level: float) -> MeasuredResidual | None:
+    """What the measurement of an image sees of the prior's residual; None where draws have to do without it.
+
+    Without noise every data term says A x = y, and what is left of it is the residual.
+    """
+    residual = problem.prior.residual
+    is_gaussian = level == 0 or isinstance(problem.fidelity, L2 | Clipped)
+    if residual is None or not is_gaussian or not _is_linear(problem, image):
+        return None
+    who = torch.tensor([image], device=problem.y.device)
+
+    def measure(x: Tensor) -> Tensor:
+        return problem.measure(x, who.expand(len(x))) * problem.seen[who]
+
+    A = LinearMap(measure, problem.prior.image_shape, problem.y)
+    if not MeasuredResidual.has_room(A):
+        return None
+    own = RangeResidual(residual.factors.to(problem.y), residual.noise.to(problem.y))
+    return MeasuredResidual(own, A, max(level, LEAST_LEVEL))
 
 
 def _beside_residual(
-    problem: Problem, image: int, residual: RangeResidual, level: float, count: int, generator: torch.Generator
+    alone: Problem, seen: MeasuredResidual, count: int, generator: torch.Generator
 ) -> tuple[Tensor, LatentDraws]:
-    """z under the likelihood N(y; A G(z), A D A^T + level^2), then d given z."""
-    who = torch.tensor([image], device=problem.y.device)
+    """z of one image under the likelihood N(y; A G(z), A D A^T + level^2), then d given z."""
 
-    def measure(x: Tensor, _: Tensor | None = None) -> Tensor:
-        return problem.measure(x, who.expand(len(x))) * problem.seen[who]
+    def measure(x: Tensor, _: Tensor) -> Tensor:
+        return seen.whitened(seen.A.forward(x.flatten(1)))
 
-    own = RangeResidual(residual.factors.to(problem.y), residual.noise.to(problem.y))
-    seen = MeasuredResidual(own, LinearMap(measure, problem.prior.image_shape, problem.y), level)
-    y = problem.y[who] * problem.seen[who]
-    white = replace(
-        problem,
-        measure=lambda x, row: seen.whitened(measure(x)),
-        y=seen.whitened(y),
-        seen=problem.seen[who],
-    )
+    white = replace(alone, measure=measure, y=seen.whitened(alone.y), fidelity=L2())
     drawn = draw_latents(white, 0, 1.0, count, generator)
-    return seen.added(_decoded(problem, drawn.z), y[0], drawn.scale.clamp_min(1.0), generator), drawn
+    x = _decoded(alone, drawn.z)
+    return seen.added(x, alone.y[0], drawn.scale.clamp_min(1.0), generator), drawn
 
 
 def _decoded(problem: Problem, z: Tensor) -> Tensor:

@@ -63,6 +63,8 @@ def invert(
         GenpriorError: Another size or number of channels than the prior's, or values that are not finite.
     """
     prior = _for_images(prior, x)
+    if settings.draws and prior.residual is not None:
+        prior = prior.with_residual(None)  # latents are asked for: what lies beside their images would explain all of x
     _check_images(prior, x)
     for network in prior.networks:
         out_of_inference(network)

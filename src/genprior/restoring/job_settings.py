@@ -115,11 +115,6 @@ class InvertSettings(JobSettings, _Search, _Inputs):
 class RestoreSettings(JobSettings, _Search, _Damage, _Inputs):
     """What decides what `restore` gives, but for the weights of the prior and the contents of images and masks."""
 
-    residual: Annotated[
-        bool,
-        Field(description="Draw also what the range of a GAN, GLO or VAE lacks, as `calibrate --residual` keeps it."),
-    ] = False
-
     @model_validator(mode="after")
     def _check_together(self) -> "RestoreSettings":
         if self.mask is not None and self.simulate:
@@ -134,8 +129,6 @@ class RestoreSettings(JobSettings, _Search, _Damage, _Inputs):
             )
         if self.noise_level is not None and (self.noise is not None or self.simulate):
             raise GenpriorError("is for damaged images whose noise --noise does not name", argument="noise_level")
-        if self.residual and not self.draws:
-            raise GenpriorError("goes with draws of the posterior: add --draws 64", argument="residual")
         return self
 
 

@@ -27,7 +27,6 @@ NAMED = 100  # failures that a summary names
 Facts = dict[str, JsonValue]
 BEFORE: Facts = {
     "draws": 0,
-    "residual": False,
 }  # what settings were when no flag named them; None where they are not here
 
 

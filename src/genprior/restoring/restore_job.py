@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
-from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
+from genprior.restoration.fidelity import FIDELITIES, Fidelity
 from genprior.restoration.guided_restoration import is_drawn
 from genprior.restoration.noise import NOISES, fitting_fidelity, noise_level
 from genprior.restoration.operators import Operator
@@ -28,7 +28,7 @@ from genprior.restoring.sized_work import Sizes
 from genprior.restoring.sources import Source, open_source
 from genprior.runs.checkpoint import checkpoint_path
 from genprior.runs.files import file_sha256
-from genprior.runs.kept_residual import RESIDUAL, with_kept_residual
+from genprior.runs.kept_residual import RESIDUAL, has_range
 from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.specs import Spec
@@ -85,19 +85,24 @@ def trained_prior(settings: InvertSettings | RestoreSettings) -> LatentPrior:
         GenpriorError: No run, not trained, or damaged.
     """
     refuse_untrained(settings.run)
-    prior = load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
-    if isinstance(settings, RestoreSettings) and settings.residual:
-        prior = with_kept_residual(settings.run, prior)
-    return prior
+    return load_prior(settings.run, average=not settings.no_average, weights=settings.weights)
 
 
 def _load(settings: InvertSettings | RestoreSettings, prior: LatentPrior | None = None) -> _Loaded:
     search = search_settings(settings)
     prior = trained_prior(settings) if prior is None else prior
     drawn = is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
-    is_search = isinstance(settings, InvertSettings) and not search.draws
+    is_inversion = isinstance(settings, InvertSettings)
     source = open_source(settings.images, data_root=settings.data_root, white=settings.white)
-    return _Loaded(search, prior, source, _unused(settings) if drawn and not is_search else "")
+    note = _unused(settings) if drawn and not (is_inversion and not search.draws) else ""
+    return _Loaded(search, prior, source, note if is_inversion else note + _within_range(settings, prior))
+
+
+def _within_range(settings: InvertSettings | RestoreSettings, prior: LatentPrior) -> str:
+    """Words on what draws lack that nobody has learned yet."""
+    if not settings.draws or prior.residual is not None or not has_range(prior):
+        return ""
+    return f"; draws are nearer to the truth after: genprior train residual {settings.run}"
 
 
 def _unused(settings: InvertSettings | RestoreSettings) -> str:
@@ -157,7 +162,8 @@ def prepare_restoring(settings: RestoreSettings) -> Prepared[RestoreSummary]:
         GenpriorError: Bad input.
     """
     loaded, work = _restoring(settings)
-    return loaded.prepared(work, work.settings, kernel_facts(settings.operator) | _residual_facts(settings))
+    files = kernel_facts(settings.operator) | _residual_facts(settings, loaded.prior)
+    return loaded.prepared(work, work.settings, files)
 
 
 def restored_alone(settings: RestoreSettings, prior: LatentPrior) -> tuple[Item, Restoration]:
@@ -194,7 +200,7 @@ def _restoring(settings: RestoreSettings, prior: LatentPrior | None = None) -> t
         read = reading.damaged_here(source, sizes, noise or NOISES["none"](), settings.seed, keep=keep)
     else:
         read = reading.damaged_before(source, sizes, masks, reading.KnownNoise(noise, level), keep=keep)
-    fidelity = _data_term(settings, operator, noise, level)
+    fidelity = chosen_fidelity(settings.fidelity, operator, noise, level)
 
     def solve(items: Sequence[Item]) -> Restoration:
         sized = sizes.of_size(*items[0].shape[1:])
@@ -216,23 +222,11 @@ def _restoring(settings: RestoreSettings, prior: LatentPrior | None = None) -> t
     return loaded, Restoring(source, read, settings.batch_size, "restore", settings, solve, measure, masks=masks)
 
 
-def _residual_facts(settings: RestoreSettings) -> Facts:
-    """What must be the same of a residual where a job is resumed; {} without one."""
-    return {"residual": file_sha256(settings.run / RESIDUAL)} if settings.residual else {}
-
-
-def _data_term(
-    settings: RestoreSettings, operator: Operator, noise: "NoiseModel | None", level: float | None
-) -> Fidelity:
-    """The data term; beside a residual noise is Gaussian, of a known level, and not clipped."""
-    given = Spec.parse("l2") if settings.residual and settings.fidelity is None else settings.fidelity
-    fidelity = chosen_fidelity(given, operator, noise, level)
-    if settings.residual and (not level or fidelity != L2()):
-        raise GenpriorError(
-            "needs Gaussian noise of a known level, and no other data term: give --noise gaussian:sigma=0.1, say",
-            argument="residual",
-        )
-    return fidelity
+def _residual_facts(settings: RestoreSettings, prior: LatentPrior) -> Facts:
+    """What must be the same of a residual where a job is resumed; {} where nothing is drawn beside a range."""
+    if not settings.draws or prior.residual is None:
+        return {}
+    return {"residual": file_sha256(settings.run / RESIDUAL)}
 
 
 def keeps_known(settings: RestoreSettings) -> bool:

@@ -1,7 +1,8 @@
-"""What a run's images lack of real ones, as a file in its folder: written by `calibrate`, used by `restore`."""
+"""What a run's images lack of real ones, as a file in its folder: written by `train residual`, used by draws."""
 
 import hashlib
 import math
+import warnings
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError, raise_lack_of_memory
 from genprior.models.range_residual import RangeResidual
 from genprior.priors.contracts import LatentPrior
+from genprior.runs.checkpoint import no_right
 from genprior.stored_files import loads, weights_sha256
 from genprior.writing import save_tensors
 
@@ -21,31 +23,23 @@ class ResidualRecord(BaseModel):
     """Where a residual comes from.
 
     Attributes:
-        prior_sha256: Of the weights of the prior; the residual is of use for no others.
-        images: How many it was learned from.
+        generator_sha256: Of the generator's weights; the residual is of use for no others.
+        learned: Checksums of the images that it was learned from: no calibration judges these.
     """
 
-    prior_sha256: str
-    images: int
+    generator_sha256: str
+    learned: list[str]
 
 
-def networks_sha256(prior: LatentPrior) -> str:
-    """Returns what tells all weights of a prior from others."""
-    state = {f"{i}.{name}": value for i, net in enumerate(prior.networks) for name, value in net.state_dict().items()}
-    return weights_sha256(state)
+def image_sha256(x: Tensor) -> str:
+    """Returns what tells an image (C, H, W) from others, to the last bit."""
+    return hashlib.sha256(x.float().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
-def keep_residual(run: Path, prior: LatentPrior, images: int) -> None:
-    """Writes the residual of a prior that has one into its run's folder, whole or not at all.
-
-    Arguments:
-        run: The run's folder.
-        prior: With the residual.
-        images: How many it was learned from.
-    """
-    assert prior.residual is not None
-    state = {"factors": prior.residual.factors.contiguous(), "noise": prior.residual.noise.contiguous()}
-    text = ResidualRecord(prior_sha256=networks_sha256(prior), images=images).model_dump_json()
+def keep_residual(run: Path, residual: RangeResidual, record: ResidualRecord) -> None:
+    """Writes a residual into its run's folder, whole or not at all."""
+    state = {"factors": residual.factors.contiguous(), "noise": residual.noise.contiguous()}
+    text = record.model_dump_json()
     save_tensors(state, run / RESIDUAL, {"record": text, "sha256": _checksum(text, state)})
 
 
@@ -61,35 +55,55 @@ def read_residual(file: Path) -> tuple[ResidualRecord, RangeResidual]:
     return ResidualRecord.model_validate(loads(metadata["record"])), RangeResidual(**state)
 
 
+def has_range(prior: LatentPrior) -> bool:
+    """Returns whether a prior lacks some images, so that there is something beside its range."""
+    size = math.prod(prior.image_shape)
+    return prior.with_residual(RangeResidual(torch.zeros(size, 0), torch.ones(size))).residual is not None
+
+
 def refuse_without_range(run: Path, prior: LatentPrior) -> None:
     """Raises `GenpriorError` where a prior has all images in its range, so that nothing is beside it."""
-    size = math.prod(prior.image_shape)
-    nothing = RangeResidual(torch.zeros(size, 0), torch.ones(size))
-    if prior.with_residual(nothing).residual is None:
-        raise GenpriorError(f"{run} has all images in its range; it goes with GAN, GLO, VAE", argument="residual")
+    if not has_range(prior):
+        raise GenpriorError(f"{run} has all images in its range; a residual goes with GAN, GLO, VAE", argument="run")
 
 
-def with_kept_residual(run: Path, prior: LatentPrior) -> LatentPrior:
-    """Returns a run's prior with the residual in the run's folder.
+def generator_sha256(prior: LatentPrior) -> str:
+    """Returns what tells the weights that decode latents from others; whether there is an encoder does not matter."""
+    return weights_sha256(prior.networks[0].state_dict())
+
+
+def load_residual(run: Path, prior: LatentPrior) -> RangeResidual | None:
+    """Returns the residual in a run's folder; None where there is none, or none for these weights.
+
+    Arguments:
+        run: The run's folder.
+        prior: With the weights that are in use.
 
     Raises:
-        GenpriorError: About `residual`: there is none, it is damaged, or it belongs to other weights.
+        GenpriorError: The residual's file is damaged.
     """
-    file, how = run / RESIDUAL, f"genprior calibrate {run} --operator denoise --noise gaussian:sigma=0.1 --residual 200"
-    refuse_without_range(run, prior)
-    if not file.exists():
-        raise GenpriorError(f"{run} has none yet; learn one: {how} --overwrite", argument="residual")
+    file = run / RESIDUAL
+    again = f"genprior train residual {run} --overwrite"
     try:
         record, residual = read_residual(file)
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise no_right(file, error) from error
     except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
         raise_lack_of_memory(error)
         reason = str(error).partition("\n")[0]
-        raise GenpriorError(
-            f"{file} is damaged ({reason}); learn it anew: {how} --overwrite", argument="residual"
-        ) from error
-    if record.prior_sha256 != networks_sha256(prior):
-        raise GenpriorError(f"{file} belongs to other weights; learn it anew: {how} --overwrite", argument="residual")
-    return prior.with_residual(residual)
+        raise GenpriorError(f"{file} is damaged ({reason}); learn it anew: {again}", argument="run") from error
+    if record.generator_sha256 != generator_sha256(prior):
+        warnings.warn(f"{file} belongs to other weights and is not used; learn it anew: {again}", stacklevel=4)
+        return None
+    return residual
+
+
+def learned_images(run: Path) -> set[str]:
+    """Returns checksums of the images that the residual in a run's folder was learned from."""
+    file = run / RESIDUAL
+    return set(read_residual(file)[0].learned) if file.exists() else set()
 
 
 def _checksum(text: str, state: dict[str, Tensor]) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genprior.training.loop import Learner
 
 CONFIG, LOCK, AUTO, TRIED = "config.json", "lock", "auto.json", "tries"
-_RESULTS = "encoder metrics diagnosis calibration modes auto probe-saturation probe-collapse probe-equilibrium"
+_RESULTS = "encoder residual metrics diagnosis calibration modes auto probe-saturation probe-collapse probe-equilibrium"
 _FIGURES = (
     "samples probe-saturation probe-equilibrium probe-collapse-(inner|outer|angle) "
     "calibration-(ranks|reliability|examples)"

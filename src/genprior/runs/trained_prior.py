@@ -18,6 +18,7 @@ from genprior.priors.contracts import LatentPrior
 from genprior.runs.best_weights import used_checkpoint
 from genprior.runs.checkpoint import no_right
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
+from genprior.runs.kept_residual import load_residual
 from genprior.runs.run_folder import Run, Side, misfit, open_run, read_environment
 from genprior.settings import Weights
 from genprior.stored_files import loads, weights_sha256
@@ -26,17 +27,17 @@ from genprior.writing import save_tensors
 
 @torch.inference_mode(False)
 def load_prior(run: str | Path, *, average: bool = True, weights: Weights = "auto") -> LatentPrior:
-    """Returns the model of a run as a prior, in float32 on the CPU; with the run's encoder where it has one.
+    """Returns the model of a run as a prior, in float32 on the CPU, with the encoder and the residual that the run has.
 
     Arguments:
         run: The run's folder.
         average: Use the moving average of the weights; False: the weights as they were at that step, for which there is
-            no trained encoder.
+            no trained encoder and no residual.
         weights: Those of the last checkpoint, or of the one that restored held-out images best; "auto": the best where
             they are clearly better.
 
     Raises:
-        GenpriorError: No run, no whole checkpoint in it, or a damaged encoder.
+        GenpriorError: No run, no whole checkpoint in it, or a damaged encoder or residual.
     """
     opened = open_run(Path(run))
     with in_float32():
@@ -67,6 +68,7 @@ def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True) -> Lat
     encoder = load_encoder(run, generator) if average and generator is not None else None
     if encoder is not None:
         prior = prior.with_encoder(encoder)
+    prior = prior.with_residual(load_residual(run.path, prior) if average else None)
     return prior.faster_in(torch.bfloat16) if resolve_precision("auto", torch.device("cpu")) == "bf16" else prior
 
 
