@@ -51,9 +51,7 @@ def _drawn(name: str, residual: RangeResidual | None, count: int, fidelity: Fide
     y = measure(x, operator, NOISES["gaussian"](sigma=SIGMA), seed=0)
     own = operator.parameters(0)
     problem = make_problem(prior, y, operator.physics, fidelity or L2(), own)
-    return torch.stack(
-        [*draw_images(problem, 0, SIGMA, count, derived_generator(1, "draws"))[0], *_exact(y, own, name)]
-    )
+    return torch.stack([*draw_images(problem, 0, SIGMA, count, derived_generator(1, "draws")).x, *_exact(y, own, name)])
 
 
 def _exact(y: Tensor, own: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
@@ -76,6 +74,23 @@ def test_draws_beside_a_linear_range_have_the_mean_and_variance_of_the_closed_fo
     torch.testing.assert_close(draws.var(0) / variance, torch.ones_like(variance), atol=0.3, rtol=0)
 
 
+@pytest.mark.parametrize("name", SPECS)
+def test_expected_images_have_the_mean_of_the_draws_with_less_noise_and_count_what_explains_them(name: str) -> None:
+    """And the squared residual of the mean is the noise of what is not explained, as that of a ridge regression."""
+    operator = OPERATORS[name](image_shape=SHAPE, seed=0, **SPECS[name])
+    own, residual = operator.parameters(0), _residual()
+    A = operator.physics.A(torch.eye(D).view(D, *SHAPE), **{k: v.expand(D, *v.shape[1:]) for k, v in own.items()})
+    A = A.flatten(1).T.double()
+    y = measure(_prior(residual).sample(1, seed=4), operator, NOISES["gaussian"](sigma=SIGMA), seed=0)
+    problem = make_problem(_prior(residual), y, operator.physics, L2(), own)
+    found = draw_images(problem, 0, SIGMA, 1000, derived_generator(1, "draws"))
+    torch.testing.assert_close(found.expected.mean(0), found.x.mean(0), atol=0.03, rtol=0)
+    assert float(found.expected.var(0).mean()) < float(found.x.var(0).mean())
+    covariance = A @ (residual.factors @ residual.factors.T + torch.diag(residual.noise)).double() @ A.T
+    hat = covariance @ torch.linalg.inv(covariance + SIGMA**2 * torch.eye(len(A)))
+    assert found.parameters == pytest.approx(LATENTS + float(hat.trace()), rel=1e-4)
+
+
 def test_large_masks_need_no_dense_matrix_and_other_large_operators_stay_in_the_range() -> None:
     for name, is_free in (("inpaint", True), ("blur", False)):
         side, options = 50, {"inpaint": {"box": 20}, "blur": {"sigma": 1.0}}
@@ -85,8 +100,8 @@ def test_large_masks_need_no_dense_matrix_and_other_large_operators_stay_in_the_
         prior = GeneratorPrior(generator, LATENTS, (1, side, side)).with_residual(residual)
         y = measure(prior.sample(1), operator, NOISES["gaussian"](sigma=SIGMA), seed=0)
         problem = make_problem(prior, y, operator.physics, L2(), operator.parameters(0))
-        draws, own = draw_images(problem, 0, SIGMA, 8, derived_generator(1, "draws"))
-        beside = float((draws - prior.decode(own.z)).std())
+        found = draw_images(problem, 0, SIGMA, 8, derived_generator(1, "draws"))
+        beside = float((found.x - prior.decode(found.latents.z)).std())
         assert (beside > 0.01) is is_free
         assert beside < 0.11
 
@@ -99,6 +114,13 @@ def test_other_data_terms_and_priors_without_a_residual_stay_in_the_range(monkey
         assert float(((draws.float().flatten(1) - 0.5) @ free.T).abs().max()) < 1e-4
     draws = _drawn("denoise", _residual(), 8)[:-2]
     assert float(((draws.float().flatten(1) - 0.5) @ free.T).abs().max()) > 0.05
+
+
+def test_a_pixel_that_a_few_images_left_black_may_be_bright_in_others() -> None:
+    off = torch.randn(40, 1, 4, 6, generator=derived_generator(3, "off"))
+    off[:, :, 0, 0] = 0
+    found = RangeResidual.learned(off, 0)
+    assert float(found.noise[0]) == pytest.approx(5 / 45 * float(off.square().mean()), rel=1e-3)
 
 
 def test_a_residual_is_learned_from_what_it_made() -> None:

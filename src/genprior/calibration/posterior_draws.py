@@ -73,8 +73,9 @@ def _drawn_latents(
     problem = make_problem(prior, y, operator.physics, L2(), parameters)
     generators = [derived_generator(seed, "posterior", first + i) for i in range(len(y))]
     found = [draw_images(problem, i, sigma, count, each) for i, each in enumerate(generators)]
-    mixed = [own.r_hat <= MIXED and own.effective >= min(LEAST_EFFECTIVE, count) for _, own in found if own.r_hat]
-    return PosteriorDraws(torch.stack([x for x, _ in found]), torch.tensor(mixed) if mixed else None)
+    latents = [each.latents for each in found]
+    mixed = [own.r_hat <= MIXED and own.effective >= min(LEAST_EFFECTIVE, count) for own in latents if own.r_hat]
+    return PosteriorDraws(torch.stack([each.x for each in found]), torch.tensor(mixed) if mixed else None)
 
 
 def _drawn_images(

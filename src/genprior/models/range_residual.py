@@ -14,6 +14,7 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 
 LEAST_NOISE = 1e-6  # variance of a pixel, that of rounding to 8 bits
+PSEUDO = 5  # images in which all pixels would vary alike: where some show nothing, others may
 LEAST_IMAGES = 20  # fewer show neither variances nor directions
 
 
@@ -31,7 +32,10 @@ class RangeResidual:
 
     @classmethod
     def learned(cls, off: Tensor, rank: int) -> "RangeResidual":
-        """Returns the Gaussian of the best rank, by principal axes with what they leave in each pixel.
+        """Returns the Gaussian by principal axes, with what they leave in each pixel.
+
+        The variance of a pixel counts as that of N images, and the mean over all pixels as that of `PSEUDO` more.
+        Without these a pixel that a few hundred images left black would be sure to be black in all.
 
         Arguments:
             off: x - G(z) (N, C, H, W) of images that were not learned, at the z that comes nearest.
@@ -49,7 +53,8 @@ class RangeResidual:
         kept = min(rank, len(flat) // 4)
         _, lengths, axes = torch.linalg.svd(flat, full_matrices=False)
         factors = axes[:kept].T * (lengths[:kept] / len(flat) ** 0.5)
-        noise = (flat.square().mean(0) - factors.square().sum(1)).clamp_min(LEAST_NOISE)
+        left = (flat.square().mean(0) - factors.square().sum(1)).clamp_min(0)
+        noise = (len(flat) * left + PSEUDO * left.mean()) / (len(flat) + PSEUDO) + LEAST_NOISE
         return cls(factors.to(off), noise.to(off))
 
     def drawn(self, count: int, generator: torch.Generator) -> Tensor:

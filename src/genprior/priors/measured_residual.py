@@ -37,6 +37,15 @@ class MeasuredResidual:
         """Returns W v (B, M) with W^T W = S^-1, which has covariance 1 where v is residual and noise."""
         return self._whiten.times(v)
 
+    @property
+    def parameters(self) -> float:
+        """How many numbers of a measurement the residual explains: M - sigma^2 tr S^-1."""
+        return len(self.A.forward(self.residual.noise[None])[0]) - self.sigma**2 * self._whiten.inverse_trace
+
+    def expected(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns x + E[d | x, y] (S, C, H, W), of images x = G(z) and a measurement y (M,)."""
+        return x + self._explained(y - self.A.forward(x.flatten(1))).view(x.shape)
+
     def added(self, x: Tensor, y: Tensor, scale: Tensor, generator: torch.Generator) -> Tensor:
         """Returns x + d (S, C, H, W), d drawn given x and a measurement (Hoffman & Ribak 1991).
 
@@ -50,8 +59,11 @@ class MeasuredResidual:
         d = root * self.residual.drawn(len(x), generator).to(x)
         n = root * self.sigma * torch.randn(len(x), len(y), generator=generator).to(x)
         off = y - self.A.forward(x.flatten(1) + d) - n
-        back = self._whiten.transposed_times(self.whitened(off))
-        return x + (d + self.residual.applied(self.A.adjoint(back))).view(x.shape)
+        return x + (d + self._explained(off)).view(x.shape)
+
+    def _explained(self, off: Tensor) -> Tensor:
+        """E[d | A d + n = off] (S, D), D A^T S^-1 off."""
+        return self.residual.applied(self.A.adjoint(self._whiten.transposed_times(self.whitened(off))))
 
 
 class _Dense:
@@ -60,6 +72,7 @@ class _Dense:
     def __init__(self, covariance: Tensor) -> None:
         unit = torch.eye(len(covariance)).to(covariance)
         self.inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), unit, upper=False)
+        self.inverse_trace = float(self.inverse.square().sum())
 
     def times(self, v: Tensor) -> Tensor:
         found: Tensor = v @ self.inverse.to(v).T
@@ -81,6 +94,8 @@ class _LowRank:
         u, s, _ = torch.linalg.svd(factors / root[:, None], full_matrices=False)
         self.root, self.u = root, u
         self.shrink = (1 + s.square()).rsqrt() - 1
+        along = s.square() / (1 + s.square())  # (I + B B^T)^-1 is I - U diag(this) U^T
+        self.inverse_trace = float((1 / noise).sum() - (u.square() / noise[:, None] * along).sum())
 
     def times(self, v: Tensor) -> Tensor:
         return self._shrunk(v / self.root.to(v))

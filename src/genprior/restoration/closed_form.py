@@ -130,7 +130,7 @@ def _with_draws(
     assert encode is not None
     z = encode(x.flatten(0, 1)).view(*x.shape[:2], -1)
     r_hat = torch.where(found.is_exact, 1.0, (1 + 1 / effective).sqrt())
-    return with_draws(restoration, x, z, (r_hat, effective), settings, is_mean=True)
+    return with_draws(restoration, x, z, (r_hat, effective), settings, restoration.images)
 
 
 def _weighed(

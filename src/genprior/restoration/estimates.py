@@ -50,29 +50,36 @@ def with_drawn_latents(
         level: Standard deviation of the noise; None where it is not known.
         seed: Any integer; image i's draws come from (seed, settings.first + i) alone.
     """
-    parts = []
+    parts, parameters = [], []
     for i in range(len(found)):
         generator = derived_generator(seed, "posterior", settings.first + i)
-        x, own = draw_images(problem, i, level, settings.draws, generator, found.images[i : i + 1])
+        drawn = draw_images(problem, i, level, settings.draws, generator, found.images[i : i + 1])
+        own = drawn.latents
         told = math.nan if own.r_hat is None else math.inf if math.isnan(own.r_hat) else own.r_hat
         r_hat, effective = (found.error.new_tensor([each]) for each in (told, min(own.effective, settings.draws)))
-        parts.append(with_draws(found.taken([i]), x[None], own.z[None], (r_hat, effective), settings))
-    return judged_again(problem, Restoration.joined(parts), level)
+        expected = drawn.expected[None]
+        mean, mixing = shown(expected.mean(1)), (r_hat, effective)
+        parts.append(with_draws(found.taken([i]), drawn.x[None], own.z[None], mixing, settings, mean, expected))
+        parameters.append(drawn.parameters)
+    return judged_again(problem, Restoration.joined(parts), level, found.error.new_tensor(parameters))
 
 
-def judged_again(problem: Problem, drawn: Restoration, level: float | None) -> Restoration:
+def judged_again(
+    problem: Problem, drawn: Restoration, level: float | None, parameters: Tensor | None = None
+) -> Restoration:
     """Returns a restoration whose misfit, error and verdict are those of its images, which draws gave.
 
     Arguments:
         problem: What is to be explained.
         drawn: With draws of all images of the problem.
         level: Standard deviation of the noise; None where it is not known.
+        parameters: How many numbers explain each image (B,); None: its latents.
     """
     who = torch.arange(len(drawn), device=problem.y.device)
     noise = None if level is None else NoiseLevels(level, torch.full_like(drawn.error, level))
     misfit = misfits(problem, drawn.images[:, None], who)[:, 0]
     error, seen = judged(problem, drawn.images, who, noise)
-    parameters = torch.full_like(error, problem.prior.latent_size)
+    parameters = torch.full_like(error, problem.prior.latent_size) if parameters is None else parameters
     told = verdicts(error, torch.ones_like(error), problem.counts, parameters, seen)
     trusted = ~(drawn.r_hat > MIXED) & (drawn.effective >= min(LEAST_EFFECTIVE, drawn.draws.shape[1]))
     verdict = tuple(word if good else NOT_MIXED for word, good in zip(told, trusted.tolist(), strict=True))
@@ -85,7 +92,8 @@ def with_draws(
     latents: Tensor,
     mixing: tuple[Tensor, Tensor],
     settings: SearchSettings,
-    is_mean: bool = False,
+    mean: Tensor | None = None,
+    typical: Tensor | None = None,
 ) -> Restoration:
     """Returns a restoration with the estimate and the kinds of images that draws tell.
 
@@ -95,16 +103,18 @@ def with_draws(
         latents: Theirs (B, S, k).
         mixing: R-hat, NaN where draws are independent by the way they are made, and effective number (B,).
         settings: Which estimate, how many candidates.
-        is_mean: Whether the images that are known are the mean already, and better than one of draws.
+        mean: Of the posterior (B, C, H, W), where it is known better than draws tell it.
+        typical: Images that tell kinds of draws apart (B, S, C, H, W); None: the draws.
     """
     r_hat, effective = mixing
-    images = found.images if is_mean and settings.estimate != "median" else _estimate(found, draws, settings)
+    known = mean if settings.estimate in (None, "mean") else None
+    images = _estimate(found, draws, settings) if known is None else known
     told: dict[str, Any] = {"draws": draws, "r_hat": r_hat, "effective": effective, "images": images}
     if settings.candidates == 1:
         told["candidates"] = images[:, None]
         told["probabilities"] = torch.ones_like(effective)[:, None]
     else:
-        told |= _kinds_of_all(draws, latents, settings.candidates)
+        told |= _kinds_of_all(draws if typical is None else typical, latents, settings.candidates)
     return replace(found, **told)
 
 

@@ -4,6 +4,7 @@ Knows problems, samplers and residuals.
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,23 @@ LINEAR = 1e-3  # share by which an operator may miss the sum of two images
 LEAST_LEVEL = 1e-3  # standard deviation of noise beside a residual: that of rounding to 8 bits
 
 
+class DrawnImages(NamedTuple):
+    """Draws of one image.
+
+    Attributes:
+        x: (S, C, H, W).
+        expected: What each would be on average over what lies beside the range (S, C, H, W); their mean is that of
+            the posterior, and less noisy than the mean of x.
+        latents: Theirs.
+        parameters: How many numbers explain an image.
+    """
+
+    x: Tensor
+    expected: Tensor
+    latents: LatentDraws
+    parameters: float
+
+
 @torch.no_grad()
 def draw_images(
     problem: Problem,
@@ -29,8 +47,8 @@ def draw_images(
     count: int,
     generator: torch.Generator,
     likely: Tensor | None = None,
-) -> tuple[Tensor, LatentDraws]:
-    """Returns draws x (count, C, H, W) of one image, and their latents.
+) -> DrawnImages:
+    """Returns draws of one image, and their latents.
 
     A prior with easier forms is searched many times. A prior's residual is drawn, too, where the operator is linear and
     the noise Gaussian of a known level, or none. Elsewhere draws stay in the prior's range.
@@ -45,13 +63,11 @@ def draw_images(
             drawn around what it predicts.
     """
     if problem.prior.easier and level:
-        found = randomised_latents(problem, image, level, count, generator)
-        return _decoded(problem, found.z), found
+        return _within_range(problem, randomised_latents(problem, image, level, count, generator))
     seen = None if level is None else _measured_residual(problem, image, level)
     if seen is None:
         scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
-        own = draw_latents(problem, image, scale, count, generator)
-        return _decoded(problem, own.z), own
+        return _within_range(problem, draw_latents(problem, image, scale, count, generator))
     y, shown = problem.y[image : image + 1], problem.seen[image : image + 1]
     if level and likely is not None and isinstance(problem.fidelity, Clipped):
         y = unclipped(y, problem.measure(likely, torch.tensor([image], device=y.device)), level, generator)
@@ -79,9 +95,7 @@ def _measured_residual(problem: Problem, image: int, level: float) -> MeasuredRe
     return MeasuredResidual(own, A, max(level, LEAST_LEVEL))
 
 
-def _beside_residual(
-    alone: Problem, seen: MeasuredResidual, count: int, generator: torch.Generator
-) -> tuple[Tensor, LatentDraws]:
+def _beside_residual(alone: Problem, seen: MeasuredResidual, count: int, generator: torch.Generator) -> DrawnImages:
     """z of one image under the likelihood N(y; A G(z), A D A^T + level^2), then d given z."""
 
     def measure(x: Tensor, _: Tensor) -> Tensor:
@@ -90,7 +104,13 @@ def _beside_residual(
     white = replace(alone, measure=measure, y=seen.whitened(alone.y), fidelity=L2())
     drawn = draw_latents(white, 0, 1.0, count, generator)
     x = _decoded(alone, drawn.z)
-    return seen.added(x, alone.y[0], drawn.scale.clamp_min(1.0), generator), drawn
+    y, parameters = alone.y[0], alone.prior.latent_size + seen.parameters
+    return DrawnImages(seen.added(x, y, drawn.scale.clamp_min(1.0), generator), seen.expected(x, y), drawn, parameters)
+
+
+def _within_range(problem: Problem, latents: LatentDraws) -> DrawnImages:
+    x = _decoded(problem, latents.z)
+    return DrawnImages(x, x, latents, problem.prior.latent_size)
 
 
 def _decoded(problem: Problem, z: Tensor) -> Tensor:
