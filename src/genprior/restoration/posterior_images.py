@@ -41,8 +41,7 @@ def draw_images(
         return _decoded(problem, found.z), found
     residual = problem.prior.residual
     if residual is None or not level or problem.fidelity != L2() or not _is_linear(problem, image):
-        scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
-        own = draw_latents(problem, image, scale, count, generator)
+        own = draw_latents(problem, image, _scale(problem, level), count, generator)
         return _decoded(problem, own.z), own
     return _beside_residual(problem, image, residual, level, count, generator)
 
@@ -67,6 +66,13 @@ def _beside_residual(
     )
     drawn = draw_latents(white, 0, 1.0, count, generator)
     return seen.added(_decoded(problem, drawn.z), y[0], drawn.scale.clamp_min(1.0), generator), drawn
+
+
+def _scale(problem: Problem, level: float | None) -> float | None:
+    """Returns the scale of the data term; None: to be drawn. Photon counts have one of their own, which is known."""
+    if level is None:
+        return float(problem.fidelity.scale(problem.y.new_zeros(1))) or None
+    return float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
 
 
 def _decoded(problem: Problem, z: Tensor) -> Tensor:
