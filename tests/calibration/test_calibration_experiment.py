@@ -184,6 +184,13 @@ def test_measurements_of_another_shape_are_refused(run: Path, tmp_path: Path) ->
         next(EXPERIMENT.stages(settings_of(run, images="digits[:20]", measurements=tmp_path / "y.npy"), None))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.complex64])
+def test_measurements_that_are_no_floats_are_refused(run: Path, tmp_path: Path, dtype: type) -> None:
+    np.save(tmp_path / "y.npy", np.ones((40, 1, 28, 28), dtype))
+    with pytest.raises(GenpriorError, match=f"expected floats .*, got {np.dtype(dtype)}"):
+        next(EXPERIMENT.stages(settings_of(run, images="digits[:20]", measurements=tmp_path / "y.npy"), None))
+
+
 def test_priors_of_latents_are_calibrated_too(tiny_run: Path) -> None:
     settings = settings_of(tiny_run, images="digits[200:220]", count=20, draws=19)
     found = result_of(EXPERIMENT.stages(settings, None))

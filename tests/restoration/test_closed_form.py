@@ -1,6 +1,7 @@
 """Restoring by a posterior: what becomes the image, other data terms, unknown noise, candidates, and when to search."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -146,6 +147,38 @@ def test_a_data_term_is_replaced_by_one_of_its_slope(name: str) -> None:
     torch.testing.assert_close(weight * (p.detach() - centre), slope)
     if name == "l2":
         torch.testing.assert_close(centre, y)
+
+
+def test_photon_counts_draw_dark_predictions_to_what_was_counted_and_not_beyond() -> None:
+    p = torch.tensor([[-0.2, 0.0, 0.02, 0.3]])
+    y = torch.tensor([[0.05, 0.5, 1.5, 1.0]])
+    centre, _ = as_gaussian(data_term("poisson", gain=0.05), p, y)
+    torch.testing.assert_close(centre, y)
+
+
+@pytest.mark.parametrize("settings", [{"estimate": "map"}, {"energy_weight": 0.0}], ids=str)
+@pytest.mark.parametrize("name", ["inpaint", "downsample"])
+def test_draws_are_exact_where_the_image_is_searched_for(name: str, settings: dict[str, Any]) -> None:
+    prior, operator = _prior(), _operator(name, SHAPE)
+    own = stacked(operator, range(2))
+    y = measure(prior.sample(2), operator, NOISES["gaussian"](sigma=0.05), seed=0)
+
+    def found(**changes: Any) -> genprior.Restoration:  # noqa: ANN401
+        kind = SearchSettings(**changes)
+        return restore(prior, y, operator.physics, kind, parameters=own, fidelity=L2(), noise_level=0.05)
+
+    searched = found(draws=12, **settings)
+    torch.testing.assert_close(searched.draws, found(draws=12).draws)
+    assert searched.r_hat.tolist() == [1.0, 1.0]
+    image = searched.draws.mean(1).clamp(0, 1) if "estimate" not in settings else found(**settings).images
+    torch.testing.assert_close(searched.images, image)
+
+
+def test_draws_are_exact_beside_the_latents_of_an_image() -> None:
+    prior = _prior()
+    x = prior.sample(2)
+    found = invert(prior, x, SearchSettings(draws=12, estimate="map"), noise_level=0.05)
+    torch.testing.assert_close(found.draws, invert(prior, x, SearchSettings(draws=12), noise_level=0.05).draws)
 
 
 def test_candidates_are_kinds_of_images_that_differ() -> None:

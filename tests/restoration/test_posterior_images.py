@@ -10,7 +10,7 @@ from genprior.errors import GenpriorError
 from genprior.models.range_residual import RangeResidual
 from genprior.priors.generator_prior import GeneratorPrior
 from genprior.restoration import latent_sampler
-from genprior.restoration.fidelity import L1, L2, Fidelity
+from genprior.restoration.fidelity import L1, L2, Fidelity, Poisson
 from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS
 from genprior.restoration.posterior_images import draw_images
@@ -143,3 +143,12 @@ def test_a_prior_with_a_residual_is_another_one() -> None:
     assert prior.with_residual(residual).residual is residual
     assert prior.with_residual(residual).with_encoder(nn.Identity()).residual is residual  # type: ignore[arg-type]
     assert prior.residual is None  # the first one stays as it is
+
+
+def test_photon_counts_have_a_scale_of_their_own() -> None:
+    operator, gain = OPERATORS["denoise"](image_shape=SHAPE), 0.05
+    prior = _prior(None)
+    y = measure(prior.sample(1, seed=4).clamp_min(0), operator, NOISES["poisson"](gain=gain), seed=0)
+    problem = make_problem(prior, y, operator.physics, Poisson(gain))
+    _, drawn = draw_images(problem, 0, None, 32, derived_generator(1, "draws"))
+    assert drawn.scale.tolist() == [1.0] * 32

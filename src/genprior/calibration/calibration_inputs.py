@@ -126,7 +126,10 @@ def _measurements(settings: CalibrationSettings, assumed: Assumed, x: Tensor) ->
 
     assert settings.measurements is not None
     try:
-        y = torch.from_numpy(np.array(read_array(settings.measurements), dtype=np.float32))
+        found = read_array(settings.measurements)
+        if found.dtype.kind != "f":
+            raise ValueError(f"expected floats in the units of the images, where 1 is white, got {found.dtype}")
+        y = torch.from_numpy(np.array(found, dtype=np.float32))
     except (OSError, ValueError) as error:
         raise GenpriorError(f"{settings.measurements}: {error}", argument="measurements") from error
     expected = assumed.operator.physics.A(x[:1], **assumed.operator.parameters(0)).shape[1:]

@@ -229,16 +229,20 @@ def _posterior(
 def as_gaussian(fidelity: Fidelity, prediction: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Returns y' and w > 0 (B, M) with w (p - y')^2 / 2 of the slope of the data term at predictions p (B, M).
 
-    y' is y wherever that needs no steeper a parabola than the data term has near its minimum.
+    y' is y wherever that needs no steeper a parabola than the data term has near its minimum, and for predictions
+    below y whose term is least at y: with a flatter parabola y' would lie beyond y, far from all that was measured.
     """
     p = prediction.detach().requires_grad_()
     (slope,) = torch.autograd.grad(fidelity(p, y).sum(), p)
     inside = y.clamp(*INSIDE).requires_grad_()
     (first,) = torch.autograd.grad(fidelity(inside, inside.detach()).sum(), inside, create_graph=True)
     (steepest,) = torch.autograd.grad(first.sum(), inside)
+    at_y = y.detach().requires_grad_()
+    (slope_at_y,) = torch.autograd.grad(fidelity(at_y, y).sum(), at_y)
     off = (p - y).detach()
     weight = torch.where(off.abs() > SMALLEST, slope / torch.where(off == 0, 1.0, off), steepest)
-    weight = torch.minimum(weight.clamp_min(LEAST_WEIGHT), steepest)
+    steepest = torch.where((off < -SMALLEST) & (slope_at_y == 0), weight.clamp_min(0), steepest)
+    weight = torch.minimum(weight, steepest).clamp_min(LEAST_WEIGHT)
     return prediction - slope / weight, weight
 
 

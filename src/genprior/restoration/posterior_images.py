@@ -66,8 +66,7 @@ def draw_images(
         return _within_range(problem, randomised_latents(problem, image, level, count, generator))
     seen = None if level is None else _measured_residual(problem, image, level)
     if seen is None:
-        scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
-        return _within_range(problem, draw_latents(problem, image, scale, count, generator))
+        return _within_range(problem, draw_latents(problem, image, _scale(problem, level), count, generator))
     y, shown = problem.y[image : image + 1], problem.seen[image : image + 1]
     if level and likely is not None and isinstance(problem.fidelity, Clipped):
         y = unclipped(y, problem.measure(likely, torch.tensor([image], device=y.device)), level, generator)
@@ -111,6 +110,13 @@ def _beside_residual(alone: Problem, seen: MeasuredResidual, count: int, generat
 def _within_range(problem: Problem, latents: LatentDraws) -> DrawnImages:
     x = _decoded(problem, latents.z)
     return DrawnImages(x, x, latents, problem.prior.latent_size)
+
+
+def _scale(problem: Problem, level: float | None) -> float | None:
+    """Returns the scale of the data term; None: to be drawn. Photon counts have one of their own, which is known."""
+    if level is None:
+        return float(problem.fidelity.scale(problem.y.new_zeros(1))) or None
+    return float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
 
 
 def _decoded(problem: Problem, z: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior, takes_sides
 from genprior.restoration.closed_form import TIMES, solve_in_closed_form
-from genprior.restoration.estimates import check_memory, with_drawn_latents
+from genprior.restoration.estimates import check_memory
 from genprior.restoration.exact_inverse import exact_encoder, invert_exactly
 from genprior.restoration.fidelity import FIDELITIES, L2, Fidelity
 from genprior.restoration.guided_restoration import is_drawn, solve_by_draws
@@ -30,7 +30,7 @@ from genprior.restoration.problem import (
 )
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
-from genprior.restoration.solve import solve
+from genprior.restoration.searched_images import searched
 
 if TYPE_CHECKING:
     from deepinv.physics import NoiseModel, Physics
@@ -82,7 +82,7 @@ def invert(
     if encode is not None:
         return invert_exactly(problem, problem.y.view(x.shape), encode, settings, level)
     start = warm_start(prior, x, None, {}) if settings.encoder else None
-    return _searched(problem, start, settings, level, seed)
+    return searched(problem, start, settings, level, seed, is_shared=True)
 
 
 @torch.inference_mode(False)
@@ -185,26 +185,17 @@ def _solved(
     conditional = problem.prior.conditional
     times = 1 if conditional is None else TIMES
     check_memory(len(problem.y), settings, math.prod(problem.prior.image_shape), times)
-    is_linear = isinstance(physics, LinearPhysics)
-    if conditional is not None and settings.energy_weight is None and is_linear and settings.estimate != "map":
-        return solve_in_closed_form(problem, conditional, settings, level, is_shared=not parameters, seed=seed)
+    is_shared = not parameters if isinstance(physics, LinearPhysics) else None
+    is_search = settings.energy_weight is not None or settings.estimate == "map"
+    if conditional is not None and is_shared is not None and not is_search:
+        return solve_in_closed_form(problem, conditional, settings, level, is_shared, seed)
     denoiser = problem.prior.denoiser
     if denoiser is not None and level and not settings.draws and is_gaussian_denoising(problem, physics, settings):
         return solve_by_denoising(problem, denoiser, settings, level)
     if is_drawn(problem.prior, settings):
         return solve_by_draws(problem, settings, level, physics, seed)
     start = warm_start(problem.prior, y, physics, parameters) if settings.encoder else None
-    return _searched(problem, start, settings, level, seed)
-
-
-def _searched(
-    problem: Problem, start: Tensor | None, settings: SearchSettings, level: float | None, seed: int
-) -> Restoration:
-    """The most likely images, and draws where they are wanted."""
-    found = solve(problem, start, settings, level, seed)
-    if not settings.draws:
-        return found
-    return with_drawn_latents(problem, found, settings, level, seed)
+    return searched(problem, start, settings, level, seed, is_shared)
 
 
 def _checked_measurement(y: object) -> int:
