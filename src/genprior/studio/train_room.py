@@ -140,7 +140,8 @@ def offered_parts(family: str, setting: str) -> dict[str, Any]:
     import gradio as gr
 
     entries = named_choices(family, setting)
-    return gr.update(choices=entries or [(AS_PRESET, "")], value="", visible=bool(entries))
+    update: dict[str, Any] = gr.update(choices=entries or [(AS_PRESET, "")], value="", visible=bool(entries))
+    return update
 
 
 def _connect_images(parts: TrainParts, trainings: Trainings) -> None:
