@@ -30,7 +30,7 @@ with sync_playwright() as playwright:
     own = (sys.argv[1], "data:", "blob:")
     page.on("request", lambda each: None if each.url.startswith(own) else foreign.append(each.url))
     page.goto(sys.argv[1])
-    page.wait_for_selector("#restore-go")
+    page.get_by_role("tab", name="Restore").wait_for()
 %s
     print("foreign", foreign)
     browser.close()
@@ -102,6 +102,9 @@ def test_a_painted_hole_is_restored_and_downloaded(studio: Served, tmp_path: Pat
 
 
 TRAIN = """
+page.wait_for_selector("#train-go")  # open at once: there is no run yet
+page.get_by_role("tab", name="Restore").click()
+page.wait_for_function("document.querySelector('#restore-message').textContent.includes('There is no run yet')")
 page.get_by_role("tab", name="Train").click()
 page.locator("#run-name textarea, #run-name input").first.fill("clicked")
 page.locator("#minutes input").first.fill("5")
@@ -163,11 +166,19 @@ chooser.value.set_files(sys.argv[3])
 page.wait_for_function("document.querySelector('#train-message').textContent.includes('160 pictures')")
 page.click("#look-at")
 page.wait_for_function("[...document.querySelectorAll('textarea')].some(each => /count\\s+160/.test(each.value))")
+page.get_by_label("mixture: ").check()
+page.wait_for_function("document.querySelector('#preset input').value === 'mixture'")
 page.locator("#run-name textarea, #run-name input").first.fill("zipped")
 page.locator("#minutes input").first.fill("0.17")
 page.click("#train-go")
 ended = "/zipped.*not being trained now.*finished/s.test(document.querySelector('#watched').textContent)"
 page.wait_for_function(ended, timeout=200_000)
+page.get_by_role("tab", name="Restore").click()
+page.wait_for_timeout(2000)
+page.locator("#restore-run input").click()
+page.get_by_role("option", name="zipped", exact=True).click()
+counted = "document.querySelector('#painter .painter-count').textContent"
+page.wait_for_function(counted + ".includes('of 256 pixels missing')")
 """
 COMPARED = """
 page.wait_for_function("document.querySelector('#painter .painter-count').textContent.includes('pixels missing')")

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import gradio
 import pytest
 import torch
 
 from genprior.families import FAMILIES
 from genprior.images import write_image
 from genprior.studio.allowed_folders import AllowedFolders
+from genprior.studio.train_room import offered_parts
 from genprior.studio.training_choices import (
     AUTO,
     NAMED,
@@ -45,6 +47,15 @@ def test_parts_are_offered_of_families_that_have_them_with_a_sentence_each(famil
         assert [name for _, name in choices[1:]] == (tables[setting].names() if setting in tables else [])
         assert all(len(sentence) > len(name) + 12 for sentence, name in choices)
         assert named_choices(AUTO, setting) == []
+
+
+@pytest.mark.parametrize("setting", NAMED)
+@pytest.mark.parametrize("family", [AUTO, *FAMILIES])
+def test_what_a_choice_holds_is_among_what_it_offers_also_where_it_is_hidden(family: str, setting: str) -> None:
+    offered = offered_parts(family, setting)
+    choice = gradio.Radio([value for _, value in offered["choices"]])
+    assert choice.preprocess(offered["value"]) == offered["value"]
+    assert offered["visible"] == bool(named_choices(family, setting))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -18,7 +18,7 @@ from genprior.studio.explore_calls import (
     nearest_to,
     row_between,
 )
-from genprior.studio.page_parts import COMPUTES, command_box, drop_place, run_dropdown, saved, told_errors
+from genprior.studio.page_parts import COMPUTES, NO_RUN_YET, command_box, drop_place, run_dropdown, saved, told_errors
 from genprior.studio.painted_hole import painter_asset
 from genprior.studio.restore_calls import HELD_OUT, SAMPLE, UPLOAD
 from genprior.studio.shown_latents import NO_MAP, map_html, map_value, nearest_html, row_html, row_value
@@ -194,7 +194,7 @@ def _connect(page: Any, parts: ExploreParts, folders: AllowedFolders) -> None:  
 
         listen(told_errors(act, tuple(gr.skip() for _ in shown)), given, [*shown, parts.message], **quiet)
 
-    told = told_errors(lambda run: (note(latents_told(folders, run or "")), EMPTY), ("",))
+    told = told_errors(lambda run: (note(latents_told(folders, run)), EMPTY) if run else ("", NO_RUN_YET), ("",))
     page.load(told, [parts.run], [parts.latents, parts.message], **quiet)
     row = [parts.joined, parts.row, parts.row_told, parts.row_picture, parts.row_command, parts.row_tools]
     on(parts.run.change, _renewed(folders), [parts.run], [parts.latents, *_of_all(parts), *row])

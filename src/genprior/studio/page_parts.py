@@ -14,6 +14,7 @@ from genprior.studio.shown_pictures import note
 
 DROP_HEIGHT = 96  # pixels
 WHERE_MORE = "All that is known of it stands where the studio was started."
+NO_RUN_YET = note("There is no run yet: train one in the room Train.")
 COMPUTES = "computes"  # one at a time, of all visitors: two would only share the cores
 _LOG = logging.getLogger(__name__)
 

@@ -12,7 +12,16 @@ from genprior.images import to_float
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.command_text import python_of
 from genprior.studio.later_imports import begin_later_imports
-from genprior.studio.page_parts import COMPUTES, command_box, drop_place, run_choices, run_dropdown, saved, told_errors
+from genprior.studio.page_parts import (
+    COMPUTES,
+    NO_RUN_YET,
+    command_box,
+    drop_place,
+    run_choices,
+    run_dropdown,
+    saved,
+    told_errors,
+)
 from genprior.studio.painted_hole import canvas_value, hole_of, painter_asset
 from genprior.studio.restore_calls import (
     DAMAGES,
@@ -165,6 +174,8 @@ def _connect(page: Any, parts: RestoreParts, folders: AllowedFolders) -> None:  
     import gradio as gr
 
     def take(run: str, kind: str, number: float, upload: str | None) -> tuple[Any, Any, str]:
+        if not run:
+            return gr.skip(), gr.skip(), NO_RUN_YET
         if kind == UPLOAD and saved(upload) is None:
             return gr.skip(), gr.skip(), NO_PICTURE
         image = image_of(folders, folders.inside(run or "", "run"), kind, int(number or 0), saved(upload))

@@ -4,7 +4,7 @@ from typing import Any
 
 from genprior.studio.allowed_folders import AllowedFolders
 from genprior.studio.explore_room import build_explore_room
-from genprior.studio.page_parts import renewed_runs
+from genprior.studio.page_parts import renewed_runs, run_choices
 from genprior.studio.painted_hole import painter_asset
 from genprior.studio.reports_room import build_reports_room
 from genprior.studio.restore_room import build_restore_room, renewed_others
@@ -39,28 +39,29 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML("<h1>genprior studio</h1>", elem_id="title")
-        with gr.Tabs(elem_id="rooms") as rooms:
-            with gr.Tab("Restore", id="restore"):
+        with gr.Tabs(selected="restore" if run_choices(folders) else "train", elem_id="rooms") as rooms:
+            with gr.Tab("Restore", id="restore") as restoring:
                 restore = build_restore_room(page, folders)
-            with gr.Tab("Explore", id="explore"):
+            with gr.Tab("Explore", id="explore") as exploring:
                 explore = build_explore_room(page, folders)
             with gr.Tab(TRAIN, id="train"):
                 build_train_room(rooms, folders)
             with gr.Tab("Study and reports", id="reports") as reports:
                 build_reports_room(reports, folders)
-        choices = [restore.run, restore.other, explore.run]
-        page.load(
-            lambda run, other, explored: (
-                renewed_runs(folders, run),
-                renewed_others(folders, other),
-                renewed_runs(folders, explored),
-            ),
-            choices,
-            choices,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        _offer_new_runs(folders, [page.load, restoring.select], restore.run, restore.other)
+        _offer_new_runs(folders, [page.load, exploring.select], explore.run)
     return page
+
+
+def _offer_new_runs(folders: AllowedFolders, moments: list[Any], run: Any, *other: Any) -> None:  # noqa: ANN401
+    """Offers what has been trained meanwhile, when the page is opened and when its room is entered."""
+
+    def renewed(chosen: str, *others: str) -> Any:  # noqa: ANN401 - Gradio's updates
+        updates = [renewed_runs(folders, chosen), *(renewed_others(folders, each) for each in others)]
+        return updates if others else updates[0]
+
+    for moment in moments:
+        moment(renewed, [run, *other], [run, *other], show_progress="hidden", api_visibility="private")
 
 
 def look() -> dict[str, Any]:

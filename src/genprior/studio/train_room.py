@@ -12,6 +12,7 @@ from genprior.studio.page_parts import all_saved, command_box, drop_place, run_c
 from genprior.studio.shown_pictures import note
 from genprior.studio.shown_training import sheet_html, training_html
 from genprior.studio.training_choices import (
+    AS_PRESET,
     AUTO,
     NAMED,
     chosen_values,
@@ -28,6 +29,7 @@ TITLE = "Train"
 SECONDS = 3.0  # between two looks at runs
 MOST_SHOWN = 2
 UPLOADS = "uploads"
+NEXT = "Look at them, or choose a family and press Train."
 NONE_SHOWN = note("No run is shown. Press Train, or choose one under Show.")
 
 
@@ -69,7 +71,8 @@ def build_train_room(rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa
             wished = _wishing()
         with gr.Column(scale=3, min_width=300):
             watching = _watching(folders)
-    parts = TrainParts(timer=gr.Timer(SECONDS, active=False), **wished, **watching)
+    is_first = not run_choices(folders)  # then this room is open at the start
+    parts = TrainParts(timer=gr.Timer(SECONDS, active=is_first), **wished, **watching)
     trainings = Trainings(folders)
     _connect_images(parts, trainings)
     _connect_training(parts, trainings)
@@ -129,6 +132,18 @@ def _choices() -> dict[str, Any]:
     return {"family": family, "preset": preset, "more_choices": more, **named, "minutes": minutes, "name": name}
 
 
+def offered_parts(family: str, setting: str) -> dict[str, Any]:
+    """Returns what the choice of a setting's entries becomes; of a family without that setting it is hidden.
+
+    A hidden choice is sent, too: what it holds must be among what it offers, or the framework refuses the call.
+    """
+    import gradio as gr
+
+    entries = named_choices(family, setting)
+    update: dict[str, Any] = gr.update(choices=entries or [(AS_PRESET, "")], value="", visible=bool(entries))
+    return update
+
+
 def _connect_images(parts: TrainParts, trainings: Trainings) -> None:
     import gradio as gr
 
@@ -137,7 +152,7 @@ def _connect_images(parts: TrainParts, trainings: Trainings) -> None:
 
     def take(uploads: object) -> tuple[None, str, str]:
         kept, count = keep_images(all_saved(uploads), folders.home / UPLOADS)
-        return None, str(kept), note(f"{count:,} pictures ({', '.join(SUFFIXES)}) in {kept.name}")
+        return None, str(kept), note(f"{count:,} pictures in {kept.name}. {NEXT}")
 
     def look(images: str) -> tuple[Any, str, str, str]:
         picture = folders.home / UPLOADS / "looked-at.png"
@@ -152,9 +167,8 @@ def _connect_images(parts: TrainParts, trainings: Trainings) -> None:
         if presets is None:  # the field was only left
             return tuple(gr.skip() for _ in offered)
         preset = gr.update(choices=presets, value=presets[0] if presets else None, visible=bool(presets))
-        entries = [named_choices(family, name) for name in NAMED]
-        named = [gr.update(choices=each, value="", visible=bool(each)) for each in entries]
-        own = [name for name, each in zip(NAMED, entries, strict=True) if each]
+        named = [offered_parts(family, name) for name in NAMED]
+        own = [name for name, each in zip(NAMED, named, strict=True) if each["visible"]]
         return preset, gr.update(label=" and ".join(own).capitalize(), visible=bool(own)), *named, [images, family]
 
     taken = [parts.upload, parts.images, parts.message]
@@ -191,7 +205,7 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
                 **chosen_values(family, preset, loss, penalty),
             }
             words = trainings.command(trainings.config(values), out)
-        return _shown_first(folders, out), trainings.start(words, out), ""
+        return _shown_first(folders, out), gr.update(visible=False), "", trainings.start(words, out), ""
 
     def stop(shown: list[str]) -> str:
         for run in _chosen(folders, shown):
@@ -211,7 +225,8 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
     wishes = [parts.images, parts.family, parts.preset, parts.loss, parts.penalty, parts.minutes, parts.name]
     skipped = (gr.skip(), gr.skip())
     outputs = [parts.shown, parts.command, parts.message]
-    parts.start.click(told_errors(begin, skipped), wishes, outputs, **quiet)
+    begun = [parts.shown, parts.told, parts.sheet, *outputs[1:]]  # the images make room for what is learned of them
+    parts.start.click(told_errors(begin, (*skipped, *skipped)), wishes, begun, **quiet)
     parts.stop.click(told_errors(lambda shown: (stop(shown),), ()), [parts.shown], [parts.message], **quiet)
     parts.resume.click(told_errors(resume, (gr.skip(),)), [parts.shown, parts.more], outputs[1:], **quiet)
     parts.fork.click(told_errors(fork, skipped), [parts.shown, parts.other, parts.more], outputs, **quiet)
