@@ -91,6 +91,24 @@ def test_expected_images_have_the_mean_of_the_draws_with_less_noise_and_count_wh
     assert found.parameters == pytest.approx(LATENTS + float(hat.trace()), rel=1e-4)
 
 
+def test_holes_without_noise_are_filled_with_what_pixels_share_and_no_grain() -> None:
+    """u = 0.5 + W z + F c, of which A (u + grain) is known."""
+    operator, residual = OPERATORS["inpaint"](image_shape=SHAPE, seed=0, random=0.5), _residual()
+    own = operator.parameters(0)
+    y = measure(_prior(residual).sample(1, seed=4), operator, NOISES["none"](), seed=0)
+    problem = make_problem(_prior(residual), y, operator.physics, L1(), own)
+    found = draw_images(problem, 0, 0.0, 2000, derived_generator(1, "draws"))
+    known = own["mask"].flatten() == 1
+    A, W, F = torch.eye(D)[known].double(), Plane().weight.detach().double(), residual.factors.double()
+    shared, grain = W.T @ W + F @ F.T, torch.diag(residual.noise.double())
+    gain = shared @ A.T @ torch.linalg.inv(A @ (shared + grain) @ A.T)
+    mean = 0.5 + gain @ (y.flatten()[known].double() - 0.5)
+    variance = (shared - gain @ A @ shared).diagonal()
+    off = (found.x.flatten(1).mean(0) - mean) / variance.sqrt()
+    assert float(off.abs().max()) < 0.25
+    torch.testing.assert_close(found.x.flatten(1).double().var(0) / variance, torch.ones(D).double(), atol=0.3, rtol=0)
+
+
 def test_large_masks_need_no_dense_matrix_and_other_large_operators_stay_in_the_range() -> None:
     for name, is_free in (("inpaint", True), ("blur", False)):
         side, options = 50, {"inpaint": {"box": 20}, "blur": {"sigma": 1.0}}
@@ -150,5 +168,5 @@ def test_photon_counts_have_a_scale_of_their_own() -> None:
     prior = _prior(None)
     y = measure(prior.sample(1, seed=4).clamp_min(0), operator, NOISES["poisson"](gain=gain), seed=0)
     problem = make_problem(prior, y, operator.physics, Poisson(gain))
-    _, drawn = draw_images(problem, 0, None, 32, derived_generator(1, "draws"))
-    assert drawn.scale.tolist() == [1.0] * 32
+    drawn = draw_images(problem, 0, None, 32, derived_generator(1, "draws"))
+    assert drawn.latents.scale.tolist() == [1.0] * 32

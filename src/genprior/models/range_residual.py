@@ -57,6 +57,16 @@ class RangeResidual:
         noise = (len(flat) * left + PSEUDO * left.mean()) / (len(flat) + PSEUDO) + LEAST_NOISE
         return cls(factors.to(off), noise.to(off))
 
+    @property
+    def directions(self) -> "RangeResidual":
+        """What pixels have in common, without the grain of each."""
+        return RangeResidual(self.factors, torch.zeros_like(self.noise))
+
+    @property
+    def grain(self) -> "RangeResidual":
+        """What each pixel has by itself."""
+        return RangeResidual(self.factors[:, :0], self.noise)
+
     def drawn(self, count: int, generator: torch.Generator) -> Tensor:
         """Returns d (count, D)."""
         f = torch.randn(count, self.factors.shape[1], generator=generator).to(self.factors)

@@ -16,10 +16,14 @@ class MeasuredResidual:
         residual: Of images.
         A: The operator, one that `has_room` takes.
         sigma: Standard deviation of the noise, above 0.
+        with_grain: Whether images get what each pixel has by itself; without it they only have what pixels share.
     """
 
-    def __init__(self, residual: RangeResidual, A: LinearMap, sigma: float) -> None:
+    def __init__(self, residual: RangeResidual, A: LinearMap, sigma: float, with_grain: bool = True) -> None:
         self.residual, self.A, self.sigma = residual, A, sigma
+        self._added, self._hidden = residual, RangeResidual(residual.factors[:, :0], torch.zeros_like(residual.noise))
+        if not with_grain:
+            self._added, self._hidden = residual.directions, residual.grain
         wide = A.forward(residual.factors.T).T.double()
         if A.diagonal is not None:
             self._whiten: _Whitening = _LowRank(wide, (A.diagonal.square() * residual.noise).double() + sigma**2)
@@ -56,14 +60,14 @@ class MeasuredResidual:
             generator: All that is random comes from it.
         """
         root = scale.sqrt()[:, None]
-        d = root * self.residual.drawn(len(x), generator).to(x)
+        d, hidden = (root * part.drawn(len(x), generator).to(x) for part in (self._added, self._hidden))
         n = root * self.sigma * torch.randn(len(x), len(y), generator=generator).to(x)
-        off = y - self.A.forward(x.flatten(1) + d) - n
+        off = y - self.A.forward(x.flatten(1) + d + hidden) - n
         return x + (d + self._explained(off)).view(x.shape)
 
     def _explained(self, off: Tensor) -> Tensor:
-        """E[d | A d + n = off] (S, D), D A^T S^-1 off."""
-        return self.residual.applied(self.A.adjoint(self._whiten.transposed_times(self.whitened(off))))
+        """E[d | A d + n = off] (S, D), D A^T S^-1 off, of what images get."""
+        return self._added.applied(self.A.adjoint(self._whiten.transposed_times(self.whitened(off))))
 
 
 class _Dense:

@@ -76,7 +76,8 @@ def draw_images(
 def _measured_residual(problem: Problem, image: int, level: float) -> MeasuredResidual | None:
     """What the measurement of an image sees of the prior's residual; None where draws have to do without it.
 
-    Without noise every data term says A x = y, and what is left of it is the residual.
+    Without noise every data term says A x = y, and what is left of it is the residual. In a hole there pixels get no
+    grain of their own: whoever puts the known ones back smooths the seam, which is a better guess.
     """
     residual = problem.prior.residual
     is_gaussian = level == 0 or isinstance(problem.fidelity, L2 | Clipped)
@@ -91,7 +92,8 @@ def _measured_residual(problem: Problem, image: int, level: float) -> MeasuredRe
     if not MeasuredResidual.has_room(A):
         return None
     own = RangeResidual(residual.factors.to(problem.y), residual.noise.to(problem.y))
-    return MeasuredResidual(own, A, max(level, LEAST_LEVEL))
+    is_mask = level == 0 and A.diagonal is not None
+    return MeasuredResidual(own, A, max(level, LEAST_LEVEL), with_grain=not is_mask)
 
 
 def _beside_residual(alone: Problem, seen: MeasuredResidual, count: int, generator: torch.Generator) -> DrawnImages:
