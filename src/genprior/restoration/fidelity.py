@@ -127,8 +127,6 @@ class Huber:
 class Poisson:
     """(p - y - y log(p / y)) / gain: photon counts y / gain with mean p / gain, in nats.
 
-    Below p = 0 it goes on as a straight line: a prediction that strayed there is drawn back where photons were counted.
-
     Arguments:
         gain: Of the Poisson noise, above 0: y is gain times a count. Default: that of the noise, where it is known.
         floor: Added to both, above 0, in the units of y: a count where none can be is unlikely, not impossible.
@@ -145,10 +143,8 @@ class Poisson:
 
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         assert self.gain is not None
-        # By `where`, as clamping has no slope at exactly 0.
-        p, counts = torch.where(prediction < 0, 0.0, prediction) + self.floor, y.clamp_min(0) + self.floor
-        below = (1 - counts / self.floor) * torch.where(prediction < 0, prediction, 0.0)
-        return (p - counts - counts * (p / counts).log() + below) / self.gain
+        p, counts = prediction.clamp_min(0) + self.floor, y.clamp_min(0) + self.floor
+        return (p - counts - counts * (p / counts).log()) / self.gain
 
     def scale(self, mean: Tensor) -> Tensor:
         return (2 * mean).clamp_min(1.0)  # counts cannot vary less than they do; what exceeds that is no noise
