@@ -166,3 +166,12 @@ def test_a_prior_of_all_images_is_told_at_once_that_nothing_is_beside_it(tmp_pat
     prior = FlowMatchingPrior(gaussian_field((1, 3, 2)), (1, 3, 2))
     with pytest.raises(GenpriorError, match="has all images in its range; a residual goes with GAN, GLO, VAE"):
         refuse_without_range(tmp_path, prior)
+
+
+@pytest.mark.parametrize("command", ["train residual", "calibrate --operator denoise --noise gaussian:sigma=0.1"])
+def test_images_that_are_a_flag_are_named_as_one(genprior: Callable[..., str], tiny_run: Path, command: str) -> None:
+    first, *flags = command.split(" --")
+    text = genprior(
+        *first.split(), tiny_run, *(f"--{flag}".replace(" ", "=") for flag in flags), "--images", "x", code=2
+    )
+    assert text.startswith("genprior: --images: ")

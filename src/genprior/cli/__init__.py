@@ -151,7 +151,9 @@ ARGUMENTS: Mapping[str | None, str] = {
 
 
 def _fail(message: str, argument: str | None) -> NoReturn:
-    where = ARGUMENTS.get(argument, f"--{str(argument).replace('_', '-')}: ")
+    flag = f"--{str(argument).replace('_', '-')}"
+    is_given = any(word.partition("=")[0] == flag for word in sys.argv[1:])  # images are a flag of some commands
+    where = f"{flag}: " if is_given else ARGUMENTS.get(argument, f"{flag}: ")
     rank = os.environ.get("RANK", "0")
     whose = "" if rank == "0" else f"[process {rank}] "
     say(f"genprior: {whose}{where}{_in_a_line(message)}", err=True)
