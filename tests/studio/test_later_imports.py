@@ -1,8 +1,11 @@
 """What the page does not need is not loaded while it is built, and nothing computes that nobody looks at."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from genprior.studio import later_imports
 
@@ -21,11 +24,15 @@ print("timers", [each.active for each in page.blocks.values() if type(each).__na
 """
 
 
-def test_the_page_is_built_without_what_only_answers_need(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_run", [True, False])
+def test_the_page_is_built_without_what_only_answers_need(tmp_path: Path, tiny_run: Path, has_run: bool) -> None:
+    if has_run:
+        shutil.copytree(tiny_run, tmp_path / "run")
     done = subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "loaded []" in done.stdout, done.stdout + done.stderr
     assert "loads 3" in done.stdout
-    assert "timers [False]" in done.stdout  # what a room shows is drawn while somebody looks alone
+    # What a room shows is drawn while somebody looks alone: a page without runs opens in Train.
+    assert f"timers [{not has_run}]" in done.stdout
 
 
 def test_they_are_loaded_once() -> None:

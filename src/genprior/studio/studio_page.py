@@ -48,20 +48,22 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
                 build_train_room(rooms, folders)
             with gr.Tab("Study and reports", id="reports") as reports:
                 build_reports_room(reports, folders)
-        _offer_new_runs(folders, [page.load, restoring.select], restore.run, restore.other)
-        _offer_new_runs(folders, [page.load, exploring.select], explore.run)
+        of_restore, of_explore = [restore.run, restore.other], [explore.run]
+        _offer_new_runs(folders, page.load, [*of_restore, *of_explore], restore.other)
+        _offer_new_runs(folders, restoring.select, of_restore, restore.other)
+        _offer_new_runs(folders, exploring.select, of_explore, restore.other)
     return page
 
 
-def _offer_new_runs(folders: AllowedFolders, moments: list[Any], run: Any, *other: Any) -> None:  # noqa: ANN401
-    """Offers what has been trained meanwhile, when the page is opened and when its room is entered."""
+def _offer_new_runs(folders: AllowedFolders, moment: Any, choices: list[Any], other: Any) -> None:  # noqa: ANN401
+    """Offers what has been trained meanwhile, when the page is opened or a room is entered; `other` may be none."""
 
-    def renewed(chosen: str, *others: str) -> Any:  # noqa: ANN401 - Gradio's updates
-        updates = [renewed_runs(folders, chosen), *(renewed_others(folders, each) for each in others)]
-        return updates if others else updates[0]
+    def renewed(*chosen: str) -> Any:  # noqa: ANN401 - Gradio's updates
+        pairs = zip(choices, chosen, strict=True)
+        updates = [(renewed_others if each is other else renewed_runs)(folders, run) for each, run in pairs]
+        return updates if len(updates) > 1 else updates[0]
 
-    for moment in moments:
-        moment(renewed, [run, *other], [run, *other], show_progress="hidden", api_visibility="private")
+    moment(renewed, choices, choices, show_progress="hidden", api_visibility="private")
 
 
 def look() -> dict[str, Any]:
