@@ -35,13 +35,11 @@ class Solver(NamedTuple):
     Attributes:
         restore: Prior, case, settings and a generator -> images (B, C, H, W), one draw or one estimate.
         grid: Values of each setting.
-        evaluations: Of the network for an image.
         is_random: Whether several of its images are draws, whose mean is an estimate.
     """
 
     restore: Callable[[FlowMatchingPrior, Case, Settings, torch.Generator], Tensor]
     grid: Mapping[str, tuple[float, ...]]
-    evaluations: int
     is_random: bool
 
 
@@ -159,11 +157,11 @@ def plug_and_play(prior: FlowMatchingPrior, case: Case, settings: Settings, _: t
 
 SOLVERS: dict[str, Solver] = {
     "plug-and-play (DPIR)": Solver(
-        plug_and_play, {"first": (0.2, 1.0, 3.0), "weight": (1.0, 4.0, 16.0), "rounds": (8, 40)}, 40, False
+        plug_and_play, {"first": (0.2, 1.0, 3.0), "weight": (1.0, 4.0, 16.0), "rounds": (8, 40)}, False
     ),
-    "PnP-Flow": Solver(pnp_flow, {"alpha": (0.2, 1.0), "rate": (1.0, 1.9)}, 500, False),
-    "FlowDPS": Solver(flow_dps, {"rate": (0.1, 0.5, 1.0, 1.9)}, 100, True),
-    "Flower": Solver(flower, {"width": (0.5, 1.0, 2.0)}, 100, True),
+    "PnP-Flow": Solver(pnp_flow, {"alpha": (0.2, 1.0), "rate": (1.0, 1.9)}, False),
+    "FlowDPS": Solver(flow_dps, {"rate": (0.1, 0.5, 1.0, 1.9)}, True),
+    "Flower": Solver(flower, {"width": (0.5, 1.0, 2.0)}, True),
 }
 
 

@@ -227,6 +227,9 @@ def test_truths_have_what_a_residual_adds_and_those_it_was_learned_from_are_not_
     assert notes == ["20 held-out images, not 30: there are no more"]
     assert not {image_sha256(one) for one in x} & learned_images(run)
     assert len(list(examples(settings, 2))) == 2
+    few = settings_of(run, images="digits[215:225]", count=10)
+    with pytest.raises(GenpriorError, match=r"has [0-9] that the run's residual was not learned from"):
+        held_out(few, opened(few)[0])
 
 
 def test_measured_images_keep_their_order_whatever_the_residual_has_learned(tiny_run: Path, tmp_path: Path) -> None:
