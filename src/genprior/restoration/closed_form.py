@@ -28,7 +28,8 @@ ROUNDS = 6  # of replacing a data term that is not Gaussian
 SMALLEST = 1e-3  # residual from which a slope tells a curvature
 LEAST_WEIGHT = 1e-6
 SETTLED = 1e-3  # change of a prediction, root mean square, after which the data term is no longer replaced
-INSIDE = (0.05, 0.95)  # measurements that are not clipped, nor without a photon
+FADED = 0.01  # below black, from where on a measurement without a photon says nothing
+INSIDE = (0.05, 0.95)  # measurements that are not clipped, nor nearly without a photon
 NUMBERS_AT_ONCE = 2**26  # of the means of all kinds, over all images
 KINDS = 16  # of images, the most probable ones, among which candidates are sought
 LIKELY = 1e-3  # probability of a kind whose image is a candidate
@@ -180,7 +181,7 @@ def _explained(
     prediction = measure(found.mean)
     pseudo, weight = as_gaussian(fidelity, prediction, y)
     same = torch.isclose(pseudo, y, atol=1e-4) & torch.isclose(weight, torch.ones_like(weight), rtol=1e-3)
-    is_gaussian = same.all(1)
+    is_gaussian = (same | (problem.seen[who] == 0)).all(1)
     scale = torch.where(is_gaussian, level.square(), scale)
     open_rows = torch.nonzero(~is_gaussian)[:, 0]  # images that have not settled: each one settles alone
     for done in range(2, ROUNDS + 1):
@@ -227,23 +228,34 @@ def _posterior(
 
 @torch.enable_grad()
 def as_gaussian(fidelity: Fidelity, prediction: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns y' and w > 0 (B, M) with w (p - y')^2 / 2 of the slope of the data term at predictions p (B, M).
+    """Returns y' and w > 0 (B, M): w (p - y')^2 / 2 stands for the data term at predictions p (B, M).
 
-    y' is y wherever that needs no steeper a parabola than the data term has near its minimum, and for predictions
-    below y whose term is least at y: with a flatter parabola y' would lie beyond y, far from all that was measured.
+    It has the term's slope at p, but for predictions so dark that w would grow without end. Where the term is least at
+    y, y' is y, and w the slope over p - y (iteratively reweighted least squares, Holland & Welsch 1977). Both change
+    without jumps, and fade below 0, where photon counts have no slope: else images that are restored together, whose
+    predictions differ by rounding, would end up different. Elsewhere, as at a bound where noise was clipped, w is at
+    most the term's curvature beside y.
     """
     p = prediction.detach().requires_grad_()
     (slope,) = torch.autograd.grad(fidelity(p, y).sum(), p)
-    inside = y.clamp(*INSIDE).requires_grad_()
-    (first,) = torch.autograd.grad(fidelity(inside, inside.detach()).sum(), inside, create_graph=True)
-    (steepest,) = torch.autograd.grad(first.sum(), inside)
     at_y = y.detach().requires_grad_()
     (slope_at_y,) = torch.autograd.grad(fidelity(at_y, y).sum(), at_y)
-    off = (p - y).detach()
-    weight = torch.where(off.abs() > SMALLEST, slope / torch.where(off == 0, 1.0, off), steepest)
-    steepest = torch.where((off < -SMALLEST) & (slope_at_y == 0), weight.clamp_min(0), steepest)
-    weight = torch.minimum(weight, steepest).clamp_min(LEAST_WEIGHT)
-    return prediction - slope / weight, weight
+    off, beside_y = (p - y).detach(), _curvature(fidelity, y.clamp(*INSIDE))
+    is_least = slope_at_y.abs() <= SMALLEST * beside_y
+    most = torch.where(is_least, _curvature(fidelity, torch.full_like(y, INSIDE[0])), beside_y)
+    weight = torch.where(off.abs() > SMALLEST, slope / torch.where(off == 0, 1.0, off), beside_y)
+    fading = torch.where(y < SMALLEST, (1 + (off + SMALLEST) / FADED).clamp_min(0), 1.0)
+    weight = torch.where(is_least & (slope == 0) & (off < -SMALLEST), fading * most, weight)
+    weight = torch.minimum(weight, most).clamp_min(LEAST_WEIGHT)
+    return torch.where(is_least, y, prediction - slope / weight), weight
+
+
+@torch.enable_grad()
+def _curvature(fidelity: Fidelity, y: Tensor) -> Tensor:
+    """Of the data term (B, M) at predictions of y."""
+    p = y.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(fidelity(p, y).sum(), p, create_graph=True)
+    return torch.autograd.grad(slope.sum(), p)[0]
 
 
 def _restoration(

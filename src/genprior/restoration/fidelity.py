@@ -73,7 +73,8 @@ class Clipped:
     def __call__(self, prediction: Tensor, y: Tensor) -> Tensor:
         assert self.sigma is not None
         plain = 0.5 * (prediction - y).square()
-        beyond = torch.where(y == 0, prediction, 1 - prediction).clamp_min(0) / self.sigma
+        inwards = torch.where(y == 0, prediction, 1 - prediction)
+        beyond = torch.where(inwards < 0, 0.0, inwards) / self.sigma  # clamping has no slope at the bound itself
         tail = self.sigma**2 * (math.log(0.5) - torch.special.log_ndtr(-beyond))
         return torch.where(at_bound(y), tail, plain)
 
