@@ -411,13 +411,17 @@ def test_restoring_works_where_gradients_are_off(name: str) -> None:
 
 
 def test_the_data_term_follows_noise_and_operator() -> None:
-    from deepinv.physics import GaussianNoise, LinearPhysics, PoissonNoise, SaltPepperNoise
+    from deepinv.physics import GaussianNoise, LinearPhysics, PoissonNoise, SaltPepperNoise, UniformNoise
 
     mask = _masks(1)
     assert isinstance(suggested(_inpainting(mask)), L1)
     assert isinstance(suggested(LinearPhysics(A=torch.sin)), L2)
     assert isinstance(suggested(LinearPhysics(A=torch.sin, noise_model=GaussianNoise(0.1))), Clipped)
     assert isinstance(suggested(LinearPhysics(A=torch.sin, noise_model=SaltPepperNoise())), L1)
+    assert isinstance(suggested(LinearPhysics(A=torch.sin, noise_model=SaltPepperNoise()), 0.1), L1)
+    known = suggested(_inpainting(mask, noise_model=UniformNoise(0.3)))
+    assert isinstance(known, Clipped)
+    assert known.sigma == pytest.approx(0.3 / math.sqrt(3), rel=1e-6)
     for physics in (_inpainting(mask), LinearPhysics(A=torch.sin)):
         physics.set_noise_model(PoissonNoise(gain=0.25))
         term = suggested(physics)

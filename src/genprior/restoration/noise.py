@@ -98,8 +98,8 @@ def _only_value(level: Tensor) -> float | None:
 def fitting_fidelity(noise: "NoiseModel | None", level: float | None, otherwise: str) -> Spec:
     """Returns the data term for a noise of which something is known.
 
-    Gaussian noise, and noise of which only the level is known, may have been clipped where pictures were written. Where
-    it was not, the term for clipped noise is L2.
+    Noise of a known level may have been clipped where pictures were written. Where it was not, the term for clipped
+    noise is L2.
 
     Arguments:
         noise: Its model; None: not known.
@@ -109,12 +109,9 @@ def fitting_fidelity(noise: "NoiseModel | None", level: float | None, otherwise:
     Raises:
         GenpriorError: Photon counts of several gains.
     """
-    from deepinv.physics import GaussianNoise
-
     suggested = None if noise is None else suggested_fidelity(noise)
-    sigma = noise_level(noise) if level is None and isinstance(noise, GaussianNoise) else level
-    is_gaussian = noise is None or isinstance(noise, GaussianNoise)
-    return suggested or Spec(*(("clipped", {"sigma": sigma}) if sigma and is_gaussian else (otherwise, {})))
+    sigma = noise_level(noise) if level is None and noise is not None else level
+    return suggested or Spec(*(("clipped", {"sigma": sigma}) if sigma else (otherwise, {})))
 
 
 def suggested_fidelity(noise: "NoiseModel") -> Spec | None:
