@@ -45,6 +45,19 @@ def test_draws_of_a_gaussian_have_its_mean_and_deviation(count: int) -> None:
     assert float(x.std()) == pytest.approx(DEVIATION, rel=0.05)
 
 
+@pytest.mark.parametrize("count", [11, 16, 24])
+@pytest.mark.parametrize("deviation", [0.03, 0.1, 0.25])
+def test_few_steps_keep_the_variance_of_draws_that_are_covered_and_uncovered(deviation: float, count: int) -> None:
+    generators, levels = _generators(8000), spaced(0.6, 0.002, count)
+    own = deviation * own_noise(generators, torch.empty(8000, 1, 1, 1))
+
+    def denoised(x: Tensor, level: float) -> Tensor:
+        return deviation**2 / (deviation**2 + level**2) * x
+
+    x = uncovered(denoised, own + levels[0] * own_noise(generators, own), levels, generators)
+    assert float(x.var() / deviation**2) == pytest.approx(1, abs=0.07)
+
+
 def test_a_row_depends_on_its_generator_alone() -> None:
     levels = spaced(8.0, 0.01, 10)
     both, second = _generators(2), _generators(2)[1:]

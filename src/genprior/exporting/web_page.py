@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genprior.exporting.web_runtime import VERSION, WebRuntime
 from genprior.priors.contracts import LatentPrior, latents_of
-from genprior.priors.noise_steps import spaced
+from genprior.priors.noise_steps import CHANGE, spaced
 from genprior.restoration.image_sampler import passes
 from genprior.settings import Model
 
@@ -76,6 +76,7 @@ class PageSettings(Model):
         networks: Names of the files in the page.
         drawn: Latents that came with the page; 0: they are standard normal, and drawn there.
         mean: Of the values of images.
+        change: Share of the second order of a step with a denoiser.
         sample_levels, fill_passes: Of noise, of a denoiser that draws, or that fills a hole.
     """
 
@@ -85,6 +86,7 @@ class PageSettings(Model):
     networks: tuple[str, ...]
     drawn: int = 0
     mean: float = 0.0
+    change: float = CHANGE
     sample_levels: tuple[float, ...] = ()
     fill_passes: tuple[tuple[float, ...], ...] = ()
 

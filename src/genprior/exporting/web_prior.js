@@ -246,7 +246,7 @@ class DenoisedModel {
       const mean = (await this.networks.run("denoiser", {x: [x, this.facts.shape], sigma: [sigma, []]})).map(kept);
       if (k + 1 === levels.length) return mean;
       const then = levels[k + 1], left = (then / now) ** 2, lost = then * Math.sqrt(1 - left);
-      const bend = before && 0.5 * (1 - left) * Math.log(now / then) / Math.log(levels[k - 1] / now);
+      const bend = before && this.facts.change * 0.5 * (1 - left) * Math.log(now / then) / Math.log(levels[k - 1] / now);
       x = mean.map((row, i) => {
         const rows = [x[i], row, noise(i, k + 1), ...(before ? [row, before[i]] : [])];
         return mixture(new Float32Array(this.size), rows, [left, 1 - left, lost, ...(before ? [bend, -bend] : [])]);

