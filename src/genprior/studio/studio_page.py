@@ -45,7 +45,7 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
             with gr.Tab("Explore", id="explore") as exploring:
                 explore = build_explore_room(page, folders)
             with gr.Tab(TRAIN, id="train"):
-                build_train_room(rooms, folders)
+                build_train_room(page, rooms, folders)
             with gr.Tab("Study and reports", id="reports") as reports:
                 build_reports_room(reports, folders)
         of_restore, of_explore = [restore.run, restore.other], [explore.run]

@@ -30,6 +30,7 @@ SECONDS = 3.0  # between two looks at runs
 MOST_SHOWN = 2
 UPLOADS = "uploads"
 NEXT = "Look at them, or choose a family and press Train."
+READING = note("The newest run is being read.")
 NONE_SHOWN = note("No run is shown. Press Train, or choose one under Show.")
 
 
@@ -62,8 +63,8 @@ class TrainParts:
     timer: Any
 
 
-def build_train_room(rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa: ANN401 - Gradio's Tabs
-    """Lays out the room inside the current one of the rooms, and connects its parts."""
+def build_train_room(page: Any, rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa: ANN401 - Gradio's
+    """Lays out the room inside the current one of the page's rooms, and connects its parts."""
     import gradio as gr
 
     with gr.Row(equal_height=False):
@@ -76,7 +77,7 @@ def build_train_room(rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa
     trainings = Trainings(folders)
     _connect_images(parts, trainings)
     _connect_training(parts, trainings)
-    _connect_watching(rooms, parts, trainings)
+    _connect_watching(page, rooms, parts, trainings)
     return parts
 
 
@@ -102,8 +103,7 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
     )
     sheet = gr.HTML("", elem_id="looked-at")
     runs = run_choices(folders)
-    first = [path for _, path in runs[:1]]
-    shown = gr.Dropdown(runs, value=first, label="Show", multiselect=True, max_choices=MOST_SHOWN, elem_id="shown-runs")
+    shown = gr.Dropdown(runs, value=[], label="Show", multiselect=True, max_choices=MOST_SHOWN, elem_id="shown-runs")
     with gr.Row(elem_classes=["low"]):
         stop = gr.Button("Stop", size="sm", elem_id="train-stop")
         resume = gr.Button("Resume", size="sm", elem_id="train-resume")
@@ -232,7 +232,7 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
     parts.fork.click(told_errors(fork, skipped), [parts.shown, parts.other, parts.more], outputs, **quiet)
 
 
-def _connect_watching(rooms: Any, parts: TrainParts, trainings: Trainings) -> None:  # noqa: ANN401 - Gradio's Tabs
+def _connect_watching(page: Any, rooms: Any, parts: TrainParts, trainings: Trainings) -> None:  # noqa: ANN401
     """Shows the chosen runs now and then, while somebody looks: drawing their samples takes the processor's time."""
     import gradio as gr
 
@@ -241,15 +241,36 @@ def _connect_watching(rooms: Any, parts: TrainParts, trainings: Trainings) -> No
     def entered(shown: list[str], event: gr.SelectData) -> tuple[Any, Any, Any]:
         if event.value != TITLE:
             return gr.Timer(active=False), gr.skip(), gr.skip()
-        return gr.Timer(active=True), gr.update(choices=run_choices(trainings.folders)), watch(shown)[0]
+        offered = offered_runs(trainings, shown)
+        return gr.Timer(active=True), offered, gr.skip() if shown or not offered["value"] else READING
+
+    def looked(shown: list[str], event: gr.SelectData) -> tuple[Any]:
+        return watch(shown) if event.value == TITLE and shown else (gr.skip(),)
 
     def html_of(shown: list[str] | None) -> tuple[str]:
         return (training_html(trainings, _chosen(trainings.folders, shown)) if shown else NONE_SHOWN,)
 
     watch = told_errors(html_of, ())
     rooms.select(entered, [parts.shown], [parts.timer, parts.shown, parts.watched], **quiet)
+    rooms.select(looked, [parts.shown], [parts.watched], **quiet)  # apart: drawing takes longer than naming runs
+    if parts.timer.active:  # the room is open at the start, and nobody enters it
+        page.load(lambda shown: offered_runs(trainings, shown), [parts.shown], [parts.shown], **quiet)
     parts.timer.tick(watch, [parts.shown], [parts.watched], concurrency_limit=1, **quiet)
     parts.shown.change(watch, [parts.shown], [parts.watched], **quiet)
+
+
+def offered_runs(trainings: Trainings, shown: list[str]) -> Any:  # noqa: ANN401 - Gradio's
+    """Returns the choice of runs as it is now, with those that have just begun; where none is shown the newest is.
+
+    What is shown must be among what is offered, or the framework refuses all calls that send it.
+    """
+    import gradio as gr
+
+    runs = run_choices(trainings.folders)
+    known = [path for _, path in runs]
+    begun = [path for path in dict.fromkeys([*map(str, trainings.running()), *shown]) if path not in known]
+    offered = [*((Path(path).name, path) for path in begun), *runs]
+    return gr.update(choices=offered, value=shown or [path for _, path in offered[:1]])
 
 
 def _shown_first(folders: AllowedFolders, run: Path) -> Any:  # noqa: ANN401 - Gradio's
