@@ -63,21 +63,20 @@ class TrainParts:
     timer: Any
 
 
-def build_train_room(page: Any, rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa: ANN401 - Gradio's
-    """Lays out the room inside the current one of the page's rooms, and connects its parts."""
+def build_train_room(rooms: Any, trainings: Trainings) -> TrainParts:  # noqa: ANN401 - Gradio's Tabs
+    """Lays out the room inside the current one of the rooms, and connects its parts."""
     import gradio as gr
 
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             wished = _wishing()
         with gr.Column(scale=3, min_width=300):
-            watching = _watching(folders)
-    is_first = not run_choices(folders)  # then this room is open at the start
+            watching = _watching(trainings.folders)
+    is_first = not run_choices(trainings.folders)  # then this room is open at the start
     parts = TrainParts(timer=gr.Timer(SECONDS, active=is_first), **wished, **watching)
-    trainings = Trainings(folders)
     _connect_images(parts, trainings)
     _connect_training(parts, trainings)
-    _connect_watching(page, rooms, parts, trainings)
+    _connect_watching(rooms, parts, trainings)
     return parts
 
 
@@ -232,7 +231,7 @@ def _connect_training(parts: TrainParts, trainings: Trainings) -> None:
     parts.fork.click(told_errors(fork, skipped), [parts.shown, parts.other, parts.more], outputs, **quiet)
 
 
-def _connect_watching(page: Any, rooms: Any, parts: TrainParts, trainings: Trainings) -> None:  # noqa: ANN401
+def _connect_watching(rooms: Any, parts: TrainParts, trainings: Trainings) -> None:  # noqa: ANN401 - Gradio's Tabs
     """Shows the chosen runs now and then, while somebody looks: drawing their samples takes the processor's time."""
     import gradio as gr
 
@@ -253,8 +252,6 @@ def _connect_watching(page: Any, rooms: Any, parts: TrainParts, trainings: Train
     watch = told_errors(html_of, ())
     rooms.select(entered, [parts.shown], [parts.timer, parts.shown, parts.watched], **quiet)
     rooms.select(looked, [parts.shown], [parts.watched], **quiet)  # apart: drawing takes longer than naming runs
-    if parts.timer.active:  # the room is open at the start, and nobody enters it
-        page.load(lambda shown: offered_runs(trainings, shown), [parts.shown], [parts.shown], **quiet)
     parts.timer.tick(watch, [parts.shown], [parts.watched], concurrency_limit=1, **quiet)
     parts.shown.change(watch, [parts.shown], [parts.watched], **quiet)
 
