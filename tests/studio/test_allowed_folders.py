@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_runs_and_pages_below_are_found_and_links_are_not(folders: AllowedFolder
     (home / "linked.html").symlink_to(home.parent / "outside" / "report.html")
     assert folders.runs() == [home / "run" / "config.json"]
     assert folders.pages() == [home / "run" / "report.html"]
+
+
+def test_the_newest_stand_first_below_what_was_named(folders: AllowedFolders) -> None:
+    home, named = folders.home, folders.home.parent / "named"
+    ages = {home / "a": 1, home / "b": 3, home / "c": 2, home / "run": 4, named: 0}
+    for run, age in ages.items():
+        run.mkdir(exist_ok=True)
+        for name in ("config.json", "report.html"):
+            (run / name).write_text("{}")
+            os.utime(run / name, (age, age))
+    both = AllowedFolders(home, (home, named))
+    assert [file.parent for file in both.runs()] == [named, home / "run", home / "b", home / "c", home / "a"]
+    assert [file.parent for file in both.pages()] == [file.parent for file in both.runs()]
 
 
 @pytest.mark.parametrize(

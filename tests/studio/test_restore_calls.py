@@ -32,6 +32,7 @@ from genprior.studio.restore_calls import (
     kept_result,
     restore_settings,
 )
+from genprior.studio.restore_room import ESTIMATES
 from genprior.studio.shown_answers import answer_html, compared_html
 from served_studio import Served
 
@@ -108,7 +109,9 @@ def test_the_python_lines_beside_an_answer_give_it(
     given: dict[str, object] = {}
     exec(python_of(answer.settings), given)
     torch.testing.assert_close(given["found"].images, answer.found.images)  # type: ignore[attr-defined]
-    assert answer.found.verdicts[0] in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert answer.found.verdicts[0] in said
+    assert said.partition("tensor([")[2].partition("]")[0].count(".") == int(answer.found.candidate_counts[0])
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -123,6 +126,17 @@ def test_every_damage_of_the_table_is_answered(damage: str, asked: tuple[Allowed
     assert ADVICE[answer.found.verdicts[0]] in html.unescape(text)  # not the bare word
     assert "more draws" in answer_html(answer, is_last=False).lower()
     assert 'type="range"' in compared_html(answer, answer)
+
+
+def test_the_estimate_that_was_chosen_is_named_as_it_was_chosen(
+    asked: tuple[AllowedFolders, Path, torch.Tensor],
+) -> None:
+    folders, run, image = asked
+    for name, estimate in ESTIMATES.items():
+        wish = Asked(HOLE, estimate=estimate)
+        answer = answered(restore_settings(run, kept_question(folders, image, a_hole(image)), wish, 64))
+        told = "mean" if name == "usual" else name.removesuffix(" of the draws")
+        assert f"restored: {told}<" in answer_html(answer, is_last=True)
 
 
 def test_an_upload_takes_the_shape_of_the_run(asked: tuple[AllowedFolders, Path, torch.Tensor], tmp_path: Path) -> None:

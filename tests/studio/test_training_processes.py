@@ -127,10 +127,11 @@ def test_a_training_is_stopped_by_another_server_and_resumed(trainings: Training
         trainings.start(["genprior", "resume", str(out)], out)
     later = Trainings(trainings.folders)
     assert later.is_running(out)
+    assert later.running() == [out]
     assert "being trained" in training_html(later, [out])
     later.stop(out)
     waited_for(lambda: not trainings.is_running(out))
-    assert not later.is_running(out)
+    assert later.running() == []
     assert "not finished" in str(summary(out)["state"])
     text = training_html(trainings, [out])
     assert "Losses of both players" in text
@@ -157,5 +158,7 @@ def test_a_fork_goes_on_from_where_its_run_stands_with_another_loss(
     assert {name for name in one if one[name] != two[name]} == {"loss", "images_seen", "minutes", "forked_from"}
     assert two["forked_from"]["images_seen"] == 96
     told = training_html(trainings, [run, out])
+    assert told.count(f"<figcaption>{out.name}</figcaption>") == told.count(f"<figcaption>{run.name}</figcaption>") > 3
+    assert "<figcaption>" not in training_html(trainings, [run]).partition("Losses of both players")[2]
     assert "loss was non-saturating" in told
     assert told.count("Losses of both players") >= 1

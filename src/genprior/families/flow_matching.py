@@ -46,7 +46,7 @@ class FlowMatchingConfig(RunConfig):
     HELP: ClassVar[str] = "Train a velocity that carries noise to images: samples, denoiser and density in one."
     LATENTS: ClassVar[str] = (
         "Latents are the noise at the start of the differential equation, whose solution is the image. It is solved "
-        "anew for each picture: a map of 64 x 64 pixels takes half a minute of a core or more."
+        "anew for each picture: a map of 64 x 64 pixels takes several seconds."
     )
     CURVES: ClassVar[dict[str, Curves]] = {
         "velocity": Curves(

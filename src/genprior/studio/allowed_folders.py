@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from genprior.data.spec import NAMES, parse_spec
@@ -87,21 +88,19 @@ class AllowedFolders:
             self.inside(config.data_root, "data_root")
 
     def runs(self) -> list[Path]:
-        """Returns all folders of runs, those named first."""
+        """Returns the settings of all runs: those named at the start, then those of `home`, the newest first."""
         return self._below(lambda path: path.name == CONFIG)
 
     def pages(self) -> list[Path]:
-        """Returns all pages that commands have written: reports, studies, results."""
+        """Returns all pages that commands have written: reports, studies, results; in the order of `runs`."""
         return self._below(lambda path: path.suffix.lower() in PAGES)
 
     def _below(self, is_asked: Callable[[Path], bool]) -> list[Path]:
         found: dict[Path, None] = {}
         for root in [*self.roots[1:], self.home]:
-            for path in _files(root):
-                if is_asked(path) and _is_visible(path):
-                    found.setdefault(path)
-                if len(found) >= MOST_LISTED:
-                    return list(found)
+            asked = (path for path in _files(root) if is_asked(path) and _is_visible(path) and path not in found)
+            listed = list(islice(asked, MOST_LISTED - len(found)))
+            found |= dict.fromkeys(sorted(listed, key=_changed, reverse=True))
         return list(found)
 
 
@@ -131,6 +130,14 @@ def _files(root: Path) -> Iterator[Path]:
         depth = len(Path(where).relative_to(root).parts)
         folders[:] = sorted(each for each in folders if depth < DEEPEST and not each.startswith("."))
         yield from (Path(where, name) for name in sorted(files))
+
+
+def _changed(path: Path) -> float:
+    """When a file was last written; 0 where it is gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_visible(path: Path) -> bool:

@@ -19,7 +19,8 @@ def python_of(settings: Settings) -> str:
         "from genprior.restoring.restore_job import restored_alone, trained_prior\n\n"
         f"settings = RestoreSettings(\n{told},\n)\n"
         "item, found = restored_alone(settings, trained_prior(settings))\n"
-        "print(found.images.shape, found.probabilities, found.verdicts)"
+        "count = int(found.candidate_counts[0])\n"
+        "print(found.images.shape, found.probabilities[0, :count], found.verdicts)"
     )
 
 

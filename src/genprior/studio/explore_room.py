@@ -26,6 +26,10 @@ from genprior.studio.shown_pictures import note
 
 CHOSEN = "the picture chosen here"
 STEP = (0.01, 0.3, 0.08)  # least, most and usual change from a picture to the next
+# What is nearest stands beside the map, above the row: whoever chooses in the row would not see it come.
+BRING_NEAREST = (  # once the page has drawn it
+    "() => { setTimeout(() => document.querySelector('#map-nearest')?.scrollIntoView({ block: 'nearest' }), 300); }"
+)
 EMPTY = note("Press Show the map. Choose a picture of it to see its nearest training images, or to go on from there.")
 
 
@@ -189,10 +193,10 @@ def _connect(page: Any, parts: ExploreParts, folders: AllowedFolders) -> None:  
     quiet: dict[str, Any] = {"show_progress": "minimal", "concurrency_id": COMPUTES, "concurrency_limit": 1}
     quiet["api_visibility"] = "private"
 
-    def on(listen: Any, act: Any, given: list[Any], shown: list[Any]) -> None:  # noqa: ANN401 - Gradio's events
+    def on(listen: Any, act: Any, given: list[Any], shown: list[Any]) -> Any:  # noqa: ANN401 - Gradio's events
         import gradio as gr
 
-        listen(told_errors(act, tuple(gr.skip() for _ in shown)), given, [*shown, parts.message], **quiet)
+        return listen(told_errors(act, tuple(gr.skip() for _ in shown)), given, [*shown, parts.message], **quiet)
 
     told = told_errors(lambda run: (note(latents_told(folders, run)), EMPTY) if run else ("", NO_RUN_YET), ("",))
     page.load(told, [parts.run], [parts.latents, parts.message], **quiet)
@@ -202,7 +206,7 @@ def _connect(page: Any, parts: ExploreParts, folders: AllowedFolders) -> None:  
     on(parts.here.click, _going(folders), [parts.run, parts.chosen, parts.step], _of_all(parts))
     near = [parts.chosen, parts.here, *_of_nearest(parts)]
     on(parts.map.select, _choosing(folders), [parts.run, parts.shown], near)
-    on(parts.row.select, _choosing(folders), [parts.run, parts.joined], near)
+    on(parts.row.select, _choosing(folders), [parts.run, parts.joined], near).then(None, js=BRING_NEAREST)
     ends = [part for end in parts.ends for part in end.parts()]
     on(parts.between.click, _joining(folders), [parts.run, parts.chosen, *ends], row)
 

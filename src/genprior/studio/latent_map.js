@@ -4,7 +4,7 @@ let shown = null, columns = 1;
 
 function name(i) {
   const middle = shown.middle === i ? ", the middle" : "";
-  return `Picture ${i}, row ${Math.floor(i / columns) + 1}, column ${(i % columns) + 1}${middle}`;
+  return `Row ${Math.floor(i / columns) + 1}, column ${(i % columns) + 1}${middle}`;
 }
 function choose(i) {
   [...cells.children].forEach((each, place) => each.setAttribute("aria-pressed", String(place === i)));

@@ -50,9 +50,17 @@ def build_reports_room(tab: Any, folders: AllowedFolders) -> None:  # noqa: ANN4
 
 
 def page_choices(folders: AllowedFolders) -> list[tuple[str, str]]:
-    """Returns the name and the place of each page."""
-    names = [("/".join(path.parts[-2:]), str(path)) for path in folders.pages()]
-    return names
+    """Returns the name and the place of each page; where two would be called the same, all that tells them apart."""
+    pages = folders.pages()
+    short = ["/".join(path.parts[-2:]) for path in pages]
+    names = [
+        name if short.count(name) == 1 else _below_root(folders, path) for name, path in zip(short, pages, strict=True)
+    ]
+    return list(zip(names, map(str, pages), strict=True))
+
+
+def _below_root(folders: AllowedFolders, path: Path) -> str:
+    return next(path.relative_to(root).as_posix() for root in folders.roots if root in path.parents)
 
 
 def page_html(folders: AllowedFolders, path: str | None) -> str:

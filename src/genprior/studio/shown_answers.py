@@ -28,8 +28,9 @@ def _told(draws: int) -> str:
 def _pictures(answer: Answer) -> list[str]:
     found, before = answer.found, shown_before(answer.item)
     parts = [] if before is None else [figure(png_uri(before), "damaged", "The damaged image")]
-    estimate = answer.settings.estimate or ("mean" if found.draws.shape[1] else "most likely")
-    parts.append(figure(png_uri(answer.finished().x), f"restored: {estimate}", f"The restored image, {estimate}"))
+    estimate = answer.settings.estimate or ("mean" if found.draws.shape[1] else "map")
+    named = "most likely" if estimate == "map" else estimate
+    parts.append(figure(png_uri(answer.finished().x), f"restored: {named}", f"The restored image, {named}"))
     deviation = found.deviation()[0]
     most = float(deviation.max())
     told = f"deviation, at most {most:.2f}"

@@ -23,7 +23,8 @@ def training_html(trainings: Trainings, runs: list[Path]) -> str:
     reports = [_reported(run) for run in runs]
     good = [each for each in reports if isinstance(each, Reported)]
     cells = [_state(trainings, run, each) for run, each in zip(runs, reports, strict=True)]
-    return f'{_colours()}<div class="runs">{"".join(cells)}</div>{_curves(good)}'
+    curves = _curves(good, are_named=len(runs) > 1)
+    return f'{_colours()}<div class="runs">{"".join(cells)}</div>{curves}'
 
 
 def sheet_html(picture: Path) -> str:
@@ -66,12 +67,14 @@ def _samples(found: Reported) -> str:
     return figures(parts)
 
 
-def _curves(reports: list[Reported]) -> str:
-    plots = [{plot.title: plot for plot in plots_of(each)} for each in reports if len(each.rows)]
+def _curves(reports: list[Reported], *, are_named: bool) -> str:
+    """The curves of each run under their titles; with the run's name, where another run's may stand above or beside."""
+    plots = [(each.name, {plot.title: plot for plot in plots_of(each)}) for each in reports if len(each.rows)]
     rows = []
-    for row, title in enumerate(dict.fromkeys(title for own in plots for title in own)):
-        fitted = on_common_axes([own[title] for own in plots if title in own])
-        drawn = [_drawn(plot, f"c{row}-{place}") for place, plot in enumerate(fitted)]
+    for row, title in enumerate(dict.fromkeys(title for _, own in plots for title in own)):
+        names = [name if are_named else "" for name, own in plots if title in own]
+        fitted = on_common_axes([own[title] for _, own in plots if title in own])
+        drawn = [_drawn(plot, f"c{row}-{place}", names[place]) for place, plot in enumerate(fitted)]
         reading = html.escape(fitted[0].reading)
         rows.append(
             f"<h3>{html.escape(title)}</h3><div class='runs'>{''.join(drawn)}</div><p class='note'>{reading}</p>"
@@ -79,9 +82,10 @@ def _curves(reports: list[Reported]) -> str:
     return "".join(rows)
 
 
-def _drawn(plot: Plot, name: str) -> str:
-    label = html.escape(plot.alt)
-    return f'<figure class="curves" role="img" aria-label="{label}">{curves_svg(plot, name)}</figure>'
+def _drawn(plot: Plot, name: str, run: str) -> str:
+    label, told = html.escape(plot.alt), f"<figcaption>{html.escape(run)}</figcaption>" if run else ""
+    drawing = f'<div role="img" aria-label="{label}">{curves_svg(plot, name)}</div>'
+    return f'<figure class="curves">{told}{drawing}</figure>'
 
 
 def _colours() -> str:

@@ -1,5 +1,7 @@
 """The page: its rooms as tabs, and how it looks."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from genprior.studio.allowed_folders import AllowedFolders
@@ -9,7 +11,8 @@ from genprior.studio.painted_hole import painter_asset
 from genprior.studio.reports_room import build_reports_room
 from genprior.studio.restore_room import build_restore_room, renewed_others
 from genprior.studio.train_room import TITLE as TRAIN
-from genprior.studio.train_room import build_train_room
+from genprior.studio.train_room import build_train_room, offered_runs
+from genprior.studio.training_processes import Trainings
 
 TITLE = "genprior studio"
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
@@ -37,6 +40,7 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
     """Returns the page for what may be touched."""
     import gradio as gr
 
+    trainings = Trainings(folders)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML("<h1>genprior studio</h1>", elem_id="title")
         with gr.Tabs(selected="restore" if run_choices(folders) else "train", elem_id="rooms") as rooms:
@@ -45,25 +49,32 @@ def studio_page(folders: AllowedFolders) -> Any:  # noqa: ANN401 - Gradio's Bloc
             with gr.Tab("Explore", id="explore") as exploring:
                 explore = build_explore_room(page, folders)
             with gr.Tab(TRAIN, id="train"):
-                build_train_room(rooms, folders)
+                train = build_train_room(rooms, trainings)
             with gr.Tab("Study and reports", id="reports") as reports:
                 build_reports_room(reports, folders)
-        of_restore, of_explore = [restore.run, restore.other], [explore.run]
-        _offer_new_runs(folders, page.load, [*of_restore, *of_explore], restore.other)
-        _offer_new_runs(folders, restoring.select, of_restore, restore.other)
-        _offer_new_runs(folders, exploring.select, of_explore, restore.other)
+        of_restore = {restore.run: partial(renewed_runs, folders), restore.other: partial(renewed_others, folders)}
+        of_explore = {explore.run: partial(renewed_runs, folders)}
+        # where the room Train is open at the start, nobody enters it
+        of_train = {train.shown: partial(offered_runs, trainings)} if train.timer.active else {}
+        _offer_new_runs(page.load, of_restore | of_explore | of_train)
+        _offer_new_runs(restoring.select, of_restore)
+        _offer_new_runs(exploring.select, of_explore)
     return page
 
 
-def _offer_new_runs(folders: AllowedFolders, moment: Any, choices: list[Any], other: Any) -> None:  # noqa: ANN401
-    """Offers what has been trained meanwhile, when the page is opened or a room is entered; `other` may be none."""
+def _offer_new_runs(moment: Any, choices: Mapping[Any, Callable[[Any], Any]]) -> None:  # noqa: ANN401 - Gradio's event
+    """Offers what has been trained meanwhile, when the page is opened or a room is entered.
 
-    def renewed(*chosen: str) -> Any:  # noqa: ANN401 - Gradio's updates
-        pairs = zip(choices, chosen, strict=True)
-        updates = [(renewed_others if each is other else renewed_runs)(folders, run) for each, run in pairs]
+    Arguments:
+        moment: Of the page.
+        choices: By the part that offers, what it becomes, of what is chosen in it.
+    """
+
+    def renewed(*chosen: object) -> Any:  # noqa: ANN401 - Gradio's updates
+        updates = [renew(run) for renew, run in zip(choices.values(), chosen, strict=True)]
         return updates if len(updates) > 1 else updates[0]
 
-    moment(renewed, choices, choices, show_progress="hidden", api_visibility="private")
+    moment(renewed, [*choices], [*choices], show_progress="hidden", api_visibility="private")
 
 
 def look() -> dict[str, Any]:

@@ -30,6 +30,7 @@ SECONDS = 3.0  # between two looks at runs
 MOST_SHOWN = 2
 UPLOADS = "uploads"
 NEXT = "Look at them, or choose a family and press Train."
+READING = note("The newest run is being read.")
 NONE_SHOWN = note("No run is shown. Press Train, or choose one under Show.")
 
 
@@ -62,7 +63,7 @@ class TrainParts:
     timer: Any
 
 
-def build_train_room(rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa: ANN401 - Gradio's Tabs
+def build_train_room(rooms: Any, trainings: Trainings) -> TrainParts:  # noqa: ANN401 - Gradio's Tabs
     """Lays out the room inside the current one of the rooms, and connects its parts."""
     import gradio as gr
 
@@ -70,10 +71,9 @@ def build_train_room(rooms: Any, folders: AllowedFolders) -> TrainParts:  # noqa
         with gr.Column(scale=2, min_width=300):
             wished = _wishing()
         with gr.Column(scale=3, min_width=300):
-            watching = _watching(folders)
-    is_first = not run_choices(folders)  # then this room is open at the start
+            watching = _watching(trainings.folders)
+    is_first = not run_choices(trainings.folders)  # then this room is open at the start
     parts = TrainParts(timer=gr.Timer(SECONDS, active=is_first), **wished, **watching)
-    trainings = Trainings(folders)
     _connect_images(parts, trainings)
     _connect_training(parts, trainings)
     _connect_watching(rooms, parts, trainings)
@@ -102,8 +102,7 @@ def _watching(folders: AllowedFolders) -> dict[str, Any]:
     )
     sheet = gr.HTML("", elem_id="looked-at")
     runs = run_choices(folders)
-    first = [path for _, path in runs[:1]]
-    shown = gr.Dropdown(runs, value=first, label="Show", multiselect=True, max_choices=MOST_SHOWN, elem_id="shown-runs")
+    shown = gr.Dropdown(runs, value=[], label="Show", multiselect=True, max_choices=MOST_SHOWN, elem_id="shown-runs")
     with gr.Row(elem_classes=["low"]):
         stop = gr.Button("Stop", size="sm", elem_id="train-stop")
         resume = gr.Button("Resume", size="sm", elem_id="train-resume")
@@ -241,15 +240,34 @@ def _connect_watching(rooms: Any, parts: TrainParts, trainings: Trainings) -> No
     def entered(shown: list[str], event: gr.SelectData) -> tuple[Any, Any, Any]:
         if event.value != TITLE:
             return gr.Timer(active=False), gr.skip(), gr.skip()
-        return gr.Timer(active=True), gr.update(choices=run_choices(trainings.folders)), watch(shown)[0]
+        offered = offered_runs(trainings, shown)
+        return gr.Timer(active=True), offered, gr.skip() if shown or not offered["value"] else READING
+
+    def looked(shown: list[str], event: gr.SelectData) -> tuple[Any]:
+        return watch(shown) if event.value == TITLE and shown else (gr.skip(),)
 
     def html_of(shown: list[str] | None) -> tuple[str]:
         return (training_html(trainings, _chosen(trainings.folders, shown)) if shown else NONE_SHOWN,)
 
     watch = told_errors(html_of, ())
     rooms.select(entered, [parts.shown], [parts.timer, parts.shown, parts.watched], **quiet)
+    rooms.select(looked, [parts.shown], [parts.watched], **quiet)  # apart: drawing takes longer than naming runs
     parts.timer.tick(watch, [parts.shown], [parts.watched], concurrency_limit=1, **quiet)
     parts.shown.change(watch, [parts.shown], [parts.watched], **quiet)
+
+
+def offered_runs(trainings: Trainings, shown: list[str]) -> Any:  # noqa: ANN401 - Gradio's
+    """Returns the choice of runs as it is now, with those that have just begun; where none is shown the newest is.
+
+    What is shown must be among what is offered, or the framework refuses all calls that send it.
+    """
+    import gradio as gr
+
+    runs = run_choices(trainings.folders)
+    known = [path for _, path in runs]
+    begun = [path for path in dict.fromkeys([*map(str, trainings.running()), *shown]) if path not in known]
+    offered = [*((Path(path).name, path) for path in begun), *runs]
+    return gr.update(choices=offered, value=shown or [path for _, path in offered[:1]])
 
 
 def _shown_first(folders: AllowedFolders, run: Path) -> Any:  # noqa: ANN401 - Gradio's

@@ -143,6 +143,12 @@ class Trainings:
         """Returns whether a process that this page began trains the run."""
         return self._process(run) is not None
 
+    def running(self) -> list[Path]:
+        """Returns the runs that are being trained from here, also those whose folder is not there yet."""
+        files = (self.folders.home / LOGS).glob("*.json")
+        told = [found for file in sorted(files) if (found := read_result(file, TrainingProcess)) is not None]
+        return [each.run for each in told if self.is_running(each.run)]
+
     def last_words(self, run: Path) -> list[str]:
         """Returns the last lines that the command of a run printed."""
         log = self._log(run)
