@@ -67,7 +67,7 @@ def main() -> None:
             start = time.process_time()
             x = torch.cat([make(first) for first in range(0, settings.count, AT_ONCE)])
             seconds = time.process_time() - start
-            x = (255 * x).round() / 255
+            x = (255 * x.clamp(0, 1)).round() / 255
             distance = frechet_distance(real, features_and_classes(judge, x)[0])
             rows.append({"run": str(run), "way": name, "distance": distance, "a_second": len(x) / seconds})
             print(f"{run}, {name}: distance {distance:.2f}, {len(x) / seconds:.0f} a second", flush=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genprior.exporting.web_runtime import VERSION, WebRuntime
 from genprior.priors.contracts import LatentPrior, latents_of
-from genprior.priors.noise_steps import CHANGE, spaced
+from genprior.priors.noise_steps import CHANGE, FINEST, spaced
 from genprior.restoration.image_sampler import passes
 from genprior.settings import Model
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Way = Literal["denoiser", "encoder", "search"]
 
 DRAWN = 512  # latents that come with the page of a prior whose latents are not standard normal
-STRONGEST, WEAKEST = 40.0, 0.01  # noise of samples, first and last, in deviations of images
+STRONGEST = 40.0  # noise of samples at first, in deviations of images
 SAMPLE_LEVELS, FILL_LEVELS = 24, 12  # evaluations of a denoiser for an image
 LOOKED_AT = 16  # samples whose mean and deviation are those of images
 NEAR = 1e-3  # nats, within which an energy is that of a standard normal
@@ -106,7 +106,7 @@ def page_settings(prior: LatentPrior, names: tuple[str, ...]) -> PageContent:
     shape, size = prior.image_shape, prior.latent_size
     if "denoiser" in names:
         x = prior.sample(LOOKED_AT)
-        levels = tuple(float(x.std()) * level for level in spaced(STRONGEST, WEAKEST, SAMPLE_LEVELS))
+        levels = tuple(spaced(STRONGEST * float(x.std()), FINEST, SAMPLE_LEVELS))
         return PageSettings(
             shape=shape,
             latent_size=size,

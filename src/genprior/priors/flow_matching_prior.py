@@ -13,11 +13,11 @@ from genprior.models.velocity_field import LEVELS, VelocityField
 from genprior.priors.contracts import DenoisingPrior, LatentPrior, LikelihoodPrior, check_sides
 from genprior.priors.densities import StandardNormal
 from genprior.priors.flow_ode import flowed, log_densities, path_times, random_signs, unit_directions
-from genprior.priors.noise_steps import own_noise, spaced, uncovered
+from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
 from genprior.seeding import derived_generator
 
 SAMPLE_LEVELS = 50  # of noise, one evaluation each
-STRONGEST, WEAKEST = 40.0, 0.01  # first and last level, in deviations of images
+STRONGEST = 40.0  # first level of noise, in deviations of images
 ENCODE_STEPS = 25  # of two evaluations each
 DECODE_STEPS = 4  # of a search, which goes through all of them backwards many times
 DENSITY_STEPS = 50
@@ -165,6 +165,8 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
     def sample(self, count: int, seed: int = 0, first: int = 0, levels: int = SAMPLE_LEVELS) -> Tensor:
         """Returns images (count, C, H, W) by ancestral sampling; image i depends on (seed, i) alone.
 
+        Values are real numbers, as those of posterior draws are: a black pixel may be a little below 0.
+
         An error of the network at strong noise is covered again by the noise that each step puts back. The solution of
         the differential equation, `decode`, carries it on to the image.
 
@@ -184,13 +186,12 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         generators = [derived_generator(seed, "sample", i) for i in range(first, first + count)]
         most = self._at_once
         parts = [self._drawn(generators[i : i + most], levels) for i in range(0, count, most)]
-        x = torch.cat(parts) if parts else torch.empty(0, *self.image_shape)
-        return x if self.image_shape[1:] == (1, 1) else x.clamp(0, 1)
+        return torch.cat(parts) if parts else torch.empty(0, *self.image_shape)
 
     def _drawn(self, generators: list[torch.Generator], count: int) -> Tensor:
         """One sample (R, C, H, W) for each generator."""
         spread = float(self.field.spread)
-        levels = [spread * level for level in spaced(STRONGEST, WEAKEST, count)]
+        levels = spaced(STRONGEST * spread, FINEST, count)
         blank = self.field.mean.expand(len(generators), *self.image_shape)
         start = blank + levels[0] * own_noise(generators, blank)
         return uncovered(self.denoise, start, levels, generators)

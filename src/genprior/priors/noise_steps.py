@@ -12,6 +12,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+FINEST = (
+    0.002  # standard deviation of noise at which images in [0, 1] are drawn to the end: samples and posterior draws
+)
 CHANGE = 0.8  # share of the second order: with all of it draws of a Gaussian have 1.2 times its variance in few steps
 CURVED = 5  # levels are evenly spaced in the root of this degree (Karras et al. 2022, equation 5)
 

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from genprior.memory import in_parts
 from genprior.priors.contracts import DenoisingPrior
-from genprior.priors.noise_steps import own_noise, spaced, uncovered
+from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
 from genprior.restoration.fidelity import UNKNOWN, noise_scale
 from genprior.restoration.guided_denoising import ROUNDS, guided_mean
 from genprior.restoration.problem import Problem
 from genprior.seeding import derived_generator, derived_seed
 
 AT_ONCE, NUMBERS_AT_ONCE = 64, 2**20  # draws, and their pixels: what the way back needs of each stays in memory
-STRONGEST, WEAKEST = 3.0, 0.002  # standard deviations of noise on images in [0, 1], first and last
+STRONGEST = 3.0  # standard deviation of noise on images in [0, 1], at first
 TURN = 0.3  # at which all passes but the last end
 TOPS = (1.2, 0.8)  # of the passes between the first and the last
 LAST = 0.6  # where the last pass begins
@@ -50,7 +50,7 @@ def passes(count: int) -> list[list[float]]:
     own = [left // many + (k < left % many) for k in range(many)] if many else []
     tops = spaced(*TOPS, many) if many > 1 else [math.sqrt(TOPS[0] * TOPS[1])]
     between = [spaced(top, TURN, length) for top, length in zip(tops, own, strict=False)]
-    return [spaced(STRONGEST, TURN, count - last - sum(own)), *between, spaced(LAST, WEAKEST, last)]
+    return [spaced(STRONGEST, TURN, count - last - sum(own)), *between, spaced(LAST, FINEST, last)]
 
 
 def evaluations(count: int) -> int:
