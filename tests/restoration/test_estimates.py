@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.models.factor_analysers import FactorAnalysers
 from genprior.priors.contracts import LatentPrior
 from genprior.priors.mixture_prior import MixturePrior
 from genprior.restoration import estimates, latent_sampler
@@ -121,6 +122,20 @@ def test_approximate_draws_are_weighed_and_say_what_they_are_worth() -> None:
     assert bool((found.effective >= 1).all())
     assert bool((found.effective <= 64).all())
     assert float((found.draws.mean(1) - found.images).abs().mean()) < 0.05
+
+
+def test_draws_whose_weights_rest_on_one_are_not_mixed_and_do_not_look_sure() -> None:
+    shape = (3, 16, 16)  # of many measurements
+    own = image_mixture(shape)
+    prior = MixturePrior(FactorAnalysers(own.weights, own.means, 4 * own.factors, 100 * own.noise), shape)
+    operator = OPERATORS["denoise"](image_shape=shape, seed=0)
+    y = measure(prior.sample(2, seed=1).clamp(0, 1), operator, NOISES["poisson"](gain=0.3), seed=0)
+    operator.physics.noise_model = NOISES["poisson"](gain=0.3)
+    found = restore(prior, y, operator.physics, MANY)
+    assert set(found.verdicts) == {NOT_MIXED}
+    assert float(found.effective.max()) < 4
+    assert min(len(torch.unique(own, dim=0)) for own in found.draws) > 8
+    assert float(found.deviation().amin()) > 0
 
 
 def test_candidates_are_kinds_of_draws_with_their_shares() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import ConditionalPrior, Posterior
-from genprior.restoration.estimates import judged_again, shown, with_draws
+from genprior.restoration.estimates import LEAST_EFFECTIVE, judged_again, shown, with_draws
 from genprior.restoration.fidelity import Fidelity, noise_scale
 from genprior.restoration.minimise import chosen_apart
 from genprior.restoration.problem import Problem
@@ -34,6 +34,7 @@ NUMBERS_AT_ONCE = 2**26  # of the means of all kinds, over all images
 KINDS = 16  # of images, the most probable ones, among which candidates are sought
 LIKELY = 1e-3  # probability of a kind whose image is a candidate
 TIMES = 8  # draws of which one is chosen where the posterior is approximate
+HALVINGS = 30  # of where the exponent lies that tempers weights; log weights may be millions
 EXACT, APPROXIMATE = "closed form", "approximated"
 Measure = Callable[[Tensor], Tensor]
 
@@ -145,18 +146,36 @@ def _weighed(
 ) -> tuple[Tensor, Tensor]:
     """Draws x (r, S, C, H, W) of rows (r,) out of (r, T, C, H, W) by importance weights, and their worth (r,).
 
-    The weight of a draw is the likelihood over that of the Gaussian noise in its place.
+    The weight of a draw is the likelihood over that of the Gaussian noise in its place. Their worth is that of these
+    weights. Where it is next to none, draws are chosen by tempered ones: one draw for all would look sure.
     """
     chosen, worth = [], []
     for i, own in zip(drawn[0].tolist(), drawn[1], strict=True):
         prediction = problem.measure(own, who[i].expand(len(own)))
         gaussian = 0.5 * ((prediction - found.y[i]) / found.sigma[i]).square().sum(1)
-        weight = torch.softmax(gaussian - problem.misfit_of(prediction, who[i].expand(len(own))) / scale[i], 0)
+        log_weight = gaussian - problem.misfit_of(prediction, who[i].expand(len(own))) / scale[i]
         generator = derived_generator(seed, "weighed", settings.first + int(who[i]))
+        weight = _tempered(log_weight, min(LEAST_EFFECTIVE, settings.draws))
         places = torch.multinomial(weight.cpu(), settings.draws, True, generator=generator)
         chosen.append(own[places.to(own.device)])
-        worth.append((1 / weight.square().sum()).clamp_max(settings.draws))
+        worth.append(_worth(torch.softmax(log_weight, 0)).clamp_max(settings.draws))
     return torch.stack(chosen), torch.stack(worth)
+
+
+def _worth(weight: Tensor) -> Tensor:
+    """Number of draws of equal weight that say as much as these (T,), whose weights add up to 1."""
+    return 1 / weight.square().sum()
+
+
+def _tempered(log_weight: Tensor, least: int) -> Tensor:
+    """Returns weights (T,) that add up to 1: exp(t w) of the largest t <= 1 under which draws are worth that many."""
+    weight, low, high = torch.softmax(log_weight, 0), 0.0, 1.0
+    if _worth(weight) >= least:
+        return weight
+    for _ in range(HALVINGS):
+        t = (low + high) / 2
+        low, high = (t, high) if _worth(torch.softmax(t * log_weight, 0)) >= least else (low, t)
+    return torch.softmax(low * log_weight, 0)
 
 
 def _images_at_once(problem: Problem, conditional: ConditionalPrior) -> int:
