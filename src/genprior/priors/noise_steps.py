@@ -12,9 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-FINEST = (
-    0.002  # standard deviation of noise at which images in [0, 1] are drawn to the end: samples and posterior draws
-)
+FINEST = 0.002  # standard deviation of noise on images in [0, 1] at which samples and posterior draws end
 CHANGE = 0.8  # share of the second order: with all of it draws of a Gaussian have 1.2 times its variance in few steps
 CURVED = 5  # levels are evenly spaced in the root of this degree (Karras et al. 2022, equation 5)
 
@@ -29,8 +27,9 @@ def less_noisy(x: Tensor, mean: Tensor, levels: tuple[float, float], before: tup
     """Returns the mean (R, C, H, W) of images with less noise, given those with more.
 
     Along a step the guided mean is taken to change as it did along the last one, in the logarithm of the level (Lu et
-    al. 2022, "SDE-DPM-Solver++(2M)"); `CHANGE` of that is believed, as much of the last change was noise. In eight to
-    a hundred steps draws of a Gaussian then have its variance within 5 %, without a second order as little as half.
+    al. 2022, "SDE-DPM-Solver++(2M)"); `CHANGE` of that is believed, as much of the last change was noise. In 11 steps
+    and more draws of a Gaussian then have its variance within 7 %; with all of the change up to 1.2 times, with none
+    of it as little as half.
 
     Arguments:
         x: With noise of the first level.
