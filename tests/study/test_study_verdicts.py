@@ -31,8 +31,10 @@ from genprior.study.measured_models import (
     SampleQuality,
 )
 from genprior.study.statements import STATEMENTS
-from genprior.study.study_evidence import StudyEvidence
+from genprior.study.study_evidence import CurvesOf, FigureOf, IntervalsOf, StripsOf, StudyEvidence
+from genprior.study.study_figures import figure_of
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, TOO_LITTLE, Outcome
+from genprior.study.study_settings import StudySettings
 
 OWN, SHORT = "non-saturating", curves(steps=100)
 POOR, FAR = quality(distance=100), quality(distance=700, modes=4)
@@ -212,3 +214,32 @@ def test_a_statement_asks_for_all_that_it_is_judged_by() -> None:
         asked = {(cell, kind.__name__) for cell, kind in statement.needs}
         found = {key: each for key, each in whole.found.items() if key in asked}
         assert statement.finding(StudyEvidence(found, {})).outcome == CONFIRMED, name
+
+
+DRAWN = [(name, each) for name, one in STATEMENTS.items() for each in one.figures if not isinstance(each, StripsOf)]
+
+
+@pytest.mark.parametrize(("name", "figure"), DRAWN, ids=[f"{name}-{each.title}" for name, each in DRAWN])
+def test_what_a_figure_shows_is_measured(name: str, figure: FigureOf) -> None:
+    whole = evidence()
+    finding = STATEMENTS[name].finding(whole)
+    found = figure_of(figure, whole, finding, StudySettings(size="full"), "f1")
+    assert found is not None
+    assert found.svg
+    if isinstance(figure, IntervalsOf):
+        nothing = finding.model_copy(update={"numbers": finding.numbers[:1]})
+        assert figure_of(figure, whole, nothing, StudySettings(size="full"), "f1") is None
+
+
+def test_curves_of_all_seeds_are_drawn_and_named_once() -> None:
+    (figure,) = (each for each in STATEMENTS["least-squares"].figures if isinstance(each, CurvesOf))
+    seeds = [curves(generator_loss=(value,) * 20) for value in (1.0, 2.0, 3.0)]
+    finding = STATEMENTS["least-squares"].finding(evidence())
+    drawn = {}
+    for count in (1, SEEDS):
+        found = figure_of(figure, evidence(("least-squares", seeds[:count])), finding, StudySettings(), "f1")
+        assert found is not None
+        assert found.svg.count(">least squares of the probability<") == 1
+        assert found.alt.count("least squares") == 1
+        drawn[count] = found.svg.count("stroke: var(--teal)")
+    assert drawn[SEEDS] == drawn[1] + SEEDS - 1

@@ -26,7 +26,7 @@ class Curve:
     """Numbers over images seen.
 
     Attributes:
-        label: In the legend.
+        label: In the legend; empty: it goes with the curve before it, whose colour it has.
         colour: Of the palette.
         images: (N,), images seen.
         values: (N,), nan where a value was not finite or was not recorded.
@@ -76,7 +76,9 @@ class Plot:
     @property
     def ends(self) -> str:
         """Where each curve ends, in words."""
-        return f"At the end: {', '.join(f'{curve.label} {_last(curve.values)}' for curve in self.curves)}."
+        return (
+            f"At the end: {', '.join(f'{curve.label} {_last(curve.values)}' for curve in self.curves if curve.label)}."
+        )
 
     @property
     def known(self) -> Numbers:
@@ -151,7 +153,7 @@ def thinned(images: Numbers, values: Numbers) -> Thinned:
 
 def curves_svg(plot: Plot, prefix: str) -> str:
     """Returns a plot as SVG for a page; `prefix` as for `as_svg`."""
-    rows = (len(plot.curves) + sum(bool(label) for _, _, label in plot.levels) + 1) // 2
+    rows = (sum(bool(curve.label) for curve in plot.curves) + sum(bool(label) for _, _, label in plot.levels) + 1) // 2
     with new_figure(WIDTH, HEIGHT + LEGEND_ROW * rows) as figure:
         draw_plot(figure, plot)
         return as_svg(figure, prefix)
@@ -184,9 +186,8 @@ def _draw_curve(axis: "Axes", curve: Curve, is_log: bool) -> None:
     points = thinned(curve.images, values)
     if curve.has_band:
         axis.fill_between(points.images, points.low, points.high, color=curve.colour, alpha=0.22, linewidth=0.6)
-    draw_line(
-        axis, points.images.tolist(), points.median.tolist(), curve.colour, curve.label, is_dashed=curve.is_dashed
-    )
+    label = curve.label or None
+    draw_line(axis, points.images.tolist(), points.median.tolist(), curve.colour, label, is_dashed=curve.is_dashed)
 
 
 def _limits(plots: Sequence[Plot]) -> tuple[float, float] | None:

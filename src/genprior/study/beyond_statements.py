@@ -15,6 +15,8 @@ from genprior.study.study_evidence import (
     LITTLE,
     OWN,
     PRIOR_NAMES,
+    FigureOf,
+    IntervalsOf,
     NotMeasuredError,
     StripsOf,
     StudyEvidence,
@@ -211,6 +213,24 @@ RECIPE = StudyStatement(
 )
 
 
+_PRIOR_FIGURES: tuple[FigureOf, ...] = (
+    IntervalsOf(
+        "Denoising, noise of 0.3", "PSNR, dB", "PSNR of denoising, noise of 0.3, (.*)", "Further right is better."
+    ),
+    IntervalsOf("Filling in", "PSNR, dB", "PSNR of filling in, (.*)", "Further right is better."),
+    IntervalsOf(
+        "Inversion",
+        "squared error",
+        "squared error of inversion by the default search, (.*)",
+        "Further left is better. A mixture and flow matching invert noise, too.",
+    ),
+    *(
+        StripsOf(f"Restored by {name}", cell, PriorScores, _FILLED, "A hole, filled in; and inversion.")
+        for cell, name in PRIOR_NAMES.items()
+    ),
+)
+
+
 PRIORS_COMPARED = StudyStatement(
     title="Other priors",
     claim="The report's GAN is the best prior for inversion, denoising and filling in.",
@@ -240,10 +260,7 @@ PRIORS_COMPARED = StudyStatement(
             "auto` tries families."
         )
     },
-    figures=tuple(
-        StripsOf(f"Restored by {name}", cell, PriorScores, _FILLED, "A hole, filled in; and inversion.")
-        for cell, name in PRIOR_NAMES.items()
-    ),
+    figures=_PRIOR_FIGURES,
     is_beyond=True,
 )
 
@@ -276,5 +293,13 @@ LIMITS = StudyStatement(
     judge=judge_limits,
     trained=(OWN,),
     advice={"": "Change first what explains most. A search costs seconds, a training minutes."},
+    figures=(
+        IntervalsOf(
+            "What is wrong at high frequencies, and what takes it away",
+            "share of their power",
+            "(wrong share) of high frequencies, as .*|taken away from it by (replacing .*)|(what is left) of it",
+            "From above: the report's inversion, what each change takes away from it, and what is left of it.",
+        ),
+    ),
     is_beyond=True,
 )

@@ -8,6 +8,7 @@ from genprior.study.measured_models import InversionErrors, ReportInversion, Tra
 from genprior.study.study_evidence import (
     LITTLE,
     OWN,
+    IntervalsOf,
     NotMeasuredError,
     StripsOf,
     StudyEvidence,
@@ -201,7 +202,7 @@ INVERSION = StudyStatement(
             'Search better first (`genprior invert`): "Whose limits were they?" below tells what that is worth, and '
             "what training is."
         ),
-        TOO_LITTLE: "Train longer: `--size lesson` and `--size full` have so many updates.",
+        TOO_LITTLE: "More updates or seeds decide it: `--size lesson` has enough updates, `--size full` three seeds.",
     },
     figures=(
         StripsOf(
@@ -210,6 +211,19 @@ INVERSION = StudyStatement(
             ReportInversion,
             {"image": "truth", "inverted": "inverted"},
             "Held-out images above, inverted below.",
+        ),
+        IntervalsOf(
+            "What is wrong, by frequency",
+            "power of the residual over that of the image",
+            "wrong share of the power from (.*) cycles a pixel",
+            "Cycles a pixel, from coarse to fine. At 1 nothing of these frequencies is recovered.",
+        ),
+        IntervalsOf(
+            "What is wrong, by place",
+            "error over that in even places",
+            "(the mean image: error at edges|the mean image: error at corners|error at edges|error at corners)"
+            " over that in even places",
+            "Edges and corners are missed where inversion exceeds the mean image, which knows neither.",
         ),
     ),
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from genprior.study.measured_models import ClassProbabilities
 from genprior.study.study_evidence import (
     PRIOR_NAMES,
+    IntervalsOf,
     NotMeasuredError,
     StripsOf,
     StudyEvidence,
@@ -98,20 +99,18 @@ def judge_probabilities(evidence: StudyEvidence) -> StudyFinding:
 
 
 def _held(cell: str, seeds: Sequence[ClassProbabilities]) -> list[StudyNumber]:
-    """How often the likeliest digit is right, by its probability; of bins with two images or more in each seed."""
+    """What the likeliest digit's probability promises, and how often it is right.
+
+    By that probability, in bins that hold two images or more in each seed.
+    """
     numbers = []
     for name, (low, high) in BINS.items():
-        right = [
-            [
-                float(p.index(max(p)) == t)
-                for p, t in zip(each.probabilities, each.truth, strict=True)
-                if low <= max(p) < high
-            ]
-            for each in seeds
-        ]
-        if min(map(len, right)) > 1:
-            title = f"{PRIOR_NAMES[cell]}: right, where the likeliest digit has {name} ({len(right[0])} images)"
-            numbers.append(share_of(title, right, [cell]))
+        within = [[two for two in _likeliest(each) if low <= two[0] < high] for each in seeds]
+        if min(map(len, within)) > 1:
+            where = f"where the likeliest digit has {name} ({', '.join(str(len(each)) for each in within)} images)"
+            for what, place in (("promised", 0), ("right", 1)):
+                values = [[two[place] for two in each] for each in within]
+                numbers.append(share_of(f"{PRIOR_NAMES[cell]}: {what}, {where}", values, [cell]))
     return numbers
 
 
@@ -136,7 +135,13 @@ def _pairs(found: ClassProbabilities) -> list[str]:
 
 
 def _gaps(found: ClassProbabilities) -> list[float]:
-    return [max(p) - float(p.index(max(p)) == truth) for p, truth in zip(found.probabilities, found.truth, strict=True)]
+    return [promised - right for promised, right in _likeliest(found)]
+
+
+def _likeliest(found: ClassProbabilities) -> list[tuple[float, float]]:
+    """Of each image the probability of its likeliest digit, and whether that is right: 1 or 0."""
+    each = zip(found.probabilities, found.truth, strict=True)
+    return [(max(p), float(p.index(max(p)) == truth)) for p, truth in each]
 
 
 AMBIGUOUS = StudyStatement(
@@ -177,5 +182,13 @@ PROBABILITIES = StudyStatement(
     needs=tuple((cell, ClassProbabilities) for cell in POSTERIORS),
     judge=judge_probabilities,
     advice={"": "Check before you trust: `genprior calibrate` tests posteriors and widens what is too sure."},
+    figures=(
+        IntervalsOf(
+            "Promised and right",
+            "share of the images",
+            r"(.*), where the likeliest digit has (.*) \(.*",
+            "Two rows belong together: the probability that draws gave the likeliest digit; how often it was right.",
+        ),
+    ),
     is_beyond=True,
 )

@@ -4,7 +4,15 @@ import math
 from collections.abc import Sequence
 
 from genprior.study.measured_models import RestoredImages, RestoredTask, TrainingCurves
-from genprior.study.study_evidence import OWN, StripsOf, StudyEvidence, StudyStatement, TheoryLine, ratio_of_sums
+from genprior.study.study_evidence import (
+    OWN,
+    IntervalsOf,
+    StripsOf,
+    StudyEvidence,
+    StudyStatement,
+    TheoryLine,
+    ratio_of_sums,
+)
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -192,6 +200,7 @@ DENOISING = StudyStatement(
             {"image": "truth", "noisy": "noise/seen", "L2": "noise/l2", "total variation": "noise/classical"},
             "Noise of standard deviation 0.5.",
         ),
+        IntervalsOf("Denoised by", "PSNR, dB", "noise of 0.5, (.*)", "More is better. Damaged: nothing is done."),
     ),
 )
 
@@ -220,6 +229,12 @@ INPAINTING = StudyStatement(
             {"image": "truth", "seen": "hole/seen", "L1": "hole/l1", "L2": "hole/l2"},
             "A hole half as wide as the image.",
         ),
+        IntervalsOf(
+            "Error of the central pixels",
+            "squared error",
+            "(.*): squared error",
+            "The same pixels: hidden, under noise, and told by the mean of learned images.",
+        ),
     ),
 )
 
@@ -238,6 +253,14 @@ STROKES_AND_LOOPS = StudyStatement(
     judge=judge_strokes,
     trained=(OWN,),
     advice={"": "Judge restoration by class, never by the mean alone: easy classes hide the hard ones."},
+    figures=(
+        IntervalsOf(
+            "Error of hidden pixels by digit",
+            "over that of the mean image",
+            "(digit [0-9]) .*: error of hidden pixels over that of the mean image",
+            "Less is better; at 1 the mean image of all digits is as good.",
+        ),
+    ),
 )
 
 

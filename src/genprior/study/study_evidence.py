@@ -94,7 +94,7 @@ class CurvesOf:
         title: Above it.
         unit: Along the vertical axis.
         field: Of the model.
-        cells: One curve each, of the first seed.
+        cells: One colour each, with one curve for each seed.
         reading: What it means.
         level: A value to compare with, and what it is.
         is_log: Whether the vertical axis is logarithmic.
@@ -107,6 +107,23 @@ class CurvesOf:
     reading: str
     level: tuple[float, str] | None = None
     is_log: bool = False
+
+
+@dataclass(frozen=True)
+class IntervalsOf:
+    """A figure of numbers side by side, with their intervals: those of the statement's own finding.
+
+    Attributes:
+        title: Above it.
+        unit: Along the axis.
+        numbers: A regular expression that the titles of the numbers match from end to end; its groups name them.
+        reading: What it means.
+    """
+
+    title: str
+    unit: str
+    numbers: str
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -125,6 +142,9 @@ class StripsOf:
     kind: type[Model]
     rows: Mapping[str, str]
     reading: str
+
+
+FigureOf = CurvesOf | IntervalsOf | StripsOf
 
 
 @dataclass(frozen=True)
@@ -162,7 +182,7 @@ class StudyStatement:
     advice: Mapping[Outcome | str, str]
     trained: tuple[str, ...] = ()
     is_contest: bool = False
-    figures: tuple[CurvesOf | StripsOf, ...] = ()
+    figures: tuple[FigureOf, ...] = ()
     is_beyond: bool = False
 
     def finding(self, evidence: StudyEvidence) -> StudyFinding:

@@ -1,5 +1,7 @@
-"""Figures of a study's statements, as parts of its page: curves as SVG, images as PNG."""
+"""Figures of a study's statements, as parts of its page: curves and intervals as SVG, images as PNG."""
 
+import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +13,18 @@ from genprior.images import image_grid
 from genprior.inline_pictures import picture_uri
 from genprior.plotting.curves import Curve, Plot, curves_svg
 from genprior.plotting.drawing import BLUE, GREY, ORANGE, TEAL
+from genprior.plotting.interval_figures import IntervalPlot, IntervalRow, intervals_svg
 from genprior.stored_files import read_tensors
 from genprior.study.measured_models import TrainingCurves
 from genprior.study.opened_cell import OpenedCell
 from genprior.study.study_cells import CELLS
-from genprior.study.study_evidence import CurvesOf, NotMeasuredError, StripsOf, StudyEvidence
+from genprior.study.study_evidence import CurvesOf, FigureOf, IntervalsOf, NotMeasuredError, StripsOf, StudyEvidence
+from genprior.study.study_results import StudyFinding, StudyNumber
 from genprior.study.study_settings import StudySettings
 
 COLOURS = (ORANGE, BLUE, TEAL)
 MOST = 10  # images in a strip
+FEWEST = 2  # numbers that are worth a figure
 LEAST_SIDE = 56  # pixels that an image takes at least, so that its own stay sharp squares
 
 
@@ -43,38 +48,59 @@ class StudyFigure:
 
 
 def figure_of(
-    asked: CurvesOf | StripsOf, evidence: StudyEvidence, settings: StudySettings, name: str
+    asked: FigureOf, evidence: StudyEvidence, finding: StudyFinding, settings: StudySettings, name: str
 ) -> StudyFigure | None:
     """Returns a figure; None where what it shows is not there.
 
     Arguments:
         asked: Which one.
         evidence: Measured numbers.
+        finding: What was made of them.
         settings: Of the study, whose folder holds the pictures.
         name: Different from those of all other figures of the page.
     """
-    return _curves(asked, evidence, name) if isinstance(asked, CurvesOf) else _strips(asked, settings)
+    if isinstance(asked, CurvesOf):
+        return _curves(asked, evidence, name)
+    return _intervals(asked, finding, name) if isinstance(asked, IntervalsOf) else _strips(asked, settings)
 
 
 def _curves(asked: CurvesOf, evidence: StudyEvidence, name: str) -> StudyFigure | None:
     curves = []
     for colour, cell in zip(COLOURS, asked.cells, strict=False):
         try:
-            found = evidence.of(cell, TrainingCurves)[0]
+            seeds = evidence.of(cell, TrainingCurves)
         except NotMeasuredError:
             continue
-        values = {
-            "loss_factor": found.loss_factor,
-            "accuracy": found.accuracy,
-            "generator_loss": found.generator_loss,
-            "discriminator_loss": found.discriminator_loss,
-        }[asked.field]
-        curves.append(Curve(CELLS[cell].title, colour, np.array(found.images), np.array(values), has_band=False))
+        for i, found in enumerate(seeds):
+            values = {
+                "loss_factor": found.loss_factor,
+                "accuracy": found.accuracy,
+                "generator_loss": found.generator_loss,
+                "discriminator_loss": found.discriminator_loss,
+            }[asked.field]
+            label = "" if i else CELLS[cell].title  # seeds of a cell share their colour
+            curves.append(Curve(label, colour, np.array(found.images), np.array(values), has_band=False))
     if not curves:
         return None
     levels = () if asked.level is None else ((asked.level[0], GREY, asked.level[1]),)
     plot = Plot(asked.title, asked.unit, asked.reading, tuple(curves), levels, is_log=asked.is_log)
     return StudyFigure(asked.title, asked.reading, plot.alt, svg=curves_svg(plot, name))
+
+
+def _intervals(asked: IntervalsOf, finding: StudyFinding, name: str) -> StudyFigure | None:
+    matches = ((re.fullmatch(asked.numbers, number.title), number) for number in finding.numbers)
+    rows = tuple(
+        _row(", ".join(filter(None, match.groups())), number) for match, number in matches if match is not None
+    )
+    known = tuple(row for row in rows if math.isfinite(row.mean))
+    if len(known) < FEWEST:
+        return None
+    plot = IntervalPlot(asked.title, asked.unit, known)
+    return StudyFigure(asked.title, asked.reading, plot.alt, svg=intervals_svg(plot, name))
+
+
+def _row(label: str, number: StudyNumber) -> IntervalRow:
+    return IntervalRow(label, number.mean, *number.interval, number.values if len(number.values) > 1 else ())
 
 
 def _strips(asked: StripsOf, settings: StudySettings) -> StudyFigure | None:

@@ -98,7 +98,7 @@ def _shown(
 ) -> PageStatement:
     statement = STATEMENTS[judged.name]
     cells = {cell for number in judged.finding.numbers for cell in number.cells}
-    figures = (figure_of(each, evidence, result.settings, next(names)) for each in statement.figures)
+    figures = (figure_of(each, evidence, judged.finding, result.settings, next(names)) for each in statement.figures)
     return PageStatement(
         judged,
         statement,
