@@ -1,6 +1,7 @@
 """Draws of images by guided denoising are those of the exact posterior, where that is known."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -15,7 +16,8 @@ from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.image_sampler import USUAL, ImageSampler, evaluations, passes
 from genprior.restoration.operators import OPERATORS
 from genprior.restoration.problem import Problem, make_problem
-from genprior.restoration.search_settings import FEWEST_LEVELS, SearchSettings
+from genprior.restoration.restore import restore
+from genprior.restoration.search_settings import FEWEST_LEVELS, SEARCHES, SearchSettings
 from velocities import gaussian_field, made_gaussian
 
 SHAPE = (1, 4, 4)
@@ -213,12 +215,46 @@ def test_passes_go_down_and_share_all_levels(count: int) -> None:
     assert all(now > then for each in found for now, then in pairwise(each))
     assert min(len(each) for each in found) >= 2
     assert evaluations(count) == 3 * count
+    assert evaluations(count, rounds=4) == 5 * count
+
+
+def test_more_rounds_come_nearer_to_the_conditional_mean() -> None:
+    prior, mean, variance = _gaussian()
+    problem, matrix = _problem(prior, "compressed-sensing", _image(mean, variance), 0.05)
+    sigma = 0.4
+    noisy = _image(mean, variance) + sigma * torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(3))
+    left = 1 / (1 / variance + 1 / sigma**2)
+    before = left * (mean / variance + noisy.flatten() / sigma**2)
+    exact, _, _ = _posterior(before, left, matrix, problem.y[0], 0.05)
+    who, scale = torch.tensor([0]), torch.tensor([0.05**2])
+    errors = [
+        float((guided_mean(problem, prior, noisy, sigma, who, scale, True, rounds).flatten() - exact).norm())
+        for rounds in (1, 2, 4, 6)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[3] < 1e-3 < errors[1]  # as many as measurements: exact
+
+
+def test_the_thorough_preset_spends_more_at_each_level() -> None:
+    prior, mean, variance = _gaussian()
+    image, physics = _image(mean, variance), OPERATORS["inpaint"](image_shape=SHAPE, seed=0, box=2).physics
+    spent = {
+        name: restore(prior, image, physics, replace(SEARCHES[name], draws=2), noise_level=0.1).iterations.tolist()
+        for name in ("fast", "default", "thorough")
+    }
+    assert spent == {"fast": [36], "default": [72], "thorough": [200]}
 
 
 @pytest.mark.parametrize("levels", [FEWEST_LEVELS - 1, 0, 9.5, True])
 def test_too_few_levels_are_refused(levels: int) -> None:
     with pytest.raises(GenpriorError, match="levels: expected a whole number of at least 8"):
         SearchSettings(levels=levels)
+
+
+@pytest.mark.parametrize("rounds", [0, 1.5, True])
+def test_too_few_rounds_are_refused(rounds: int) -> None:
+    with pytest.raises(GenpriorError, match="rounds: expected a whole number of at least 1"):
+        SearchSettings(rounds=rounds)
 
 
 def test_a_denoiser_without_a_gradient_is_refused() -> None:

@@ -58,7 +58,7 @@ def sampler_of(problem: Problem, settings: SearchSettings, physics: "Physics | N
 
     Arguments:
         problem: Its prior has a denoiser.
-        settings: How many levels of noise; number of the first image.
+        settings: How many levels of noise, and rounds at each; number of the first image.
         physics: The operator; None: y are the images.
         seed: Any integer.
     """
@@ -67,7 +67,7 @@ def sampler_of(problem: Problem, settings: SearchSettings, physics: "Physics | N
     denoiser = quick_denoiser(problem.prior)
     assert denoiser is not None
     is_linear = physics is None or isinstance(physics, LinearPhysics)
-    return ImageSampler(problem, denoiser, settings.levels, is_linear, seed, settings.first)
+    return ImageSampler(problem, denoiser, settings.levels, is_linear, seed, settings.first, settings.rounds)
 
 
 @torch.no_grad()
@@ -86,7 +86,8 @@ def solve_by_draws(
     scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
     draws, scales = sampler_of(problem, settings, physics, seed).draw(max(1, settings.draws), scale)
     images = shown(draws.mean(1))
-    found = found_without_search(problem, images, settings, level, (evaluations(settings.levels), DRAWN))
+    spent = evaluations(settings.levels, settings.rounds)
+    found = found_without_search(problem, images, settings, level, (spent, DRAWN))
     found = replace(found, weight=scales.mean(1))
     if not settings.draws:
         return found

@@ -21,8 +21,9 @@ from genprior.memory import in_parts
 from genprior.priors.contracts import DenoisingPrior
 from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
 from genprior.restoration.fidelity import UNKNOWN, noise_scale
-from genprior.restoration.guided_denoising import ROUNDS, guided_mean
+from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.problem import Problem
+from genprior.restoration.search_settings import SearchSettings
 from genprior.seeding import derived_generator, derived_seed
 
 AT_ONCE, NUMBERS_AT_ONCE = 64, 2**20  # draws, and their pixels: what the way back needs of each stays in memory
@@ -53,9 +54,9 @@ def passes(count: int) -> list[list[float]]:
     return [spaced(STRONGEST, TURN, count - last - sum(own)), *between, spaced(LAST, FINEST, last)]
 
 
-def evaluations(count: int) -> int:
+def evaluations(count: int, rounds: int = SearchSettings.rounds) -> int:
     """Returns how often the network is evaluated for a draw with `count` levels, passes backwards included."""
-    return count * (1 + ROUNDS)
+    return count * (1 + rounds)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class ImageSampler:
         is_linear: Whether the operator is.
         seed: Any integer.
         first: Number of the first image, at least 0.
+        rounds: Of conjugate gradients at each level, at least 1.
     """
 
     problem: Problem
@@ -77,6 +79,7 @@ class ImageSampler:
     is_linear: bool
     seed: int = 0
     first: int = 0
+    rounds: int = SearchSettings.rounds
 
     @torch.no_grad()
     def draw(self, count: int, scale: float | None) -> tuple[Tensor, Tensor]:
@@ -116,7 +119,7 @@ class ImageSampler:
         """From x (R, C, H, W) with noise of the first of the levels to an image without any."""
 
         def denoised(x: Tensor, level: float) -> Tensor:
-            return guided_mean(self.problem, self.denoiser, x, level, who, scale, self.is_linear)
+            return guided_mean(self.problem, self.denoiser, x, level, who, scale, self.is_linear, self.rounds)
 
         return uncovered(denoised, x, levels, generators)
 

@@ -42,7 +42,8 @@ class SearchSettings:
         estimate: Which image is the restored one, an entry of `ESTIMATES`; None: "mean" where there are draws, else
             what the prior's solver gives, the mean of a closed form and the most likely image of a search.
         levels: Of noise that a draw of images comes down through, where a prior's images are drawn by guided denoising,
-            at least 8; each takes three evaluations of its network.
+            at least 8; each takes 1 + `rounds` evaluations of its network.
+        rounds: Of conjugate gradients by which a measurement corrects such a draw at each level, at least 1.
     """
 
     method: Callable[[Tensor, Tensor, Tensor, Tensor | None], Method] = LBFGS
@@ -58,6 +59,7 @@ class SearchSettings:
     first: int = 0
     draws: int = 0
     levels: int = 24
+    rounds: int = 2
     estimate: str | None = None
 
     @property
@@ -66,7 +68,7 @@ class SearchSettings:
         return 1 if self.candidates == 1 else SURVIVORS * self.candidates
 
     def __post_init__(self) -> None:
-        counts = {"starts": self.starts, "iterations": self.iterations, "candidates": self.candidates}
+        counts = {name: getattr(self, name) for name in ("starts", "iterations", "candidates", "rounds")}
         others = ("first", self.first, 0), ("levels", self.levels, FEWEST_LEVELS)
         for name, value, least in [*((name, value, 1) for name, value in counts.items()), *others]:
             if value is not None and (type(value) is not int or value < least):
@@ -99,7 +101,7 @@ SEARCHES: dict[str, SearchSettings] = {
     # Half the time at a slightly larger error; for a prior with an encoder.
     "fast": SearchSettings(iterations=28, rough=True, levels=12),
     # Where minutes do not matter.
-    "thorough": SearchSettings(starts=16, iterations=300, levels=64),
+    "thorough": SearchSettings(starts=16, iterations=300, levels=40, rounds=4),
     # The study: one random z, 1000 steps of Adam at learning rate 0.01, no energy.
     "study": SearchSettings(
         method=partial(Adam, learning_rate=0.01),
