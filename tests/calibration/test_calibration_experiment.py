@@ -21,12 +21,17 @@ from genprior.calibration.residual_results import ResidualSettings, ResidualTabl
 from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.families import MixtureConfig
+from genprior.priors.flow_matching_prior import FlowMatchingPrior
 from genprior.priors.mixture_prior import MixturePrior
 from genprior.progress import result_of
 from genprior.report.collect import collect
 from genprior.report.page import page_of
+from genprior.restoration.fidelity import L2
 from genprior.restoration.noise import gaussian, measure
 from genprior.restoration.operators import Operator, blur, inpaint
+from genprior.restoration.restore import restore
+from genprior.restoration.search_settings import SEARCHES
+from genprior.runs import trained_prior
 from genprior.runs.execute import execute
 from genprior.runs.experiment import carry_out, part_of, read_result
 from genprior.runs.kept_residual import image_sha256, learned_images
@@ -36,6 +41,7 @@ from genprior.seeding import derived_seed
 from genprior.settings import validated
 from mixtures import image_mixture
 from tiny_run import make_tiny_run
+from velocities import gaussian_field
 
 SHAPE, SIGMA = (1, 8, 8), 0.05
 TASK = {"operator": "inpaint:box=4", "noise": "gaussian:sigma=0.1", "count": 12, "draws": 9, "threads": 1}
@@ -169,6 +175,8 @@ def test_real_measurements_are_judged_instead_of_simulated_ones(run: Path, tmp_p
         ({"images": "digits[:20]", "measurements": "nowhere.npy"}, "measurements", "nowhere"),
         ({"measurements": "y.npy"}, "measurements", "--images"),
         ({"draws": 3}, "draws", "9"),
+        ({"preset": "thorough"}, "preset", "leave --preset out"),
+        ({"preset": "through"}, "preset", "through"),
     ],
 )
 def test_bad_input_is_told_in_a_line(run: Path, changes: dict[str, object], argument: str, match: str) -> None:
@@ -196,6 +204,32 @@ def test_priors_of_latents_are_calibrated_too(tiny_run: Path) -> None:
     found = result_of(EXPERIMENT.stages(settings, None))
     assert found.is_complete
     assert found.verdict
+
+
+@pytest.mark.parametrize("preset", ["fast", "thorough"])
+def test_draws_of_flow_matching_are_calibrated_as_a_preset_makes_them(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = FlowMatchingPrior(gaussian_field(SHAPE, 0.5, 0.25).float(), SHAPE)
+    monkeypatch.setattr(trained_prior, "load_prior", lambda _: prior)
+    given, _ = opened(settings_of(tmp_path, operator="inpaint:box=2", preset=preset))
+    _, y = own_truths(given, 2)
+    found = given.sampler(prior, y, given.operator, given.sigma, 3, 5, 0).x
+    settings = dataclasses.replace(SEARCHES[preset], draws=3)
+    expected = restore(prior, y, given.operator.physics, settings, fidelity=L2(), noise_level=given.sigma, seed=5).draws
+    torch.testing.assert_close(found, expected)
+    other = draws_of(prior, y, given.operator, given.sigma, 3, 5)
+    assert float((other.x - found).abs().amax()) > 1e-3
+
+
+def test_progress_is_told_after_few_images_where_draws_take_long(
+    tiny_run: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path, told in ((tiny_run, [4, 8, 10]), (run, [10])):
+        given, _ = opened(settings_of(path))
+        x, y = own_truths(given, 10)
+        task = judged(dataclasses.replace(given, sampler=ignoring), x, y, "own")
+        assert [int(stage.what.split()[0]) for stage in task] == told
 
 
 def test_images_whose_draws_do_not_mix_are_counted_and_said(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from genprior.restoration.operators import Operator
 from genprior.seeding import derived_generator, derived_seed
 
 AT_ONCE = 20  # measurements whose draws are in memory
+TOLD = 4  # measurements after which progress is told, where a draw takes long
 LEVEL = 0.9  # of the intervals that are widened
 
 
@@ -102,8 +103,9 @@ def judged(assumed: Assumed, x: Tensor, y: Tensor, purpose: str) -> Task[Judged]
     seed = derived_seed(assumed.seed, purpose)
     parts: list[tuple[Ranked, PixelIntervals]] = []
     not_mixed: int | None = None
-    for first in range(0, len(x), AT_ONCE):
-        rows = slice(first, first + AT_ONCE)
+    at_once = TOLD if assumed.prior.conditional is None else AT_ONCE  # a closed form is prepared once for all of them
+    for first in range(0, len(x), at_once):
+        rows = slice(first, first + at_once)
         drawn = assumed.sampler(assumed.prior, y[rows], assumed.operator, assumed.sigma, assumed.draws, seed, first)
         draws = drawn.x
         if drawn.is_mixed is not None:
@@ -111,7 +113,8 @@ def judged(assumed: Assumed, x: Tensor, y: Tensor, purpose: str) -> Task[Judged]
         reference = torch.stack([_reference(assumed, seed, first + i) for i in range(len(draws))])
         misfit = _misfits(assumed.operator, torch.cat([x[rows, None], draws.to(x)], 1), y[rows], first)
         parts.append((ranked(x[rows], draws, reference, misfit, seed, first), intervals_of(x[rows], draws, LEVEL)))
-        yield Stage(min(1.0, (first + AT_ONCE) / len(x)), f"{min(len(x), first + AT_ONCE)} of {len(x)} images")
+        done = min(len(x), first + at_once)
+        yield Stage(done / len(x), f"{done} of {len(x)} images")
     whole, intervals = Ranked.joined([part for part, _ in parts]), joined([part for _, part in parts])
     return Judged(_level(whole, intervals, seed).model_copy(update={"not_mixed": not_mixed}), intervals)
 

@@ -34,6 +34,11 @@ class CalibrationSettings(Settings):
         Path | None,
         Field(description="A .npy file of real measurements of --images, in their order; default: simulated ones."),
     ] = None
+    preset: Annotated[
+        str,
+        Field(description="Of draws that flow matching makes:"),
+        Table("genprior.restoration.search_settings", "SEARCHES"),
+    ] = "default"
     draws: Annotated[int, Field(ge=9, le=1000, description="Draws of each posterior.")] = 64
     count: Annotated[int, Field(ge=10, le=10_000, description="Truths of either kind.")] = 100
     repair: Annotated[

@@ -1,6 +1,7 @@
 """Draws of a posterior: the one place of this room that knows where they come from. Knows priors and operators."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from genprior.restoration.noise import stacked
 from genprior.restoration.operators import Operator
 from genprior.restoration.posterior_images import draw_images
 from genprior.restoration.problem import make_problem
-from genprior.restoration.search_settings import SearchSettings
+from genprior.restoration.search_settings import SEARCHES, SearchSettings
 from genprior.seeding import derived_generator
 
 
@@ -38,7 +39,14 @@ Sampler = Callable[[LatentPrior, Tensor, Operator, float, int, int, int], Poster
 
 @torch.no_grad()
 def draws_of(
-    prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int = 0
+    prior: LatentPrior,
+    y: Tensor,
+    operator: Operator,
+    sigma: float,
+    count: int,
+    seed: int,
+    first: int = 0,
+    preset: str = "default",
 ) -> PosteriorDraws:
     """Returns draws (B, count, C, H, W) of images that explain measurements; those of i depend on (seed, first + i).
 
@@ -50,9 +58,11 @@ def draws_of(
         count: Of draws of each.
         seed: Any integer.
         first: Number of the first measurement.
+        preset: An entry of `SEARCHES`, where `has_presets`.
     """
-    if is_drawn(prior, SearchSettings(draws=count)):
-        return _drawn_images(prior, y, operator, sigma, count, seed, first)
+    if has_presets(prior):
+        settings = replace(SEARCHES[preset], draws=count, first=first)
+        return _drawn_images(prior, y, operator, sigma, settings, seed)
     if prior.conditional is None:
         return _drawn_latents(prior, y, operator, sigma, count, seed, first)
     is_shared = not operator.parameters(first)
@@ -63,6 +73,11 @@ def draws_of(
         posterior = prior.conditional.posterior(y[group.start : group.stop], partial(operator.physics.A, **own), sigma)
         each.append(posterior.draws(count, seed, [first + i for i in group]))
     return PosteriorDraws(torch.cat(each), None)
+
+
+def has_presets(prior: LatentPrior) -> bool:
+    """Returns whether a preset says how draws are made: those of images by guided denoising. Others have one way."""
+    return is_drawn(prior, SearchSettings(draws=2))
 
 
 def _drawn_latents(
@@ -79,10 +94,10 @@ def _drawn_latents(
 
 
 def _drawn_images(
-    prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, count: int, seed: int, first: int
+    prior: LatentPrior, y: Tensor, operator: Operator, sigma: float, settings: SearchSettings, seed: int
 ) -> PosteriorDraws:
     """Draws of measurements (B, ...) by guided denoising."""
-    problem = make_problem(prior, y, operator.physics, L2(), stacked(operator, range(first, first + len(y))))
-    settings = SearchSettings(draws=count, first=first)
-    x, _ = sampler_of(problem, settings, operator.physics, seed).draw(count, sigma**2)
+    parameters = stacked(operator, range(settings.first, settings.first + len(y)))
+    problem = make_problem(prior, y, operator.physics, L2(), parameters)
+    x, _ = sampler_of(problem, settings, operator.physics, seed).draw(settings.draws, sigma**2)
     return PosteriorDraws(x, None)

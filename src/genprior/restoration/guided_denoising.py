@@ -58,10 +58,7 @@ def guided_mean(
         GenpriorError: The operator or the denoiser is not differentiable.
     """
     x = x_noisy.detach().requires_grad_()
-    expected = denoiser.denoise(x, sigma)
-    prediction = problem.measure(expected, who)
-    if not prediction.requires_grad or not expected.requires_grad:
-        raise GenpriorError("the operator's A(x), or the prior's denoise(x, sigma), is not differentiable")
+    expected, prediction = _expected(problem, denoiser, x, sigma, who)
     root, residual = _weighed(problem, prediction.detach(), who, scale)
 
     def pulled(v: Tensor) -> Tensor:
@@ -76,6 +73,17 @@ def guided_mean(
         return sigma**2 * root * pushed(back) + p, back
 
     return (expected + sigma**2 * _solved(product, residual, rounds)).detach()
+
+
+def _expected(
+    problem: Problem, denoiser: DenoisingPrior, x_noisy: Tensor, sigma: float, who: Tensor
+) -> tuple[Tensor, Tensor]:
+    """E[x | x_noisy] (R, C, H, W) and A of it (R, M), both with a graph."""
+    expected = denoiser.denoise(x_noisy, sigma)
+    prediction = problem.measure(expected, who)
+    if not prediction.requires_grad or not expected.requires_grad:
+        raise GenpriorError("the operator's A(x), or the prior's denoise(x, sigma), is not differentiable")
+    return expected, prediction
 
 
 def _weighed(problem: Problem, prediction: Tensor, who: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
