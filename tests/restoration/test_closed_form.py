@@ -11,8 +11,9 @@ import genprior
 from genprior.errors import GenpriorError
 from genprior.models.factor_analysers import FactorAnalysers
 from genprior.priors.mixture_prior import MixturePrior
-from genprior.restoration.closed_form import APPROXIMATE, EXACT, as_gaussian
+from genprior.restoration.closed_form import APPROXIMATE, EXACT
 from genprior.restoration.fidelity import FIDELITIES, L2, Clipped
+from genprior.restoration.gaussian_term import as_gaussian
 from genprior.restoration.noise import NOISES, measure, stacked
 from genprior.restoration.operators import OPERATORS, Operator
 from genprior.restoration.restore import invert, restore

@@ -51,18 +51,29 @@ def _drawn(name: str, residual: RangeResidual | None, count: int, fidelity: Fide
     y = measure(x, operator, NOISES["gaussian"](sigma=SIGMA), seed=0)
     own = operator.parameters(0)
     problem = make_problem(prior, y, operator.physics, fidelity or L2(), own)
-    return torch.stack([*draw_images(problem, 0, SIGMA, count, derived_generator(1, "draws")).x, *_exact(y, own, name)])
+    A = _matrix(name, own)
+    exact = _exact(A, y, torch.full((len(A),), SIGMA**2, dtype=torch.float64))
+    return torch.stack([*draw_images(problem, 0, SIGMA, count, derived_generator(1, "draws")).x, *exact])
 
 
-def _exact(y: Tensor, own: dict[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the posterior of x = 0.5 + W z + d, by conditioning one Gaussian."""
-    operator, residual = OPERATORS[name](image_shape=SHAPE, seed=0, **SPECS[name]), _residual()
+def _matrix(name: str, own: dict[str, Tensor]) -> Tensor:
+    """A (M, D) of the operator of an image."""
+    operator = OPERATORS[name](image_shape=SHAPE, seed=0, **SPECS[name])
     A = operator.physics.A(torch.eye(D).view(D, *SHAPE), **{k: v.expand(D, *v.shape[1:]) for k, v in own.items()})
-    A = A.flatten(1).T.double()
+    return A.flatten(1).T.double()
+
+
+def _exact(A: Tensor, y: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the posterior of x = 0.5 + W z + d, by conditioning one Gaussian; noise has variances (M,).
+
+    Measurements of nothing, as in a hole, say nothing.
+    """
+    residual, shows = _residual(), A.abs().sum(1) > 0
+    A, y, variances = A[shows], y.flatten().double()[shows], variances[shows]
     W, F = Plane().weight.double(), residual.factors.double()
     prior = W.T @ W + F @ F.T + torch.diag(residual.noise.double())
-    gain = prior @ A.T @ torch.linalg.inv(A @ prior @ A.T + SIGMA**2 * torch.eye(len(A)))
-    mean = 0.5 + gain @ (y.flatten().double() - A @ torch.full((D,), 0.5, dtype=torch.float64))
+    gain = prior @ A.T @ torch.linalg.inv(A @ prior @ A.T + torch.diag(variances))
+    mean = 0.5 + gain @ (y - A @ torch.full((D,), 0.5, dtype=torch.float64))
     return mean.view(SHAPE).detach(), (prior - gain @ A @ prior).diagonal().view(SHAPE).detach()
 
 
@@ -79,8 +90,7 @@ def test_expected_images_have_the_mean_of_the_draws_with_less_noise_and_count_wh
     """And the squared residual of the mean is the noise of what is not explained, as that of a ridge regression."""
     operator = OPERATORS[name](image_shape=SHAPE, seed=0, **SPECS[name])
     own, residual = operator.parameters(0), _residual()
-    A = operator.physics.A(torch.eye(D).view(D, *SHAPE), **{k: v.expand(D, *v.shape[1:]) for k, v in own.items()})
-    A = A.flatten(1).T.double()
+    A = _matrix(name, own)
     y = measure(_prior(residual).sample(1, seed=4), operator, NOISES["gaussian"](sigma=SIGMA), seed=0)
     problem = make_problem(_prior(residual), y, operator.physics, L2(), own)
     found = draw_images(problem, 0, SIGMA, 1000, derived_generator(1, "draws"))
@@ -170,3 +180,24 @@ def test_photon_counts_have_a_scale_of_their_own() -> None:
     problem = make_problem(prior, y, operator.physics, Poisson(gain))
     drawn = draw_images(problem, 0, None, 32, derived_generator(1, "draws"))
     assert drawn.latents.scale.tolist() == [1.0] * 32
+
+
+@pytest.mark.parametrize("name", ["denoise", "inpaint", "downsample"])
+def test_photon_counts_show_what_lies_beside_the_range(name: str) -> None:
+    """Of so many photons that counts are Gaussian, draws have the moments of the closed form with that variance."""
+    gain, residual = 0.002, _residual()
+    operator = OPERATORS[name](image_shape=SHAPE, seed=0, **SPECS[name])
+    own, prior = operator.parameters(0), _prior(residual)
+    likely = prior.decode(torch.full((1, LATENTS), 0.2))
+    x = likely + residual.drawn(1, derived_generator(0, "d")).view(SHAPE)
+    assert float(x.min()) > 0.1  # photons are no negative number
+    y = measure(x, operator, NOISES["poisson"](gain=gain), seed=0)
+    A = _matrix(name, own)
+    mean, variance = _exact(A, y, gain * (A @ x.flatten().double()))
+    problem = make_problem(prior, y, operator.physics, Poisson(gain), own)
+    draws = draw_images(problem, 0, None, 1000, derived_generator(1, "draws"), likely).x
+    assert float(((draws.mean(0) - mean) / variance.sqrt()).abs().max()) < 0.5
+    torch.testing.assert_close(draws.var(0) / variance, torch.ones_like(variance), atol=0.4, rtol=0)
+    within = draw_images(problem, 0, None, 32, derived_generator(1, "draws")).x  # nothing is known of the variances
+    free = torch.linalg.svd(Plane().weight.detach(), full_matrices=True)[2][LATENTS:]  # what no z can make
+    assert float(((within.flatten(1) - 0.5) @ free.T).abs().max()) < 1e-4

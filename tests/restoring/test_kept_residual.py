@@ -18,6 +18,7 @@ from genprior.priors.flow_matching_prior import FlowMatchingPrior
 from genprior.progress import result_of
 from genprior.restoration.restore import invert
 from genprior.restoration.search_settings import SearchSettings
+from genprior.restoring.restore_job import prepare_restoring
 from genprior.runs.kept_residual import (
     RESIDUAL,
     ResidualRecord,
@@ -93,18 +94,25 @@ def _deviation(run: Path, out: Path, **changes: object) -> float:
         return sum(float(row["deviation"]) for row in csv.DictReader(file))
 
 
-@pytest.mark.parametrize("changes", [{}, {"noise": "none"}, {"operator": "blur:sigma=1"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"noise": "none"}, {"operator": "blur:sigma=1"}, {"noise": "poisson:gain=0.1"}]
+)
 def test_draws_have_it(run: Path, tiny_run: Path, tmp_path: Path, changes: dict[str, object]) -> None:
     within = _deviation(tiny_run, tmp_path / "within", **changes)
     assert _deviation(run, tmp_path / "beside", **changes) > 1.1 * within
 
 
-@pytest.mark.parametrize("changes", [{"noise": "poisson:gain=0.1"}, {"fidelity": "l1"}])
-def test_draws_under_other_noise_go_without_it(
+@pytest.mark.parametrize("changes", [{"noise": "salt-and-pepper:p=0.1"}, {"fidelity": "l1"}])
+def test_draws_under_other_noise_go_without_it_and_say_so(
     run: Path, tiny_run: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     within = _deviation(tiny_run, tmp_path / "within", **changes)
     assert _deviation(run, tmp_path / "beside", **changes) == within
+    notes = [
+        prepare_restoring(restoring_settings(each, "digits[:2]", **{**TASK, **more})).note
+        for each, more in ((run, changes), (run, {}), (tiny_run, changes))
+    ]
+    assert ["the run's residual is without effect" in note for note in notes] == [True, False, False]
 
 
 def test_draws_of_latents_go_without_it(run: Path, tiny_run: Path) -> None:

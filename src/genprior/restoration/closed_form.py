@@ -14,7 +14,8 @@ from torch import Tensor
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import ConditionalPrior, Posterior
 from genprior.restoration.estimates import LEAST_EFFECTIVE, judged_again, shown, with_draws
-from genprior.restoration.fidelity import Fidelity, noise_scale
+from genprior.restoration.fidelity import noise_scale
+from genprior.restoration.gaussian_term import as_gaussian
 from genprior.restoration.minimise import chosen_apart
 from genprior.restoration.problem import Problem
 from genprior.restoration.result import Restoration, verdicts, without_draws
@@ -25,11 +26,7 @@ from genprior.seeding import derived_generator
 LEAST_NOISE = 0.002  # standard deviation: that of rounding to 8 bits is half of it, and less is none
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of noise that is not known; the most probable is taken
 ROUNDS = 6  # of replacing a data term that is not Gaussian
-SMALLEST = 1e-3  # residual from which a slope tells a curvature
-LEAST_WEIGHT = 1e-6
 SETTLED = 1e-3  # change of a prediction, root mean square, after which the data term is no longer replaced
-FADED = 0.01  # below black, from where on a measurement without a photon says nothing
-INSIDE = (0.05, 0.95)  # measurements that are not clipped, nor nearly without a photon
 NUMBERS_AT_ONCE = 2**26  # of the means of all kinds, over all images
 KINDS = 16  # of images, the most probable ones, among which candidates are sought
 LIKELY = 1e-3  # probability of a kind whose image is a candidate
@@ -243,38 +240,6 @@ def _posterior(
     mean, weights, means, log_evidence = (torch.cat(values)[back] for values in zip(*parts, strict=True))
     count = torch.full_like(group, rounds)
     return _Explained(mean, weights, means, log_evidence, tuple(posteriors), y, sigma, count == 1, count)
-
-
-@torch.enable_grad()
-def as_gaussian(fidelity: Fidelity, prediction: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns y' and w > 0 (B, M): w (p - y')^2 / 2 stands for the data term at predictions p (B, M).
-
-    It has the term's slope at p, but for predictions so dark that w would grow without end. Where the term is least at
-    y, y' is y, and w the slope over p - y (iteratively reweighted least squares, Holland & Welsch 1977). Both change
-    without jumps, and fade below 0, where photon counts have no slope: else images that are restored together, whose
-    predictions differ by rounding, would end up different. Elsewhere, as at a bound where noise was clipped, w is at
-    most the term's curvature beside y.
-    """
-    p = prediction.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(fidelity(p, y).sum(), p)
-    at_y = y.detach().requires_grad_()
-    (slope_at_y,) = torch.autograd.grad(fidelity(at_y, y).sum(), at_y)
-    off, beside_y = (p - y).detach(), _curvature(fidelity, y.clamp(*INSIDE))
-    is_least = slope_at_y.abs() <= SMALLEST * beside_y
-    most = torch.where(is_least, _curvature(fidelity, torch.full_like(y, INSIDE[0])), beside_y)
-    weight = torch.where(off.abs() > SMALLEST, slope / torch.where(off == 0, 1.0, off), beside_y)
-    fading = torch.where(y < SMALLEST, (1 + (off + SMALLEST) / FADED).clamp_min(0), 1.0)
-    weight = torch.where(is_least & (slope == 0) & (off < -SMALLEST), fading * most, weight)
-    weight = torch.minimum(weight, most).clamp_min(LEAST_WEIGHT)
-    return torch.where(is_least, y, prediction - slope / weight), weight
-
-
-@torch.enable_grad()
-def _curvature(fidelity: Fidelity, y: Tensor) -> Tensor:
-    """Of the data term (B, M) at predictions of y."""
-    p = y.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(fidelity(p, y).sum(), p, create_graph=True)
-    return torch.autograd.grad(slope.sum(), p)[0]
 
 
 def _restoration(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import DenoisingPrior
-from genprior.restoration.closed_form import as_gaussian
+from genprior.restoration.gaussian_term import as_gaussian
 from genprior.restoration.problem import Problem
 from genprior.restoration.search_settings import SearchSettings
 

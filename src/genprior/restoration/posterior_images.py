@@ -12,7 +12,8 @@ from torch import Tensor
 from genprior.models.range_residual import RangeResidual
 from genprior.priors.gaussian_posterior import LinearMap
 from genprior.priors.measured_residual import MeasuredResidual
-from genprior.restoration.fidelity import L2, Clipped, noise_scale, unclipped
+from genprior.restoration.fidelity import L2, Clipped, Fidelity, noise_scale, unclipped
+from genprior.restoration.gaussian_term import as_gaussian
 from genprior.restoration.latent_sampler import LatentDraws, draw_latents
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.randomised_search import randomised_latents
@@ -20,6 +21,7 @@ from genprior.seeding import derived_generator
 
 LINEAR = 1e-3  # share by which an operator may miss the sum of two images
 LEAST_LEVEL = 1e-3  # standard deviation of noise beside a residual: that of rounding to 8 bits
+REWEIGHTED = 3  # times that photon counts become a Gaussian, each time at what the last one expects
 
 
 class DrawnImages(NamedTuple):
@@ -39,6 +41,13 @@ class DrawnImages(NamedTuple):
     parameters: float
 
 
+def takes_residual(fidelity: Fidelity, level: float | None) -> bool:
+    """Returns whether draws have a prior's residual: under Gaussian noise of a known level, none, or photon counts."""
+    if level is None:
+        return float(fidelity.scale(torch.zeros(1))) > 0
+    return level == 0 or isinstance(fidelity, L2 | Clipped)
+
+
 @torch.no_grad()
 def draw_images(
     problem: Problem,
@@ -51,7 +60,7 @@ def draw_images(
     """Returns draws of one image, and their latents.
 
     A prior with easier forms is searched many times. A prior's residual is drawn, too, where the operator is linear and
-    the noise Gaussian of a known level, or none. Elsewhere draws stay in the prior's range.
+    `takes_residual`. Elsewhere draws stay in the prior's range.
 
     Arguments:
         problem: What is to be explained.
@@ -60,17 +69,53 @@ def draw_images(
         count: At least 1.
         generator: All that is random comes from it.
         likely: An image (1, C, H, W) that explains the measurement. Beside a residual, numbers that were clipped are
-            drawn around what it predicts.
+            drawn around what it predicts, and photon counts have the variance that it predicts.
     """
     if problem.prior.easier and level:
         return _within_range(problem, randomised_latents(problem, image, level, count, generator))
-    seen = None if level is None else _measured_residual(problem, image, level)
+    alone, seen = _seen_residual(problem, image, level, likely)
     if seen is None:
         return _within_range(problem, draw_latents(problem, image, _scale(problem, level), count, generator))
-    y, shown = problem.y[image : image + 1], problem.seen[image : image + 1]
+    y, shown = alone.y[image : image + 1], alone.seen[image : image + 1]
     if level and likely is not None and isinstance(problem.fidelity, Clipped):
         y = unclipped(y, problem.measure(likely, torch.tensor([image], device=y.device)), level, generator)
-    return _beside_residual(replace(problem, y=y * shown, seen=shown), seen, count, generator)
+    return _beside_residual(replace(alone, y=y * shown, seen=shown), seen, count, generator)
+
+
+def _seen_residual(
+    problem: Problem, image: int, level: float | None, likely: Tensor | None
+) -> tuple[Problem, MeasuredResidual | None]:
+    """The problem with Gaussian noise, and what one image's measurement sees of the residual; None: draws have none.
+
+    Photon counts get a Gaussian in their place, and the problem their deviations as units. Their variance is that of
+    the counts which an image predicts: first the likely one, then what the residual makes of it.
+    """
+    if problem.prior.residual is None or not takes_residual(problem.fidelity, level):
+        return problem, None
+    if level is not None:
+        return problem, _measured_residual(problem, image, level)
+    if likely is None:
+        return problem, None
+    weighed = _in_deviations(problem, image, likely)
+    seen = _measured_residual(weighed, image, 1.0)
+    for _ in range(1, REWEIGHTED):
+        if seen is not None:
+            expected = seen.expected(likely, weighed.y[image] * weighed.seen[image])
+            weighed = _in_deviations(problem, image, expected)
+            seen = _measured_residual(weighed, image, 1.0)
+    return weighed, seen
+
+
+def _in_deviations(problem: Problem, image: int, x: Tensor) -> Problem:
+    """The problem of one image whose noise is Gaussian of deviation 1, as its data term is around what x predicts."""
+    prediction = problem.measure(x, torch.tensor([image], device=problem.y.device))
+    target, sharpness = as_gaussian(problem.fidelity, prediction, problem.y[image : image + 1])
+    root = sharpness.sqrt()
+
+    def measure(x: Tensor, who: Tensor) -> Tensor:
+        return root * problem.measure(x, who)
+
+    return replace(problem, measure=measure, y=(root * target).expand_as(problem.y), fidelity=L2())
 
 
 def _measured_residual(problem: Problem, image: int, level: float) -> MeasuredResidual | None:
@@ -80,8 +125,7 @@ def _measured_residual(problem: Problem, image: int, level: float) -> MeasuredRe
     grain of their own: whoever puts the known ones back smooths the seam, which is a better guess.
     """
     residual = problem.prior.residual
-    is_gaussian = level == 0 or isinstance(problem.fidelity, L2 | Clipped)
-    if residual is None or not is_gaussian or not _is_linear(problem, image):
+    if residual is None or not _is_linear(problem, image):
         return None
     who = torch.tensor([image], device=problem.y.device)
 

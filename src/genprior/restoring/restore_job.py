@@ -14,6 +14,7 @@ from genprior.restoration.fidelity import FIDELITIES, Fidelity
 from genprior.restoration.guided_restoration import is_drawn
 from genprior.restoration.noise import NOISES, fitting_fidelity, noise_level
 from genprior.restoration.operators import Operator
+from genprior.restoration.posterior_images import takes_residual
 from genprior.restoration.restore import invert, restore
 from genprior.restoration.result import Restoration
 from genprior.restoration.search_settings import SEARCHES, SearchSettings
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
 GIVEN = {"starts", "iterations", "energy_weight", "candidates", "draws", "estimate"}  # what replaces a preset's own
+NO_RESIDUAL = "; the run's residual is without effect: it takes Gaussian noise of a known level, photon counts, or none"
 OF_SEARCHES = ("starts", "iterations")
 MANY = 1000  # starts or draws of an image: a few dozen are usual
 
@@ -201,6 +203,8 @@ def _restoring(settings: RestoreSettings, prior: LatentPrior | None = None) -> t
     else:
         read = reading.damaged_before(source, sizes, masks, reading.KnownNoise(noise, level), keep=keep)
     fidelity = chosen_fidelity(settings.fidelity, operator, noise, level)
+    if loaded.search.draws and loaded.prior.residual is not None and not takes_residual(fidelity, level):
+        loaded = replace(loaded, unused=loaded.unused + NO_RESIDUAL)
 
     def solve(items: Sequence[Item]) -> Restoration:
         sized = sizes.of_size(*items[0].shape[1:])
