@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.stats import t
 
@@ -33,6 +34,17 @@ def test_over_seeds_the_interval_is_that_of_student() -> None:
     low, high = number_of("n", values, []).interval
     mean, error = sum(values) / 3, math.sqrt(((1 - 7 / 3) ** 2 + (2 - 7 / 3) ** 2 + (4 - 7 / 3) ** 2) / 2 / 3)
     assert (low, high) == pytest.approx(t.interval(0.95, 2, loc=mean, scale=error))
+
+
+@pytest.mark.parametrize(("of_training", "of_images"), [(1, 0.0), (1, 0.3), (1, 1), (0.5, 1), (0, 1)])
+def test_intervals_of_three_seeds_hold_what_they_promise(of_training: float, of_images: float) -> None:
+    """All seeds are judged on the same images, so their means share what is due to these."""
+    generator, held, count = np.random.default_rng(0), 0, 3000
+    for _ in range(count):
+        values = of_images * generator.standard_normal() + of_training * generator.standard_normal(3)
+        low, high = StudyNumber(title="n", values=tuple(values), errors=(of_images,) * 3).interval
+        held += low <= 0 <= high
+    assert 0.94 < held / count < 0.985
 
 
 def test_of_one_seed_the_interval_is_over_images() -> None:

@@ -53,20 +53,36 @@ class StudyNumber(Model):
         All seeds are judged on the same images: their spread holds the chance of training, and the errors within seeds
         that of images, which does not shrink with their number.
         """
-        count = len(self.values)
-        within = math.sqrt(sum(each**2 for each in self.errors) / len(self.errors)) if self.errors else math.nan
-        if count < 2:
-            return within
-        between = math.sqrt(sum((each - self.mean) ** 2 for each in self.values) / (count - 1) / count)
-        return math.hypot(between, within) if self.errors else between
+        return math.hypot(*(each for each in (self._between, self._within) if each is not None))
 
     @computed_field
     @property
     def interval(self) -> tuple[Number, Number]:
-        """Of 95 %: by Student's t over seeds, by the normal distribution over images of one seed; NaN: not known."""
-        reach = self.error * (student_t(len(self.values) - 1) if len(self.values) > 1 else NORMAL)
+        """Of 95 %, in trials of three seeds 95 to 98 %; NaN: not known.
+
+        The chance of training has Student's t over seeds. That of images has the normal distribution: there are many of
+        them. Each has its own reach, and both together have the root of the sum of their squares (Howe 1974).
+        """
+        over_seeds = None if self._between is None else student_t(len(self.values) - 1) * self._between
+        over_images = None if self._within is None else NORMAL * self._within
+        reach = math.hypot(*(each for each in (over_seeds, over_images) if each is not None))
         low, high = self.mean - reach, self.mean + reach
         return (max(0.0, low), min(1.0, high)) if self.is_share and math.isfinite(reach) else (low, high)
+
+    @property
+    def _between(self) -> float | None:
+        """Standard error of the mean by the chance of training; None: one seed does not tell."""
+        count = len(self.values)
+        if count < 2:
+            return None
+        return math.sqrt(sum((each - self.mean) ** 2 for each in self.values) / (count - 1) / count)
+
+    @property
+    def _within(self) -> float | None:
+        """The same by that of images, which all seeds share; None: not known, beside a known one of seeds."""
+        if not self.errors:
+            return None if len(self.values) > 1 else math.nan
+        return math.sqrt(sum(each**2 for each in self.errors) / len(self.errors))
 
     @property
     def text(self) -> str:
