@@ -141,7 +141,7 @@ def saturation(falls: float = 4.0) -> SaturationResult:
     return SaturationResult(settings=settings, latents=64, batch_size=64, planned=(1000,), ages=(age,))
 
 
-def collapse(last: float = 0.01, narrow: float = 0.1) -> CollapseResult:
+def collapse(last: float = 0.01, narrow: float = 0.1, again: float = 0.9) -> CollapseResult:
     """The inner problem ends at a diversity; the narrow D's gradient has a cosine with the wide one's."""
     ends = (
         InnerMoment(step=0, modes=10, diversity=1, fake_logit=0),
@@ -152,7 +152,8 @@ def collapse(last: float = 0.01, narrow: float = 0.1) -> CollapseResult:
     )
     sizes = ("width 8", "width 32", "width 64")
     told = {name: Judgement(accuracy=0.9, value=-1.0, error=0.01) for name in (*sizes, AGAIN)}
-    cosines = {name: Agreement(weights=narrow if name == sizes[0] else 0.9, images=0.5) for name in (*sizes[:2], AGAIN)}
+    each = {sizes[0]: narrow, sizes[1]: 0.9, AGAIN: again}
+    cosines = {name: Agreement(weights=value, images=0.5) for name, value in each.items()}
     moment = OuterMoment(step=9, discriminators=told, cosines_with_strong=cosines)
     one = Opposed(images_seen=1000, strong=sizes[-1], moments=(moment,))
     return CollapseResult(

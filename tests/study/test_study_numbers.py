@@ -60,6 +60,20 @@ def test_the_interval_of_a_share_ends_at_0_and_1() -> None:
     assert math.isnan(share_of("n", [[1.0]], []).interval[0])
 
 
+@pytest.mark.parametrize(("right", "of", "wilson"), [(11, 11, (0.74, 1.0)), (4, 32, (0.05, 0.28)), (0, 8, (0.0, 0.32))])
+def test_where_all_images_agree_others_may_not(right: int, of: int, wilson: tuple[float, float]) -> None:
+    """Ends are at least as far out as those of Wilson's interval (1927), and one of them is it."""
+    low, high = share_of("n", [[1.0] * right + [0.0] * (of - right)], []).interval
+    assert low <= wilson[0] + 0.005
+    assert high >= wilson[1] - 0.005
+    assert min(abs(low - wilson[0]), abs(high - wilson[1])) < 0.005
+
+
+def test_what_is_the_same_in_all_seeds_has_no_interval() -> None:
+    assert number_of("n", [10.0, 10.0, 10.0], []).text == "10"
+    assert "[" in number_of("n", [10.0, 10.0, 9.0], []).text
+
+
 def test_one_seed_alone_has_no_interval() -> None:
     number = number_of("n", [3.0], [])
     assert math.isnan(number.interval[0])

@@ -45,6 +45,14 @@ EVEN = restored(noise=noisy(l2=16, classical=17))
 BAD = restored(noise=noisy(l2=15, classical=17, mean_image=14))
 HARD_STROKES = tuple(0.2 if i % 10 in (1, 7) else 0.01 for i in range(IMAGES))
 HOLE = restored().hole
+NO_LOOP_HARD = restored(
+    hole=HOLE.model_copy(update={"hidden_error": tuple(0.05 if i % 10 in (1, 7) else 0.12 for i in range(IMAGES))})
+)
+WITHIN_CHANCE = restored(  # one of two is surely so, the other neither way
+    noise=noisy(l2=18, classical=15).model_copy(update={"classical": around(18)[::-1]}),
+    outliers=RestoredTask(seen=around(12), l2=around(15), l1=around(15)[::-1]),
+)
+UNTOLD = collapse(narrow=0.1, again=0.2)  # two wide discriminators have no way in common
 EASY = restored(hole=HOLE.model_copy(update={"hidden_error": around(0.001)}))
 STROKES = restored(hole=HOLE.model_copy(update={"hidden_error": HARD_STROKES}))
 NEITHER = restored(
@@ -105,8 +113,12 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("denoising", DEPENDS, [(OWN, EVEN)]),
     ("denoising", REFUTED, [(OWN, BAD)]),
     ("denoising", TOO_LITTLE, [(OWN, BAD), (OWN, SHORT)]),
+    ("denoising", TOO_LITTLE, [(OWN, WITHIN_CHANCE)]),
+    ("data-terms", TOO_LITTLE, [(OWN, WITHIN_CHANCE)]),
+    ("two-dangers", TOO_LITTLE, [(OWN, [collapse(), UNTOLD, UNTOLD])]),
     ("inpainting", REFUTED, [(OWN, EASY)]),
     ("strokes-and-loops", REFUTED, [(OWN, STROKES)]),
+    ("strokes-and-loops", DEPENDS, [(OWN, NO_LOOP_HARD)]),  # simple digits are told from others, not loops
     ("strokes-and-loops", TOO_LITTLE, [(OWN, restored(labels=()))]),
     ("ambiguous", DEPENDS, [("flow", probabilities(top=1.0))]),
     ("ambiguous", TOO_LITTLE, [(cell, FEW_AMBIGUOUS) for cell in ("mixture", "flow")]),

@@ -122,7 +122,7 @@ def planned(settings: StudySettings) -> StudyPlan:
         StudyJob(opened[cell, seed], kind) for seed in settings.seeds for cell, kind in needs if (cell, seed) in opened
     ]
     shape = "x".join(map(str, learned.image_shape))
-    data = f"{len(learned):,} images of {shape} from {settings.data}, judged on {len(held_out):,} held out"
+    data = f"{len(learned):,} images of {shape} from {settings.data}; {len(held_out):,} more are held out"
     asked = AskedStudy(
         settings=settings,
         spending=asdict(settings.spending),

@@ -14,7 +14,7 @@ from genprior.study.study_evidence import StudyEvidence, StudyStatement
 from genprior.study.study_figures import StudyFigure, figure_of
 from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, shown
-from genprior.study.study_text import NOTATION, WEAKNESSES
+from genprior.study.study_text import NOTATION, OURS, PARTS, VERDICTS, WORDS, judged_on, weaknesses_of
 from genprior.writing import write_text
 
 MARKS = {CONFIRMED: "good", REFUTED: "ill", DEPENDS: "depends"}
@@ -70,13 +70,14 @@ def study_page(result: StudyResult, evidence: StudyEvidence, *, is_linked: bool 
         settings=result.settings,
         palette=PALETTE,
         parts=[
-            ("The report's statements", [each for each in told if not each.statement.is_beyond]),
-            ("What the report could not know", [each for each in told if each.statement.is_beyond]),
+            (PARTS[0], "", [each for each in told if not each.statement.is_beyond]),
+            (PARTS[1], OURS, [each for each in told if each.statement.is_beyond]),
         ],
         command=command_of_study(result),
         as_text=shown,
-        notation=NOTATION,
-        weaknesses=WEAKNESSES,
+        glossary={"Notation": NOTATION, "Words": WORDS, "Verdicts": VERDICTS},
+        judged_on=judged_on(result.settings),
+        weaknesses=weaknesses_of(result.settings),
         is_linked=is_linked,
     )
     return page + "\n"

@@ -89,7 +89,8 @@ class StudyNumber(Model):
         """Mean and interval with equally many decimals, as people read them."""
         unit = f" {self.unit}" if self.unit else ""
         low, high = self.interval
-        if not (math.isfinite(low) and math.isfinite(high)):
+        is_same = not self.errors and len(set(self.values)) == 1  # in all seeds: there is no spread to tell
+        if is_same or not (math.isfinite(low) and math.isfinite(high)):
             return f"{shown(self.mean)}{unit}"
         most = max(map(abs, (self.mean, low, high)))
         exponent = _exponent(most) if 0 < most < TINY else 0
@@ -202,8 +203,25 @@ def number_of(title: str, values: Sequence[float], cells: Sequence[str], unit: s
 
 
 def share_of(title: str, seeds: Sequence[Sequence[float]], cells: Sequence[str]) -> StudyNumber:
-    """Returns the mean of values in [0, 1], as `mean_of` does."""
-    return mean_of(title, seeds, cells).model_copy(update={"is_share": True})
+    """Returns the mean of values in [0, 1], as `mean_of` does.
+
+    Of values that are all 0 or 1 the error is the farther reach of Wilson's interval (1927), in units of `NORMAL`:
+    where all images agree, a standard error would promise that all others agree, too.
+    """
+    found = mean_of(title, seeds, cells).model_copy(update={"is_share": True})
+    if any(value not in (0, 1) for each in seeds for value in each):
+        return found
+    return found.model_copy(update={"errors": tuple(_wilson_reach(sum(each), len(each)) / NORMAL for each in seeds)})
+
+
+def _wilson_reach(count: float, of: int) -> float:
+    """How far Wilson's interval of a share reaches from it, on the farther side; NaN of one alone."""
+    if of < 2:
+        return math.nan
+    share, z = count / of, NORMAL**2 / of
+    middle = (share + z / 2) / (1 + z)
+    reach = NORMAL / (1 + z) * math.sqrt(share * (1 - share) / of + z / (4 * of))
+    return abs(share - middle) + reach
 
 
 def mean_of(title: str, seeds: Sequence[Sequence[float]], cells: Sequence[str], unit: str = "") -> StudyNumber:

@@ -104,11 +104,11 @@ def judge_order(evidence: StudyEvidence) -> StudyFinding:
         number_of("variance after it", [each.diversity for each in ends], [OWN]),
         *([number_of("classes after it", [float(each.modes or 0) for each in ends], [OWN])] if ends[0].modes else []),
     )
-    outcome = _together(found, [PROBED.get(each.inner.outcome, TOO_LITTLE) for each in found])
+    outcome, words = _together(found, [PROBED.get(each.inner.outcome, TOO_LITTLE) for each in found])
     on = "the age or seed of the discriminator" if outcome == DEPENDS else ""
     told = (
         f"While G descended alone against the D of the last step, the variance of its images went from "
-        f"{numbers[0].mean:.2g} to {numbers[1].mean:.2g} of that of real ones.{_steps_told(found)}"
+        f"{numbers[0].mean:.2g} to {numbers[1].mean:.2g} of that of real ones.{words}"
     )
     return StudyFinding(outcome=outcome, because=told, depends_on=on, numbers=numbers)
 
@@ -125,13 +125,14 @@ def judge_dangers(evidence: StudyEvidence) -> StudyFinding:
         for place, age in ((-1, found[0].generators[-1].images_seen), (0, found[0].generators[0].images_seen))
         for who in (NARROW, ANOTHER)
     )
-    outcome = _together(found, [PROBED.get(each.direction.outcome, TOO_LITTLE) for each in found])
-    on = "the age of the generator" if outcome == DEPENDS else ""
+    outcome, words = _together(found, [PROBED.get(each.direction.outcome, TOO_LITTLE) for each in found])
+    on = f"the age of the generator{' or the seed' if len(found) > 1 else ''}" if outcome == DEPENDS else ""
+    outer = ", ".join(dict.fromkeys(str(each.outer.outcome) for each in found))
     told = (
         f"Against the trained G the narrow D's gradient has a cosine of {numbers[0].mean:.2f} with a wide one's, "
         f"another wide one's {numbers[1].mean:.2f}; against the youngest G that was tried {numbers[2].mean:.2f} and "
-        f"{numbers[3].mean:.2f}. Whether a good G asks for a large D: {found[0].outer.outcome} "
-        f"(genprior probe collapse says why).{_steps_told(found)}"
+        f"{numbers[3].mean:.2f}. Whether a good G asks for a large D: {outer} "
+        f"(genprior probe collapse says why).{words}"
     )
     return StudyFinding(outcome=outcome, because=told, depends_on=on, numbers=numbers)
 
@@ -152,19 +153,19 @@ def _falls_told(falls: Mapping[int, Mapping[str, Sequence[float]]]) -> str:
     return "; ".join(told)
 
 
-def _steps_told(probes: list[CollapseResult]) -> str:
-    """Whether too few steps were made to refute anything."""
-    steps = min(each.settings.steps for each in probes)
-    few = f" {steps} steps of one player alone are too few to refute anything; {FEW_PROBED} are asked for."
-    return few if steps < FEW_PROBED else ""
+def _together(probes: list[CollapseResult], outcomes: list[Outcome]) -> tuple[Outcome, str]:
+    """The verdict of several seeds, and how far it rests on all of them.
 
-
-def _together(probes: list[CollapseResult], outcomes: list[Outcome]) -> Outcome:
-    """The verdict of several seeds: theirs where they agree, apart from those that could not tell."""
-    told = {each for each in outcomes if each != TOO_LITTLE}
-    outcome = told.pop() if len(told) == 1 else DEPENDS if told else TOO_LITTLE
-    is_short = min(each.settings.steps for each in probes) < FEW_PROBED
-    return TOO_LITTLE if is_short and outcome in (REFUTED, DEPENDS) else outcome
+    It is theirs where they agree, apart from those that could not tell, if these are fewer than half.
+    """
+    known = [each for each in outcomes if each != TOO_LITTLE]
+    agreed, steps = set(known), min(each.settings.steps for each in probes)
+    outcome = DEPENDS if len(agreed) > 1 else known[0] if 2 * len(known) > len(outcomes) else TOO_LITTLE
+    words = f" It could be told in {len(known)} of {len(outcomes)} seeds." if len(known) < len(outcomes) else ""
+    if steps < FEW_PROBED:
+        words = f"{words} {steps} steps of one player alone are too few to refute anything; {FEW_PROBED} are asked for."
+        outcome = TOO_LITTLE if outcome in (REFUTED, DEPENDS) else outcome
+    return outcome, words
 
 
 LIKELIHOOD = StudyStatement(
@@ -179,8 +180,8 @@ LIKELIHOOD = StudyStatement(
         TheoryLine("GAN and GLO: images fill k dimensions of n, of volume 0; there is no density.", "k < n"),
     ),
     experiment=(
-        "Each is asked for the log-probability of held-out images. Confirmed if Glow answers, better than at "
-        "its start, and the others cannot."
+        "Each is asked for the log-probability of held-out images. Confirmed if Glow answers, in each seed better than "
+        "at its start, and the others cannot."
     ),
     needs=(("glow", Likelihoods), ("non-saturating", Likelihoods), ("glo", Likelihoods)),
     judge=judge_likelihood,
@@ -200,8 +201,8 @@ FACTORS = StudyStatement(
     ),
     experiment=(
         "Autograd of the training code against these formulas, in float64; then `genprior probe "
-        "saturation`. Confirmed if "
-        "at each age the saturating gradient falls by a factor of ten more than the other."
+        "saturation`. Confirmed if both agree to 1e-12 and, against the youngest and the trained G, the saturating "
+        "gradient falls by ten times more than the other; mean of the fresh discriminators, in each seed."
     ),
     needs=((OWN, LossFactors), (OWN, SaturationResult)),
     judge=judge_factors,
@@ -222,7 +223,8 @@ ORDER = StudyStatement(
     ),
     experiment=(
         "`genprior probe collapse`: the trained D stands still and G descends V alone. Confirmed if its images then "
-        "vary less than 0.2 times as much as real ones and half as much as before, and half of the classes are gone."
+        "vary less than 0.2 times as much as real ones and half as much as before, and half of the classes are gone, "
+        "in each seed that can tell."
     ),
     needs=((OWN, CollapseResult),),
     judge=judge_order,
@@ -238,12 +240,18 @@ DANGERS = StudyStatement(
         ),
     ),
     experiment=(
-        "Fresh discriminators, a quarter, once and twice as wide, against the trained G. Confirmed if the narrow one's "
-        "cosine with the wide one is below half of that between two wide ones, at each age of G that is tried."
+        "Fresh discriminators train alone, a quarter (narrow), once and twice as wide (wide), against the youngest G "
+        "that was kept and against the trained one. Confirmed if at both ages the narrow one's cosine with the wide "
+        "one is below half of that between two wide ones of different seeds. An age where these two agree by less "
+        "than 0.3 does not count. Whether a good G asks for a large D is told beside it and does not enter the "
+        "verdict."
     ),
     needs=((OWN, CollapseResult),),
     judge=judge_dangers,
     advice={
-        "": "Judge a narrow D by what two wide ones differ themselves: random gradients are far from parallel, too."
+        "": (
+            "Compare the narrow D with a wide one, and two wide ones with each other: chance alone makes gradients "
+            "differ. Use a wide D where the second cosine is much the larger."
+        )
     },
 )
