@@ -206,6 +206,21 @@ def test_priors_of_latents_are_calibrated_too(tiny_run: Path) -> None:
     assert found.verdict
 
 
+def test_a_preset_that_is_not_the_default_stands_in_the_verdict_and_one_of_searches_is_refused(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Calibration(settings=settings_of(run), is_complete=True, weights="")
+    thorough = found.model_copy(update={"settings": settings_of(run, preset="thorough")})
+    assert [", preset thorough: " in verdict_line(each) for each in (found, thorough)] == [False, True]
+    prior = FlowMatchingPrior(gaussian_field(SHAPE, 0.5, 0.25).float(), SHAPE)
+    monkeypatch.setattr(trained_prior, "load_prior", lambda _: prior)
+    with pytest.raises(GenpriorError, match="preset: 'study' is about searches"):
+        opened(settings_of(tmp_path, operator="inpaint:box=2", preset="study"))
+    operator = inpaint(SHAPE, box=4)
+    with pytest.raises(GenpriorError, match="preset: draws of this run are made in one way"):
+        draws_of(MixturePrior(image_mixture(SHAPE), SHAPE), torch.zeros(1, *SHAPE), operator, 0.1, 2, 0, preset="fast")
+
+
 @pytest.mark.parametrize("preset", ["fast", "thorough"])
 def test_draws_of_flow_matching_are_calibrated_as_a_preset_makes_them(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

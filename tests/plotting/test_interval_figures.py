@@ -35,7 +35,7 @@ def test_means_intervals_and_seeds_are_where_they_belong() -> None:
 
 
 def test_a_drawing_says_its_numbers_in_words_and_has_room_for_long_names() -> None:
-    assert PLOT.alt == "Denoising: flow matching 24.5, a VAE of which only one run is known 22."
+    assert PLOT.alt == "Denoising: flow matching 24.5 [24, 25], a VAE of which only one run is known 22."
     svg = intervals_svg(PLOT, "f3")
     words = re.sub(r"<[^>]*>", " ", svg)
     assert all(word in words for word in ("flow matching", "a VAE of which only one", "run is known"))

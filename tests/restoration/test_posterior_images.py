@@ -1,6 +1,7 @@
 """Draws beside a prior's range against the closed form, and where they stay within it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from genprior.restoration.noise import NOISES, measure
 from genprior.restoration.operators import OPERATORS
 from genprior.restoration.posterior_images import draw_images
 from genprior.restoration.problem import make_problem
+from genprior.restoration.restore import restore
+from genprior.restoration.search_settings import SearchSettings
 from genprior.seeding import derived_generator
 
 SHAPE, LATENTS, SIGMA = (1, 4, 6), 3, 0.1
@@ -195,9 +198,46 @@ def test_photon_counts_show_what_lies_beside_the_range(name: str) -> None:
     A = _matrix(name, own)
     mean, variance = _exact(A, y, gain * (A @ x.flatten().double()))
     problem = make_problem(prior, y, operator.physics, Poisson(gain), own)
-    draws = draw_images(problem, 0, None, 1000, derived_generator(1, "draws"), likely).x
+    draws = draw_images(problem, 0, None, 1000, derived_generator(1, "draws")).x
     assert float(((draws.mean(0) - mean) / variance.sqrt()).abs().max()) < 0.5
     torch.testing.assert_close(draws.var(0) / variance, torch.ones_like(variance), atol=0.4, rtol=0)
-    within = draw_images(problem, 0, None, 32, derived_generator(1, "draws")).x  # nothing is known of the variances
+
+
+def test_draws_under_photon_counts_depend_on_no_other_image() -> None:
+    prior, operator = _prior(_residual()), OPERATORS["denoise"](image_shape=SHAPE)
+    x = prior.decode(0.2 * torch.randn(3, LATENTS, generator=derived_generator(0, "z")))
+    y = measure(x.clamp_min(0), operator, NOISES["poisson"](gain=0.05), seed=0)
+    settings = SearchSettings(draws=8)
+    together = restore(prior, y, operator.physics, settings, fidelity=Poisson(0.05), seed=3)
+    for i in range(3):
+        own = replace(settings, first=i)
+        alone = restore(prior, y[i : i + 1], operator.physics, own, fidelity=Poisson(0.05), seed=3)
+        torch.testing.assert_close(alone.draws[0], together.draws[i], atol=1e-4, rtol=0)
+
+
+def test_where_no_photon_was_counted_an_image_is_known_to_a_count() -> None:
+    """However far below black its range, or what lies beside that, would be."""
+    gain, prior, operator = 0.05, _prior(_residual()), OPERATORS["denoise"](image_shape=SHAPE)
+    slope = prior.decode(torch.ones(1, LATENTS)) - 0.5
+    x = (0.5 + slope * 0.49 / -slope.min()).clamp_min(0)
+    y = measure(x, operator, NOISES["poisson"](gain=gain), seed=0)
+    y[0, 0].view(-1)[x.argmin()] = 0.0
+    problem = make_problem(prior, y, operator.physics, Poisson(gain))
+    draws = draw_images(problem, 0, None, 500, derived_generator(1, "draws")).x
+    mean, variance = _exact(torch.eye(D).double(), y, (gain * x.flatten().clamp_min(gain)).double())
+    empty = y[0] == 0
+    assert float((draws.var(0) / variance)[empty].max()) < 1.5
+    assert float(((draws.mean(0) - mean) / variance.sqrt())[empty].abs().max()) < 0.5
+
+
+def test_other_terms_with_a_scale_of_their_own_stay_in_the_range() -> None:
+    class Known(L2):
+        def scale(self, mean: Tensor) -> Tensor:
+            return torch.full_like(mean, 0.01)
+
+    problem = make_problem(
+        _prior(_residual()), torch.zeros(1, *SHAPE), OPERATORS["denoise"](image_shape=SHAPE).physics, Known()
+    )
+    draws = draw_images(problem, 0, None, 8, derived_generator(1, "draws")).x
     free = torch.linalg.svd(Plane().weight.detach(), full_matrices=True)[2][LATENTS:]  # what no z can make
-    assert float(((within.flatten(1) - 0.5) @ free.T).abs().max()) < 1e-4
+    assert float(((draws.flatten(1) - 0.5) @ free.T).abs().max()) < 1e-4

@@ -14,6 +14,7 @@ from genprior.calibration.residual_results import ResidualSettings, ResidualTabl
 from genprior.data import load_data
 from genprior.errors import GenpriorError
 from genprior.models.range_residual import RangeResidual
+from genprior.priors import gaussian_posterior
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
 from genprior.progress import result_of
 from genprior.restoration.restore import invert
@@ -103,16 +104,36 @@ def test_draws_have_it(run: Path, tiny_run: Path, tmp_path: Path, changes: dict[
 
 
 @pytest.mark.parametrize("changes", [{"noise": "salt-and-pepper:p=0.1"}, {"fidelity": "l1"}])
-def test_draws_under_other_noise_go_without_it_and_say_so(
+def test_draws_under_other_noise_go_without_it(
     run: Path, tiny_run: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     within = _deviation(tiny_run, tmp_path / "within", **changes)
     assert _deviation(run, tmp_path / "beside", **changes) == within
-    notes = [
-        prepare_restoring(restoring_settings(each, "digits[:2]", **{**TASK, **more})).note
-        for each, more in ((run, changes), (run, {}), (tiny_run, changes))
-    ]
-    assert ["the run's residual is without effect" in note for note in notes] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, ""),
+        ({"noise": "poisson:gain=0.1"}, ""),
+        ({"noise": "salt-and-pepper:p=0.1"}, "it takes Gaussian noise of a known level, photon counts, or none"),
+        ({"fidelity": "l1"}, "--fidelity l1 goes without it"),
+        ({"noise": "poisson:gain=0.1", "fidelity": "l2"}, "--fidelity l2 goes without it"),
+        ({"operator": "blur:sigma=1"}, "this operator mixes more numbers than there is room for"),
+    ],
+)
+def test_a_line_says_where_it_is_without_effect_and_where_it_would_help(
+    run: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], why: str
+) -> None:
+    monkeypatch.setattr(gaussian_posterior, "MOST_MEASUREMENTS", 10)
+    settings = {**TASK, **changes}
+    with_one, without = (
+        prepare_restoring(restoring_settings(each, "digits[:2]", **settings)).note for each in (run, tiny_run)
+    )
+    assert with_one.partition("; the run's residual is without effect: ")[2] == why
+    assert ("genprior train residual" in without) is (not why)
+    few = prepare_restoring(restoring_settings(run, "digits[:2]", **{**settings, "draws": 0}))
+    assert "residual" not in few.note
 
 
 def test_draws_of_latents_go_without_it(run: Path, tiny_run: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genprior.calibration.calibration_results import CalibrationSettings
-from genprior.calibration.posterior_draws import Sampler, draws_of, has_presets
+from genprior.calibration.posterior_draws import Sampler, check_preset, draws_of
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.noise import NOISES, measure, noise_level
@@ -60,11 +60,7 @@ def opened(settings: CalibrationSettings) -> tuple[Assumed, str]:
     if prior.image_shape[1:] == (1, 1):
         raise GenpriorError(f"{settings.run} models points; images are calibrated", argument="run")
     operator = settings.operator.build(OPERATORS, "operator", image_shape=prior.image_shape, seed=settings.seed)
-    if settings.preset != "default" and not has_presets(prior):
-        raise GenpriorError(
-            "draws of this run are made in one way; presets are for flow matching, leave --preset out",
-            argument="preset",
-        )
+    check_preset(prior, settings.preset)
     sampler = partial(draws_of, preset=settings.preset)
     return Assumed(prior, operator, noise, sigma, settings.draws, settings.seed, sampler), _weights_sha256(prior)
 

@@ -36,7 +36,7 @@ class CalibrationSettings(Settings):
     ] = None
     preset: Annotated[
         str,
-        Field(description="Of draws that flow matching makes:"),
+        Field(description="How flow matching makes its draws:"),
         Table("genprior.restoration.search_settings", "SEARCHES"),
     ] = "default"
     draws: Annotated[int, Field(ge=9, le=1000, description="Draws of each posterior.")] = 64
@@ -241,7 +241,8 @@ def calibration_lines(found: Calibration) -> list[str]:
 
 def verdict_line(found: Calibration) -> str:
     """Returns the verdict in a line: how wrong intervals are, and whose fault it is."""
-    task = f"{found.settings.operator}, {found.settings.noise}"
+    preset = "" if found.settings.preset == "default" else f", preset {found.settings.preset}"
+    task = f"{found.settings.operator}, {found.settings.noise}{preset}"
     if found.culprit is None:
         return f"{task}: {found.verdict}; faultless cases are called faulty in {FALSE_ALARMS:.1%}"
     judged = found.own if found.culprit == "sampler" else found.held_out

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.estimates import LEAST_EFFECTIVE
 from genprior.restoration.fidelity import L2
@@ -58,9 +59,10 @@ def draws_of(
         count: Of draws of each.
         seed: Any integer.
         first: Number of the first measurement.
-        preset: An entry of `SEARCHES`, where `has_presets`.
+        preset: An entry of `SEARCHES`; errors as `check_preset` has them.
     """
-    if has_presets(prior):
+    check_preset(prior, preset)
+    if is_drawn(prior, SearchSettings(draws=count)):
         settings = replace(SEARCHES[preset], draws=count, first=first)
         return _drawn_images(prior, y, operator, sigma, settings, seed)
     if prior.conditional is None:
@@ -75,9 +77,21 @@ def draws_of(
     return PosteriorDraws(torch.cat(each), None)
 
 
-def has_presets(prior: LatentPrior) -> bool:
-    """Returns whether a preset says how draws are made: those of images by guided denoising. Others have one way."""
-    return is_drawn(prior, SearchSettings(draws=2))
+def check_preset(prior: LatentPrior, preset: str) -> None:
+    """Raises `GenpriorError` for a preset that does not say how draws of a prior are made: they have one way.
+
+    Only draws of images by guided denoising have presets, and only those of other levels than the default.
+    """
+    if preset == "default":
+        return
+    if not is_drawn(prior, SearchSettings(draws=2)):
+        raise GenpriorError(
+            "draws of this run are made in one way; presets are for flow matching, leave --preset out",
+            argument="preset",
+        )
+    own, usual = SEARCHES[preset], SEARCHES["default"]
+    if (own.levels, own.rounds) == (usual.levels, usual.rounds):
+        raise GenpriorError(f"'{preset}' is about searches, and draws as the default does", argument="preset")
 
 
 def _drawn_latents(

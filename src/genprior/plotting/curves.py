@@ -75,10 +75,13 @@ class Plot:
 
     @property
     def ends(self) -> str:
-        """Where each curve ends, in words."""
-        return (
-            f"At the end: {', '.join(f'{curve.label} {_last(curve.values)}' for curve in self.curves if curve.label)}."
-        )
+        """Where each curve ends, in words; those without a label belong to the curve before them."""
+        groups: list[list[str]] = []
+        for curve in self.curves:
+            if curve.label or not groups:
+                groups.append([curve.label])
+            groups[-1].append(_last(curve.values))
+        return f"At the end: {', '.join(f'{label} {_in_brackets(each)}' for label, *each in groups)}."
 
     @property
     def known(self) -> Numbers:
@@ -222,6 +225,10 @@ def _without_spikes(known: Numbers, levels: Sequence[float]) -> tuple[float, flo
 def _known(of: Callable[[Numbers], Any], values: Numbers) -> float:
     known = values[np.isfinite(values)]
     return float(of(known)) if len(known) else np.nan
+
+
+def _in_brackets(each: Sequence[str]) -> str:
+    return each[0] if len(each) == 1 else f"({', '.join(each)})"
 
 
 def _last(values: Numbers) -> str:

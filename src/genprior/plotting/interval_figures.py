@@ -51,7 +51,12 @@ class IntervalPlot:
     @property
     def alt(self) -> str:
         """What it shows, in words."""
-        return f"{self.title}: {', '.join(f'{row.label} {row.mean:.3g}' for row in self.rows)}."
+        return f"{self.title}: {', '.join(map(_told, self.rows))}."
+
+
+def _told(row: IntervalRow) -> str:
+    is_known = math.isfinite(row.low) and math.isfinite(row.high)
+    return f"{row.label} {row.mean:.3g}" + (f" [{row.low:.3g}, {row.high:.3g}]" if is_known else "")
 
 
 def intervals_svg(plot: IntervalPlot, prefix: str) -> str:

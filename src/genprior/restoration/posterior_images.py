@@ -12,16 +12,15 @@ from torch import Tensor
 from genprior.models.range_residual import RangeResidual
 from genprior.priors.gaussian_posterior import LinearMap
 from genprior.priors.measured_residual import MeasuredResidual
-from genprior.restoration.fidelity import L2, Clipped, Fidelity, noise_scale, unclipped
-from genprior.restoration.gaussian_term import as_gaussian
-from genprior.restoration.latent_sampler import LatentDraws, draw_latents
+from genprior.restoration.fidelity import L2, Clipped, Fidelity, Poisson, noise_scale, unclipped
+from genprior.restoration.latent_sampler import LEAST_PARTICLES, LatentDraws, draw_latents
 from genprior.restoration.problem import ROWS_AT_ONCE, Problem
 from genprior.restoration.randomised_search import randomised_latents
 from genprior.seeding import derived_generator
 
 LINEAR = 1e-3  # share by which an operator may miss the sum of two images
 LEAST_LEVEL = 1e-3  # standard deviation of noise beside a residual: that of rounding to 8 bits
-REWEIGHTED = 3  # times that photon counts become a Gaussian, each time at what the last one expects
+REWEIGHTED = 2  # times that photon counts become a Gaussian, each time at what the last one expects
 
 
 class DrawnImages(NamedTuple):
@@ -44,7 +43,7 @@ class DrawnImages(NamedTuple):
 def takes_residual(fidelity: Fidelity, level: float | None) -> bool:
     """Returns whether draws have a prior's residual: under Gaussian noise of a known level, none, or photon counts."""
     if level is None:
-        return float(fidelity.scale(torch.zeros(1))) > 0
+        return isinstance(fidelity, Poisson)
     return level == 0 or isinstance(fidelity, L2 | Clipped)
 
 
@@ -69,11 +68,11 @@ def draw_images(
         count: At least 1.
         generator: All that is random comes from it.
         likely: An image (1, C, H, W) that explains the measurement. Beside a residual, numbers that were clipped are
-            drawn around what it predicts, and photon counts have the variance that it predicts.
+            drawn around what it predicts.
     """
     if problem.prior.easier and level:
         return _within_range(problem, randomised_latents(problem, image, level, count, generator))
-    alone, seen = _seen_residual(problem, image, level, likely)
+    alone, seen = _seen_residual(problem, image, level, generator)
     if seen is None:
         return _within_range(problem, draw_latents(problem, image, _scale(problem, level), count, generator))
     y, shown = alone.y[image : image + 1], alone.seen[image : image + 1]
@@ -83,39 +82,47 @@ def draw_images(
 
 
 def _seen_residual(
-    problem: Problem, image: int, level: float | None, likely: Tensor | None
+    problem: Problem, image: int, level: float | None, generator: torch.Generator
 ) -> tuple[Problem, MeasuredResidual | None]:
     """The problem with Gaussian noise, and what one image's measurement sees of the residual; None: draws have none.
 
-    Photon counts get a Gaussian in their place, and the problem their deviations as units. Their variance is that of
-    the counts which an image predicts: first the likely one, then what the residual makes of it.
+    Photon counts get a Gaussian in their place, and the problem their deviations as units. The image that predicts
+    these is first the mean of draws of the range, on which no other image has an influence, and then what the residual
+    makes of it.
     """
     if problem.prior.residual is None or not takes_residual(problem.fidelity, level):
         return problem, None
     if level is not None:
         return problem, _measured_residual(problem, image, level)
-    if likely is None:
-        return problem, None
-    weighed = _in_deviations(problem, image, likely)
+    weighed = _in_deviations(problem, image, problem.y[image : image + 1])
     seen = _measured_residual(weighed, image, 1.0)
-    for _ in range(1, REWEIGHTED):
-        if seen is not None:
-            expected = seen.expected(likely, weighed.y[image] * weighed.seen[image])
-            weighed = _in_deviations(problem, image, expected)
-            seen = _measured_residual(weighed, image, 1.0)
+    if seen is None:
+        return problem, None
+    who = torch.tensor([image], device=problem.y.device)
+    z = draw_latents(problem, image, _scale(problem, None), LEAST_PARTICLES, generator).z
+    x = within = _decoded(problem, z).mean(0, keepdim=True)
+    for _ in range(REWEIGHTED):
+        weighed = _in_deviations(problem, image, problem.measure(x, who))
+        seen = _measured_residual(weighed, image, 1.0)
+        assert seen is not None, "it was there with other variances"
+        x = seen.expected(within, weighed.y[image] * weighed.seen[image])
     return weighed, seen
 
 
-def _in_deviations(problem: Problem, image: int, x: Tensor) -> Problem:
-    """The problem of one image whose noise is Gaussian of deviation 1, as its data term is around what x predicts."""
-    prediction = problem.measure(x, torch.tensor([image], device=problem.y.device))
-    target, sharpness = as_gaussian(problem.fidelity, prediction, problem.y[image : image + 1])
-    root = sharpness.sqrt()
+def _in_deviations(problem: Problem, image: int, prediction: Tensor) -> Problem:
+    """The problem of one image's photon counts in units of their deviations, which a prediction (1, M) tells.
+
+    Their variance is gain times the mean, and at least that of one count: no count tells only that the mean is small.
+    """
+    assert isinstance(problem.fidelity, Poisson)
+    assert problem.fidelity.gain is not None
+    gain, counts = problem.fidelity.gain, problem.y[image : image + 1]
+    root = (gain * prediction.clamp_min(gain)).rsqrt()
 
     def measure(x: Tensor, who: Tensor) -> Tensor:
         return root * problem.measure(x, who)
 
-    return replace(problem, measure=measure, y=(root * target).expand_as(problem.y), fidelity=L2())
+    return replace(problem, measure=measure, y=(root * counts).expand_as(problem.y), fidelity=L2())
 
 
 def _measured_residual(problem: Problem, image: int, level: float) -> MeasuredResidual | None:

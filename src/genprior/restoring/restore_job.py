@@ -24,12 +24,13 @@ from genprior.restoring.job_settings import InvertSettings, RestoreSettings
 from genprior.restoring.ledger import Prepared
 from genprior.restoring.measurements import joined_parameters, kernel_facts
 from genprior.restoring.records import Facts, JobRecord, RestoreSummary
+from genprior.restoring.residual_note import told_of_residual
 from genprior.restoring.restored_parts import Restoring
 from genprior.restoring.sized_work import Sizes
 from genprior.restoring.sources import Source, open_source
 from genprior.runs.checkpoint import checkpoint_path
 from genprior.runs.files import file_sha256
-from genprior.runs.kept_residual import RESIDUAL, has_range
+from genprior.runs.kept_residual import RESIDUAL
 from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.specs import Spec
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from deepinv.physics import NoiseModel
 
 GIVEN = {"starts", "iterations", "energy_weight", "candidates", "draws", "estimate"}  # what replaces a preset's own
-NO_RESIDUAL = "; the run's residual is without effect: it takes Gaussian noise of a known level, photon counts, or none"
 OF_SEARCHES = ("starts", "iterations")
 MANY = 1000  # starts or draws of an image: a few dozen are usual
 
@@ -96,15 +96,9 @@ def _load(settings: InvertSettings | RestoreSettings, prior: LatentPrior | None 
     drawn = is_drawn(prior, search)  # refuses what its draws have not, before a folder is made
     is_inversion = isinstance(settings, InvertSettings)
     source = open_source(settings.images, data_root=settings.data_root, white=settings.white)
-    note = _unused(settings) if drawn and not (is_inversion and not search.draws) else ""
-    return _Loaded(search, prior, source, note if is_inversion else note + _within_range(settings, prior))
-
-
-def _within_range(settings: InvertSettings | RestoreSettings, prior: LatentPrior) -> str:
-    """Words on what draws lack that nobody has learned yet."""
-    if not settings.draws or prior.residual is not None or not has_range(prior):
-        return ""
-    return f"; draws are nearer to the truth after: genprior train residual {settings.run}"
+    return _Loaded(
+        search, prior, source, _unused(settings) if drawn and not (is_inversion and not search.draws) else ""
+    )
 
 
 def _unused(settings: InvertSettings | RestoreSettings) -> str:
@@ -203,8 +197,9 @@ def _restoring(settings: RestoreSettings, prior: LatentPrior | None = None) -> t
     else:
         read = reading.damaged_before(source, sizes, masks, reading.KnownNoise(noise, level), keep=keep)
     fidelity = chosen_fidelity(settings.fidelity, operator, noise, level)
-    if loaded.search.draws and loaded.prior.residual is not None and not takes_residual(fidelity, level):
-        loaded = replace(loaded, unused=loaded.unused + NO_RESIDUAL)
+    own_term = takes_residual(chosen_fidelity(None, operator, noise, level), level)
+    told = told_of_residual(settings, loaded.prior, operator, takes_residual(fidelity, level), own_term)
+    loaded = replace(loaded, unused=loaded.unused + told)
 
     def solve(items: Sequence[Item]) -> Restoration:
         sized = sizes.of_size(*items[0].shape[1:])
