@@ -26,6 +26,7 @@ TINY = StudySize(
     inverted=4,
     iterations=20,
     restored=4,
+    compared=3,
     drawn=2,
     draws=2,
     probe_steps=2,

@@ -122,7 +122,7 @@ def likelihoods(opened: OpenedCell) -> tuple[Likelihoods, Pictures]:
 
 def prior_scores(opened: OpenedCell) -> tuple[PriorScores, Pictures]:
     """Asks the same three questions of every family."""
-    x, _ = opened.images(opened.size.restored)
+    x, _ = opened.images(opened.size.compared)
     shape = opened.prior.image_shape
     inversion = inverted(opened.prior, x)
     made = {}

@@ -197,5 +197,5 @@ _COSTS: dict[str, Callable[[OpenedCell], float]] = {
     "DefaultInversion": lambda opened: 0.2 * opened.size.inverted,
     "RestoredImages": lambda opened: 0.8 * opened.size.restored,
     "ClassProbabilities": lambda opened: 0.08 * opened.size.drawn * opened.size.draws,
-    "PriorScores": lambda opened: 0.4 * opened.size.restored,
+    "PriorScores": lambda opened: 0.4 * opened.size.compared,
 }

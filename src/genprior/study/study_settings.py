@@ -37,6 +37,7 @@ class StudySize:
         samples: Drawn of each model, at most as many as there are held-out images.
         inverted, iterations: Held-out images that are inverted as in the report, and the steps for each.
         restored: Held-out images that are restored.
+        compared: Held-out images that each family inverts and restores.
         drawn, draws: Images whose posterior is drawn from, and draws of each.
         probe_steps: Steps of each player that is trained alone.
     """
@@ -55,6 +56,7 @@ class StudySize:
     inverted: int
     iterations: int
     restored: int
+    compared: int
     drawn: int
     draws: int
     probe_steps: int
@@ -130,9 +132,11 @@ LESSON = StudySize(
     flow_images=100_000,
     mixture_epochs=1,
     samples=5000,
-    inverted=64,
+    # With 64, the spread over images left three seeds too little to say of edges and of loops.
+    inverted=256,
     iterations=1000,
-    restored=64,
+    restored=256,
+    compared=64,
     drawn=32,
     draws=32,
     probe_steps=150,
@@ -154,6 +158,7 @@ SIZES: dict[str, StudySize] = {
         inverted=12,
         iterations=150,
         restored=10,
+        compared=10,
         drawn=8,
         draws=8,
         probe_steps=12,
