@@ -72,8 +72,9 @@ def judge_inversion(evidence: StudyEvidence) -> StudyFinding:
 
 def judge_later(evidence: StudyEvidence) -> StudyFinding:
     """The same images inverted after each of two second halves, image by image."""
-    same, larger = (evidence.of(cell, ReportInversion) for cell in ("later-same", "later-larger"))
     cells = ["later-same", "later-larger"]
+    seeds = evidence.seeds_of(*((cell, ReportInversion) for cell in cells))
+    same, larger = (evidence.of(cell, ReportInversion, seeds) for cell in cells)
     details = mean_of(
         "share of high frequencies that is wrong: larger D less same D",
         [[b[1] - a[1] for a, b in zip(x.bands_of, y.bands_of, strict=True)] for x, y in zip(same, larger, strict=True)],

@@ -93,7 +93,7 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
             if left and left[0].measure is not None:
                 yield Stage(spent / total, "all is trained; what judges the images is made ready")
                 _ = replace(left[0].opened).judge  # trained once, before workers ask for it at the same time
-            elif left:
+            if left:
                 yield Stage(spent / total, f"{count} of {_jobs(plan)} done; now: {left[0].title}")
             for finished in worked_off(done, left, settings):
                 spent, count = spent + finished.cost, count + 1
