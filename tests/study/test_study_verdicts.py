@@ -178,6 +178,20 @@ def test_what_is_not_measured_is_too_little_to_say(name: str) -> None:
     assert finding.outcome == TOO_LITTLE
 
 
+@pytest.mark.parametrize("measured", [{0}, {2}, {0, 1}])
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_is_judged_while_one_of_its_measures_lacks_seeds(name: str, measured: set[int]) -> None:
+    whole, statement = evidence(), STATEMENTS[name]
+    for cell, kind in statement.needs:
+        key = cell, kind.__name__
+        part = [one if seed in measured else None for seed, one in enumerate(whole.found[key])]
+        part_of = StudyEvidence({**whole.found, key: part}, {})
+        finding = statement.finding(part_of)
+        assert finding.outcome in (CONFIRMED, TOO_LITTLE), finding.because
+        for figure in statement.figures:
+            figure_of(figure, part_of, finding, StudySettings(size="full"), "f1")
+
+
 @pytest.mark.parametrize("untrained", [2.0, 1.0, math.nan])
 def test_where_there_is_no_way_to_real_images_nothing_is_said_of_it(untrained: float) -> None:
     nowhere = quality().model_copy(update={"untrained": untrained})

@@ -47,13 +47,14 @@ _FILLED = {"image": "truth", "seen": "seen", "filled in": "hole", "inverted": "i
 
 def judge_recipe(evidence: StudyEvidence) -> StudyFinding:
     """Fréchet distances of the default recipe and of the report's game."""
-    seeds = evidence.seeds_of(("recipe", SampleQuality), (OWN, SampleQuality))
-    ours, theirs = (evidence.of(cell, SampleQuality, seeds) for cell in ("recipe", OWN))
+    cells = "recipe", OWN
+    seeds = evidence.seeds_of(*((cell, kind) for cell in cells for kind in (SampleQuality, TrainingCurves)))
+    ours, theirs = (evidence.of(cell, SampleQuality, seeds) for cell in cells)
+    curves = [evidence.of(cell, TrainingCurves, seeds) for cell in cells]
     ratios = [ratio(a.distance, b.distance, "the report's distance") for a, b in zip(ours, theirs, strict=True)]
-    steps = [[one.steps for one in evidence.of(cell, TrainingCurves, seeds)] for cell in ("recipe", OWN)]
-    updates = [a / b for a, b in zip(*steps, strict=True)]
-    images = [[one.images[-1] for one in evidence.of(cell, TrainingCurves, seeds)] for cell in ("recipe", OWN)]
-    seen = sum(images[0]) / sum(images[1])
+    updates = [a.steps / b.steps for a, b in zip(*curves, strict=True)]
+    images = [sum(one.images[-1] for one in each) for each in curves]
+    seen = images[0] / images[1]
     numbers = (
         number_of("Fréchet distance: recipe over report", ratios, ["recipe", OWN]),
         number_of("updates of the generator: recipe over report", updates, ["recipe", OWN]),
