@@ -101,7 +101,7 @@ def judge_strokes(evidence: StudyEvidence) -> StudyFinding:
         return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
     if harder.is_surely(below=0.0):
         return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
-    return StudyFinding(outcome=TOO_LITTLE, because=f"{told} That is within chance.", numbers=numbers)
+    return StudyFinding(outcome=TOO_LITTLE, because=f"{told} Not all of it is beyond chance.", numbers=numbers)
 
 
 def judge_data_terms(evidence: StudyEvidence) -> StudyFinding:
