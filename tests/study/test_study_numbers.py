@@ -47,6 +47,28 @@ def test_intervals_of_three_seeds_hold_what_they_promise(of_training: float, of_
     assert 0.94 < held / count < 0.985
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize(("of_training", "of_images"), [(1, 0.0), (1, 0.3), (1, 1), (0, 1)])
+def test_equal_studies_differ_beyond_chance_as_seldom_as_promised(
+    of_training: float, of_images: float, seeds: int
+) -> None:
+    """One in twenty by promise; a t distribution of so few degrees is wide, so that it may be less."""
+    random = np.random.default_rng(seeds)
+
+    def study() -> StudyNumber:
+        values = random.normal(0, of_training or 1e-9, seeds) + random.normal(0, of_images or 1e-9)
+        return StudyNumber(title="n", values=tuple(values), errors=(of_images,) * seeds)
+
+    share = np.mean([differs(study(), study()) for _ in range(3000)])
+    assert 0.01 < share < 0.065
+
+
+def test_a_number_that_cannot_be_negative_has_no_interval_below_0() -> None:
+    values = (1.0, 2.0, 9.0)
+    assert number_of("n", values, []).interval[0] < 0
+    assert number_of("n", values, [], is_positive=True).interval == (0.0, number_of("n", values, []).interval[1])
+
+
 def test_of_one_seed_the_interval_is_over_images() -> None:
     number = mean_of("n", [[1.0, 2.0, 3.0]], [])
     assert number.interval == pytest.approx((2 - 1.96 / math.sqrt(3), 2 + 1.96 / math.sqrt(3)))

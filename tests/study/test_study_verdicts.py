@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from made_up import (
     IMAGES,
@@ -23,6 +24,7 @@ from made_up import (
 
 from genprior.settings import Model
 from genprior.study.measured_models import (
+    ClassProbabilities,
     DefaultInversion,
     Likelihoods,
     NetworkSizes,
@@ -71,6 +73,9 @@ FEW_AMBIGUOUS = probabilities(count=30).model_copy(
 L2_ALONE = restored(outliers=RestoredTask(seen=around(12), l2=around(18), l1=around(12)))
 
 
+CERTAIN = probabilities(top=1.0)
+
+
 def details(high: float) -> Model:
     """Images inverted by the default search, a share of whose high frequencies is wrong."""
     return inversion(DefaultInversion, high=high)
@@ -91,6 +96,8 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("equilibrium", REFUTED, [(OWN, quality(modes=1))]),
     ("equilibrium", DEPENDS, [(OWN, curves(accuracy=tuple(0.99 - 0.02 * i for i in range(20))))]),
     ("equilibrium", TOO_LITTLE, [(OWN, curves(accuracy=(0.9,) * 20, steps=100))]),
+    ("equilibrium", DEPENDS, [(OWN, [curves(), curves(), curves(accuracy=(0.9,) * 20)])]),
+    ("equilibrium", DEPENDS, [(OWN, [quality(), quality(), quality(modes=1)])]),
     ("least-squares", REFUTED, [("least-squares", FAR)]),
     ("least-squares", TOO_LITTLE, [("least-squares", FAR), ("least-squares", SHORT)]),
     ("larger-discriminator", REFUTED, [("larger-d", POOR)]),
@@ -123,6 +130,8 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("ambiguous", DEPENDS, [("flow", probabilities(top=1.0))]),
     ("ambiguous", TOO_LITTLE, [(cell, FEW_AMBIGUOUS) for cell in ("mixture", "flow")]),
     ("ambiguous", REFUTED, [("mixture", probabilities(top=1.0)), ("flow", probabilities(top=1.0))]),
+    ("ambiguous", TOO_LITTLE, [(cell, probabilities(top=1.0, count=8)) for cell in ("mixture", "flow")]),
+    ("ambiguous", TOO_LITTLE, [("mixture", CERTAIN), ("flow", CERTAIN), (OWN, SHORT)]),
     ("data-terms", REFUTED, [(OWN, NEITHER)]),
     ("data-terms", DEPENDS, [(OWN, L2_ALONE)]),
     ("likelihood", REFUTED, [("glo", NO_DENSITY)]),
@@ -141,10 +150,14 @@ CASES: list[tuple[str, Outcome, list[tuple[str, Model | list[Model]]]]] = [
     ("priors", TOO_LITTLE, [("recipe", NEARLY_AS_GOOD)]),
     ("probabilities", REFUTED, [(cell, probabilities(top=0.95, right=0.1)) for cell in ("mixture", "flow")]),
     ("probabilities", DEPENDS, [("flow", probabilities(top=0.95, right=0.1))]),
-    ("probabilities", TOO_LITTLE, [("flow", probabilities(count=30))]),
+    ("probabilities", TOO_LITTLE, [("flow", probabilities(top=0.95, right=0.9, count=20))]),
+    ("probabilities", TOO_LITTLE, [("mixture", probabilities(0.9, 0.85)), ("flow", probabilities(0.95, 0.9, 20))]),
+    ("probabilities", DEPENDS, [("mixture", probabilities(0.9, 0.85)), ("flow", probabilities(0.95, 0.1))]),
+    ("probabilities", TOO_LITTLE, [(cell, probabilities(0.95, 0.1)) for cell in ("mixture", "flow")] + [(OWN, SHORT)]),
     ("limits", DEPENDS, [(OWN, details(0.2)), ("recipe", details(0.1)), ("glo", details(0.05))]),
     ("limits", REFUTED, [("recipe", details(0.45))]),
-    ("limits", TOO_LITTLE, [(OWN, details(0.6)), ("recipe", details(0.7)), ("glo", details(0.8))]),
+    ("limits", REFUTED, [(OWN, details(0.6)), ("recipe", details(0.7)), ("glo", details(0.8))]),
+    ("limits", TOO_LITTLE, [("recipe", [details(0.3), details(0.6), details(0.9)]), ("glo", details(0.8))]),
 ]
 
 
@@ -190,6 +203,40 @@ def test_a_statement_is_judged_while_one_of_its_measures_lacks_seeds(name: str, 
         assert finding.outcome in (CONFIRMED, TOO_LITTLE), finding.because
         for figure in statement.figures:
             figure_of(figure, part_of, finding, StudySettings(size="full"), "f1")
+
+
+def test_a_seed_whose_training_failed_leaves_no_verdict_of_all() -> None:
+    whole = evidence()
+    key = "least-squares", SampleQuality.__name__
+    part = {**whole.found, key: (None, *whole.found[key][1:])}
+    failed = {"least-squares": "least-squares ended with values that are not finite"}
+    finding = STATEMENTS["least-squares"].finding(StudyEvidence(part, failed))
+    assert finding.outcome == DEPENDS
+    assert finding.depends_on == "the seed: the training of some failed"
+    assert "least-squares has 2 of 3 seeds: least-squares ended with values that are not finite." in finding.because
+    going_on = STATEMENTS["least-squares"].finding(StudyEvidence(part, {}))
+    assert going_on.outcome == CONFIRMED
+    assert "least-squares has 2 of 3 seeds: more are to come." in going_on.because
+
+
+@pytest.mark.parametrize("draws", [2, 8, 32])
+def test_draws_of_which_the_truth_is_one_more_are_called_true_however_few(draws: int) -> None:
+    random = np.random.default_rng(0)
+    named = random.integers(0, 2, (4000, draws + 1))  # two digits, equally probable: the last one is the truth
+    shares = tuple((1 - share, share) + (0.0,) * 8 for share in named[:, :-1].mean(1).tolist())
+    model = ClassProbabilities(probabilities=shares, truth=tuple(named[:, -1].tolist()), real_accuracy=0.99)
+    found = evidence(("mixture", model), ("flow", model))
+    finding = STATEMENTS["probabilities"].finding(StudyEvidence(found.found, {}, draws=draws))
+    gap = finding.numbers[0]
+    assert "how often two draws agree" in gap.title
+    assert abs(gap.mean) < 3 * gap.error < 0.03
+
+
+def test_a_gradient_that_vanished_altogether_fell() -> None:
+    finding = STATEMENTS["gradient-factors"].finding(evidence((OWN, saturation(falls=math.inf))))
+    assert finding.outcome == CONFIRMED
+    (fall,) = (n for n in finding.numbers if "trained G: factor by which the saturating" in n.title)
+    assert fall.mean > 30
 
 
 @pytest.mark.parametrize("untrained", [2.0, 1.0, math.nan])

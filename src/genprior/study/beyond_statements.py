@@ -58,8 +58,10 @@ def judge_recipe(evidence: StudyEvidence) -> StudyFinding:
     numbers = (
         number_of("Fréchet distance: recipe over report", ratios, ["recipe", OWN]),
         number_of("updates of the generator: recipe over report", updates, ["recipe", OWN]),
-        number_of("recipe: Fréchet distance", [each.distance for each in ours], ["recipe"], "features²"),
-        number_of("report: Fréchet distance", [each.distance for each in theirs], [OWN], "features²"),
+        *(
+            number_of(f"{who}: Fréchet distance", [one.distance for one in of], [cell], "features²", is_positive=True)
+            for who, of, cell in (("recipe", ours, "recipe"), ("report", theirs, OWN))
+        ),
         number_of("recipe: share of the way to real images", [way_covered(each) for each in ours], ["recipe"]),
     )
     told = (
@@ -149,8 +151,6 @@ def judge_limits(evidence: StudyEvidence) -> StudyFinding:
         "first may take what a later one would have taken."
     )
     training, others = taken["the training"], [number for name, number in taken.items() if name != "the training"]
-    if not any(number.is_surely(above=0.0) for number in taken.values()):
-        return StudyFinding(outcome=TOO_LITTLE, because=f"{told} Nothing surely helped.", numbers=numbers)
     if training.mean > max(number.mean for number in others) and training.is_surely(above=0.0):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
     if training.is_surely(above=0.0):
@@ -158,6 +158,8 @@ def judge_limits(evidence: StudyEvidence) -> StudyFinding:
         return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
     if training.is_surely(below=LITTLE * first.mean):
         return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
+    if not any(number.is_surely(above=0.0) for number in taken.values()):
+        return StudyFinding(outcome=TOO_LITTLE, because=f"{told} Nothing surely helped.", numbers=numbers)
     return StudyFinding(outcome=TOO_LITTLE, because=f"{told} The training's part is within chance.", numbers=numbers)
 
 

@@ -180,6 +180,7 @@ def _band_numbers(found: Sequence[InversionErrors]) -> tuple[StudyNumber, ...]:
             f"wrong share of the power from {low:g} to {high:g} cycles a pixel",
             [each.bands[i] for each in found],
             [OWN],
+            is_positive=True,
         )
         for i, (low, high) in enumerate(pairwise((0.0, *limits)))
     )

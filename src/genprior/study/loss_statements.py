@@ -81,7 +81,7 @@ def judge_equilibrium(evidence: StudyEvidence) -> StudyFinding:
     """The accuracy of D in the last tenth, on each kind of images, and whether it still falls."""
     seeds = evidence.seeds_of(("non-saturating", TrainingCurves), ("non-saturating", SampleQuality))
     curves = evidence.of("non-saturating", TrainingCurves, seeds)
-    dead = any(map(has_collapsed, evidence.of("non-saturating", SampleQuality, seeds)))
+    dead = [has_collapsed(each) for each in evidence.of("non-saturating", SampleQuality, seeds)]
     ends, middles = [_last(each.accuracy) for each in curves], [_middle(each.accuracy) for each in curves]
     kinds = {
         "real images": [_last(each.accuracy_real) for each in curves],
@@ -94,13 +94,18 @@ def judge_equilibrium(evidence: StudyEvidence) -> StudyFinding:
     )
     seen = max(each.images[-1] for each in curves)
     told = f"At the end, after {seen:,.0f} images, D is right on {percents(ends)} of all; an equilibrium has 50 %."
-    if all(abs(end - LEVEL) <= NEAR for end in ends):
-        sided = any(abs(value - LEVEL) > SIDED for each in kinds.values() for value in each)
-        if dead or sided:
-            why = "samples have collapsed" if dead else "D gives nearly all images the same answer"
-            because = f"{told} That is no equilibrium here: {why}."
-            return StudyFinding(outcome=REFUTED, because=because, numbers=numbers)
+    near = [abs(end - LEVEL) <= NEAR for end in ends]
+    sided = [max(abs(value - LEVEL) for value in both) > SIDED for both in zip(*kinds.values(), strict=True)]
+    even = [a and not (b or c) for a, b, c in zip(near, dead, sided, strict=True)]
+    if all(even):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
+    if any(even):
+        on = f"the seed: {sum(even)} of {len(even)} runs end in an equilibrium"
+        return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
+    if all(near):
+        why = "samples have collapsed" if any(dead) else "D gives nearly all images the same answer"
+        because = f"{told} That is no equilibrium here: {why}."
+        return StudyFinding(outcome=REFUTED, because=because, numbers=numbers)
     return _not_even(told, ends, middles, numbers)
 
 

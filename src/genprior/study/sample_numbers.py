@@ -32,19 +32,29 @@ def quality_numbers(evidence: StudyEvidence, cell: str) -> tuple[StudyNumber, ..
     found = evidence.of(cell, SampleQuality)
     numbers = [
         number_of(f"{cell}: share of the way to real images", [way_covered(each) for each in found], [cell]),
-        number_of(f"{cell}: Fréchet distance", [each.distance for each in found], [cell], "features²"),
         number_of(
-            f"{cell}: Fréchet distance of as many held-out images", [each.floor for each in found], [cell], "features²"
+            f"{cell}: Fréchet distance", [each.distance for each in found], [cell], "features²", is_positive=True
+        ),
+        number_of(
+            f"{cell}: Fréchet distance of as many held-out images",
+            [each.floor for each in found],
+            [cell],
+            "features²",
+            is_positive=True,
         ),
         number_of(
             f"{cell}: distance over that of held-out images",
             [ratio(each.distance, each.floor, "the distance of held-out images") for each in found],
             [cell],
+            is_positive=True,
         ),
-        number_of(f"{cell}: variance over that of real images", [each.diversity for each in found], [cell]),
+        number_of(
+            f"{cell}: variance over that of real images", [each.diversity for each in found], [cell], is_positive=True
+        ),
     ]
     if found[0].of:
-        numbers.append(number_of(f"{cell}: classes of {found[0].of}", [each.modes for each in found], [cell]))
+        title, classes = f"{cell}: classes of {found[0].of}", [each.modes for each in found]
+        numbers.append(number_of(title, classes, [cell], is_positive=True))
     return tuple(numbers)
 
 

@@ -6,7 +6,15 @@ from typing import TypeVar
 
 from genprior.settings import Model
 from genprior.study.measured_models import TrainingCurves
-from genprior.study.study_results import CONFIRMED, TOO_LITTLE, Outcome, StudyFinding, standard_error
+from genprior.study.study_results import (
+    CONFIRMED,
+    DEPENDS,
+    REFUTED,
+    TOO_LITTLE,
+    Outcome,
+    StudyFinding,
+    standard_error,
+)
 
 M = TypeVar("M", bound=Model)
 Need = tuple[str, type[Model]]
@@ -50,13 +58,15 @@ class StudyEvidence:
 
     Attributes:
         found: For each cell and kind of measure, by the name of its model, one for each seed; None: it has none.
-        missing: Why a cell has none, by its name.
+        missing: Why a cell has none, or some seeds of it have none, by its name.
         has_digits: Whether classes of the data are the ten digits.
+        draws: Of each image whose posterior was drawn from.
     """
 
     found: Mapping[tuple[str, str], Sequence[Model | None]]
     missing: Mapping[str, str]
     has_digits: bool = True
+    draws: int = 32
 
     def of(self, cell: str, kind: type[M], seeds: Sequence[int] | None = None) -> list[M]:
         """Returns what was measured of a cell, one for each seed, at least one.
@@ -80,6 +90,16 @@ class StudyEvidence:
         """Returns the places of the seeds in which all of these were measured: a seed is compared with itself."""
         each = (self.found.get((cell, kind.__name__), ()) for cell, kind in needs)
         return sorted(set.intersection(*({i for i, one in enumerate(of) if one is not None} for of in each)))
+
+    def lacking(self, needs: Sequence[Need]) -> dict[str, str]:
+        """Returns of each cell that some seeds lack and others have how many have it, and why, as a sentence."""
+        told = {}
+        for cell, kind in needs:
+            each = self.found.get((cell, kind.__name__), ())
+            count = sum(one is not None for one in each)
+            if 0 < count < len(each):
+                told[cell] = f"{cell} has {count} of {len(each)} seeds: {self.missing.get(cell, 'more are to come')}."
+        return told
 
     def is_whole(self, needs: Sequence[Need], seeds: int) -> bool:
         """Returns whether all was measured in so many seeds, but for cells that cannot be had."""
@@ -186,12 +206,20 @@ class StudyStatement:
     is_beyond: bool = False
 
     def finding(self, evidence: StudyEvidence) -> StudyFinding:
-        """Returns the verdict; what is not measured, or not trained for long, is too little to say."""
+        """Returns the verdict; what is not measured, or not trained for long, is too little to say.
+
+        It depends on the seed where the training of some seeds failed: such a seed is not among the numbers.
+        """
         try:
             found = self.judge(evidence)
             steps = min([FEW_STEPS, *(one.steps for cell in self.trained for one in evidence.of(cell, TrainingCurves))])
         except NotMeasuredError as error:
             return StudyFinding(outcome=TOO_LITTLE, because=f"Not measured: {error}.")
+        lacking = evidence.lacking(self.needs)
+        if lacking:
+            found = found.model_copy(update={"because": " ".join([found.because, *lacking.values()])})
+        if found.outcome in (CONFIRMED, REFUTED) and any(cell in evidence.missing for cell in lacking):
+            found = found.model_copy(update={"outcome": DEPENDS, "depends_on": "the seed: the training of some failed"})
         if steps == FEW_STEPS or (found.outcome == CONFIRMED and not self.is_contest) or found.outcome == TOO_LITTLE:
             return found
         what = "compare trainings by" if self.is_contest else "refute anything"

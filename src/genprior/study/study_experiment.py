@@ -148,7 +148,7 @@ def evidence_of(plan: StudyPlan) -> StudyEvidence:
         found[cell, kind.__name__] = [read_result(file, kind) for file in files]
     failed = {run.cell: f"{run.cell} ended with {run.failed}" for run in _runs(plan) if run.failed}
     has_digits = plan.settings.data.partition(":")[0].partition("[")[0] in DIGITS
-    return StudyEvidence(found, {**plan.missing, **failed}, has_digits)
+    return StudyEvidence(found, {**plan.missing, **failed}, has_digits, settings.spending.draws)
 
 
 def _judged(plan: StudyPlan, other: StudyResult | None, *, is_complete: bool) -> StudyResult:

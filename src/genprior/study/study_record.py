@@ -60,11 +60,15 @@ class StudyComparison(Model):
         other: What the other one asked.
         verdicts: Statements whose verdicts differ, as (name, ours, theirs).
         numbers: All numbers that both have; None where chance is not known.
+        unmatched: How many numbers of this study the other one has not.
+        is_of_one_seed: Whether one of both has one seed: then chance is that of the judged images alone.
     """
 
     other: str
     verdicts: tuple[tuple[str, str, str], ...]
     numbers: tuple[ComparedNumber, ...]
+    unmatched: int = 0
+    is_of_one_seed: bool = False
 
 
 class StudyResult(Result):

@@ -30,6 +30,7 @@ class StudyNumber(Model):
         values: One for each seed.
         errors: Standard errors within each seed, over images; empty: not known.
         is_share: Whether values lie in [0, 1], and the interval therefore too.
+        is_positive: Whether no value can lie below 0, and the interval therefore neither.
     """
 
     title: str
@@ -38,6 +39,7 @@ class StudyNumber(Model):
     values: tuple[Number, ...]
     errors: tuple[Number, ...] = ()
     is_share: bool = False
+    is_positive: bool = False
 
     @computed_field
     @property
@@ -53,7 +55,7 @@ class StudyNumber(Model):
         All seeds are judged on the same images: their spread holds the chance of training, and the errors within seeds
         that of images, which does not shrink with their number.
         """
-        return math.hypot(*(each for each in (self._between, self._within) if each is not None))
+        return math.hypot(*(each for each in (self.between, self.within) if each is not None))
 
     @computed_field
     @property
@@ -63,14 +65,17 @@ class StudyNumber(Model):
         The chance of training has Student's t over seeds. That of images has the normal distribution: there are many of
         them. Each has its own reach, and both together have the root of the sum of their squares (Howe 1974).
         """
-        over_seeds = None if self._between is None else student_t(len(self.values) - 1) * self._between
-        over_images = None if self._within is None else NORMAL * self._within
+        over_seeds = None if self.between is None else student_t(len(self.values) - 1) * self.between
+        over_images = None if self.within is None else NORMAL * self.within
         reach = math.hypot(*(each for each in (over_seeds, over_images) if each is not None))
         low, high = self.mean - reach, self.mean + reach
-        return (max(0.0, low), min(1.0, high)) if self.is_share and math.isfinite(reach) else (low, high)
+        if not math.isfinite(reach):
+            return low, high
+        low = max(0.0, low) if self.is_share or self.is_positive else low
+        return low, min(1.0, high) if self.is_share else high
 
     @property
-    def _between(self) -> float | None:
+    def between(self) -> float | None:
         """Standard error of the mean by the chance of training; None: one seed does not tell."""
         count = len(self.values)
         if count < 2:
@@ -78,7 +83,7 @@ class StudyNumber(Model):
         return math.sqrt(sum((each - self.mean) ** 2 for each in self.values) / (count - 1) / count)
 
     @property
-    def _within(self) -> float | None:
+    def within(self) -> float | None:
         """The same by that of images, which all seeds share; None: not known, beside a known one of seeds."""
         if not self.errors:
             return None if len(self.values) > 1 else math.nan
@@ -121,7 +126,7 @@ class StudyFinding(Model):
     numbers: tuple[StudyNumber, ...] = ()
 
 
-def student_t(degrees: int) -> float:
+def student_t(degrees: float) -> float:
     """Returns the 97.5 % quantile of Student's t distribution; of so few seeds the interval is wide."""
     from scipy.stats import t
 
@@ -197,9 +202,11 @@ def _without_zeros(number: str) -> str:
     return number.rstrip("0").rstrip(".") if "." in number else number
 
 
-def number_of(title: str, values: Sequence[float], cells: Sequence[str], unit: str = "") -> StudyNumber:
+def number_of(
+    title: str, values: Sequence[float], cells: Sequence[str], unit: str = "", *, is_positive: bool = False
+) -> StudyNumber:
     """Returns a number over seeds whose error within a seed is not known."""
-    return StudyNumber(title=title, unit=unit, cells=tuple(cells), values=tuple(values))
+    return StudyNumber(title=title, unit=unit, cells=tuple(cells), values=tuple(values), is_positive=is_positive)
 
 
 def share_of(title: str, seeds: Sequence[Sequence[float]], cells: Sequence[str]) -> StudyNumber:

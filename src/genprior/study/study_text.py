@@ -5,7 +5,7 @@ from pathlib import Path
 from genprior.study.mathml import plain
 from genprior.study.statements import STATEMENTS
 from genprior.study.study_evidence import FEW_STEPS
-from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
+from genprior.study.study_record import JudgedStatement, StudiedRun, StudyComparison, StudyResult
 from genprior.study.study_settings import StudySettings
 from genprior.writing import write_text
 
@@ -143,6 +143,16 @@ def _statement(each: JudgedStatement) -> list[str]:
     return lines
 
 
+def told_of(found: StudyComparison) -> list[str]:
+    """Returns what the numbers of two studies side by side do not tell, a sentence each."""
+    unknown = sum(each.is_beyond_chance is None for each in found.numbers)
+    return [
+        *([f"Of {unknown} others chance is not known."] if unknown else []),
+        *([f"{found.unmatched} numbers stand in this study alone."] if found.unmatched else []),
+        *(["With one seed that is the chance of the judged images; training adds its own."] * found.is_of_one_seed),
+    ]
+
+
 def _comparison(result: StudyResult) -> list[str]:
     found = result.comparison
     if found is None:
@@ -152,5 +162,9 @@ def _comparison(result: StudyResult) -> list[str]:
         "All verdicts agree."
     ]
     beyond = [each for each in found.numbers if each.is_beyond_chance]
-    lines += ["", f"{len(beyond)} of {len(found.numbers)} numbers differ beyond chance.", ""]
+    lines += [
+        "",
+        " ".join([f"{len(beyond)} of {len(found.numbers)} numbers differ beyond chance.", *told_of(found)]),
+        "",
+    ]
     return [*lines, *(f"- {each.statement}, {each.title}: {each.ours} here, {each.theirs} there" for each in beyond)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from genprior.diagnosis.one_player import decades_fallen
 from genprior.probes.collapse_rules import AGAIN, CollapseResult
 from genprior.probes.collapse_rules import CONFIRMED as HOLDS
 from genprior.probes.collapse_rules import DEPENDS as VARIES
@@ -24,6 +25,7 @@ ROUNDING = 1e-12
 NO_DENSITY = ("non-saturating", "glo")
 FEW_PROBED = 100  # steps of G alone: fewer refute nothing
 NARROW, ANOTHER = "a narrow D's", "another wide D's"
+SMALLEST = 1.2e-38  # a normal number of float32: gradients below it count as this
 WHEN = {0: "against the youngest G", -1: "against the trained G"}  # which of the probed ages
 DECADE = 1.0  # more, by which the saturating gradient must fall
 PROBED: dict[str | None, Outcome] = {HOLDS: CONFIRMED, FAILS: REFUTED, VARIES: DEPENDS}
@@ -138,8 +140,12 @@ def judge_dangers(evidence: StudyEvidence) -> StudyFinding:
 
 
 def _fall(probe: SaturationResult, when: int, loss: str) -> float:
-    """Decades that a gradient fell at one age, the mean over discriminators; 0 where it is not known."""
-    found = [each.decades_fallen[loss] or 0.0 for each in probe.ages[when].discriminators]
+    """Decades that a gradient fell at one age, the mean over discriminators; 0 where it is not finite.
+
+    One that vanished altogether fell to the smallest number of float32 or below.
+    """
+    norms = [each.norms(loss) for each in probe.ages[when].discriminators]
+    found = [decades_fallen([max(norm, SMALLEST) for norm in each]) or 0.0 for each in norms]
     return sum(found) / len(found)
 
 

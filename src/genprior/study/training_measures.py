@@ -54,7 +54,7 @@ def training_curves(opened: OpenedCell) -> tuple[TrainingCurves, Pictures]:
     def curve(value: Callable[[Row], float]) -> tuple[float, ...]:
         return tuple(_mean([value(row) for row in part]) for part in parts)
 
-    below = next((row["images_seen"] for row in rows if (row["loss_factor"] or 1.0) < SATURATED), None)
+    below = next((row["images_seen"] for row in rows if _known(row["loss_factor"]) < SATURATED), None)
     return TrainingCurves(
         images=tuple(float(part[-1]["images_seen"]) for part in parts),
         discriminator_loss=curve(lambda row: _known(row["discriminator_loss"])),
