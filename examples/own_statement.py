@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from genprior.stored_files import read_model
 from genprior.study.measured_models import TrainingCurves
 from genprior.study.study_evidence import StudyEvidence, StudyStatement, TheoryLine
-from genprior.study.study_experiment import evidence_of, planned
+from genprior.study.study_experiment import ASKED, AskedStudy, evidence_of, planned
 from genprior.study.study_results import CONFIRMED, REFUTED, StudyFinding, number_of
-from genprior.study.study_settings import StudySettings
 
 
 def judge_few_fakes(evidence: StudyEvidence) -> StudyFinding:
@@ -24,12 +24,14 @@ FEW_FAKES = StudyStatement(
     experiment="The effective share over the first stretch. Confirmed if it is below one half in every seed.",
     needs=(("saturating", TrainingCurves),),
     judge=judge_few_fakes,
+    trained=("saturating",),  # nothing is refuted after a short training
     advice={"": "A small share is a noisy gradient: larger batches do not help much, another loss does."},
 )
 
 
-def main(out: Path = Path("study"), data: str = "digits") -> None:
-    measured = evidence_of(planned(StudySettings(data=data, out=out)))  # of the study in that folder, as it was asked
+def main(out: Path = Path("study")) -> None:
+    asked = read_model(out / ASKED, AskedStudy, "out").settings.model_copy(update={"out": out})
+    measured = evidence_of(planned(asked))  # of the study in that folder, with all of its seeds
     finding = FEW_FAKES.finding(measured)
     print(f"{finding.outcome}: {finding.because}")
 

@@ -7,7 +7,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from genprior.families import parse_config
 from genprior.runs.experiment import read_result, save_result
@@ -87,6 +89,7 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     assert not [each for each in commands if str(studied / "runs") in each]
     moved.rename(studied)
 
+    _misses(genprior, studied)
     refused = genprior(*ASKED, "--out", studied, "--seed", 5, code=2)
     assert "--out" in refused
     assert "other settings" in refused
@@ -101,6 +104,22 @@ def _resumes(genprior: Callable[..., str], studied: Path, found: StudyResult) ->
     refused = genprior(*ASKED, "--out", studied, code=2)
     assert "asked.json" in refused
     assert "other settings" not in refused
+
+
+def _misses(genprior: Callable[..., str], studied: Path) -> None:
+    """Pictures that are gone are told on the page, and a run that is gone with what to do."""
+    pictures = studied / "measured" / "non-saturating" / "0" / "RestoredImages.safetensors"
+    kept = pictures.read_bytes()
+    pictures.unlink()
+    genprior(*ASKED, "--out", studied)
+    assert "These pictures are gone or damaged" in (studied / "index.html").read_text(encoding="utf-8")
+    pictures.write_bytes(kept)
+    run = (studied / "runs" / "glow" / "0").rename(studied.parent / "elsewhere")
+    refused = genprior(*ASKED, "--out", studied, code=2)
+    assert "glow/0 is gone; put it back" in refused.replace("\n", " ")
+    run.rename(studied / "runs" / "glow" / "0")
+    genprior(*ASKED, "--out", studied)
+    assert "These pictures are gone or damaged" not in (studied / "index.html").read_text(encoding="utf-8")
 
 
 def _result(studied: Path) -> StudyResult:
@@ -139,7 +158,7 @@ MEASURE = """<script>onload = () => {
 
 
 def _shows(studied: Path, tmp_path: Path) -> None:
-    """All figures show in a browser, wide and narrow, nothing sticks out, and the console stays empty."""
+    """All figures show in a browser, wide and narrow, nothing sticks out, no console message, no request."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert browser, "this test needs a browser: apt-get install -y chromium"
     page = (studied / "index.html").read_text(encoding="utf-8")
@@ -148,9 +167,14 @@ def _shows(studied: Path, tmp_path: Path) -> None:
     (tmp_path / "frames.html").write_text(f"<!DOCTYPE html><body>{MEASURE}{frames}</body>", encoding="utf-8")
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000"]
+    command += ["--disable-background-networking", "--disable-component-update", f"--log-net-log={tmp_path / 'net'}"]
     command += ["--dump-dom", (tmp_path / "frames.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert "CONSOLE" not in done.stderr
+    log = (tmp_path / "net").read_text(encoding="utf-8")
+    assert "URL_REQUEST" in log
+    of_the_page = re.findall(r'"network_isolation_key":"file:.*?"url":"([^"]+)"', log)  # browsers have their own, too
+    assert of_the_page == []
     measured = [[float(each) for each in line.split()] for line in re.findall(r"<output>(.*?)</output>", done.stdout)]
     assert [width for width, *_ in measured] == list(WIDTHS)
     for width, taken, figures, drawings, pictures in measured:
@@ -179,10 +203,37 @@ def test_a_page_is_not_published_over_something_else(genprior: Callable[..., str
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("mine", encoding="utf-8")
     out = ("--out", tmp_path / "study", "--publish")
-    assert "holds something else than a study" in genprior(*ASKED, *out, tmp_path / "site", code=2)
+    assert "holds something else than a published study" in genprior(*ASKED, *out, tmp_path / "site", code=2)
     assert "is no folder" in genprior(*ASKED, *out, tmp_path / "site" / "index.html", code=2)
+    assert "is no folder" in genprior(*ASKED, *out, tmp_path / "site" / "index.html" / "sub", code=2)
     assert "is the study itself" in genprior(*ASKED, *out, tmp_path / "study", code=2)
     assert (tmp_path / "site" / "index.html").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_page_is_not_published_over_a_study_of_other_images(genprior: Callable[..., str], tmp_path: Path) -> None:
+    other = StudyResult(settings=StudySettings(data="mnist"))
+    save_result(tmp_path / "site" / "study.json", other)
+    refused = genprior(*ASKED, "--out", tmp_path / "study", "--publish", tmp_path / "site", code=2)
+    assert "--publish" in refused
+    assert "holds a study of mnist" in refused
+    assert read_result(tmp_path / "site" / "study.json", StudyResult) == other
+
+
+def test_images_that_are_too_small_for_the_report_are_told_by_the_flag_of_a_study(
+    genprior: Callable[..., str], tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "small").mkdir()
+    for i in range(20):
+        values = random.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(values).save(tmp_path / "small" / f"{i}.png")
+    asked = ("study", "--data", tmp_path / "small", "--jobs", 1, "--out", tmp_path / "study")
+    refused = genprior(*asked, code=2)
+    assert "--pixels" in refused
+    assert "--size" not in refused
+    refused = genprior(*asked, "--pixels", "4x5", "--statement", "networks", code=2)
+    assert "nothing that these statements need can be trained" in refused
     assert not (tmp_path / "study").exists()
 
 

@@ -99,5 +99,5 @@ def test_more_seeds_go_on_from_fewer(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert "to do: 1 trainings and 1 measurements" in first.notes[0]
 
     monkeypatch.setitem(SIZES, "lesson", replace(TINY, seeds=2, gan_images=TINY.gan_images + 32))
-    with pytest.raises(GenpriorError, match="other settings"):
+    with pytest.raises(GenpriorError, match="spends something else: gan images 1600 there, 1632 now"):
         _studied(out, (other,), size="lesson")

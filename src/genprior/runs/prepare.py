@@ -111,12 +111,18 @@ def new_run(path: Path, config: RunConfig, *, overwrite: bool = False, start: St
     return PreparedRun(run, learner, data, held_out, notes)
 
 
-def refuse_among_images(path: Path, data: str) -> None:
-    """Raises `GenpriorError` where a run would lie among the images that it learns from, and become data."""
+def refuse_among_images(path: Path, data: str, argument: str = "out") -> None:
+    """Raises `GenpriorError` where what is written would lie among the images that are learned, and become data.
+
+    Arguments:
+        path: Where it would be written.
+        data: What is learned.
+        argument: That named the path.
+    """
     spec = parse_spec(data)
     folder = Path(spec.rest)
     if spec.source is None and folder.is_dir() and path.resolve().is_relative_to(folder.resolve()):
-        raise GenpriorError(f"{path} lies in the folder of images {folder}; choose another folder", argument="out")
+        raise GenpriorError(f"{path} lies in the folder of images {folder}; choose another folder", argument=argument)
 
 
 def refuse_same_place(path: Path, other: Path, becomes: str) -> None:

@@ -164,7 +164,24 @@ class StripsOf:
     reading: str
 
 
-FigureOf = CurvesOf | IntervalsOf | StripsOf
+@dataclass(frozen=True)
+class TableOf:
+    """A table of words: what is so by construction, whatever is measured.
+
+    Attributes:
+        title: Above it.
+        columns: Heads, that of the rows' first.
+        rows: As many words as there are columns.
+        reading: What it means.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    reading: str
+
+
+FigureOf = CurvesOf | IntervalsOf | StripsOf | TableOf
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from genprior.study.study_cells import CELLS
 from genprior.study.study_evidence import DIGITS, Need, StudyEvidence
 from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
 from genprior.study.study_settings import StudySettings
+from genprior.writing import refuse_unwritable
 
 if TYPE_CHECKING:
     from genprior.study.study_jobs import StudyJob
@@ -77,9 +78,10 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
     from genprior.runs.run_folder import alone_in
     from genprior.study.study_jobs import done
 
-    for folder in (settings.out, settings.publish or settings.out):
-        refuse_among_images(folder, settings.data)
-    _check_published(settings)
+    refuse_among_images(settings.out, settings.data)
+    if settings.publish is not None:
+        refuse_among_images(settings.publish, settings.data, argument="publish")
+        _check_published(settings, settings.publish)
     other = _other(settings)
     plan = planned(settings)
     _check_folder(plan)
@@ -94,7 +96,8 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
                 yield Stage(spent / total, "all is trained; what judges the images is made ready")
                 _ = replace(left[0].opened).judge  # trained once, before workers ask for it at the same time
             if left:
-                yield Stage(spent / total, f"{count} of {_jobs(plan)} done; now: {left[0].title}")
+                first = f"now: {_title(plan, left[0])}, about {_pace(plan) * left[0].cost / 60:.0f} minutes"
+                yield Stage(spent / total, f"{count} of {_jobs(plan)} done; {first}")
             for finished in worked_off(done, left, settings):
                 spent, count = spent + finished.cost, count + 1
                 part = None if finished.measure is None else _judged(plan, other, is_complete=False)
@@ -111,10 +114,17 @@ def planned(settings: StudySettings) -> StudyPlan:
 
     names = tuple(name for name in STATEMENTS if not settings.statement or name in settings.statement)
     needs = dict.fromkeys(need for name in names for need in STATEMENTS[name].needs)
-    split = parse_config(settings_of(CELLS["non-saturating"], settings, settings.seed)).load_split()
+    try:
+        split = parse_config(settings_of(CELLS["non-saturating"], settings, settings.seed)).load_split()
+    except GenpriorError as error:  # runs call the pixels of images their size
+        argument = "pixels" if error.argument == "size" else error.argument
+        raise GenpriorError(error.message, argument=argument) from error
     held_out, learned = held_out_of(split), split.learned
     missing = impossible(settings, learned)
     cells = [cell for cell in CELLS if cell in _trained_for(needs) and cell not in missing]
+    if not cells:
+        reason = next(reason for cell, reason in missing.items() if cell in _trained_for(needs))
+        raise GenpriorError(f"nothing that these statements need can be trained: {reason}", argument="data")
     opened = {(cell, seed): OpenedCell(settings, cell, seed) for seed in settings.seeds for cell in cells}
     fresh = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as is None]
     warm = [StudyJob(each) for (cell, _), each in opened.items() if CELLS[cell].begins_as in cells]
@@ -189,6 +199,10 @@ def _runs(plan: StudyPlan) -> list[StudiedRun]:
     from genprior.study.study_jobs import TRAINED, run_record
 
     def now(each: OpenedCell, run: StudiedRun) -> StudiedRun:
+        if not each.folder.is_dir():
+            trained = each.file(TRAINED)
+            told = f"{each.folder} is gone; put it back, or delete {trained} and let the same command train it again"
+            raise GenpriorError(told, argument="out")
         counters, _ = load_counters(each.run.checkpoints)
         steps = run.steps if counters is None else counters.step
         return run.model_copy(update={"command": run_record(each).command, "steps": steps})
@@ -202,15 +216,23 @@ def _check_folder(plan: StudyPlan) -> None:
     """Raises `GenpriorError` where the folder holds something else, or a study of other settings or images."""
     out, asked = plan.settings.out, plan.settings.out / ASKED
     if out.exists() and not out.is_dir():
-        raise GenpriorError(f"{out} is no folder", argument="out")
+        raise GenpriorError(f"{out} is no folder; choose another one", argument="out")
     if not asked.exists():
         if out.exists() and any(path.name != "lock" for path in out.iterdir()):
             raise GenpriorError(f"{out} holds something else than a study; choose another folder", argument="out")
         return
     then, now = read_model(asked, AskedStudy, "out"), plan.asked
     of_this_size = then.settings.model_copy(update={"size": now.settings.size})  # which stands for what is spent
-    if not of_this_size.same_outcome(now.settings) or _for_a_seed(then.spending) != _for_a_seed(now.spending):
+    if not of_this_size.same_outcome(now.settings):
         raise GenpriorError(f"{out} holds a study of other settings; choose another folder with --out", argument="out")
+    differ = [
+        f"{name.replace('_', ' ')} {then.spending.get(name, 0):g} there, {value:g} now"
+        for name, value in now.spending.items()
+        if name != "seeds" and then.spending.get(name) != value  # one size may go on with more seeds than another
+    ]
+    if differ:
+        told = f"{out} holds a study that spends something else: {', '.join(differ)}; choose another folder with --out"
+        raise GenpriorError(told, argument="out")
     if (then.learned_sha256, then.held_out_sha256) != (now.learned_sha256, now.held_out_sha256):
         raise GenpriorError(
             f"{out} holds a study of other images: {now.settings.data} has changed since; choose another folder with "
@@ -219,22 +241,25 @@ def _check_folder(plan: StudyPlan) -> None:
         )
 
 
-def _for_a_seed(spending: Mapping[str, float]) -> dict[str, float]:
-    """What is spent on each seed, so that one size may go on with more seeds than another."""
-    return {name: value for name, value in spending.items() if name != "seeds"}
-
-
-def _check_published(settings: StudySettings) -> None:
-    """Raises `GenpriorError` where the copy of the page would take the place of something else."""
-    folder = settings.publish
-    if folder is None:
-        return
+def _check_published(settings: StudySettings, folder: Path) -> None:
+    """Raises `GenpriorError` where the copy of the page cannot be written, or would take the place of another."""
     if folder.resolve() == settings.out.resolve():
         raise GenpriorError(f"{folder} is the study itself; choose another folder", argument="publish")
-    if folder.exists() and not folder.is_dir():
-        raise GenpriorError(f"{folder} is no folder", argument="publish")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RESULT).is_file():
-        raise GenpriorError(f"{folder} holds something else than a study; choose another folder", argument="publish")
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not place.is_dir():
+        raise GenpriorError(f"{place} is no folder; choose another one", argument="publish")
+    if folder.is_dir() and any(folder.iterdir()):
+        there = read_result(folder / RESULT, StudyResult)
+        if there is None or (folder / ASKED).exists():
+            told = f"{folder} holds something else than a published study; choose another folder"
+            raise GenpriorError(told, argument="publish")
+        if (there.settings.data, there.settings.pixels) != (settings.data, settings.pixels):
+            told = f"{folder} holds a study of {there.settings.data}; choose another folder, or remove it"
+            raise GenpriorError(told, argument="publish")
+    try:
+        refuse_unwritable(folder)
+    except OSError as error:
+        raise GenpriorError(f"{folder} cannot be written: {error.strerror}", argument="publish") from error
 
 
 def _other(settings: StudySettings) -> StudyResult | None:
@@ -254,7 +279,7 @@ def _headline(plan: StudyPlan, waves: "list[list[StudyJob]]") -> str:
         [
             f"{plan.data}; {len(plan.names)} statements, {len(plan.settings.seeds)} seeds",
             f"to do: {trainings} trainings and {measurements} measurements, roughly {minutes:.0f} minutes of one core",
-            *(reason for cell, reason in plan.missing.items() if cell in needed),
+            *dict.fromkeys(reason for cell, reason in plan.missing.items() if cell in needed),
         ]
     )
 
@@ -267,7 +292,12 @@ def _pace(plan: StudyPlan) -> float:
 
 
 def _told(plan: StudyPlan, job: "StudyJob", count: int) -> str:
-    """How much is done, and what was done last, for which statement."""
+    """How much is done, and what was done last."""
+    return f"{count} of {_jobs(plan)} done; last: {_title(plan, job)}"
+
+
+def _title(plan: StudyPlan, job: "StudyJob") -> str:
+    """A piece of work, and the first statement that it is done for."""
     cell = job.opened.cell
     users = (
         name
@@ -275,7 +305,7 @@ def _told(plan: StudyPlan, job: "StudyJob", count: int) -> str:
         for own, kind in STATEMENTS[name].needs
         if (cell in _trained_for([(own, kind)]) if job.kind is None else (own, kind) == (cell, job.kind))
     )
-    return f"{count} of {_jobs(plan)} done; last: {STATEMENTS[next(users)].title}: {job.title}"
+    return f"{STATEMENTS[next(users)].title}: {job.title}"
 
 
 def _jobs(plan: StudyPlan) -> int:

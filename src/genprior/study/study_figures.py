@@ -18,7 +18,15 @@ from genprior.stored_files import read_tensors
 from genprior.study.measured_models import TrainingCurves
 from genprior.study.opened_cell import OpenedCell
 from genprior.study.study_cells import CELLS
-from genprior.study.study_evidence import CurvesOf, FigureOf, IntervalsOf, NotMeasuredError, StripsOf, StudyEvidence
+from genprior.study.study_evidence import (
+    CurvesOf,
+    FigureOf,
+    IntervalsOf,
+    NotMeasuredError,
+    StripsOf,
+    StudyEvidence,
+    TableOf,
+)
 from genprior.study.study_results import StudyFinding, StudyNumber
 from genprior.study.study_settings import StudySettings
 
@@ -38,6 +46,7 @@ class StudyFigure:
         alt: What it shows, in words.
         svg: A drawing that is safe to put into the page; empty where there are strips.
         strips: PNGs as data URIs, by what stands before them.
+        table: Rows of words, the heads first.
     """
 
     title: str
@@ -45,6 +54,7 @@ class StudyFigure:
     alt: str
     svg: str = ""
     strips: tuple[tuple[str, str], ...] = ()
+    table: tuple[tuple[str, ...], ...] = ()
 
 
 def figure_of(
@@ -61,23 +71,20 @@ def figure_of(
     """
     if isinstance(asked, CurvesOf):
         return _curves(asked, evidence, name)
+    if isinstance(asked, TableOf):
+        return StudyFigure(asked.title, asked.reading, asked.title, table=(asked.columns, *asked.rows))
     return _intervals(asked, finding, name) if isinstance(asked, IntervalsOf) else _strips(asked, settings)
 
 
 def _curves(asked: CurvesOf, evidence: StudyEvidence, name: str) -> StudyFigure | None:
     curves = []
-    for colour, cell in zip(COLOURS, asked.cells, strict=False):
+    for colour, cell in zip(COLOURS[: len(asked.cells)], asked.cells, strict=True):
         try:
             seeds = evidence.of(cell, TrainingCurves)
         except NotMeasuredError:
             continue
         for i, found in enumerate(seeds):
-            values = {
-                "loss_factor": found.loss_factor,
-                "accuracy": found.accuracy,
-                "generator_loss": found.generator_loss,
-                "discriminator_loss": found.discriminator_loss,
-            }[asked.field]
+            values = getattr(found, asked.field)
             label = "" if i else CELLS[cell].title  # seeds of a cell share their colour
             curves.append(Curve(label, colour, np.array(found.images), np.array(values), has_band=False))
     if not curves:
@@ -104,11 +111,14 @@ def _row(label: str, number: StudyNumber) -> IntervalRow:
 
 
 def _strips(asked: StripsOf, settings: StudySettings) -> StudyFigure | None:
-    path = OpenedCell(settings, asked.cell, settings.seed).file(asked.kind.__name__).with_suffix(".safetensors")
-    try:
-        pictures = read_tensors(path)
-    except (OSError, ValueError, GenpriorError):
+    measured = OpenedCell(settings, asked.cell, settings.seed).file(asked.kind.__name__)
+    if not measured.is_file():
         return None
+    try:
+        pictures = read_tensors(measured.with_suffix(".safetensors"))
+    except (OSError, ValueError, GenpriorError):
+        gone = f"These pictures are gone or damaged: delete {measured}, and the same command makes them again."
+        return StudyFigure(asked.title, gone, gone)
     strips = tuple(
         (label, _strip(images)) for label, name in asked.rows.items() if (images := _picked(pictures, name)) is not None
     )

@@ -126,7 +126,7 @@ def run_record(opened: OpenedCell, failed: str = "") -> StudiedRun:
     command = training_command(settings_of(cell, opened.study, opened.seed), str(opened.folder))
     if cell.begins_as is not None:
         command = f"the study itself: it begins with the generator of {cell.begins_as}"
-    return StudiedRun(cell=opened.cell, seed=opened.seed, folder=str(folder), command=command, failed=failed)
+    return StudiedRun(cell=opened.cell, seed=opened.seed, folder=folder.as_posix(), command=command, failed=failed)
 
 
 def impossible(study: StudySettings, data: Dataset) -> dict[str, str]:
@@ -139,7 +139,8 @@ def impossible(study: StudySettings, data: Dataset) -> dict[str, str]:
                 config = parse_config(settings_of(cell, study, study.seed))
                 config.build(part).check(part)
         except GenpriorError as error:
-            reasons[name] = f"{cell.title} cannot be trained on these images: {error.message}"
+            told = error.message.replace("--size", "--pixels")  # as a study calls it
+            reasons[name] = f"{cell.title} cannot be trained on these images: {told}"
     return reasons
 
 

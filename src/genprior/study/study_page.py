@@ -14,7 +14,7 @@ from genprior.study.study_evidence import StudyEvidence, StudyStatement
 from genprior.study.study_figures import StudyFigure, figure_of
 from genprior.study.study_record import JudgedStatement, StudiedRun, StudyResult
 from genprior.study.study_results import CONFIRMED, DEPENDS, REFUTED, shown
-from genprior.study.study_text import NOTATION, OURS, PARTS, VERDICTS, WORDS, judged_on, weaknesses_of
+from genprior.study.study_text import NOTATION, OURS, PARTS, VERDICTS, WORDS, judged_on, told_of, weaknesses_of
 from genprior.writing import write_text
 
 MARKS = {CONFIRMED: "good", REFUTED: "ill", DEPENDS: "depends"}
@@ -78,6 +78,7 @@ def study_page(result: StudyResult, evidence: StudyEvidence, *, is_linked: bool 
         glossary={"Notation": NOTATION, "Words": WORDS, "Verdicts": VERDICTS},
         judged_on=judged_on(result.settings),
         weaknesses=weaknesses_of(result.settings),
+        told_of=told_of(result.comparison) if result.comparison else [],
         is_linked=is_linked,
     )
     return page + "\n"
@@ -90,6 +91,7 @@ def command_of_study(result: StudyResult) -> str:
     words = [f"genprior study --data {data} --size {settings.size} --out {out}"]
     words += [f"--seed {settings.seed}"] if settings.seed else []
     words += [f"--pixels {size_text(settings.pixels)}"] if settings.pixels != 28 else []
+    words += [f"--data-root {shlex.quote(str(settings.data_root))}"] if settings.data_root is not None else []
     judged = [each.name for each in result.statements]
     return " ".join([*words, *(f"--statement {name}" for name in judged if len(judged) < len(STATEMENTS))])
 

@@ -9,7 +9,7 @@ from genprior.probes.collapse_rules import DEPENDS as VARIES
 from genprior.probes.collapse_rules import REFUTED as FAILS
 from genprior.probes.saturation_probe import SaturationResult
 from genprior.study.measured_models import Likelihoods, LossFactors
-from genprior.study.study_evidence import OWN, StudyEvidence, StudyStatement, TheoryLine
+from genprior.study.study_evidence import OWN, StudyEvidence, StudyStatement, TableOf, TheoryLine
 from genprior.study.study_results import (
     CONFIRMED,
     DEPENDS,
@@ -194,6 +194,39 @@ LIKELIHOOD = StudyStatement(
     advice={
         "": "Need a probability of an image? Take Glow, a mixture or flow matching. Need samples or codes? Any of them."
     },
+    figures=(
+        TableOf(
+            "What each can answer",
+            ("question", "Glow", "GAN", "GLO"),
+            (
+                (
+                    "How probable is this image?",
+                    "exactly, by a sum of log-determinants",
+                    "no answer: fakes fill no volume",
+                    "no answer, for the same reason",
+                ),
+                (
+                    "Which latent makes it?",
+                    "one, exactly: each layer is inverted",
+                    "a search finds the nearest; most images have none",
+                    "learned for the images of training; a search for others",
+                ),
+                (
+                    "What does a new image look like?",
+                    "a draw of z, through the layers backwards",
+                    "a draw of z, once through G",
+                    "a draw from a density that is fitted to the codes afterwards",
+                ),
+                (
+                    "What tells whether training goes well?",
+                    "the likelihood of held-out images",
+                    "neither loss: both depend on the opponent",
+                    "the error of reconstruction, which says nothing of samples",
+                ),
+            ),
+            "By construction, not measured: each was made for something else.",
+        ),
+    ),
 )
 FACTORS = StudyStatement(
     title="Why the first loss saturates",
