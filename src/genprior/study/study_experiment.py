@@ -96,7 +96,7 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
                 yield Stage(spent / total, "all is trained; what judges the images is made ready")
                 _ = replace(left[0].opened).judge  # trained once, before workers ask for it at the same time
             if left:
-                first = f"now: {_title(plan, left[0])}, about {_pace(plan) * left[0].cost / 60:.0f} minutes"
+                first = f"now: {_title(plan, left[0])}, about {_pace(plan) * left[0].cost / 60:.0f} min"
                 yield Stage(spent / total, f"{count} of {_jobs(plan)} done; {first}")
             for finished in worked_off(done, left, settings):
                 spent, count = spent + finished.cost, count + 1
