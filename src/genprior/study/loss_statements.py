@@ -2,7 +2,7 @@
 
 import math
 
-from genprior.study.measured_models import SampleQuality, TrainingCurves
+from genprior.study.measured_models import SATURATED, SampleQuality, TrainingCurves
 from genprior.study.sample_numbers import (
     DECENT,
     GOOD,
@@ -26,7 +26,6 @@ from genprior.study.study_results import (
     number_of,
 )
 
-SATURATED = 0.02
 AT_ONCE = 0.1  # of the budget
 LEVEL, NEAR = 0.5, 0.05  # accuracy of a discriminator that cannot tell, and how near counts
 SIDED = 0.25  # from one half, on one kind of images: it answers nearly always the same

@@ -9,6 +9,8 @@ from genprior.settings import Model, Number
 Each = tuple[Number, ...]
 """A number of each image."""
 
+SATURATED = 0.02  # a loss factor below it teaches next to nothing
+
 
 class NetworkSizes(Model):
     """Numbers that networks learn, by the player's name; and the shape of the images (C, H, W)."""

@@ -20,6 +20,9 @@ from genprior.runs.run_folder import Run, open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.study.study_settings import StudySettings, StudySize
 
+Pictures = dict[str, Tensor]
+"""Images (N, C, H, W) that a measure leaves for the page, by their names."""
+
 LEARNED_SEEN = 10_000  # learned images that the judge compares samples with, at most
 
 

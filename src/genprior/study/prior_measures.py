@@ -30,7 +30,7 @@ from genprior.study.measured_models import (
     RestoredImages,
     RestoredTask,
 )
-from genprior.study.opened_cell import OpenedCell
+from genprior.study.opened_cell import OpenedCell, Pictures
 
 BANDS = (0.0625, 0.125, 0.25, 0.71)  # cycles a pixel; the last one is the corner of the spectrum
 SHARP = 0.25  # cycles a pixel
@@ -38,9 +38,8 @@ EDGE_SHARE, CORNER_SHARE = 0.15, 0.03  # of the pixels of an image
 NOISE, FAINT, OUTLIERS = 0.5, 0.02, 0.1
 TV_WEIGHTS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
 TV_STEPS, TV_CHOSEN_ON = 150, 16
-PICTURED = 10
+PICTURED = 10  # images in a strip
 LIKELY = 256  # held-out images whose likelihood is taken, at most
-Pictures = dict[str, Tensor]
 
 
 def report_inversion(opened: OpenedCell) -> tuple[ReportInversion, Pictures]:

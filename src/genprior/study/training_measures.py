@@ -23,15 +23,13 @@ from genprior.runs.checkpoint import ages, load_age
 from genprior.runs.experiment import Experiment, carry_out, read_result
 from genprior.runs.step_rows import Row, read_rows
 from genprior.specs import Spec
-from genprior.study.measured_models import LossFactors, NetworkSizes, SampleQuality, TrainingCurves
-from genprior.study.opened_cell import OpenedCell
+from genprior.study.measured_models import SATURATED, LossFactors, NetworkSizes, SampleQuality, TrainingCurves
+from genprior.study.opened_cell import OpenedCell, Pictures
 from genprior.training.losses import LOSSES, loss_factors
 
 STRETCHES = 60
-SATURATED = 0.02  # a loss factor below it teaches next to nothing
-PICTURED = 24
+SHOWN = 24  # samples
 LOGITS = (-20.0, -10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0, 20.0)
-Pictures = dict[str, Tensor]
 
 
 def network_sizes(opened: OpenedCell) -> tuple[NetworkSizes, Pictures]:
@@ -98,7 +96,7 @@ def sample_quality(opened: OpenedCell) -> tuple[SampleQuality, Pictures]:
         diversity=_variance(x) / _variance(learned.some(count)),
         judge=opened.judge.record.data,
     )
-    return quality, {"samples": x[:PICTURED], "real": learned.some(PICTURED)}
+    return quality, {"samples": x[:SHOWN], "real": learned.some(SHOWN)}
 
 
 def loss_factors_of(opened: OpenedCell) -> tuple[LossFactors, Pictures]:
