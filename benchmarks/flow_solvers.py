@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from measuring import parser_of, save_json
-from restoring_methods import Case, drawn
+from restoring_methods import Case, drawn, largest_singular_value
 from torch import Tensor
 
 import genprior
@@ -61,15 +61,6 @@ class Path01:
 
     def level(self, t: float) -> float:
         return self.spread * (1 - t) / t
-
-
-def largest_singular_value(case: Case) -> float:
-    x, norm = torch.rand(case.x.shape, generator=torch.Generator().manual_seed(0)), 1.0
-    for _ in range(30):
-        x = case.adjoint(case.apply(x))
-        norm = float(x.flatten(1).norm(dim=1).max())
-        x = x / norm
-    return norm**0.5
 
 
 def pnp_flow(prior: FlowMatchingPrior, case: Case, settings: Settings, generator: torch.Generator) -> Tensor:

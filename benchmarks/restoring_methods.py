@@ -77,13 +77,19 @@ def covered(found: genprior.Restoration, x: Tensor, level: float = 0.9) -> float
     return float(((x - found.images).flatten(1).norm(dim=1) <= radius).float().mean())
 
 
+def largest_singular_value(case: Case) -> float:
+    """Returns that of the operator, by thirty power iterations."""
+    x, norm = torch.rand(case.x.shape, generator=torch.Generator().manual_seed(0)), 1.0
+    for _ in range(30):
+        x = case.adjoint(case.apply(x))
+        norm = float(x.flatten(1).norm(dim=1).max())
+        x = x / norm
+    return norm**0.5
+
+
 def proximal(case: Case, prox: Callable[[Tensor, float], Tensor], iterations: int) -> Tensor:
     """FISTA (Beck & Teboulle 2009) on |A x - y|^2 / 2 + weight R(x), x in [0, 1]."""
-    probe = torch.rand(case.x.shape, generator=torch.Generator().manual_seed(0))
-    for _ in range(30):  # the largest singular value, by power iterations
-        probe = case.adjoint(case.apply(probe))
-        norm = float(probe.flatten(1).norm(dim=1).max())
-        probe = probe / norm
+    norm = largest_singular_value(case) ** 2
     x = at = case.adjoint(case.y) / norm
     momentum = 1.0
     for _ in range(iterations):
