@@ -232,6 +232,22 @@ def test_draws_of_which_the_truth_is_one_more_are_called_true_however_few(draws:
     assert abs(gap.mean) < 3 * gap.error < 0.03
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "on"),
+    [
+        ("saturating", [("saturating", quality(distance=450))], "what counts"),  # saturated, and not all noise
+        ("saturating", [("saturating", saturated(loss_factor=(0.5,) * 20))], "when one looks"),
+        ("saturating", [("saturating", [quality(), FAR, FAR])], "the seed"),
+        ("lambda", [(OWN, quality(distance=100))], "what is asked"),
+        ("lambda", [(OWN, [quality(), quality(), quality(distance=100)])], "the seed"),
+    ],
+)
+def test_a_verdict_says_what_it_depends_on(name: str, changes: list[tuple[str, Model | list[Model]]], on: str) -> None:
+    finding = STATEMENTS[name].finding(evidence(*changes))
+    assert finding.outcome == DEPENDS
+    assert finding.depends_on.startswith(on)
+
+
 def test_a_gradient_that_vanished_altogether_fell() -> None:
     finding = STATEMENTS["gradient-factors"].finding(evidence((OWN, saturation(falls=math.inf))))
     assert finding.outcome == CONFIRMED

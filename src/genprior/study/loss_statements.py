@@ -67,7 +67,13 @@ def judge_saturating(evidence: StudyEvidence) -> StudyFinding:
     if all([*at_once, *still, *noise]):
         return StudyFinding(outcome=CONFIRMED, because=because, numbers=numbers)
     agree = len(set(still)) == len(set(noise)) == len(set(at_once)) == 1
-    on = "when one looks: it saturates at once, and does not stay so" if agree else "the seed: some runs recover"
+    on = "the seed: some runs recover"
+    if agree:
+        on = (
+            "what counts: the gradient vanishes and stays so, and samples are still more than noise"
+            if all(still)
+            else "when one looks: it saturates at once, and does not stay so"
+        )
     return StudyFinding(outcome=DEPENDS, because=because, depends_on=on, numbers=numbers)
 
 
