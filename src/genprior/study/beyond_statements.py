@@ -151,13 +151,13 @@ def judge_limits(evidence: StudyEvidence) -> StudyFinding:
         "first may take what a later one would have taken."
     )
     training, others = taken["the training"], [number for name, number in taken.items() if name != "the training"]
+    if training.is_surely(below=LITTLE * first.mean):
+        return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
     if training.mean > max(number.mean for number in others) and training.is_surely(above=0.0):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
     if training.is_surely(above=0.0):
         on = "what else is changed: the training helps surely, and another change helps more"
         return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
-    if training.is_surely(below=LITTLE * first.mean):
-        return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
     if not any(number.is_surely(above=0.0) for number in taken.values()):
         return StudyFinding(outcome=TOO_LITTLE, because=f"{told} Nothing surely helped.", numbers=numbers)
     return StudyFinding(outcome=TOO_LITTLE, because=f"{told} The training's part is within chance.", numbers=numbers)
@@ -284,8 +284,9 @@ LIMITS = StudyStatement(
         "The same images inverted after replacing one thing after another: the search (default instead of the "
         "report's), the training (default recipe), the adversarial loss (GLO). Confirmed if of all three the "
         "training takes most away from what is wrong at high frequencies, image by image, and surely some; not "
-        "confirmed if it takes surely less than a tenth of what is wrong in the beginning. The training stands for "
-        "all that the two recipes differ in: what D looks at is not measured. GLO is trained on reconstruction, "
+        "confirmed if it takes surely less than a tenth of what is wrong in the beginning; it depends if it surely "
+        "takes some and another takes more. The training stands for all that the "
+        "two recipes differ in: what D looks at is not measured. GLO is trained on reconstruction, "
         "which helps it here. Budgets differ: see the table of runs."
     ),
     needs=(

@@ -7,7 +7,7 @@ from genprior.settings import size_text
 from genprior.study.study_record import ComparedNumber, StudyComparison, StudyResult
 from genprior.study.study_results import NORMAL, StudyNumber, student_t
 
-COUNTED = re.compile(r" \([^)]* images\)| at [0-9,]+ images")  # what a title says of how many, and not of what
+COUNTED = re.compile(r" \([^)]* images\)")  # what a title says of how many, and not of what
 
 
 def compared(ours: StudyResult, theirs: StudyResult) -> StudyComparison:
@@ -17,6 +17,7 @@ def compared(ours: StudyResult, theirs: StudyResult) -> StudyComparison:
     for own in ours.statements:
         other = others.get(own.name)
         if other is None:
+            unmatched += len(own.finding.numbers)
             continue
         if own.finding.outcome != other.finding.outcome:
             verdicts.append((own.name, own.finding.outcome, other.finding.outcome))

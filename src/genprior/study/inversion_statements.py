@@ -27,6 +27,7 @@ from genprior.study.study_results import (
     mean_of,
     number_of,
     percent,
+    shown,
 )
 
 RECOVERED = 0.8  # of the variance around the mean image
@@ -85,9 +86,15 @@ def judge_later(evidence: StudyEvidence) -> StudyFinding:
         [[b - a for a, b in zip(x.error, y.error, strict=True)] for x, y in zip(same, larger, strict=True)],
         cells,
     )
+    wrong = mean_of(
+        "later-same: share of high frequencies that is wrong",
+        [[each[1] for each in one.bands_of] for one in same],
+        ["later-same"],
+    )
     numbers = (
         details,
         whole,
+        wrong,
         *(
             mean_of(f"{cell}: squared error", [each.error for each in found], [cell])
             for cell, found in zip(cells, (same, larger), strict=True)
@@ -105,11 +112,18 @@ def judge_later(evidence: StudyEvidence) -> StudyFinding:
         return StudyFinding(outcome=CONFIRMED, because=told + pair, numbers=numbers)
     if details.is_surely(above=0.0):
         return StudyFinding(outcome=REFUTED, because=f"{told} It got worse.{pair}", numbers=numbers)
-    margin = LITTLE * mean_of("", [[each[1] for each in one.bands_of] for one in same], cells).mean
+    margin = LITTLE * wrong.mean
     if details.is_surely(above=-margin, below=margin):
         because = f"{told} That is less than a tenth of what is wrong, whichever way.{pair}"
         return StudyFinding(outcome=REFUTED, because=because, numbers=numbers)
-    return StudyFinding(outcome=TOO_LITTLE, because=f"{told} That is within chance.{pair}", numbers=numbers)
+    return StudyFinding(
+        outcome=TOO_LITTLE,
+        because=(
+            f"{told} That is within chance of none, and not surely less than {shown(margin)}, a tenth of what is "
+            f"wrong.{pair}"
+        ),
+        numbers=numbers,
+    )
 
 
 def _by_place(found: Sequence[InversionErrors]) -> tuple[StudyNumber, StudyNumber, tuple[StudyNumber, StudyNumber]]:

@@ -50,7 +50,7 @@ def judge_saturating(evidence: StudyEvidence) -> StudyFinding:
             [each.factor_first_below or math.nan for each in curves],
             ["saturating"],
         ),
-        number_of("loss factor, last tenth", ends, ["saturating"]),
+        number_of("loss factor, last tenth", ends, ["saturating"], is_positive=True),
         *quality_numbers(evidence, "saturating"),
     )
     if not any(at_once):
@@ -67,7 +67,7 @@ def judge_saturating(evidence: StudyEvidence) -> StudyFinding:
     if all([*at_once, *still, *noise]):
         return StudyFinding(outcome=CONFIRMED, because=because, numbers=numbers)
     agree = len(set(still)) == len(set(noise)) == len(set(at_once)) == 1
-    on = "the seed: some runs recover"
+    on = "the seed: some runs recover" if len(set(still)) + len(set(noise)) > 2 else "the seed: some saturate later"
     if agree:
         on = (
             "what counts: the gradient vanishes and stays so, and samples are still more than noise"

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from genprior.study.measured_models import ClassProbabilities, TrainingCurves
+from genprior.study.measured_models import ClassProbabilities
 from genprior.study.study_evidence import (
-    OWN,
     PRIOR_NAMES,
     IntervalsOf,
     NotMeasuredError,
@@ -166,11 +165,12 @@ AMBIGUOUS = StudyStatement(
         "The lower half is hidden; a mixture (exact posterior) and flow matching (guided draws) draw images, and a "
         "classifier names them. Confirmed if by each prior surely more than 5 % of images have no class with 90 % of "
         "the draws; it depends if by one; not confirmed if by each surely less. Of images "
-        "whose likeliest class has 95 %, one in thirteen has less than 90 % of 32 draws by chance, and counts."
+        "whose likeliest class has 95 %, one in thirteen has less than 90 % of 32 draws by chance, and counts; "
+        "with 8 draws one in three."
     ),
-    needs=(*((cell, ClassProbabilities) for cell in POSTERIORS), (OWN, TrainingCurves)),
+    needs=tuple((cell, ClassProbabilities) for cell in POSTERIORS),
     judge=judge_ambiguous,
-    trained=(OWN,),
+    is_of_priors=True,
     advice={"": "Report probabilities, not one image: `genprior restore --draws 64 --candidates 4`."},
     figures=tuple(
         StripsOf(
@@ -201,9 +201,9 @@ PROBABILITIES = StudyStatement(
         "beyond 0.1 for one and surely within for none; it depends if for one each. This tests the mean: too sure and "
         "too modest answers cancel, see the rows by level."
     ),
-    needs=(*((cell, ClassProbabilities) for cell in POSTERIORS), (OWN, TrainingCurves)),
+    needs=tuple((cell, ClassProbabilities) for cell in POSTERIORS),
     judge=judge_probabilities,
-    trained=(OWN,),
+    is_of_priors=True,
     advice={"": "Check before you trust: `genprior calibrate` tests posteriors and widens what is too sure."},
     figures=(
         IntervalsOf(

@@ -63,12 +63,18 @@ def judge_inpainting(evidence: StudyEvidence) -> StudyFinding:
     hidden = mean_of("the hole, hidden: squared error", [e.hole.hidden_error for e in found], [OWN])
     noisy = mean_of("the same pixels, noisy: squared error", [e.noise.hidden_error for e in found], [OWN])
     blind = mean_of("the same pixels, mean image: squared error", [e.hole.hidden_fill for e in found], [OWN])
-    numbers = (harder, hidden, noisy, blind, *_decibels("hole", [e.hole for e in found]))
+    nearer = mean_of(
+        "squared error of the mean image less that of the hole, hidden",
+        [[a - b for a, b in zip(e.hole.hidden_fill, e.hole.hidden_error, strict=True)] for e in found],
+        [OWN],
+    )
+    numbers = (harder, hidden, noisy, blind, nearer, *_decibels("hole", [e.hole for e in found]))
+    than_blind = "surely nearer than" if nearer.is_surely(above=0.0) else "not surely nearer than"
+    than_blind = "surely farther than" if nearer.is_surely(below=0.0) else than_blind
     told = (
         f"Where they are hidden, the central pixels have a squared error of {hidden.text}; where they are noisy, "
-        f"{noisy.text}. The mean image of all would have {blind.text} there: the filling is "
-        f"{'nearer' if hidden.mean < blind.mean else 'no nearer'} than that by squared error, which punishes a sharp "
-        "guess that is wrong."
+        f"{noisy.text}. The mean image of all would have {blind.text} there: the filling is {than_blind} that by "
+        "squared error, which punishes a sharp guess that is wrong."
     )
     if harder.is_surely(above=0.0):
         return StudyFinding(outcome=CONFIRMED, because=told, numbers=numbers)
@@ -99,7 +105,7 @@ def judge_strokes(evidence: StudyEvidence) -> StudyFinding:
     if harder.is_surely(above=0.0):
         on = "what loops are compared with: strokes are surely easier, but other digits without a loop not surely"
         return StudyFinding(outcome=DEPENDS, because=told, depends_on=on, numbers=numbers)
-    if harder.is_surely(below=0.0):
+    if harder.is_surely(below=0.0) or than_others.is_surely(below=0.0):
         return StudyFinding(outcome=REFUTED, because=told, numbers=numbers)
     return StudyFinding(outcome=TOO_LITTLE, because=f"{told} Not all of it is beyond chance.", numbers=numbers)
 
@@ -276,7 +282,8 @@ STROKES_AND_LOOPS = StudyStatement(
         "Errors of hidden pixels by class, over those of the mean image in their place: an error grows with the ink. "
         "Confirmed if those of loops (0, 6, 8 and 9) are surely larger than those of strokes (1 and 7), and surely "
         "larger than those of digits that have neither (2, 3 and 5). It depends if only the first holds: then simple "
-        "digits are told from others, no matter of loops. The leg of a 9 is not measured alone."
+        "digits are told from others, no matter of loops. Not confirmed if they are surely smaller than those "
+        "of one of both. The leg of a 9 is not measured alone."
     ),
     needs=((OWN, RestoredImages), (OWN, TrainingCurves)),
     judge=judge_strokes,

@@ -61,12 +61,14 @@ class StudyEvidence:
         missing: Why a cell has none, or some seeds of it have none, by its name.
         has_digits: Whether classes of the data are the ten digits.
         draws: Of each image whose posterior was drawn from.
+        is_brief: Whether so little is spent on priors that nothing is refuted of them.
     """
 
     found: Mapping[tuple[str, str], Sequence[Model | None]]
     missing: Mapping[str, str]
     has_digits: bool = True
     draws: int = 32
+    is_brief: bool = False
 
     def of(self, cell: str, kind: type[M], seeds: Sequence[int] | None = None) -> list[M]:
         """Returns what was measured of a cell, one for each seed, at least one.
@@ -205,6 +207,7 @@ class StudyStatement:
         judge: Measured numbers -> the verdict; raises `NotMeasuredError` where they are not there.
         advice: What to do about it, by the verdict; "" for all others.
         trained: Cells whose generators must have had `FEW_STEPS` for anything to be refuted.
+        is_of_priors: Whether it is about posteriors, which a brief training refutes nothing of.
         is_contest: Whether two trainings are compared: then a short one confirms nothing either.
         figures: Of the measured numbers and images.
         is_beyond: Whether the report could not know it.
@@ -218,6 +221,7 @@ class StudyStatement:
     judge: Callable[[StudyEvidence], StudyFinding]
     advice: Mapping[Outcome | str, str]
     trained: tuple[str, ...] = ()
+    is_of_priors: bool = False
     is_contest: bool = False
     figures: tuple[FigureOf, ...] = ()
     is_beyond: bool = False
@@ -237,6 +241,9 @@ class StudyStatement:
             found = found.model_copy(update={"because": " ".join([found.because, *lacking.values()])})
         if found.outcome in (CONFIRMED, REFUTED) and any(cell in evidence.missing for cell in lacking):
             found = found.model_copy(update={"outcome": DEPENDS, "depends_on": "the seed: the training of some failed"})
+        if self.is_of_priors and evidence.is_brief and found.outcome in (REFUTED, DEPENDS):
+            brief = f"{found.because} So short a training of priors refutes nothing."
+            return found.model_copy(update={"outcome": TOO_LITTLE, "because": brief, "depends_on": ""})
         if steps == FEW_STEPS or (found.outcome == CONFIRMED and not self.is_contest) or found.outcome == TOO_LITTLE:
             return found
         what = "compare trainings by" if self.is_contest else "refute anything"

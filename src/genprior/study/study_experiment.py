@@ -29,6 +29,7 @@ from genprior.writing import refuse_unwritable
 if TYPE_CHECKING:
     from genprior.study.study_jobs import StudyJob
 
+ENOUGH_IMAGES = 50_000  # that flow matching sees: after fewer nothing is refuted of posteriors
 WITHOUT_BF16 = 2.2  # times as long as costs say, which were measured with it: demos and lessons took 2.1 and 2.2
 RESULT, ASKED, PAGE, TEXT = "study.json", "asked.json", "index.html", "study.md"
 
@@ -97,7 +98,7 @@ def stages(settings: StudySettings, kept: StudyResult | None = None) -> Task[Stu
                 yield Stage(spent / total, "all is trained; what judges the images is made ready")
                 _ = replace(left[0].opened).judge  # trained once, before workers ask for it at the same time
             if left:
-                first = f"now: {_title(plan, left[0])}, about {_pace(plan) * left[0].cost / 60:.0f} min"
+                first = f"now: {_title(plan, left[0])}, about {_pace(plan) * left[0].cost / 60:.1f} min"
                 yield Stage(spent / total, f"{count} of {_jobs(plan)} done; {first}")
             for finished in worked_off(done, left, settings):
                 spent, count = spent + finished.cost, count + 1
@@ -157,9 +158,10 @@ def evidence_of(plan: StudyPlan) -> StudyEvidence:
     for cell, kind in dict.fromkeys(need for each in STATEMENTS.values() for need in each.needs):
         files = (OpenedCell(settings, cell, seed).file(kind.__name__) for seed in settings.seeds)
         found[cell, kind.__name__] = [read_result(file, kind) for file in files]
+    is_brief = settings.spending.flow_images < ENOUGH_IMAGES
     failed = {run.cell: f"{run.cell} ended with {run.failed}" for run in _runs(plan) if run.failed}
     has_digits = plan.settings.data.partition(":")[0].partition("[")[0] in DIGITS
-    return StudyEvidence(found, {**plan.missing, **failed}, has_digits, settings.spending.draws)
+    return StudyEvidence(found, {**plan.missing, **failed}, has_digits, settings.spending.draws, is_brief)
 
 
 def _judged(plan: StudyPlan, other: StudyResult | None, *, is_complete: bool) -> StudyResult:
@@ -227,9 +229,10 @@ def _check_folder(plan: StudyPlan) -> None:
     if not of_this_size.same_outcome(now.settings):
         raise GenpriorError(f"{out} holds a study of other settings; choose another folder with --out", argument="out")
     differ = [
-        f"{name.replace('_', ' ')} {then.spending.get(name, 0):g} there, {value:g} now"
+        f"{name.replace('_', ' ')} {then.spending[name]:g} there, {value:g} now"
         for name, value in now.spending.items()
-        if name != "seeds" and then.spending.get(name) != value  # one size may go on with more seeds than another
+        if name != "seeds"
+        and then.spending.get(name, value) != value  # one size may go on with more seeds than another
     ]
     if differ:
         told = f"{out} holds a study that spends something else: {', '.join(differ)}; choose another folder with --out"
@@ -254,8 +257,9 @@ def _check_published(settings: StudySettings, folder: Path) -> None:
         if there is None or (folder / ASKED).exists():
             told = f"{folder} holds something else than a published study; choose another folder"
             raise GenpriorError(told, argument="publish")
-        if (there.settings.data, there.settings.pixels) != (settings.data, settings.pixels):
-            told = f"{folder} holds a study of {there.settings.data}; choose another folder, or remove it"
+        if not there.settings.same_outcome(settings):
+            told = f"{folder} holds another study, of {there.settings.data} and size {there.settings.size}; choose "
+            told = f"{told}another folder, or remove it"
             raise GenpriorError(told, argument="publish")
     try:
         refuse_unwritable(folder)
@@ -292,7 +296,8 @@ def _pace(plan: StudyPlan) -> float:
     from genprior.hardware import resolve_precision
 
     costs = {(job.opened.cell, job.opened.seed): job.cost for wave in plan.waves[:2] for job in wave}
-    took = [(60 * run.minutes, costs[run.cell, run.seed]) for run in _runs(plan) if (run.cell, run.seed) in costs]
+    whole = (run for run in _runs(plan) if not run.failed and (run.cell, run.seed) in costs)
+    took = [(60 * run.minutes, costs[run.cell, run.seed]) for run in whole]
     if took:
         return sum(seconds for seconds, _ in took) / sum(cost for _, cost in took)
     return 1.0 if resolve_precision("auto", torch.device("cpu")) == "bf16" else WITHOUT_BF16

@@ -117,7 +117,8 @@ def _strips(asked: StripsOf, settings: StudySettings) -> StudyFigure | None:
     try:
         pictures = read_tensors(measured.with_suffix(".safetensors"))
     except (OSError, ValueError, GenpriorError):
-        gone = f"These pictures are gone or damaged: delete {measured}, and the same command makes them again."
+        where = "/".join(measured.parts[-3:])
+        gone = f"These pictures are gone or damaged: delete measured/{where}, and the same command makes them again."
         return StudyFigure(asked.title, gone, gone)
     strips = tuple(
         (label, _strip(images)) for label, name in asked.rows.items() if (images := _picked(pictures, name)) is not None

@@ -32,8 +32,10 @@ VERDICTS = (
 HISTORY = (
     "These images were looked at while rules were made. Most rules were last changed after a first lesson on MNIST had "
     "been seen, and before three seeds were. Images that are inverted and restored were 64 then; they were made 256 "
-    "after three seeds had left two statements open. Four rules were mended after three seeds, too: those of "
-    "ambiguity, of true probabilities, of the equilibrium and of limits. None of these verdicts changed by it."
+    "after three seeds had left inversion and strokes and loops open. With 256 inversion became confirmed: images that "
+    "are added after a look make a verdict a little too easy. Five rules were mended after three seeds, too: those of "
+    "ambiguity, true probabilities, the equilibrium and limits, whose verdicts stayed, and that of strokes and loops, "
+    "which became not confirmed by it."
 )
 PARTS = ("The report's statements", "What the report could not know")
 OURS = "These claims are ours, put so that they can fail."
@@ -160,10 +162,12 @@ def _statement(each: JudgedStatement) -> list[str]:
 def told_of(found: StudyComparison) -> list[str]:
     """Returns what the numbers of two studies side by side do not tell, a sentence each."""
     unknown = sum(each.is_beyond_chance is None for each in found.numbers)
+    beyond = sum(bool(each.is_beyond_chance) for each in found.numbers)
     return [
+        f"{beyond} of {len(found.numbers)} numbers differ beyond chance.",
         *([f"Of {unknown} others chance is not known."] if unknown else []),
         *([f"{found.unmatched} numbers stand in this study alone."] if found.unmatched else []),
-        *(["With one seed that is the chance of the judged images; training adds its own."] * found.is_of_one_seed),
+        *(["With one seed chance is that of the judged images; training adds its own."] * found.is_of_one_seed),
     ]
 
 
@@ -176,9 +180,5 @@ def _comparison(result: StudyResult) -> list[str]:
         "All verdicts agree."
     ]
     beyond = [each for each in found.numbers if each.is_beyond_chance]
-    lines += [
-        "",
-        " ".join([f"{len(beyond)} of {len(found.numbers)} numbers differ beyond chance.", *told_of(found)]),
-        "",
-    ]
+    lines += ["", " ".join(told_of(found)), ""]
     return [*lines, *(f"- {each.statement}, {each.title}: {each.ours} here, {each.theirs} there" for each in beyond)]

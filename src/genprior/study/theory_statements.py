@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from genprior.diagnosis.one_player import decades_fallen
-from genprior.probes.collapse_rules import AGAIN, CollapseResult
+from genprior.probes.collapse_rules import AGAIN, OTHER_WAY, CollapseResult
 from genprior.probes.collapse_rules import CONFIRMED as HOLDS
 from genprior.probes.collapse_rules import DEPENDS as VARIES
 from genprior.probes.collapse_rules import REFUTED as FAILS
@@ -104,7 +104,11 @@ def judge_order(evidence: StudyEvidence) -> StudyFinding:
             [OWN],
         ),
         number_of("variance after it", [each.diversity for each in ends], [OWN]),
-        *([number_of("classes after it", [float(each.modes or 0) for each in ends], [OWN])] if ends[0].modes else []),
+        *(
+            [number_of("classes after it", [float(each.modes or 0) for each in ends], [OWN], is_positive=True)]
+            if ends[0].modes
+            else []
+        ),
     )
     outcome, words = _together(found, [PROBED.get(each.inner.outcome, TOO_LITTLE) for each in found])
     on = "the age or seed of the discriminator" if outcome == DEPENDS else ""
@@ -118,25 +122,35 @@ def judge_order(evidence: StudyEvidence) -> StudyFinding:
 def judge_dangers(evidence: StudyEvidence) -> StudyFinding:
     """Direction of a weak D's gradients, and whether a good G asks for a large D."""
     found = evidence.of(OWN, CollapseResult)
-    numbers = tuple(
-        number_of(
-            f"G at {age:,} images: cosine of {who} gradient with a wide D's",
-            [each.generators[place].settled(each.sizes[0] if who == NARROW else AGAIN).weights for each in found],
-            [OWN],
-        )
-        for place, age in ((-1, found[0].generators[-1].images_seen), (0, found[0].generators[0].images_seen))
+    ages = {"the trained G": -1, "the youngest G that was tried": 0}
+    cosines = {
+        (age, who): [
+            each.generators[place].settled(each.sizes[0] if who == NARROW else AGAIN).weights for each in found
+        ]
+        for age, place in ages.items()
         for who in (NARROW, ANOTHER)
+    }
+    numbers = tuple(
+        number_of(f"{age}: cosine of {who} gradient with a wide D's", values, [OWN])
+        for (age, who), values in cosines.items()
     )
+    ways = " and ".join(_ways_told(age, cosines[age, NARROW], cosines[age, ANOTHER]) for age in ages)
     outcome, words = _together(found, [PROBED.get(each.direction.outcome, TOO_LITTLE) for each in found])
     on = f"the age of the generator{' or the seed' if len(found) > 1 else ''}" if outcome == DEPENDS else ""
     outer = ", ".join(dict.fromkeys(str(each.outer.outcome) for each in found))
     told = (
         f"Against the trained G the narrow D's gradient has a cosine of {numbers[0].mean:.2f} with a wide one's, "
         f"another wide one's {numbers[1].mean:.2f}; against the youngest G that was tried {numbers[2].mean:.2f} and "
-        f"{numbers[3].mean:.2f}. Whether a good G asks for a large D: {outer} "
-        f"(genprior probe collapse says why).{words}"
+        f"{numbers[3].mean:.2f}. The narrow one's is below half of the other {ways}. Whether a good G asks for a "
+        f"large D: {outer} (genprior probe collapse says why).{words}"
     )
     return StudyFinding(outcome=outcome, because=told, depends_on=on, numbers=numbers)
+
+
+def _ways_told(age: str, narrow: Sequence[float], another: Sequence[float]) -> str:
+    """In how many seeds a narrow D points another way than wide ones, of one age of G."""
+    away = sum(a < OTHER_WAY * b for a, b in zip(narrow, another, strict=True))
+    return f"in {away} of {len(narrow)} runs against {age}"
 
 
 def _fall(probe: SaturationResult, when: int, loss: str) -> float:
