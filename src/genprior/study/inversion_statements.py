@@ -30,6 +30,7 @@ from genprior.study.study_results import (
     shown,
 )
 
+SAME_OR_LARGER = "later-same", "later-larger"
 RECOVERED = 0.8  # of the variance around the mean image
 TIMES = 2.0  # by which the wrong share of high frequencies exceeds that of low ones
 
@@ -73,33 +74,9 @@ def judge_inversion(evidence: StudyEvidence) -> StudyFinding:
 
 def judge_later(evidence: StudyEvidence) -> StudyFinding:
     """The same images inverted after each of two second halves, image by image."""
-    cells = ["later-same", "later-larger"]
-    seeds = evidence.seeds_of(*((cell, ReportInversion) for cell in cells))
-    same, larger = (evidence.of(cell, ReportInversion, seeds) for cell in cells)
-    details = mean_of(
-        "share of high frequencies that is wrong: larger D less same D",
-        [[b[1] - a[1] for a, b in zip(x.bands_of, y.bands_of, strict=True)] for x, y in zip(same, larger, strict=True)],
-        cells,
-    )
-    whole = mean_of(
-        "squared error: larger D less same D",
-        [[b - a for a, b in zip(x.error, y.error, strict=True)] for x, y in zip(same, larger, strict=True)],
-        cells,
-    )
-    wrong = mean_of(
-        "later-same: share of high frequencies that is wrong",
-        [[each[1] for each in one.bands_of] for one in same],
-        ["later-same"],
-    )
-    numbers = (
-        details,
-        whole,
-        wrong,
-        *(
-            mean_of(f"{cell}: squared error", [each.error for each in found], [cell])
-            for cell, found in zip(cells, (same, larger), strict=True)
-        ),
-    )
+    seeds = evidence.seeds_of(*((cell, ReportInversion) for cell in SAME_OR_LARGER))
+    same, larger = (evidence.of(cell, ReportInversion, seeds) for cell in SAME_OR_LARGER)
+    details, whole, wrong, *_ = numbers = _later_numbers(same, larger)
     told = (
         f"With the larger discriminator the mean wrong share of high frequencies changed by {details.text}, the "
         f"squared error by {whole.text}."
@@ -123,6 +100,31 @@ def judge_later(evidence: StudyEvidence) -> StudyFinding:
             f"wrong.{pair}"
         ),
         numbers=numbers,
+    )
+
+
+def _later_numbers(same: Sequence[ReportInversion], larger: Sequence[ReportInversion]) -> tuple[StudyNumber, ...]:
+    """By how much details and the whole changed, what is wrong with details, and both errors."""
+    pairs = list(zip(same, larger, strict=True))
+    high = [[[pair[1] for pair in one.bands_of] for one in both] for both in pairs]
+    return (
+        mean_of(
+            "share of high frequencies that is wrong: larger D less same D",
+            [[b - a for a, b in zip(*both, strict=True)] for both in high],
+            SAME_OR_LARGER,
+        ),
+        mean_of(
+            "squared error: larger D less same D",
+            [[b - a for a, b in zip(x.error, y.error, strict=True)] for x, y in pairs],
+            SAME_OR_LARGER,
+        ),
+        mean_of(
+            "later-same: share of high frequencies that is wrong", [first for first, _ in high], SAME_OR_LARGER[:1]
+        ),
+        *(
+            mean_of(f"{cell}: squared error", [each.error for each in found], [cell])
+            for cell, found in zip(SAME_OR_LARGER, (same, larger), strict=True)
+        ),
     )
 
 
