@@ -7,6 +7,7 @@ from genprior.study.measured_models import TrainingCurves
 from genprior.study.study_evidence import StudyEvidence, StudyStatement, TheoryLine
 from genprior.study.study_experiment import ASKED, AskedStudy, evidence_of, planned
 from genprior.study.study_results import CONFIRMED, REFUTED, StudyFinding, number_of
+from genprior.study.study_settings import StudySettings
 
 
 def judge_few_fakes(evidence: StudyEvidence) -> StudyFinding:
@@ -30,8 +31,10 @@ FEW_FAKES = StudyStatement(
 
 
 def main(out: Path = Path("study")) -> None:
-    asked = read_model(out / ASKED, AskedStudy, "out").settings.model_copy(update={"out": out})
-    measured = evidence_of(planned(asked))  # of the study in that folder, with all of its seeds
+    asked = StudySettings(data="digits", out=out)
+    if (out / ASKED).is_file():  # a study of that folder, with its images and all of its seeds
+        asked = read_model(out / ASKED, AskedStudy, "out").settings.model_copy(update={"out": out})
+    measured = evidence_of(planned(asked))
     finding = FEW_FAKES.finding(measured)
     print(f"{finding.outcome}: {finding.because}")
 
