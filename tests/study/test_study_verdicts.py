@@ -269,6 +269,14 @@ def test_numbers_of_a_statement_are_told_apart_whatever_their_images() -> None:
         assert len(set(told)) == len(told), name
 
 
+@pytest.mark.parametrize(("name", "cell"), [("non-saturating", OWN), ("least-squares", "least-squares")])
+def test_samples_are_not_called_good_by_features_without_labels(name: str, cell: str) -> None:
+    unlabelled = quality().model_copy(update={"of": 0, "modes": 0})
+    finding = STATEMENTS[name].finding(evidence((cell, unlabelled)))
+    assert finding.outcome == TOO_LITTLE
+    assert "no labels" in finding.because
+
+
 def test_a_gradient_that_vanished_altogether_fell() -> None:
     finding = STATEMENTS["gradient-factors"].finding(evidence((OWN, saturation(falls=math.inf))))
     assert finding.outcome == CONFIRMED
