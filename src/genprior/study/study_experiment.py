@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from genprior.study.study_jobs import StudyJob
 
 ENOUGH_IMAGES = 50_000  # that flow matching sees: after fewer nothing is refuted of posteriors
-WITHOUT_BF16 = 2.2  # times as long as costs say, which were measured with it: demos and lessons took 2.1 and 2.2
+WITHOUT_BF16 = 2.2  # times as long as costs say, which were measured with it: a lesson took 2.1, a demo 2.2
 RESULT, ASKED, PAGE, TEXT = "study.json", "asked.json", "index.html", "study.md"
 
 
@@ -231,8 +231,7 @@ def _check_folder(plan: StudyPlan) -> None:
     differ = [
         f"{name.replace('_', ' ')} {then.spending[name]:g} there, {value:g} now"
         for name, value in now.spending.items()
-        if name != "seeds"
-        and then.spending.get(name, value) != value  # one size may go on with more seeds than another
+        if name != "seeds" and then.spending.get(name, value) != value  # one size may go on with more seeds
     ]
     if differ:
         told = f"{out} holds a study that spends something else: {', '.join(differ)}; choose another folder with --out"
