@@ -68,9 +68,5 @@ def _what(number: StudyNumber) -> str:
 
 def _told(study: StudyResult) -> str:
     """Which study, in words."""
-    settings = study.settings
-    seeds = (
-        f"seed {settings.seed}" if len(settings.seeds) == 1 else f"seeds {settings.seeds[0]} to {settings.seeds[-1]}"
-    )
-    made = f", by {study.made}" if study.made else ""
-    return f"{settings.data}, {settings.size}, {seeds}, {size_text(settings.pixels)} pixels{made}"
+    settings, made = study.settings, f", by {study.made}" if study.made else ""
+    return f"{settings.data}, {settings.size}, {settings.seeds_text}, {size_text(settings.pixels)} pixels{made}"

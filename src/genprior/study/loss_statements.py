@@ -202,7 +202,8 @@ NON_SATURATING = StudyStatement(
     ),
     experiment=(
         "The report's game with this loss. Confirmed if in each seed samples come 98 % of the way from an untrained "
-        "generator to held-out images, by Fréchet distance in a judge's features, and hold all classes."
+        "generator to held-out images, by Fréchet distance in a judge's features, and hold all classes. Without "
+        "labels it cannot be confirmed: features that are learned without any let blurred samples pass."
     ),
     needs=(("non-saturating", SampleQuality), ("non-saturating", TrainingCurves)),
     judge=judge_good_digits,
@@ -227,8 +228,8 @@ EQUILIBRIUM = StudyStatement(
         "The discriminator's accuracy on the batches that it trains on, before each update, real images and fakes "
         "counting alike; mean of the last tenth. Confirmed if in each seed it is within 0.05 of 0.5, while on either "
         "kind it is within 0.25 of it (else D gives nearly all images the same answer) and samples have not collapsed. "
-        "It depends if it is not so near, but in each seed 2.5 points lower than around the middle of training: then "
-        "it still falls."
+        "It depends if that holds in some seeds alone, or if none is so near, but each 2.5 points lower than around "
+        "the middle of training: then it still falls."
     ),
     needs=(("non-saturating", TrainingCurves), ("non-saturating", SampleQuality)),
     judge=judge_equilibrium,
@@ -269,7 +270,7 @@ LEAST_SQUARES = StudyStatement(
     ),
     experiment=(
         "The report's game with this loss. That losses are bounded is so by construction; confirmed if in each seed "
-        "samples come 95 % of the way to real ones, with all classes."
+        "samples come 95 % of the way to real ones, with all classes, which takes labels."
     ),
     needs=(("least-squares", TrainingCurves), ("least-squares", SampleQuality), ("non-saturating", TrainingCurves)),
     judge=judge_least_squares,

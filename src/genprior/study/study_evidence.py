@@ -94,7 +94,7 @@ class StudyEvidence:
         return sorted(set.intersection(*({i for i, one in enumerate(of) if one is not None} for of in each)))
 
     def lacking(self, needs: Sequence[Need]) -> dict[str, str]:
-        """Returns of each cell that some seeds lack and others have how many have it, and why, as a sentence."""
+        """Returns how many seeds have a cell, and why others lack it, a sentence for each cell that only some have."""
         told = {}
         for cell, kind in needs:
             each = self.found.get((cell, kind.__name__), ())

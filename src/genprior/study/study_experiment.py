@@ -257,9 +257,8 @@ def _check_published(settings: StudySettings, folder: Path) -> None:
             told = f"{folder} holds something else than a published study; choose another folder"
             raise GenpriorError(told, argument="publish")
         if not there.settings.same_outcome(settings):
-            told = f"{folder} holds another study, of {there.settings.data} and size {there.settings.size}; choose "
-            told = f"{told}another folder, or remove it"
-            raise GenpriorError(told, argument="publish")
+            other = f"another study, of {there.settings.data} and size {there.settings.size}"
+            raise GenpriorError(f"{folder} holds {other}; choose another folder, or remove it", argument="publish")
     try:
         refuse_unwritable(folder)
     except OSError as error:

@@ -118,6 +118,11 @@ class StudySettings(EngineSettings):
         """The seeds, from the first on."""
         return range(self.seed, self.seed + self.spending.seeds)
 
+    @property
+    def seeds_text(self) -> str:
+        """The seeds in words, such as "seed 0" or "seeds 0 to 2"."""
+        return f"seeds {self.seeds[0]} to {self.seeds[-1]}" if len(self.seeds) > 1 else f"seed {self.seed}"
+
 
 LESSON = StudySize(
     seeds=1,

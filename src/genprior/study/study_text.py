@@ -96,8 +96,7 @@ def study_text(result: StudyResult, *, is_linked: bool = True) -> str:
         is_linked: Whether names of runs lead to their folders.
     """
     settings = result.settings
-    seeds = f"seeds {settings.seeds[0]} to {settings.seeds[-1]}" if len(settings.seeds) > 1 else f"seed {settings.seed}"
-    head = [f"# A study of {settings.data}", "", f"{result.data}. Size {settings.size}, {seeds}."]
+    head = [f"# A study of {settings.data}", "", f"{result.data}. Size {settings.size}, {settings.seeds_text}."]
     head += [f"Made by {result.made}."] if result.made else []
     table = ["", "| statement | verdict |", "|---|---|"]
     table += [f"| [{each.title}](#{each.name}) | {each.finding.outcome} |" for each in result.statements]
