@@ -18,11 +18,13 @@ from genprior.images import read_numbers
 from genprior.modes.benchmark_run import MODES
 from genprior.modes.mode_tables import MeasuredRun
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
+from genprior.runs.base_settings import BASE_WEIGHTS
 from genprior.runs.best_weights import scored_ages
 from genprior.runs.checkpoint import ages, checkpoint_faults, load_age, load_counters, lost_ages
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.encoder_settings import ENCODER, WEIGHTS
 from genprior.runs.experiment import part_of
+from genprior.runs.kept_base import read_base
 from genprior.runs.kept_residual import RESIDUAL, read_residual
 from genprior.runs.run_events import read_events, told_damage
 from genprior.runs.run_folder import AUTO, CONFIG, TRIED, Run, open_run, read_environment
@@ -98,6 +100,9 @@ def run_files(path: Path) -> Iterator[CheckedFile]:
     if (path / RESIDUAL).exists():
         again = f"genprior train residual {path} --overwrite"
         yield tried(RESIDUAL, lambda: read_residual(path / RESIDUAL), again)
+    if (path / BASE_WEIGHTS).exists():
+        again = f"genprior train base {path} --overwrite"
+        yield tried(BASE_WEIGHTS, lambda: read_base(path / BASE_WEIGHTS), again)
     yield from _results(path)
     for auto in filter(Path.is_file, (path / AUTO, part_of(path / AUTO))):
         yield tried(auto.name, reading(AutoTraining, auto), LOST)

@@ -1,18 +1,20 @@
 """A velocity as a prior: density, denoiser and latents of Gaussian data in closed form, and what a search needs."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.models.factor_analysers import FactorAnalysers
 from genprior.models.velocity_field import VelocityField
 from genprior.models.velocity_networks import VelocityUNet
 from genprior.priors import flow_matching_prior
 from genprior.priors.flow_matching_prior import MOST_EXACT, FlowMatchingPrior
 from genprior.seeding import initialised
-from velocities import gaussian_field, made_gaussian, random_field
+from velocities import GaussianNetwork, gaussian_field, made_gaussian, random_field
 
 SHAPE = (1, 6, 6)
 SMALL = (1, 3, 2)
@@ -113,8 +115,17 @@ def test_latents_lead_to_images_and_back() -> None:
     torch.testing.assert_close(prior.decode(prior.encode(u), steps=50), u, atol=0.01, rtol=0)
 
 
-def test_samples_do_not_depend_on_those_beside_them() -> None:
-    prior = _network()
+def _base(shape: tuple[int, int, int]) -> FactorAnalysers:
+    """The images of `gaussian_field`, exactly, in two components that are alike."""
+    mean, variance = (value.flatten().float().expand(2, -1) for value in made_gaussian(shape))
+    factors = torch.zeros(2, mean.shape[1], 0)
+    return FactorAnalysers(torch.tensor([0.3, 0.7]), MEAN + SPREAD * mean, factors, SPREAD**2 * variance)
+
+
+@pytest.mark.parametrize("has_base", [False, True])
+def test_samples_do_not_depend_on_those_beside_them(has_base: bool) -> None:
+    prior = _network().with_base(_base((1, 8, 8)) if has_base else None)
+    assert prior.has_base is has_base
     torch.testing.assert_close(prior.sample(3, seed=1)[:2], prior.sample(2, seed=1))
     assert not torch.allclose(prior.sample(1, seed=1), prior.sample(1, seed=2))
     assert prior.sample(0).shape == (0, 1, 8, 8)
@@ -124,9 +135,11 @@ def test_samples_do_not_depend_on_those_beside_them() -> None:
     torch.testing.assert_close(prior.decode(z), alone, atol=1e-5, rtol=0)
 
 
-def test_samples_of_gaussian_images_have_their_mean_and_deviation() -> None:
+@pytest.mark.parametrize(("has_base", "levels"), [(False, None), (True, None), (True, 20)])
+def test_samples_of_gaussian_images_have_their_mean_and_deviation(has_base: bool, levels: int | None) -> None:
     shape, count = (6, 1, 1), 3000
-    x = FlowMatchingPrior(gaussian_field(shape, MEAN, SPREAD).float(), shape).sample(count, seed=2)
+    prior = FlowMatchingPrior(gaussian_field(shape, MEAN, SPREAD).float(), shape)
+    x = prior.with_base(_base(shape) if has_base else None).sample(count, seed=2, levels=levels)
     mean, variance = made_gaussian(shape)
     deviation = (SPREAD * variance.sqrt()).float()
     off = (x.mean(0) - (MEAN + SPREAD * mean).float()) / deviation
@@ -134,9 +147,53 @@ def test_samples_of_gaussian_images_have_their_mean_and_deviation() -> None:
     assert float((x.std(0) / deviation).log().abs().max()) < 0.06  # four standard errors
 
 
-def test_samples_need_two_levels_of_noise() -> None:
+def test_samples_need_two_levels_of_noise_and_from_a_base_one() -> None:
     with pytest.raises(GenpriorError, match="at least 2 levels"):
         _network().sample(1, levels=1)
+    prior = _network().with_base(_base((1, 8, 8)))
+    assert prior.sample(2, levels=1).shape == (2, 1, 8, 8)
+    with pytest.raises(GenpriorError, match="at least 1 levels"):
+        prior.sample(1, levels=0)
+
+
+def test_evaluations_from_a_base_are_as_many_as_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    prior, seen = _network().with_base(_base((1, 8, 8))), []
+    own = VelocityField.denoised
+    monkeypatch.setattr(
+        VelocityField, "denoised", lambda self, x, sigma: (seen.append(float(sigma[0])), own(self, x, sigma))[1]
+    )
+    prior.sample(3)
+    assert len(seen) == flow_matching_prior.BASE_LEVELS
+    assert seen[0] == pytest.approx(flow_matching_prior.BASE_LEVEL * 0.3)
+    assert all(now > then for now, then in pairwise(seen))
+    assert seen[-1] == pytest.approx(seen[0] / flow_matching_prior.WIDEST ** (len(seen) - 1))
+
+
+def test_a_sample_is_of_the_kind_that_its_base_drew() -> None:
+    """Noise of the first level does not hide which of two kinds it was: black images and white ones."""
+    shape = (1, 6, 6)
+    base = FactorAnalysers(
+        torch.tensor([0.8, 0.2]),
+        torch.stack([torch.zeros(36), torch.ones(36)]),
+        torch.zeros(2, 36, 0),
+        torch.full((2, 36), 1e-4),
+    )
+    mean, variance = torch.zeros(shape), torch.full(shape, 4.0)  # a network that knows no kinds
+    prior = FlowMatchingPrior(VelocityField(GaussianNetwork(mean, variance), 0.5, 0.5).float(), shape).with_base(base)
+    share = float((prior.sample(1000, seed=1).flatten(1).mean(1) > 0.5).float().mean())
+    assert share == pytest.approx(0.2, abs=0.05)
+
+
+def test_only_samples_begin_at_a_base_and_only_those_of_its_shape() -> None:
+    shape = 1, 16, 16
+    plain = FlowMatchingPrior(_network(shape).field, shape, flow_matching_prior.SIDES)
+    prior = plain.with_base(_base((1, 16, 16)))
+    assert prior.of_size(16, 24).base is None
+    assert prior.of_size(16, 16).base is prior.base
+    assert prior.with_base(None).base is None
+    z = torch.randn(2, prior.latent_size, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(prior.decode(z), plain.decode(z))
+    assert not torch.allclose(prior.sample(2), plain.sample(2))
 
 
 @pytest.mark.parametrize("kept", [0, 2**14])

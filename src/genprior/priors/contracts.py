@@ -16,6 +16,7 @@ from genprior.seeding import derived_generator
 
 if TYPE_CHECKING:
     from genprior.models.autoencoder import Recognition
+    from genprior.models.factor_analysers import FactorAnalysers
     from genprior.models.latent_encoder import Encoder
     from genprior.models.range_residual import RangeResidual
 
@@ -153,6 +154,15 @@ class LatentPrior(Prior, Protocol):
 
     def with_residual(self, residual: "RangeResidual | None") -> "LatentPrior":
         """Returns the prior with what real images have beside its own; itself where it has no use for that."""
+        return self
+
+    @property
+    def has_base(self) -> bool:
+        """Whether samples begin at a mixture of images."""
+        return False
+
+    def with_base(self, base: "FactorAnalysers | None") -> "LatentPrior":
+        """Returns the prior with a mixture that its samples begin at; itself where it has no use for that."""
         return self
 
     def with_encoder(self, encoder: "Encoder | Recognition") -> "LatentPrior":

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genprior.errors import GenpriorError
+from genprior.models.factor_analysers import FactorAnalysers
 from genprior.models.velocity_field import LEVELS, VelocityField
 from genprior.priors.contracts import DenoisingPrior, LatentPrior, LikelihoodPrior, check_sides
 from genprior.priors.densities import StandardNormal
@@ -17,6 +18,9 @@ from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
 from genprior.seeding import derived_generator
 
 SAMPLE_LEVELS = 50  # of noise, one evaluation each
+BASE_LEVELS = 6  # the same where samples begin at a base; with 4 draws of a Gaussian have 0.91 of its deviation
+BASE_LEVEL = 1.3  # of the noise that covers a draw of a base, in deviations of images
+WIDEST = 2.7  # a level over the next one from a base on, on average
 STRONGEST = 40.0  # first level of noise, in deviations of images
 ENCODE_STEPS = 25  # of two evaluations each
 DECODE_STEPS = 4  # of a search, which goes through all of them backwards many times
@@ -56,9 +60,11 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
 
     Attributes:
         is_bound: The density is estimated without bias; see `measured_log_prob`.
+        base: Where samples begin, see `sample`; None: at white noise.
     """
 
     is_bound = False
+    base: FactorAnalysers | None = None
 
     def __init__(self, field: VelocityField, image_shape: tuple[int, int, int], sides: range | None = None) -> None:
         self._sides = sides
@@ -87,6 +93,21 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         check_sides(self, height, width)
         other = copy(self)
         other._set_shape((self.image_shape[0], height, width))
+        other.base = self.base if other.image_shape == self.image_shape else None
+        return other
+
+    @property
+    def has_base(self) -> bool:
+        """Whether samples begin at a mixture of images."""
+        return self.base is not None
+
+    def with_base(self, base: FactorAnalysers | None) -> "FlowMatchingPrior":
+        """Returns the prior whose samples begin at draws of a mixture of images of this shape; None: at white noise.
+
+        Nothing else changes: densities, latents and draws of posteriors are those of the flow from white noise.
+        """
+        other = copy(self)
+        other.base = base
         return other
 
     @property
@@ -162,7 +183,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         return self._normal.energy(z)
 
     @torch.no_grad()
-    def sample(self, count: int, seed: int = 0, first: int = 0, levels: int = SAMPLE_LEVELS) -> Tensor:
+    def sample(self, count: int, seed: int = 0, first: int = 0, levels: int | None = None) -> Tensor:
         """Returns images (count, C, H, W) by ancestral sampling; image i depends on (seed, i) alone.
 
         Values are real numbers, as those of posterior draws are: a black pixel may be a little below 0.
@@ -170,19 +191,23 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         An error of the network at strong noise is covered again by the noise that each step puts back. The solution of
         the differential equation, `decode`, carries it on to the image.
 
+        With a base, an image begins as a draw of it under noise of 1.3 deviations of images. Such noise hides what a
+        mixture does not know of images, and shows what a short training has not learned: where the strokes are. So
+        nothing but the finer half is left to the network, and a few evaluations do.
+
         Arguments:
             count: At least 0.
             seed: Any integer.
             first: Number of the first image, at least 0.
-            levels: Of noise, at least 2; one evaluation each.
+            levels: Of noise, one evaluation each; at least 2, from a base on 1. None: 50, from a base on 6.
 
         Raises:
             GenpriorError: Too few levels.
         """
-        if levels < FEWEST_LEVELS:
-            raise GenpriorError(
-                f"samples need at least {FEWEST_LEVELS} levels of noise, got {levels}", argument="levels"
-            )
+        least, usual = (FEWEST_LEVELS, SAMPLE_LEVELS) if self.base is None else (1, BASE_LEVELS)
+        levels = usual if levels is None else levels
+        if levels < least:
+            raise GenpriorError(f"samples need at least {least} levels of noise, got {levels}", argument="levels")
         generators = [derived_generator(seed, "sample", i) for i in range(first, first + count)]
         most = self._at_once
         parts = [self._drawn(generators[i : i + most], levels) for i in range(0, count, most)]
@@ -190,11 +215,17 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
 
     def _drawn(self, generators: list[torch.Generator], count: int) -> Tensor:
         """One sample (R, C, H, W) for each generator."""
-        spread = float(self.field.spread)
-        levels = spaced(STRONGEST * spread, FINEST, count)
-        blank = self.field.mean.expand(len(generators), *self.image_shape)
-        start = blank + levels[0] * own_noise(generators, blank)
-        return uncovered(self.denoise, start, levels, generators)
+        clean, levels = self._begun(generators, count)
+        return uncovered(self.denoise, clean + levels[0] * own_noise(generators, clean), levels, generators)
+
+    def _begun(self, generators: list[torch.Generator], count: int) -> tuple[Tensor, list[float]]:
+        """What noise covers at first (R, C, H, W), and `count` levels of the noise."""
+        spread, mean = float(self.field.spread), self.field.mean
+        if self.base is None:
+            return mean.expand(len(generators), *self.image_shape), spaced(STRONGEST * spread, FINEST, count)
+        drawn = torch.stack([self.base.draw(each) for each in generators]).view(-1, *self.image_shape).to(mean)
+        top = BASE_LEVEL * spread
+        return drawn, spaced(top, max(FINEST, top / WIDEST ** (count - 1)), count) if count > 1 else [top]
 
     def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
         """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,).

@@ -9,12 +9,11 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from genprior.errors import GenpriorError, raise_lack_of_memory
+from genprior.errors import GenpriorError
 from genprior.models.range_residual import RangeResidual
 from genprior.priors.contracts import LatentPrior
-from genprior.runs.checkpoint import no_right
+from genprior.runs.signed_tensors import keep_tensors, read_or_refuse, read_tensors
 from genprior.stored_files import loads, weights_sha256
-from genprior.writing import save_tensors
 
 RESIDUAL = "residual.safetensors"
 
@@ -38,21 +37,14 @@ def image_sha256(x: Tensor) -> str:
 
 def keep_residual(run: Path, residual: RangeResidual, record: ResidualRecord) -> None:
     """Writes a residual into its run's folder, whole or not at all."""
-    state = {"factors": residual.factors.contiguous(), "noise": residual.noise.contiguous()}
-    text = record.model_dump_json()
-    save_tensors(state, run / RESIDUAL, {"record": text, "sha256": _checksum(text, state)})
+    state = {"factors": residual.factors, "noise": residual.noise}
+    keep_tensors(run / RESIDUAL, state, "record", record.model_dump_json())
 
 
 def read_residual(file: Path) -> tuple[ResidualRecord, RangeResidual]:
     """Returns what `keep_residual` wrote; raises all kinds of errors where it is damaged."""
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as opened:
-        metadata = opened.metadata()
-        state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
-    if metadata["sha256"] != _checksum(metadata["record"], state):
-        raise ValueError("its checksum is wrong")
-    return ResidualRecord.model_validate(loads(metadata["record"])), RangeResidual(**state)
+    text, state = read_tensors(file, "record")
+    return ResidualRecord.model_validate(loads(text)), RangeResidual(**state)
 
 
 def has_range(prior: LatentPrior) -> bool:
@@ -84,16 +76,10 @@ def load_residual(run: Path, prior: LatentPrior) -> RangeResidual | None:
     """
     file = run / RESIDUAL
     again = f"genprior train residual {run} --overwrite"
-    try:
-        record, residual = read_residual(file)
-    except FileNotFoundError:
+    found = read_or_refuse(file, read_residual, f"learn it anew: {again}")
+    if found is None:
         return None
-    except PermissionError as error:
-        raise no_right(file, error) from error
-    except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
-        raise_lack_of_memory(error)
-        reason = str(error).partition("\n")[0]
-        raise GenpriorError(f"{file} is damaged ({reason}); learn it anew: {again}", argument="run") from error
+    record, residual = found
     if record.generator_sha256 != generator_sha256(prior):
         warnings.warn(f"{file} belongs to other weights and is not used; learn it anew: {again}", stacklevel=4)
         return None
@@ -104,7 +90,3 @@ def learned_images(run: Path) -> set[str]:
     """Returns checksums of the images that the residual in a run's folder was learned from."""
     file = run / RESIDUAL
     return set(read_residual(file)[0].learned) if file.exists() else set()
-
-
-def _checksum(text: str, state: dict[str, Tensor]) -> str:
-    return hashlib.sha256(f"{text}\n{weights_sha256(state)}".encode()).hexdigest()

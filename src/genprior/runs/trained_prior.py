@@ -1,6 +1,5 @@
 """A trained run as a prior: its generator, its encoder where it has one, and both together."""
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,18 +15,18 @@ from genprior.hardware import resolve_precision
 from genprior.models.latent_encoder import Encoder
 from genprior.priors.contracts import LatentPrior
 from genprior.runs.best_weights import used_checkpoint
-from genprior.runs.checkpoint import no_right
 from genprior.runs.encoder_settings import WEIGHTS, EncoderTable
+from genprior.runs.kept_base import load_base
 from genprior.runs.kept_residual import load_residual
 from genprior.runs.run_folder import Run, Side, misfit, open_run, read_environment
+from genprior.runs.signed_tensors import keep_tensors, read_or_refuse, read_tensors
 from genprior.settings import Weights
 from genprior.stored_files import loads, weights_sha256
-from genprior.writing import save_tensors
 
 
 @torch.inference_mode(False)
 def load_prior(run: str | Path, *, average: bool = True, weights: Weights = "auto") -> LatentPrior:
-    """Returns the model of a run as a prior, in float32 on the CPU, with the encoder and the residual that the run has.
+    """Returns the model of a run as a prior, in float32 on the CPU, with encoder, residual and base that it has.
 
     Arguments:
         run: The run's folder.
@@ -37,7 +36,7 @@ def load_prior(run: str | Path, *, average: bool = True, weights: Weights = "aut
             they are clearly better.
 
     Raises:
-        GenpriorError: No run, no whole checkpoint in it, or a damaged encoder or residual.
+        GenpriorError: No run, no whole checkpoint in it, or a damaged encoder, residual or base.
     """
     opened = open_run(Path(run))
     with in_float32():
@@ -69,6 +68,7 @@ def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True) -> Lat
     if encoder is not None:
         prior = prior.with_encoder(encoder)
     prior = prior.with_residual(load_residual(run.path, prior) if average else None)
+    prior = prior.with_base(load_base(run.path, prior))
     return prior.faster_in(torch.bfloat16) if resolve_precision("auto", torch.device("cpu")) == "bf16" else prior
 
 
@@ -109,25 +109,14 @@ def load_encoder(run: Run, generator: nn.Module) -> Encoder | None:
         GenpriorError: The encoder's file is damaged.
     """
     file = run.path / WEIGHTS
-    if not file.exists():
+    again = f"genprior train encoder {run.path} --overwrite"
+    found = read_or_refuse(file, _encoder_of, f"train it anew: {again}")
+    if found is None:
         return None
-    try:
-        shape, state = read_encoder(file)
-        encoder = Encoder(shape.image_shape, shape.latent_size, shape.width)
-        encoder.load_state_dict(state)
-    except PermissionError as error:
-        raise no_right(file, error) from error
-    except Exception as error:  # safetensors has errors of its own, and what a damaged header holds may be anything
-        raise_lack_of_memory(error)
-        reason = str(error).partition("\n")[0]
-        raise GenpriorError(
-            f"{file} is damaged ({reason}); train it anew: genprior train encoder {run.path} --overwrite",
-            argument="run",
-        ) from error
+    shape, encoder = found
     if shape.generator_sha256 != weights_sha256(generator.state_dict()):
         warnings.warn(
-            f"{file} belongs to other weights of the generator and is not used; train it anew: "
-            f"genprior train encoder {run.path} --overwrite",
+            f"{file} belongs to other weights of the generator and is not used; train it anew: {again}",
             stacklevel=3,
         )
         return None
@@ -139,9 +128,7 @@ def save_encoder(run: Run, encoder: Encoder, table: EncoderTable) -> None:
 
     This file holds all that is ever read back, the table and its checksum included.
     """
-    state = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    text = table.as_json()
-    save_tensors(state, run.path / WEIGHTS, {"table": text, "sha256": _checksum(text, state)})
+    keep_tensors(run.path / WEIGHTS, encoder.state_dict(), "table", table.as_json())
 
 
 class EncoderShape(BaseModel):
@@ -155,15 +142,12 @@ class EncoderShape(BaseModel):
 
 def read_encoder(file: Path) -> tuple[EncoderShape, dict[str, Tensor]]:
     """Returns what an encoder's file holds; raises all kinds of errors where it is damaged."""
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as opened:
-        metadata = opened.metadata()
-        state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
-    if metadata["sha256"] != _checksum(metadata["table"], state):
-        raise ValueError("its checksum is wrong")
-    return EncoderShape.model_validate(loads(metadata["table"])), state
+    text, state = read_tensors(file, "table")
+    return EncoderShape.model_validate(loads(text)), state
 
 
-def _checksum(table: str, state: dict[str, Tensor]) -> str:
-    return hashlib.sha256(f"{table}\n{weights_sha256(state)}".encode()).hexdigest()
+def _encoder_of(file: Path) -> tuple[EncoderShape, Encoder]:
+    shape, state = read_encoder(file)
+    encoder = Encoder(shape.image_shape, shape.latent_size, shape.width)
+    encoder.load_state_dict(state)
+    return shape, encoder

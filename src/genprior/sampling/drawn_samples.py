@@ -11,6 +11,7 @@ from genprior.memory import refuse_beyond_memory
 from genprior.priors.contracts import SAMPLES_AT_ONCE, LatentPrior, latents_of
 from genprior.priors.latent_plane import LONGEST_STEP, map_around
 from genprior.priors.latent_walks import decoded, read_latents, rows_between, within_range
+from genprior.runs.kept_base import base_note
 from genprior.runs.trained_prior import load_prior
 from genprior.sampling.sample_settings import SampleSettings
 
@@ -67,7 +68,8 @@ def draw_samples(settings: SampleSettings, prior: LatentPrior, *, with_latents: 
         z = torch.cat(latents_of(prior.draw, settings.count, settings.seed, settings.first))
     if z is not None:
         return _of_latents(prior, settings.truncation * z, columns)
-    return Drawn(settings.count, prior.image_shape, _new(settings, prior))
+    note = base_note(settings.run, prior) if settings.truncation == 1 else ""
+    return Drawn(settings.count, prior.image_shape, _new(settings, prior), note=note)
 
 
 def _of_latents(prior: LatentPrior, z: Tensor, columns: int | None, note: str = "") -> Drawn:

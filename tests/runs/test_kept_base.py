@@ -1,0 +1,123 @@
+"""A base in the folder of a run of flow matching: learned from the run's images, and where its samples begin."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from family_runs import GREY, OBLONG, make_family_run, write_discs
+from genprior.calibration.calibration_experiment import own_truths
+from genprior.calibration.calibration_inputs import opened
+from genprior.calibration.calibration_results import CalibrationSettings
+from genprior.data import load_data
+from genprior.errors import GenpriorError
+from genprior.models.factor_analysers import FactorAnalysers
+from genprior.progress import result_of
+from genprior.runs.base_settings import BASE_WEIGHTS, BaseSettings, BaseTable
+from genprior.runs.encoder_experiment import EXPERIMENTS
+from genprior.runs.experiment import carry_out
+from genprior.runs.kept_base import base_note, keep_base, read_base
+from genprior.runs.trained_prior import load_prior
+from genprior.settings import validated
+
+EXPERIMENT = EXPERIMENTS["train base"]
+
+
+def _train(run: Path, **settings: object) -> BaseTable:
+    return result_of(carry_out(EXPERIMENT, validated(BaseSettings, {"run": run, **settings}), overwrite=True))
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of oblong colour images, without a base."""
+    return make_family_run(tmp_path_factory.mktemp("runs") / "flow", "flow-matching", OBLONG)
+
+
+@pytest.fixture
+def run(flow: Path, tmp_path: Path) -> Path:
+    """The same with a base of two components."""
+    path = shutil.copytree(flow, tmp_path / "run")
+    _train(path, components=2, rank=3)
+    return path
+
+
+def test_samples_begin_at_the_base_that_a_run_has(flow: Path, run: Path) -> None:
+    plain, prior = load_prior(flow), load_prior(run)
+    assert (plain.has_base, prior.has_base) == (False, True)
+    assert prior.sample(2).shape == (2, *OBLONG)
+    assert not torch.allclose(prior.sample(2), plain.sample(2))
+    assert base_note(flow, plain) == f"better after: genprior train base {flow}"
+    assert base_note(run, prior) == ""
+
+
+def test_a_base_is_a_mixture_of_the_images_of_the_run(run: Path, flow: Path) -> None:
+    learned = load_data(str(flow.with_suffix(".npy"))).images.float() / 255
+    base = read_base(run / BASE_WEIGHTS)
+    assert (base.count, base.rank) == (2, 3)
+    mean = (base.weights @ base.means).view(OBLONG)
+    assert float((mean - learned.mean(0)).abs().max()) < 0.15  # a tenth of the images is held out
+    likelier = base.log_prob(learned.flatten(1)).mean() - base.log_prob(torch.rand(50, mean.numel())).mean()
+    assert float(likelier) > 100
+
+
+def test_what_was_learned_is_told(flow: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(flow, tmp_path / "run")
+    found = _train(path)
+    assert (found.components, found.rank, found.is_complete) == (2, 10, True)  # one for 60 of 144 images
+    first, second = EXPERIMENT.lines(found)
+    assert re.fullmatch(r"2 factor analysers of rank 10 from 144 images \(.*flow\.npy\)", first)
+    assert second == f"base: {path / BASE_WEIGHTS}; samples begin at it now, with 6 evaluations in place of 50"
+
+
+def test_the_same_seed_gives_the_same_base(flow: Path, tmp_path: Path) -> None:
+    paths = [shutil.copytree(flow, tmp_path / name) for name in "ab"]
+    for path in paths:
+        _train(path, seed=3, components=2)
+    one, other = (read_base(path / BASE_WEIGHTS) for path in paths)
+    assert all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=True))
+
+
+def test_draws_of_posteriors_and_their_own_truths_know_of_no_base(flow: Path, run: Path) -> None:
+    def truths(path: Path) -> torch.Tensor:
+        settings = CalibrationSettings(run=path, operator="denoise", noise="gaussian:sigma=0.1")
+        return own_truths(opened(settings)[0], 3)[0]
+
+    assert torch.equal(truths(flow), truths(run))
+
+
+def test_a_damaged_base_is_refused(run: Path) -> None:
+    content = bytearray((run / BASE_WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (run / BASE_WEIGHTS).write_bytes(content)
+    with pytest.raises(GenpriorError, match=r"is damaged.*checksum.*genprior train base .*run --overwrite"):
+        load_prior(run)
+
+
+def test_a_base_of_other_images_is_refused(run: Path) -> None:
+    other = FactorAnalysers(torch.ones(1), torch.zeros(1, 4), torch.zeros(1, 4, 1), torch.ones(1, 4))
+    keep_base(run, other, _train(run, components=2))
+    with pytest.raises(GenpriorError, match=r"has images of 4 values, the run of 1152; learn it anew"):
+        load_prior(run)
+
+
+@pytest.mark.parametrize("family", ["vae", "mixture"])
+def test_other_families_take_none(tmp_path: Path, family: str) -> None:
+    path = make_family_run(tmp_path / family, family, GREY, 64)
+    with pytest.raises(GenpriorError, match="takes none; a base goes with images of flow matching"):
+        _train(path)
+
+
+def test_points_take_none(tmp_path: Path, genprior: Callable[..., str]) -> None:
+    words = "train flow-matching --preset flow-points --images-seen 512 --threads 1 --out"
+    genprior(*words.split(), str(tmp_path / "points"))
+    assert "takes none; a base goes with images" in genprior("train", "base", str(tmp_path / "points"), code=2)
+    assert "better after" not in genprior("sample", str(tmp_path / "points"), "--out", str(tmp_path / "s.npy"))
+
+
+def test_other_data_are_refused(run: Path) -> None:
+    data = write_discs(run.parent / "other.npy", GREY)
+    with pytest.raises(GenpriorError, match="data"):
+        _train(run, data=str(data))
