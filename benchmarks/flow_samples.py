@@ -3,6 +3,7 @@
     python benchmarks/flow_samples.py RUN [RUN ...] [--count 10000] [--levels 50 20 8] [--data mnist] [--threads 1]
 
 "Ancestral" is what `genprior sample` does, "equation" the solution of the differential equation by the midpoint rule.
+Samples of a run that has a base (`genprior train base`) begin there; take --levels 6 4 2 1 for them.
 Samples of other families, such as a GAN that was distilled from a flow, are made in one way.
 The distance is that of `genprior evaluate` (Fréchet, features of the data's classifier) to all held-out images.
 The network runs in float32.
@@ -46,7 +47,10 @@ def ways(prior: FlowMatchingPrior, levels: int) -> dict[str, Callable[[int], Ten
         with torch.no_grad():
             return prior.decode(z, steps=levels // 2).clamp(0, 1)
 
-    return {"ancestral": lambda first: prior.sample(AT_ONCE, 0, first, levels), "equation": by_equation}
+    def from_noise(first: int) -> Tensor:
+        return prior.sample(AT_ONCE, 0, first, levels)
+
+    return {"from its base": from_noise} if prior.has_base else {"ancestral": from_noise, "equation": by_equation}
 
 
 def main() -> None:

@@ -72,9 +72,10 @@ COMMANDS = {
     "mixture": Tried(MIXTURE, ("resume out", MIXTURE, f"{MIXTURE} --overwrite"), "out"),
     "calibrate": Tried(f"calibrate run {NOISY} --images digits[64:] --count 10 --draws 9 --threads 1", (), "run"),
     "residual": Tried("train residual run --images digits[64:] --count 20 --threads 1", (), "run"),
+    "base": Tried("train base flow --components 2 --threads 1", (), "flow"),
     "draws": Tried(f"restore flow photos {NOISY} --draws 2 --threads 1 --batch-size 2 --out out", (), "out"),
 }
-RARE = {"flow", "mixture", "calibrate", "residual", "draws"}  # tried where much is asked for
+RARE = {"flow", "mixture", "calibrate", "residual", "base", "draws"}  # tried where much is asked for
 
 
 @dataclass(frozen=True)
