@@ -63,6 +63,15 @@ def test_a_base_is_a_mixture_of_the_images_of_the_run(run: Path, flow: Path) -> 
     assert float(likelier) > 100
 
 
+def test_a_training_says_what_makes_its_samples_better(flow: Path, genprior: Callable[..., str]) -> None:
+    words = (
+        f"train flow-matching --data {flow.with_suffix('.npy')} --model unet:width=4,levels=1,blocks=1 --images-seen 64"
+    )
+    out = flow.parent / "my flow"
+    told = f"samples are better after: genprior train base '{out}'\n"
+    assert genprior(*words.split(), "--threads", "1", "--out", str(out)).endswith(told)
+
+
 def test_what_was_learned_is_told(flow: Path, tmp_path: Path) -> None:
     path = shutil.copytree(flow, tmp_path / "run")
     found = _train(path)
@@ -112,7 +121,7 @@ def test_other_families_take_none(tmp_path: Path, family: str) -> None:
 
 def test_points_take_none(tmp_path: Path, genprior: Callable[..., str]) -> None:
     words = "train flow-matching --preset flow-points --images-seen 512 --threads 1 --out"
-    genprior(*words.split(), str(tmp_path / "points"))
+    assert "better after" not in genprior(*words.split(), str(tmp_path / "points"))
     assert "takes none; a base goes with images" in genprior("train", "base", str(tmp_path / "points"), code=2)
     assert "better after" not in genprior("sample", str(tmp_path / "points"), "--out", str(tmp_path / "s.npy"))
 

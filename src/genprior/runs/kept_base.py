@@ -1,6 +1,7 @@
 """Where samples of a flow begin, as a file in its run's folder: a mixture of images, written by `train base`."""
 
 import math
+import shlex
 from pathlib import Path
 
 import torch
@@ -59,4 +60,6 @@ def refuse_without_base(run: Path, prior: LatentPrior) -> None:
 
 def base_note(run: Path, prior: LatentPrior) -> str:
     """Returns how samples of a prior become better, or "" where they have what they need."""
-    return f"better after: genprior train base {run}" if takes_base(prior) and not prior.has_base else ""
+    return (
+        f"better after: genprior train base {shlex.quote(str(run))}" if takes_base(prior) and not prior.has_base else ""
+    )
