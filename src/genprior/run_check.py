@@ -18,7 +18,7 @@ from genprior.images import read_numbers
 from genprior.modes.benchmark_run import MODES
 from genprior.modes.mode_tables import MeasuredRun
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
-from genprior.runs.base_settings import BASE_WEIGHTS
+from genprior.runs.base_settings import BASE, BASE_WEIGHTS
 from genprior.runs.best_weights import scored_ages
 from genprior.runs.checkpoint import ages, checkpoint_faults, load_age, load_counters, lost_ages
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
@@ -103,6 +103,8 @@ def run_files(path: Path) -> Iterator[CheckedFile]:
     if (path / BASE_WEIGHTS).exists():
         again = f"genprior train base {path} --overwrite"
         yield tried(BASE_WEIGHTS, lambda: read_base(path / BASE_WEIGHTS), again)
+        if not (path / BASE).exists():
+            yield CheckedFile(BASE, "it is gone, or a kill came before it was written", again)
     yield from _results(path)
     for auto in filter(Path.is_file, (path / AUTO, part_of(path / AUTO))):
         yield tried(auto.name, reading(AutoTraining, auto), LOST)

@@ -83,6 +83,15 @@ def test_one_of_other_weights_is_not_used_and_a_damaged_one_is_refused(run: Path
         load_prior(run)
 
 
+def test_a_damaged_one_can_be_learned_anew(run: Path) -> None:
+    (run / RESIDUAL).write_bytes((run / RESIDUAL).read_bytes()[:-1])
+    with pytest.raises(GenpriorError, match="is damaged"):
+        load_prior(run)
+    settings = validated(ResidualSettings, {"run": run, "images": "digits[100:150]", "threads": 1})
+    result_of(EXPERIMENT.stages(settings, None))
+    assert load_prior(run).residual is not None
+
+
 def test_an_encoder_makes_no_difference_to_the_weights_that_it_fits(run: Path) -> None:
     prior = load_prior(run)
     assert load_residual(run, prior.with_encoder(torch.nn.Linear(1, 1))) is not None  # type: ignore[arg-type]

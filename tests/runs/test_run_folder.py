@@ -14,6 +14,7 @@ from genprior.errors import GenpriorError
 from genprior.probes.probe_experiments import EXPERIMENTS as PROBES
 from genprior.progress import result_of
 from genprior.report.collect import write_run_picture
+from genprior.runs.base_settings import BASE_WEIGHTS
 from genprior.runs.encoder_experiment import EXPERIMENTS as ENCODERS
 from genprior.runs.execute import execute
 from genprior.runs.experiment import part_of
@@ -167,6 +168,7 @@ def test_what_every_command_writes_into_a_run_is_of_genprior(make_run: Callable[
     for each in (file, part_of(file)):
         each.write_text("{}")
     (run.path / RESIDUAL).write_text("")
+    (run.path / BASE_WEIGHTS).write_text("")
     create_run(run.path, points_config(), overwrite=True)
     assert not file.exists()
 

@@ -11,6 +11,7 @@ from genprior.judges.run_images import held_out_images, run_split, with_data_roo
 from genprior.models.range_residual import RangeResidual
 from genprior.progress import Stage, Task
 from genprior.restoration.restore import invert
+from genprior.runs.best_weights import used_checkpoint
 from genprior.runs.kept_residual import (
     ResidualRecord,
     generator_sha256,
@@ -19,7 +20,7 @@ from genprior.runs.kept_residual import (
     refuse_without_range,
 )
 from genprior.runs.run_folder import locked, open_run
-from genprior.runs.trained_prior import load_prior
+from genprior.runs.trained_prior import in_float32, prior_of
 from genprior.seeding import derived_generator
 
 RANK = 20  # of the covariance, beside the variance of each pixel
@@ -35,7 +36,8 @@ def learn_residual(settings: ResidualSettings, _: ResidualTable | None = None) -
         GenpriorError: No run, a prior that has all images in its range, or too few images.
     """
     run = open_run(settings.run)
-    prior = load_prior(settings.run).with_residual(None)
+    with in_float32():
+        prior = prior_of(run, used_checkpoint(run).tensors, residual=False)  # the old one may be damaged
     refuse_without_range(settings.run, prior)
     split = run_split(run, settings.data_root) if settings.images is None else None
     try:

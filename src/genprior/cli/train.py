@@ -159,7 +159,6 @@ def _train(prepared: "PreparedRun") -> None:
     from genprior.runs.best_weights import weights_in_words
     from genprior.runs.execute import execute
     from genprior.runs.kept_base import base_note
-    from genprior.runs.trained_prior import load_prior
 
     run, processes = prepared.run, prepared.learner.processes
     quiet = processes.rank > 0
@@ -186,7 +185,7 @@ def _train(prepared: "PreparedRun") -> None:
     if outcome == "interrupted":
         say(f"interrupted and saved; resume it with: genprior resume {shlex.quote(str(run.path))}")
         sys.exit(INTERRUPTED)
-    better = base_note(run.path, load_prior(run.path))
+    better = base_note(run)
     if better:
         say(f"samples are {better}")
 

@@ -105,7 +105,7 @@ def page_settings(prior: LatentPrior, names: tuple[str, ...]) -> PageContent:
     """
     shape, size = prior.image_shape, prior.latent_size
     if "denoiser" in names:
-        x = prior.sample(LOOKED_AT)
+        x = prior.with_base(None).sample(LOOKED_AT)  # the page begins at white noise
         levels = tuple(spaced(STRONGEST * float(x.std()), FINEST, SAMPLE_LEVELS))
         return PageSettings(
             shape=shape,

@@ -48,6 +48,7 @@ class FlowMatchingConfig(RunConfig):
         "Latents are the noise at the start of the differential equation, whose solution is the image. It is solved "
         "anew for each picture: a map of 64 x 64 pixels takes several seconds."
     )
+    TAKES_BASE: ClassVar[bool] = True
     CURVES: ClassVar[dict[str, Curves]] = {
         "velocity": Curves(
             "Error of the velocity",

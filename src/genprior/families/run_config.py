@@ -118,6 +118,8 @@ class RunConfig(Settings, ABC):
     """What its latents are, to somebody who looks at a map of them."""
     ANY_SHAPE: ClassVar[str | None] = None
     """The preset for shapes that the default network cannot make; None: there is no other."""
+    TAKES_BASE: ClassVar[bool] = False
+    """Whether samples may begin at a mixture of images, kept beside the run."""
     CURVES: ClassVar[dict[str, Curves]] = {}
     """Pictures of a run's record, by the names of their files."""
 

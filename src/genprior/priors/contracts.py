@@ -156,11 +156,6 @@ class LatentPrior(Prior, Protocol):
         """Returns the prior with what real images have beside its own; itself where it has no use for that."""
         return self
 
-    @property
-    def has_base(self) -> bool:
-        """Whether samples begin at a mixture of images."""
-        return False
-
     def with_base(self, base: "FactorAnalysers | None") -> "LatentPrior":
         """Returns the prior with a mixture that its samples begin at; itself where it has no use for that."""
         return self

@@ -207,7 +207,7 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         least, usual = (FEWEST_LEVELS, SAMPLE_LEVELS) if self.base is None else (1, BASE_LEVELS)
         levels = usual if levels is None else levels
         if levels < least:
-            raise GenpriorError(f"samples need at least {least} levels of noise, got {levels}", argument="levels")
+            raise GenpriorError(f"samples need {least} or more levels of noise, got {levels}", argument="levels")
         generators = [derived_generator(seed, "sample", i) for i in range(first, first + count)]
         most = self._at_once
         parts = [self._drawn(generators[i : i + most], levels) for i in range(0, count, most)]
@@ -225,7 +225,8 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
             return mean.expand(len(generators), *self.image_shape), spaced(STRONGEST * spread, FINEST, count)
         drawn = torch.stack([self.base.draw(each) for each in generators]).view(-1, *self.image_shape).to(mean)
         top = BASE_LEVEL * spread
-        return drawn, spaced(top, max(FINEST, top / WIDEST ** (count - 1)), count) if count > 1 else [top]
+        least = min(FINEST, top / WIDEST)  # of images that are nearly alike the first level is below the finest
+        return drawn, spaced(top, max(least, top / WIDEST ** (count - 1)), count) if count > 1 else [top]
 
     def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:
         """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,).

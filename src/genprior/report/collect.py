@@ -19,6 +19,7 @@ from genprior.priors.generator_prior import GeneratorPrior
 from genprior.runs.best_weights import ScoredAge, scored_ages, used_checkpoint
 from genprior.runs.checkpoint import ages, load_age, load_counters
 from genprior.runs.experiment import read_result
+from genprior.runs.kept_base import load_base
 from genprior.runs.run_events import Event, read_events
 from genprior.runs.run_folder import AUTO, Environment, Run, misfit, open_run, read_environment
 from genprior.runs.step_log import record_fault
@@ -169,7 +170,7 @@ def samples_of(run: Run, state: Mapping[str, Tensor], shape: Shape, count: int |
     except (RuntimeError, KeyError) as error:
         raise_lack_of_memory(error)
         raise misfit(run) from error
-    return prior.sample(count or (POINTS if shape == PLANE else IMAGES)).detach().float()
+    return prior.with_base(load_base(run)).sample(count or (POINTS if shape == PLANE else IMAGES)).detach().float()
 
 
 def samples_by_age(run: Run, shape: Shape, last: int) -> dict[int, Tensor]:

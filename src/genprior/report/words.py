@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genprior.report.collect import Reported
+from genprior.runs.kept_base import base_sha256
 from genprior.runs.run_events import Damage, Event, Setback
 from genprior.scoring.scoring_results import (
     ClassHistogram,
@@ -85,7 +86,7 @@ def scores_table(found: Evaluation) -> PageTable:
 
 
 def notes_on(reported: Reported, found: Evaluation | DiagnosisResult | None) -> list[str]:
-    """Returns the notes in a result of the run, and whether the run was trained further since it was made."""
+    """Returns the notes in a result of the run, and whether the run is another one since it was made."""
     if found is None:
         return []
     what, command = ("scores are", "evaluate") if found is reported.metrics else ("verdict is", "diagnose")
@@ -94,7 +95,9 @@ def notes_on(reported: Reported, found: Evaluation | DiagnosisResult | None) -> 
     seen = reported.images_seen
     if found is reported.metrics and reported.sampled_at is not None:
         seen = reported.sampled_at
-    return [*found.notes, *([old] if found.images_seen != seen else [])]
+    begun = f"The {what} of samples that began elsewhere: `genprior train base` came since. Run {again} again."
+    is_old, is_moved = found.images_seen != seen, found.base_sha256 != base_sha256(reported.run.path)
+    return [*found.notes, *([old] if is_old else []), *([begun] if is_moved else [])]
 
 
 def alarm(event: Event) -> str:

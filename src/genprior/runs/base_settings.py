@@ -15,7 +15,11 @@ class BaseSettings(Settings):
     run: RunFolder
     components: Annotated[
         int | None,
-        Field(ge=1, le=100_000, description="Factor analysers; default: one for 60 images, at most 1,000."),
+        Field(
+            ge=1,
+            le=100_000,
+            description="Factor analysers; default: one for 60 images, at most 1,000, fewer of large ones.",
+        ),
     ] = None
     rank: Annotated[int, Field(ge=1, le=100_000, description="Factors of each.")] = 10
     seed: Seed = 0
@@ -27,7 +31,8 @@ class BaseTable(Result):
     """How a base was learned.
 
     Attributes:
-        source: Name of the images that it was learned from.
+        source, data_sha256: Name and fingerprint of the images that it was learned from.
+        image_shape: (C, H, W).
         images: How many these are.
         components, rank: Factor analysers, and factors of each.
         bits_per_dim: Of the last batch, at the middle of each level; NaN before training has ended.
@@ -35,6 +40,8 @@ class BaseTable(Result):
 
     settings: BaseSettings
     source: str
+    data_sha256: str
+    image_shape: tuple[int, int, int]
     images: int
     components: int
     rank: int

@@ -1,16 +1,28 @@
 """Where samples of a flow begin, as a file in its run's folder: a mixture of images, written by `train base`."""
 
-import math
 import shlex
 from pathlib import Path
 
-import torch
+from pydantic import BaseModel
 
 from genprior.errors import GenpriorError
 from genprior.models.factor_analysers import FactorAnalysers
-from genprior.priors.contracts import LatentPrior
 from genprior.runs.base_settings import BASE_WEIGHTS, BaseTable
-from genprior.runs.signed_tensors import keep_tensors, read_or_refuse, read_tensors
+from genprior.runs.run_folder import Environment, Run, Side, read_environment
+from genprior.runs.signed_tensors import checksum_of, keep_tensors, read_or_refuse, read_tensors
+from genprior.stored_files import loads
+
+
+class BaseOrigin(BaseModel):
+    """What of a base's table it is loaded with; the rest of the table is left unread.
+
+    Attributes:
+        data_sha256: Of the images that it was learned from; it is of use for runs on the same ones.
+        image_shape: (C, H, W).
+    """
+
+    data_sha256: str
+    image_shape: tuple[Side, Side, Side]
 
 
 def keep_base(run: Path, base: FactorAnalysers, table: BaseTable) -> None:
@@ -18,48 +30,51 @@ def keep_base(run: Path, base: FactorAnalysers, table: BaseTable) -> None:
     keep_tensors(run / BASE_WEIGHTS, dict(base.named_buffers()), "table", table.as_json())
 
 
-def read_base(file: Path) -> FactorAnalysers:
-    """Returns the mixture that `keep_base` wrote; raises all kinds of errors where it is damaged."""
-    _, state = read_tensors(file, "table")
-    return FactorAnalysers(**state)
+def read_base(file: Path) -> tuple[BaseOrigin, FactorAnalysers]:
+    """Returns what `keep_base` wrote; raises all kinds of errors where it is damaged."""
+    text, state = read_tensors(file, "table")
+    return BaseOrigin.model_validate(loads(text)), FactorAnalysers(**state)
 
 
-def load_base(run: Path, prior: LatentPrior) -> FactorAnalysers | None:
+def load_base(run: Run) -> FactorAnalysers | None:
     """Returns the base in a run's folder; None where there is none.
 
-    Arguments:
-        run: The run's folder.
-        prior: Of the run; it tells the shape of images.
-
     Raises:
-        GenpriorError: The base's file is damaged, or is for images of another shape.
+        GenpriorError: The base's file is damaged, or was learned from other images.
     """
-    again = f"learn it anew: genprior train base {run} --overwrite"
-    found = read_or_refuse(run / BASE_WEIGHTS, read_base, again)
-    size = math.prod(prior.image_shape)
-    if found is not None and found.means.shape[1] != size:
-        raise GenpriorError(
-            f"{run / BASE_WEIGHTS} has images of {found.means.shape[1]} values, the run of {size}; {again}",
-            argument="run",
-        )
-    return found
+    if not run.config.TAKES_BASE:
+        return None
+    file, again = run.path / BASE_WEIGHTS, f"learn it anew: genprior train base {run.path} --overwrite"
+    found = read_or_refuse(file, read_base, again)
+    if found is None:
+        return None
+    origin, base = found
+    if not _is_of(origin, read_environment(run)):
+        raise GenpriorError(f"{file} was learned from other images than the run; {again}", argument="run")
+    return base
 
 
-def takes_base(prior: LatentPrior) -> bool:
-    """Returns whether samples of a prior may begin at a mixture of images; those of points do not."""
-    size = math.prod(prior.image_shape)
-    some = FactorAnalysers(torch.ones(1), torch.zeros(1, size), torch.zeros(1, size, 0), torch.ones(1, size))
-    return prior.image_shape[1:] != (1, 1) and prior.with_base(some) is not prior
+def _is_of(origin: BaseOrigin, environment: Environment) -> bool:
+    own = environment.data_sha256, environment.image_shape
+    return (origin.data_sha256, origin.image_shape) == own
 
 
-def refuse_without_base(run: Path, prior: LatentPrior) -> None:
-    """Raises `GenpriorError` where samples of a prior begin at latents of its own, or are points."""
-    if not takes_base(prior):
-        raise GenpriorError(f"{run} takes none; a base goes with images of flow matching", argument="run")
+def base_sha256(run: Path) -> str:
+    """Returns what tells the base in a run's folder from others; "" where there is none, or a damaged one."""
+    return checksum_of(run / BASE_WEIGHTS)
 
 
-def base_note(run: Path, prior: LatentPrior) -> str:
-    """Returns how samples of a prior become better, or "" where they have what they need."""
-    return (
-        f"better after: genprior train base {shlex.quote(str(run))}" if takes_base(prior) and not prior.has_base else ""
-    )
+def refuse_without_base(run: Run) -> None:
+    """Raises `GenpriorError` where samples of a run begin at latents of its own, or are points."""
+    if not _takes_base(run):
+        raise GenpriorError(f"{run.path} takes no base: only flow matching on images does", argument="run")
+
+
+def base_note(run: Run) -> str:
+    """Returns how samples of a run become better, or "" where they have what they need."""
+    lacks_one = _takes_base(run) and not (run.path / BASE_WEIGHTS).exists()
+    return f"better after: genprior train base {shlex.quote(str(run.path))}" if lacks_one else ""
+
+
+def _takes_base(run: Run) -> bool:
+    return run.config.TAKES_BASE and read_environment(run).image_shape[1:] != (1, 1)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from genprior.training.loop import Learner
 
 CONFIG, LOCK, AUTO, TRIED = "config.json", "lock", "auto.json", "tries"
-_RESULTS = "encoder residual metrics diagnosis calibration modes auto probe-saturation probe-collapse probe-equilibrium"
+_RESULTS = (
+    "encoder residual base metrics diagnosis calibration modes auto probe-saturation probe-collapse probe-equilibrium"
+)
 _FIGURES = (
     "samples probe-saturation probe-equilibrium probe-collapse-(inner|outer|angle) "
     "calibration-(ranks|reliability|examples)"
@@ -36,7 +38,7 @@ OWN = re.compile(  # what commands write into the folder of a run; nothing else 
         (
             rf"config\.json|{LOCK}|environment\.json|(steps|events|held-out)\.jsonl|report\.html",
             rf"({'|'.join(_RESULTS.split())})(\.part)?\.json",
-            r"(encoder|residual)\.safetensors",
+            r"(encoder|residual|base)\.safetensors",
             r"history/[0-9]+\.safetensors",
             rf"figures/({'|'.join(_FIGURES.split())})\.png",
             r"tensorboard/events\.out\.tfevents\.[^/]*",

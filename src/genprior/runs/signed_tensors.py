@@ -66,5 +66,17 @@ def read_or_refuse(file: Path, read: Callable[[Path], T], again: str) -> T | Non
         raise GenpriorError(f"{file} is damaged ({reason}); {again}", argument="run") from error
 
 
+def checksum_of(file: Path) -> str:
+    """Returns the checksum that a file's header names; "" where there is no file, or its header is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            found: str = opened.metadata()["sha256"]
+    except (OSError, SafetensorError, KeyError, TypeError):
+        return ""
+    return found
+
+
 def _checksum(text: str, state: dict[str, Tensor]) -> str:
     return hashlib.sha256(f"{text}\n{weights_sha256(state)}".encode()).hexdigest()

@@ -55,8 +55,8 @@ def in_float32() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True) -> LatentPrior:
-    """Returns the prior of a checkpoint's tensors, as `load_prior` does; errors too."""
+def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True, residual: bool = True) -> LatentPrior:
+    """Returns the prior of a checkpoint's tensors, as `load_prior` does, or without a residual; errors too."""
     config, shape = run.config, read_environment(run).image_shape
     try:
         prior = config.prior(state, shape, average)
@@ -67,8 +67,8 @@ def prior_of(run: Run, state: dict[str, Tensor], *, average: bool = True) -> Lat
     encoder = load_encoder(run, generator) if average and generator is not None else None
     if encoder is not None:
         prior = prior.with_encoder(encoder)
-    prior = prior.with_residual(load_residual(run.path, prior) if average else None)
-    prior = prior.with_base(load_base(run.path, prior))
+    prior = prior.with_residual(load_residual(run.path, prior) if average and residual else None)
+    prior = prior.with_base(load_base(run))
     return prior.faster_in(torch.bfloat16) if resolve_precision("auto", torch.device("cpu")) == "bf16" else prior
 
 

@@ -12,6 +12,7 @@ from genprior.priors.contracts import SAMPLES_AT_ONCE, LatentPrior, latents_of
 from genprior.priors.latent_plane import LONGEST_STEP, map_around
 from genprior.priors.latent_walks import decoded, read_latents, rows_between, within_range
 from genprior.runs.kept_base import base_note
+from genprior.runs.run_folder import open_run
 from genprior.runs.trained_prior import load_prior
 from genprior.sampling.sample_settings import SampleSettings
 
@@ -68,7 +69,7 @@ def draw_samples(settings: SampleSettings, prior: LatentPrior, *, with_latents: 
         z = torch.cat(latents_of(prior.draw, settings.count, settings.seed, settings.first))
     if z is not None:
         return _of_latents(prior, settings.truncation * z, columns)
-    note = base_note(settings.run, prior) if settings.truncation == 1 else ""
+    note = base_note(open_run(settings.run)) if settings.truncation == 1 else ""
     return Drawn(settings.count, prior.image_shape, _new(settings, prior), note=note)
 
 

@@ -14,6 +14,7 @@ from genprior.progress import Stage, Task, within
 from genprior.runs.best_weights import used_counters
 from genprior.runs.checkpoint import load_counters
 from genprior.runs.experiment import read_result
+from genprior.runs.kept_base import base_sha256
 from genprior.runs.run_events import Setback, read_events
 from genprior.runs.run_folder import Run, open_run, read_environment
 from genprior.runs.step_log import ill_names, record_fault
@@ -176,6 +177,8 @@ def _kept_scores(examined: Examined) -> Evaluation | None:
     kept = read_result(examined.run.path / METRICS, Evaluation) if examined.settings.judge is None else None
     if kept is None or counters is None or kept.images_seen != counters.images_seen:
         return None
+    if kept.base_sha256 != base_sha256(examined.run.path):  # samples begin elsewhere now
+        return None
     return kept if kept.samples >= LEAST_KEPT else None
 
 
@@ -228,4 +231,5 @@ def _result(
         signs=[SignRecord(name=e.name, since_images=e.first, until_images=e.last, text=e.text) for e in found.episodes],
         notes=notes,
         scores=scores,
+        base_sha256=base_sha256(settings.run),
     )

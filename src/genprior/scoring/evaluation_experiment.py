@@ -23,6 +23,7 @@ from genprior.priors.contracts import LatentPrior
 from genprior.progress import Stage, Task, within
 from genprior.restoration.restore import DEFAULT, invert
 from genprior.runs.best_weights import used_counters
+from genprior.runs.kept_base import base_sha256
 from genprior.runs.run_folder import open_run, read_environment
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.scoring_results import (
@@ -306,6 +307,7 @@ def _result(inputs: EvaluationInputs, judge: Judge[Any], scores: Scores, counts:
         classes=classes,
         modes=modes,
         notes=inputs.notes,
+        base_sha256=base_sha256(inputs.settings.run),
     )
 
 

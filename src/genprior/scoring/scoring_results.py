@@ -140,6 +140,7 @@ class Evaluation(Result):
         modes: Classes that the samples hold; None likewise.
         notes: Lines that must stand beside the scores.
         evidence_sha256: Of the features that were compared.
+        base_sha256: Of the base that samples began at; "" where there was none.
     """
 
     settings: EvaluationSettings
@@ -154,6 +155,7 @@ class Evaluation(Result):
     modes: FoundModes | None
     notes: list[str]
     evidence_sha256: str = ""
+    base_sha256: str = ""
 
 
 class DiagnosisSettings(Settings):
@@ -188,6 +190,7 @@ class DiagnosisResult(Result):
         signs: All ill parts of training, those that are over included.
         notes: What could not be looked at, and why.
         scores: That the verdict stands on; None where none could be measured.
+        base_sha256: Of the base that samples began at; "" where there was none.
     """
 
     settings: DiagnosisSettings
@@ -200,6 +203,7 @@ class DiagnosisResult(Result):
     signs: list[SignRecord]
     notes: list[str]
     scores: Evaluation | None = None
+    base_sha256: str = ""
 
 
 class ComparisonSettings(Settings):
