@@ -47,10 +47,12 @@ def ways(prior: FlowMatchingPrior, levels: int) -> dict[str, Callable[[int], Ten
         with torch.no_grad():
             return prior.decode(z, steps=levels // 2).clamp(0, 1)
 
-    def from_noise(first: int) -> Tensor:
+    def by_steps(first: int) -> Tensor:
         return prior.sample(AT_ONCE, 0, first, levels)
 
-    return {"from its base": from_noise} if prior.has_base else {"ancestral": from_noise, "equation": by_equation}
+    if prior.base is not None:
+        return {"from its base": by_steps}
+    return {"ancestral": by_steps, "equation": by_equation}
 
 
 def main() -> None:

@@ -17,22 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TAKES_MEMORY = (  # flags that decide how much, those first that cost least
-    *(
-        "batch_size",
-        "count",
-        "draws",
-        "candidates",
-        "starts",
-        "inversions",
-        "workers",
-        "components",
-        "rank",
-        "size",
-        "latent_size",
-        "model",
-    ),
-)
+_COSTLY = "batch_size count draws candidates starts inversions workers components rank size latent_size model"
+TAKES_MEMORY = tuple(_COSTLY.split())  # flags that decide how much, those first that cost least
 UNUSED = 1 << 30  # bytes of addresses that libraries reserve, torch above all, and never write to
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, both in WSL: they reserve addresses by terabytes
 

@@ -96,11 +96,6 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         other.base = self.base if other.image_shape == self.image_shape else None
         return other
 
-    @property
-    def has_base(self) -> bool:
-        """Whether samples begin at a mixture of images."""
-        return self.base is not None
-
     def with_base(self, base: FactorAnalysers | None) -> "FlowMatchingPrior":
         """Returns the prior whose samples begin at draws of a mixture of images of this shape; None: at white noise.
 
