@@ -51,7 +51,7 @@ class ResumeSettings(Settings):
     images_seen: Annotated[int | None, Field(description="Budget in images.")] = None
     minutes: Annotated[float | None, Field(description="Budget in minutes.")] = None
     patience: Annotated[
-        int | None, Field(ge=1, description="Images without a better restoration after which training ends.")
+        int | None, Field(ge=1, description="Images without a better look at held-out ones after which training ends.")
     ] = None
     device: Annotated[str | None, Field(description="auto, cpu, cuda, cuda:1 ...")] = None
     data: Moved = None

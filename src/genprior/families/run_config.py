@@ -120,6 +120,8 @@ class RunConfig(Settings, ABC):
     """The preset for shapes that the default network cannot make; None: there is no other."""
     TAKES_BASE: ClassVar[bool] = False
     """Whether samples may begin at a mixture of images, kept beside the run."""
+    JUDGED_BY_DENSITY: ClassVar[bool] = False
+    """Whether weights of several ages are compared by `log_probability`, not by restored images."""
     CURVES: ClassVar[dict[str, Curves]] = {}
     """Pictures of a run's record, by the names of their files."""
 
@@ -139,10 +141,10 @@ class RunConfig(Settings, ABC):
     ] = 0.1
     score_every: Annotated[
         int | None,
-        Field(ge=0, description="Images between restorations of held-out ones; 0: none; default: 1/20 of the time."),
+        Field(ge=0, description="Images between looks at held-out ones; 0: none; default: 1/20 of the time."),
     ] = None
     patience: Annotated[
-        Count | None, Field(description="Images without a better restoration after which training ends.")
+        Count | None, Field(description="Images without a better look at held-out ones after which training ends.")
     ] = None
     average_half_life: Annotated[
         Positive, Field(description="Half-life of the moving average of the weights, in images.")
@@ -201,7 +203,7 @@ class RunConfig(Settings, ABC):
     def _patience_needs_scores(self) -> Self:
         if self.patience is not None and (self.score_every == 0 or self.held_out == 0):
             name = "score_every" if self.score_every == 0 else "held_out"
-            raise GenpriorError("needs restorations of held-out images, got 0", argument=name)
+            raise GenpriorError("needs looks at held-out images, got 0", argument=name)
         return self
 
     @classmethod

@@ -101,6 +101,12 @@ HELD_OUT = Plot(
     "Of images that are never learned, with noise and with missing pixels. Where the curve falls while training goes "
     "on, the model learns its images by heart. The weights of the highest point are kept.",
 )
+HELD_OUT_DENSITY = Plot(
+    "Density of held-out images",
+    "bits per dimension",
+    "Of images that are never learned. Where the curve rises while training goes on, the model learns its images by "
+    "heart. The weights of the lowest point are kept.",
+)
 SATURATION = (LOSS_FACTORS.title, FACTORS[0].title, EFFECTIVE[0].title)
 
 
@@ -117,9 +123,11 @@ def plots_of(reported: Reported) -> list[Plot]:
 
 
 def _held_out(ages: Sequence[ScoredAge]) -> Plot:
-    """The restoration of held-out images at all ages that were scored."""
-    images, values = (np.array(each, dtype=float) for each in ([a.images_seen for a in ages], [a.mean for a in ages]))
-    return replace(HELD_OUT, curves=(Curve("held-out images", BLUE, images, values, has_band=False),))
+    """How well held-out images are known at all ages that were scored."""
+    plot, sign = (HELD_OUT_DENSITY, -1) if ages[-1].bits_per_dim else (HELD_OUT, 1)
+    images = np.array([age.images_seen for age in ages], dtype=float)
+    values = sign * np.array([age.mean for age in ages])
+    return replace(plot, curves=(Curve("held-out images", BLUE, images, values, has_band=False),))
 
 
 def records_saturation(rows: StepRows) -> bool:

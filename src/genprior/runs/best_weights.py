@@ -1,4 +1,4 @@
-"""How well the weights of several ages restore held-out images, and which of them a run's prior has.
+"""How well the weights of several ages know held-out images, and which of them a run's prior has.
 
 The record is a line for each age. The checkpoint of the best age is kept beside the last ones.
 """
@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TypeVar
+from typing import Self, TypeVar
+
+from pydantic import model_validator
 
 from genprior.errors import GenpriorError
 from genprior.runs.checkpoint import Checkpoint, Counters, load_checkpoint, load_counters, trained_checkpoint
@@ -21,24 +23,48 @@ C = TypeVar("C", bound=Counters)
 
 
 class ScoredAge(Model):
-    """How well the averaged weights of an age restored held-out images.
+    """How well the averaged weights of an age restored held-out images, or how probable they found them.
 
     Attributes:
         step, images_seen, seconds: Of training until then.
-        psnr: Of each image in dB; images and damage are the same at every age.
+        psnr: Of each restored image in dB; images and damage are the same at every age. Empty: not measured.
+        bits_per_dim: Of each image, where the family is judged by its density. Empty: it is not.
         took: Seconds that it took.
     """
 
     step: int
     images_seen: int
     seconds: float
-    psnr: tuple[Number, ...]
+    psnr: tuple[Number, ...] = ()
+    bits_per_dim: tuple[Number, ...] = ()
     took: float
+
+    @model_validator(mode="after")
+    def _is_measured(self) -> Self:
+        if bool(self.psnr) == bool(self.bits_per_dim):
+            raise ValueError("an age has either psnr or bits_per_dim")
+        return self
+
+    @property
+    def merits(self) -> tuple[float, ...]:
+        """Of each image, the larger the better: its PSNR, or minus its bits per dimension."""
+        return tuple(-bits for bits in self.bits_per_dim) or self.psnr
 
     @property
     def mean(self) -> float:
-        """The mean PSNR in dB."""
-        return fmean(self.psnr)
+        """The mean merit."""
+        return fmean(self.merits)
+
+    @property
+    def in_words(self) -> str:
+        """The mean with its unit."""
+        return f"{-self.mean:.3f} bits/dim" if self.bits_per_dim else f"{self.mean:.2f} dB"
+
+    def above(self, other: "ScoredAge") -> str:
+        """Returns by how much this age is better than another of the same images, with the standard error."""
+        digits, unit = (3, "bits/dim") if self.bits_per_dim else (2, "dB")
+        difference, error = advantage(self.merits, other.merits)
+        return f"{difference:.{digits}f} ± {error:.{digits}f} {unit} better than those after {other.images_seen:,}"
 
 
 def advantage(better: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
@@ -76,8 +102,9 @@ def impatience(ages: Sequence[ScoredAge], patience: int | None) -> str | None:
     best = best_of(ages)
     if patience is None or best is None or ages[-1].images_seen - best.images_seen < patience:
         return None
+    what = "the density of held-out images" if best.bits_per_dim else "held-out restoration"
     return (
-        f"held-out restoration has not become better than {best.mean:.2f} dB since {best.images_seen:,} images; "
+        f"{what} has not become better than {best.in_words} since {best.images_seen:,} images; "
         f"stopped at {ages[-1].images_seen:,}"
     )
 
@@ -120,18 +147,17 @@ def weights_in_words(run: Run) -> str | None:
     best = best_of(ages)
     if best is None:
         return None
-    last = ages[-1]
+    last, verb = ages[-1], "predict" if best.bits_per_dim else "restore"
     if best is last:
-        return f"the last, which restore held-out images best: {last.mean:.2f} dB after {last.images_seen:,} images"
-    difference, error = advantage(best.psnr, last.psnr)
-    by = f"{difference:.2f} ± {error:.2f} dB better than those after {last.images_seen:,}, image by image"
+        return f"the last, which {verb} held-out images best: {last.in_words} after {last.images_seen:,} images"
+    by = f"{best.above(last)}, image by image"
     if _is_clear(best, last):
-        return f"the best: after {best.images_seen:,} images {best.mean:.2f} dB on held-out images, {by}"
-    return f"the last; those after {best.images_seen:,} images restore held-out images {by}, which may be chance"
+        return f"the best: after {best.images_seen:,} images {best.in_words} on held-out images, {by}"
+    return f"the last; those after {best.images_seen:,} images {verb} held-out images {by}, which may be chance"
 
 
 def _is_clear(best: ScoredAge, last: ScoredAge) -> bool:
-    difference, error = advantage(best.psnr, last.psnr)
+    difference, error = advantage(best.merits, last.merits)
     return not math.isfinite(last.mean) or difference > CLEARLY * error
 
 

@@ -1,4 +1,4 @@
-"""Looks at held-out images while a run trains: how well its weights restore them, and whether training is over."""
+"""Looks at held-out images while a run trains: how well its weights know them, and whether training is over."""
 
 import time
 
@@ -7,6 +7,8 @@ from torch import Tensor
 
 from genprior.data import Dataset
 from genprior.evaluation.comparison import restored
+from genprior.families import RunConfig
+from genprior.models.image_flow import bits_per_dim
 from genprior.priors.contracts import LatentPrior
 from genprior.restoration.operators import OPERATORS
 from genprior.restoration.search_settings import SearchSettings
@@ -18,6 +20,7 @@ from genprior.runs.trained_prior import in_float32
 from genprior.specs import Spec
 
 IMAGES, LEAST = 16, 2
+IMAGES_FOR_DENSITY = 256  # one costs less than in training
 DAMAGE = (("denoise", 0.1), ("inpaint:random=0.8", 0.02))  # operators, and standard deviations of the noise
 QUICK = SearchSettings(starts=2, iterations=20, second_try=False)
 REST = 20  # times as long as a look takes, until the next one
@@ -28,10 +31,10 @@ FIRST_SECONDS = 120.0  # of training before the first look: a shorter run has no
 class HeldOutLooks:
     """Scores of the averaged weights at some ages of a run, of which the best checkpoint is kept.
 
-    A look restores 16 held-out images. It leaves training as it is: it draws from no generator of training, and its
-    networks are its own. Looks are made where a checkpoint was saved: after so many images, where the run's settings
-    say so; else from two minutes on, as often as takes a twentieth of the time. Where there were looks, the end of the
-    budget is looked at, too.
+    A look restores 16 held-out images; of a family that is judged by its density it measures that of up to 256. It
+    leaves training as it is: it draws from no generator of training, and its networks are its own. Looks are made where
+    a checkpoint was saved: after so many images, where the run's settings say so; else from two minutes on, as often as
+    takes a twentieth of the time. Where there were looks, the end of the budget is looked at, too.
 
     Arguments:
         run: What is trained.
@@ -42,7 +45,8 @@ class HeldOutLooks:
     def __init__(self, run: Run, held_out: Dataset | None, until: float) -> None:
         every = run.config.score_every
         is_seen = held_out is not None and not held_out.is_points and len(held_out) >= LEAST and every != 0
-        self.x: Tensor | None = held_out.some(IMAGES) if held_out is not None and is_seen else None
+        count = IMAGES_FOR_DENSITY if run.config.JUDGED_BY_DENSITY else IMAGES
+        self.x: Tensor | None = held_out.some(count) if held_out is not None and is_seen else None
         self.run, self.every, self.until = run, every, until
         self.ages: list[ScoredAge] = []
 
@@ -52,9 +56,9 @@ class HeldOutLooks:
         return impatience(self.ages, self.run.config.patience)
 
     def begin(self, start: Counters) -> None:
-        """Forgets looks at a future that was lost."""
-        whole = scored_ages(self.run)
-        self.ages = [age for age in whole if age.step <= start.step]
+        """Forgets looks at a future that was lost, and those that measured something else, as an older version did."""
+        whole, is_density = scored_ages(self.run), self.run.config.JUDGED_BY_DENSITY
+        self.ages = [age for age in whole if age.step <= start.step and bool(age.bits_per_dim) == is_density]
         if len(self.ages) < len(whole):
             self._write()
 
@@ -82,13 +86,17 @@ class HeldOutLooks:
             OSError: Disk full, for example; training can be resumed.
         """
         assert self.x is not None, "a look is due only where there are images"
-        began = time.perf_counter()
-        shape = (self.x.shape[1], self.x.shape[2], self.x.shape[3])
-        with in_float32():
-            prior = self.run.config.prior(at.tensors, shape, average=True)
-        psnr = tuple(held_out_score(prior, self.x).tolist())
+        began, psnr, bits = time.perf_counter(), (), ()
+        if self.run.config.JUDGED_BY_DENSITY:
+            bits = tuple(held_out_bits(self.run.config, at, self.x).tolist())
+        else:
+            with in_float32():
+                prior = self.run.config.prior(at.tensors, _shape(self.x), average=True)
+            psnr = tuple(held_out_score(prior, self.x).tolist())
         took = time.perf_counter() - began
-        age = ScoredAge(step=at.step, images_seen=at.images_seen, seconds=at.seconds, psnr=psnr, took=took)
+        age = ScoredAge(
+            step=at.step, images_seen=at.images_seen, seconds=at.seconds, psnr=psnr, bits_per_dim=bits, took=took
+        )
         if best_of([*self.ages, age]) is age:
             save_checkpoint(self.run.best, at)
         self.ages.append(age)
@@ -108,9 +116,26 @@ def held_out_score(prior: LatentPrior, x: Tensor) -> Tensor:
         prior: Any.
         x: (B, C, H, W) in [0, 1].
     """
-    shape = (x.shape[1], x.shape[2], x.shape[3])
     each = []
     for text, sigma in DAMAGE:
-        operator = Spec.parse(text).build(OPERATORS, "operator", image_shape=shape, seed=0)
+        operator = Spec.parse(text).build(OPERATORS, "operator", image_shape=_shape(x), seed=0)
         each.append(restored(prior, x, operator, sigma, settings=QUICK).psnr)
     return torch.stack(each).mean(0)
+
+
+def held_out_bits(config: RunConfig, at: Checkpoint, x: Tensor) -> Tensor:
+    """Returns the bits per dimension (B,) of 8-bit images, with noise below the last bit that never changes.
+
+    Arguments:
+        config: Of a family that has a density.
+        at: What it has learned.
+        x: (B, C, H, W), multiples of 1/255 in [0, 1].
+    """
+    with in_float32():
+        found = config.log_probability(at.tensors, _shape(x), x)
+    assert found is not None, "a family that is judged by its density has one"
+    return bits_per_dim(found.nats, x[0].numel())
+
+
+def _shape(x: Tensor) -> tuple[int, int, int]:
+    return (x.shape[1], x.shape[2], x.shape[3])
