@@ -84,8 +84,7 @@ def stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Cali
 
 def own_truths(assumed: Assumed, count: int) -> tuple[Tensor, Tensor]:
     """Returns truths (count, C, H, W) drawn from the prior itself, and their measurements."""
-    flow = assumed.prior.with_base(None)  # draws of posteriors use none
-    x = flow.sample(count, derived_seed(assumed.seed, "own truths"))
+    x = assumed.prior.sample(count, derived_seed(assumed.seed, "own truths"))
     if assumed.prior.residual is not None:
         generator = derived_generator(assumed.seed, "own residuals")
         x = x + assumed.prior.residual.drawn(count, generator).view(x.shape)
@@ -133,7 +132,7 @@ def _misfits(operator: Operator, members: Tensor, y: Tensor, first: int) -> Tens
 
 def _reference(assumed: Assumed, seed: int, number: int) -> Tensor:
     """A point (C, H, W) that knows no truth: an image of the prior."""
-    return assumed.prior.with_base(None).sample(1, derived_seed(seed, "random point", number))[0]
+    return assumed.prior.sample(1, derived_seed(seed, "random point", number))[0]
 
 
 def _level(found: Ranked, intervals: PixelIntervals, seed: int) -> CalibrationLevel:

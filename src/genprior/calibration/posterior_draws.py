@@ -113,5 +113,5 @@ def _drawn_images(
     """Draws of measurements (B, ...) by guided denoising."""
     parameters = stacked(operator, range(settings.first, settings.first + len(y)))
     problem = make_problem(prior, y, operator.physics, L2(), parameters)
-    x, _ = sampler_of(problem, settings, operator.physics, seed).draw(settings.draws, sigma**2)
+    x, _ = sampler_of(problem, settings, operator.physics, seed, not parameters).draw(settings.draws, sigma**2)
     return PosteriorDraws(x, None)

@@ -179,6 +179,13 @@ class DenoisingPrior(Prior, Protocol):
         Draws of a posterior need it differentiable in x_noisy.
         """
 
+    def under_noise(self, sigma: float) -> "ConditionalPrior | None":
+        """Returns a coarser prior of images under noise of standard deviation sigma, for draws to begin at.
+
+        None: there is none, and they begin at noise.
+        """
+        return None
+
 
 class Posterior(Protocol):
     """The images x that explain measurements y (B, ...), and how likely they are.

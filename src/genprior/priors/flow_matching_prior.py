@@ -14,6 +14,7 @@ from genprior.models.velocity_field import LEVELS, VelocityField
 from genprior.priors.contracts import DenoisingPrior, LatentPrior, LikelihoodPrior, check_sides
 from genprior.priors.densities import StandardNormal
 from genprior.priors.flow_ode import flowed, log_densities, path_times, random_signs, unit_directions
+from genprior.priors.mixture_prior import MixturePrior
 from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
 from genprior.seeding import derived_generator
 
@@ -99,7 +100,8 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
     def with_base(self, base: FactorAnalysers | None) -> "FlowMatchingPrior":
         """Returns the prior whose samples begin at draws of a mixture of images of this shape; None: at white noise.
 
-        Nothing else changes: densities, latents and draws of posteriors are those of the flow from white noise.
+        Draws of posteriors begin at it, too, see `under_noise`. Densities and latents are those of the flow from white
+        noise.
         """
         other = copy(self)
         other.base = base
@@ -231,6 +233,14 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         levels = torch.as_tensor(sigma).to(x_noisy).expand(x_noisy.shape[0])
         pairs = zip(torch.split(x_noisy, self._at_once), torch.split(levels, self._at_once), strict=True)
         return torch.cat([self.field.denoised(*pair) for pair in pairs])
+
+    def under_noise(self, sigma: float) -> MixturePrior | None:
+        """Returns the base as a prior of images under noise of standard deviation sigma; None: there is no base."""
+        if self.base is None:
+            return None
+        own = self.base
+        noisy = FactorAnalysers(own.weights, own.means, own.factors, own.noise + sigma**2)
+        return MixturePrior(noisy.to(self.field.mean.device), self.image_shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Returns the log-density (B,) in nats of images x (B, C, H, W) as real numbers; see `measured_log_prob`."""

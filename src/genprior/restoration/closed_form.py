@@ -97,7 +97,7 @@ def solve_in_closed_form(
         raise GenpriorError(
             "goes with priors that make some images only; this one has a density of all", argument="beyond"
         )
-    at_once = _images_at_once(problem, conditional) if is_shared else 1
+    at_once = images_at_once(problem, conditional) if is_shared else 1
     parts = []
     for who in torch.split(torch.arange(len(problem.y), device=problem.y.device), at_once):
         found, scale = _explained(problem, conditional, who, noise_level)
@@ -175,7 +175,8 @@ def _tempered(log_weight: Tensor, least: int) -> Tensor:
     return torch.softmax(low * log_weight, 0)
 
 
-def _images_at_once(problem: Problem, conditional: ConditionalPrior) -> int:
+def images_at_once(problem: Problem, conditional: ConditionalPrior) -> int:
+    """Returns for how many images that share an operator the means of all kinds stay in memory."""
     numbers = sum(value.numel() for network in conditional.networks for value in network.buffers())
     return max(1, min(NUMBERS_AT_ONCE // max(1, numbers), len(problem.y)))
 

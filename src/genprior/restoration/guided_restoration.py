@@ -13,7 +13,7 @@ from genprior.errors import GenpriorError
 from genprior.priors.contracts import DenoisingPrior, LatentPrior
 from genprior.restoration.estimates import judged_again, shown, with_draws
 from genprior.restoration.fidelity import noise_scale
-from genprior.restoration.image_sampler import ImageSampler, evaluations
+from genprior.restoration.image_sampler import ImageSampler
 from genprior.restoration.one_evaluation import found_without_search
 from genprior.restoration.problem import Problem
 from genprior.restoration.result import Restoration
@@ -53,7 +53,9 @@ def is_drawn(prior: LatentPrior, settings: SearchSettings) -> bool:
     return bool(settings.draws) or not is_search
 
 
-def sampler_of(problem: Problem, settings: SearchSettings, physics: "Physics | None", seed: int) -> ImageSampler:
+def sampler_of(
+    problem: Problem, settings: SearchSettings, physics: "Physics | None", seed: int, is_shared: bool
+) -> ImageSampler:
     """Returns what draws a problem's images.
 
     Arguments:
@@ -61,18 +63,25 @@ def sampler_of(problem: Problem, settings: SearchSettings, physics: "Physics | N
         settings: How many levels of noise, and rounds at each; number of the first image.
         physics: The operator; None: y are the images.
         seed: Any integer.
+        is_shared: Whether the operator is the same for all images.
     """
     from deepinv.physics import LinearPhysics
 
     denoiser = quick_denoiser(problem.prior)
     assert denoiser is not None
     is_linear = physics is None or isinstance(physics, LinearPhysics)
-    return ImageSampler(problem, denoiser, settings.levels, is_linear, seed, settings.first, settings.rounds)
+    own = settings.levels, is_linear, seed, settings.first, settings.rounds
+    return ImageSampler(problem, denoiser, *own, is_shared)
 
 
 @torch.no_grad()
 def solve_by_draws(
-    problem: Problem, settings: SearchSettings, level: float | None, physics: "Physics | None", seed: int
+    problem: Problem,
+    settings: SearchSettings,
+    level: float | None,
+    physics: "Physics | None",
+    seed: int,
+    is_shared: bool,
 ) -> Restoration:
     """Returns the restoration of all images: estimates of draws, or one draw where none are wanted.
 
@@ -82,11 +91,13 @@ def solve_by_draws(
         level: Standard deviation of the noise; None where it is not known.
         physics: The operator; None: y are the images.
         seed: Any integer; draw s of image i comes from (seed, settings.first + i, s) alone.
+        is_shared: Whether the operator is the same for all images.
     """
     scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
-    draws, scales = sampler_of(problem, settings, physics, seed).draw(max(1, settings.draws), scale)
+    sampler = sampler_of(problem, settings, physics, seed, is_shared)
+    draws, scales = sampler.draw(max(1, settings.draws), scale)
     images = shown(draws.mean(1))
-    spent = evaluations(settings.levels, settings.rounds)
+    spent = sampler.evaluations(scale)
     found = found_without_search(problem, images, settings, level, (spent, DRAWN))
     found = replace(found, weight=scales.mean(1))
     if not settings.draws:

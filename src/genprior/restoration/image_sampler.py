@@ -7,6 +7,9 @@ guidance is exact for Gaussians alone, and least so where noise is strong. So th
 uncovered again, some times over. Each time it forgets errors that were made above (Lugmayr et al. 2022,
 https://arxiv.org/abs/2201.09865).
 
+Where a coarser prior has a posterior in closed form, draws begin there, under less noise, and go one way. What the
+guidance errs at where noise is strong, the closed form knows.
+
 Where the level of the noise in a measurement is not known, it is drawn after each pass, given the image that was drawn.
 """
 
@@ -18,8 +21,9 @@ import torch
 from torch import Tensor
 
 from genprior.memory import in_parts
-from genprior.priors.contracts import DenoisingPrior
+from genprior.priors.contracts import ConditionalPrior, DenoisingPrior
 from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
+from genprior.restoration.begun_draws import COVERED_TO, GRAIN, begun_draws, levels_from_there, may_begin
 from genprior.restoration.fidelity import UNKNOWN, noise_scale
 from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.problem import Problem
@@ -71,6 +75,7 @@ class ImageSampler:
         seed: Any integer.
         first: Number of the first image, at least 0.
         rounds: Of conjugate gradients at each level, at least 1.
+        is_shared: Whether the operator is the same for all images.
     """
 
     problem: Problem
@@ -80,6 +85,7 @@ class ImageSampler:
     seed: int = 0
     first: int = 0
     rounds: int = SearchSettings.rounds
+    is_shared: bool = False
 
     @torch.no_grad()
     def draw(self, count: int, scale: float | None) -> tuple[Tensor, Tensor]:
@@ -89,23 +95,51 @@ class ImageSampler:
             count: S, at least 1.
             scale: Of the noise in all measurements, at least 0; None where it is not known.
         """
+        begun = self._begun(count, scale)
         images = len(self.problem.y)
         who = torch.arange(images, device=self.problem.y.device).repeat_interleave(count)
         numbers = list(range(count)) * images
         most = max(1, min(AT_ONCE, NUMBERS_AT_ONCE // math.prod(self.denoiser.image_shape)))
-        found = in_parts(
-            len(who), most, lambda part: self._walked(who[part.start : part.stop], [numbers[i] for i in part], scale)
-        )
+
+        def walked(part: range) -> tuple[Tensor, Tensor]:
+            own = [numbers[i] for i in part]
+            rows = who[part.start : part.stop]
+            return self._walked(rows, own, scale, None if begun is None else begun[rows, own])
+
+        found = in_parts(len(who), most, walked)
         x, scales = (torch.cat(parts) for parts in zip(*found, strict=True))
         return x.view(images, count, *x.shape[1:]), scales.view(images, count)
 
-    def _walked(self, who: Tensor, numbers: Sequence[int], known: float | None) -> tuple[Tensor, Tensor]:
+    def evaluations(self, scale: float | None) -> int:
+        """Returns how often the network is evaluated for a draw, passes backwards included; scale as for `draw`."""
+        count = self.levels if self._coarse(scale) is None else levels_from_there(self.levels)
+        return evaluations(count, self.rounds)
+
+    def _coarse(self, scale: float | None) -> ConditionalPrior | None:
+        if not may_begin(self.problem, scale, self.is_linear):
+            return None
+        return self.denoiser.under_noise(GRAIN)
+
+    def _begun(self, count: int, scale: float | None) -> Tensor | None:
+        """What noise covers at first (B, S, C, H, W); None: nothing, and there are passes from the strongest noise."""
+        coarse = self._coarse(scale)
+        if coarse is None or scale is None:
+            return None
+        return begun_draws(self.problem, coarse, count, scale, self.is_shared, self.seed, self.first)
+
+    def _walked(
+        self, who: Tensor, numbers: Sequence[int], known: float | None, begun: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """One draw for each row (R, C, H, W), and its scale (R,)."""
         generators = [
             derived_generator(derived_seed(self.seed, "images drawn", self.first + image), "draw", number)
             for image, number in zip(who.tolist(), numbers, strict=True)
         ]
         scale = self._first_scale(who, known)
+        if begun is not None:
+            levels = spaced(COVERED_TO, FINEST, levels_from_there(self.levels))
+            covered = begun + math.sqrt(COVERED_TO**2 - GRAIN**2) * own_noise(generators, begun)
+            return self._pass(covered, levels, who, scale, generators), scale
         x = self.problem.y.new_zeros(len(who), *self.denoiser.image_shape)
         for levels in passes(self.levels):
             x = self._pass(x + levels[0] * own_noise(generators, x), levels, who, scale, generators)

@@ -77,7 +77,7 @@ def invert(
     if prior.conditional is not None and settings.energy_weight is None and settings.estimate != "map":
         return solve_in_closed_form(problem, prior.conditional, settings, level, is_shared=True, seed=seed)
     if settings.draws and is_drawn(prior, settings):
-        return solve_by_draws(problem, settings, level, None, seed)
+        return solve_by_draws(problem, settings, level, None, seed, is_shared=True)
     encode = exact_encoder(prior, x, problem.fidelity, settings)
     if encode is not None:
         return invert_exactly(problem, problem.y.view(x.shape), encode, settings, level)
@@ -193,7 +193,7 @@ def _solved(
     if denoiser is not None and level and not settings.draws and is_gaussian_denoising(problem, physics, settings):
         return solve_by_denoising(problem, denoiser, settings, level)
     if is_drawn(problem.prior, settings):
-        return solve_by_draws(problem, settings, level, physics, seed)
+        return solve_by_draws(problem, settings, level, physics, seed, not parameters)
     start = warm_start(problem.prior, y, physics, parameters) if settings.encoder else None
     return searched(problem, start, settings, level, seed, is_shared)
 

@@ -1,0 +1,59 @@
+"""Where draws of images may begin: at draws of a coarser prior, whose posterior has a closed form. Knows problems."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from genprior.priors.contracts import ConditionalPrior
+from genprior.restoration.closed_form import LEAST_NOISE, images_at_once
+from genprior.restoration.fidelity import L2
+from genprior.restoration.problem import Problem
+from genprior.seeding import derived_seed
+
+COVERED_TO = 1.2  # level of the noise, all in all, that covers a draw of the coarser prior
+GRAIN = 0.3  # of it the level that the coarser prior takes for its own: what it does not know of images
+FEWEST = 4
+
+
+def levels_from_there(count: int) -> int:
+    """Returns how many levels of noise take the place of `count` in all passes, where draws begin nearer to images.
+
+    Example:
+        >>> levels_from_there(24)
+        14
+    """
+    return max(FEWEST, round(7 * count / 12))
+
+
+def may_begin(problem: Problem, scale: float | None, is_linear: bool) -> bool:
+    """Returns whether a closed form knows a problem: a linear operator, and Gaussian noise of a known level."""
+    return is_linear and scale is not None and isinstance(problem.fidelity, L2)
+
+
+def begun_draws(
+    problem: Problem, coarse: ConditionalPrior, count: int, scale: float, is_shared: bool, seed: int, first: int
+) -> Tensor:
+    """Returns draws (B, S, C, H, W) of images under noise; draw s of image i depends on (seed, first + i, s) alone.
+
+    Arguments:
+        problem: What is to be explained; see `may_begin`.
+        coarse: A prior of images under noise of `GRAIN`.
+        count: S, at least 1.
+        scale: Of the noise in all measurements, at least 0.
+        is_shared: Whether the operator is the same for all images.
+        seed: Any integer.
+        first: Number of the first image, at least 0.
+    """
+    sigma, parts = max(math.sqrt(scale), LEAST_NOISE), []
+    at_once = images_at_once(problem, coarse) if is_shared else 1
+    for who in torch.split(torch.arange(len(problem.y), device=problem.y.device), at_once):
+
+        def measure(x: Tensor, one: Tensor = who[:1]) -> Tensor:
+            return problem.measure(x, one.expand(len(x)))
+
+        posterior = coarse.posterior(problem.y[who], measure, sigma)
+        numbers = [first + i for i in who.tolist()]
+        each = [posterior.draws(1, derived_seed(seed, "images begun", s), numbers) for s in range(count)]
+        parts.append(torch.cat(each, 1))
+    return torch.cat(parts)
