@@ -193,7 +193,18 @@ def test_images_that_are_nearly_alike_have_samples(levels: int) -> None:
     assert float((x - 0.4).abs().max()) < 0.01
 
 
-def test_only_samples_begin_at_a_base_and_only_those_of_its_shape() -> None:
+def test_fine_samples_keep_the_grain_that_few_evaluations_lose() -> None:
+    shape = (6, 1, 1)
+    field = FlowMatchingPrior(gaussian_field(shape, MEAN, 0.02).float(), shape)
+    mean, variance = (value.flatten().float()[None] for value in made_gaussian(shape))
+    own = FactorAnalysers(torch.ones(1), MEAN + 0.02 * mean, torch.zeros(1, 6, 0), 0.02**2 * variance)
+    prior, deviation = field.with_base(own), 0.02 * variance.sqrt().view(shape)
+    fine, rough = (x.std(0) / deviation for x in (prior.fine_sample(2000), prior.sample(2000, levels=3)))
+    assert float(fine.log().abs().max()) < 0.08
+    assert float(rough.max()) < 0.92
+
+
+def test_samples_and_draws_begin_at_a_base_of_their_shape() -> None:
     shape = 1, 16, 16
     plain = FlowMatchingPrior(_network(shape).field, shape, flow_matching_prior.SIDES)
     prior = plain.with_base(_base((1, 16, 16)))

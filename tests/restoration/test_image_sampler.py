@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from genprior.errors import GenpriorError
+from genprior.models.factor_analysers import FactorAnalysers
 from genprior.priors.contracts import DenoisingPrior, LatentPrior
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
-from genprior.restoration.fidelity import L2
+from genprior.restoration.fidelity import L1, L2
 from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.image_sampler import USUAL, ImageSampler, evaluations, passes
 from genprior.restoration.operators import OPERATORS
@@ -64,9 +65,15 @@ def _image(mean: Tensor, variance: Tensor) -> Tensor:
     return (mean + variance.sqrt() * noise).view(1, *SHAPE)
 
 
+def _with_base(prior: FlowMatchingPrior, mean: Tensor, variance: Tensor) -> FlowMatchingPrior:
+    return prior.with_base(FactorAnalysers(torch.ones(1), mean[None], torch.zeros(1, D, 0), variance[None]))
+
+
+@pytest.mark.parametrize("has_base", [False, True])
 @pytest.mark.parametrize("name", TASKS)
-def test_mean_and_covariance_are_those_of_the_posterior(name: str) -> None:
+def test_mean_and_covariance_are_those_of_the_posterior(name: str, has_base: bool) -> None:
     prior, mean, variance = _gaussian()
+    prior = _with_base(prior, mean, variance) if has_base else prior
     sigma = TASKS[name][1]
     problem, matrix = _problem(prior, name, _image(mean, variance), sigma)
     expected, covariance, _ = _posterior(mean, variance, matrix, problem.y[0], sigma)
@@ -78,6 +85,39 @@ def test_mean_and_covariance_are_those_of_the_posterior(name: str) -> None:
     apart = torch.cov(flat.T) - covariance
     assert float(apart.norm() / covariance.norm()) < 0.3  # about 0.16 by chance
     assert torch.equal(scale, torch.full((1, DRAWS), sigma**2))
+
+
+def test_draws_from_a_base_do_not_depend_on_those_beside_them() -> None:
+    plain, mean, variance = _gaussian()
+    prior = _with_base(plain, mean, variance)
+    x = torch.cat([_image(mean, variance), _image(mean, variance).flip(3)])
+    problem, _ = _problem(prior, "downsample", x, 0.05)
+    both = ImageSampler(problem, prior, 8, is_linear=True, is_shared=True).draw(3, 0.05**2)[0]
+    second = replace(problem, y=problem.y[1:], seen=problem.seen[1:])
+    alone = ImageSampler(second, prior, 8, is_linear=True, first=1).draw(2, 0.05**2)[0]
+    torch.testing.assert_close(alone[0], both[1, :2], atol=1e-4, rtol=0)
+    assert not torch.allclose(both[1, 0], both[1, 1], atol=1e-2)
+    usual = ImageSampler(problem, plain, 8, is_linear=True).draw(3, 0.05**2)[0]
+    assert not torch.allclose(usual, both, atol=1e-2)
+
+
+@pytest.mark.parametrize("case", ["unknown level", "other noise", "not linear"])
+def test_draws_begin_at_noise_where_no_closed_form_knows_the_problem(case: str) -> None:
+    plain, mean, variance = _gaussian()
+    prior = _with_base(plain, mean, variance)
+    problem, _ = _problem(prior, "denoise", _image(mean, variance), 0.1)
+    problem = replace(problem, fidelity=L1()) if case == "other noise" else problem
+    scale = None if case == "unknown level" else 0.01
+    found = [ImageSampler(problem, own, 8, case != "not linear") for own in (prior, plain)]
+    torch.testing.assert_close(*(own.draw(2, scale)[0] for own in found), atol=0, rtol=0)
+    assert found[0].evaluations(scale) == evaluations(8)
+
+
+def test_draws_from_a_base_take_seven_twelfths_of_the_evaluations() -> None:
+    prior, mean, variance = _gaussian()
+    problem, _ = _problem(prior, "denoise", _image(mean, variance), 0.1)
+    based = ImageSampler(problem, _with_base(prior, mean, variance), 24, is_linear=True)
+    assert (based.evaluations(0.01), ImageSampler(problem, prior, 24, True).evaluations(0.01)) == (42, 72)
 
 
 def test_an_unknown_level_is_drawn_with_the_images() -> None:

@@ -84,7 +84,7 @@ def stages(settings: CalibrationSettings, kept: Calibration | None) -> Task[Cali
 
 def own_truths(assumed: Assumed, count: int) -> tuple[Tensor, Tensor]:
     """Returns truths (count, C, H, W) drawn from the prior itself, and their measurements."""
-    x = assumed.prior.sample(count, derived_seed(assumed.seed, "own truths"))
+    x = assumed.prior.fine_sample(count, derived_seed(assumed.seed, "own truths"))
     if assumed.prior.residual is not None:
         generator = derived_generator(assumed.seed, "own residuals")
         x = x + assumed.prior.residual.drawn(count, generator).view(x.shape)

@@ -68,6 +68,10 @@ class LatentPrior(Prior, Protocol):
         """Returns decoded draws x (count, C, H, W), those with the numbers from `first` on."""
         return sampled(self, self.draw, count, seed, first)
 
+    def fine_sample(self, count: int, seed: int = 0) -> Tensor:
+        """Returns samples drawn as well as they can be, where `sample` gives up a little for speed."""
+        return self.sample(count, seed)
+
     def draw(self, generator: torch.Generator) -> Tensor:
         """Returns z (1, k) of one sample; of a prior whose starts are draws of its density, a start."""
         return self.start(1, generator)
