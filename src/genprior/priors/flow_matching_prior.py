@@ -81,8 +81,8 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
-        """All that was trained."""
-        return (self.field,)
+        """All that was trained: the velocity, and the base where there is one."""
+        return (self.field,) if self.base is None else (self.field, self.base)
 
     @property
     def sides(self) -> range | None:

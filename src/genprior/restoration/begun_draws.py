@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 
 from genprior.priors.contracts import ConditionalPrior
+from genprior.priors.noise_steps import own_noise
 from genprior.restoration.closed_form import LEAST_NOISE, images_at_once
 from genprior.restoration.fidelity import L2
 from genprior.restoration.problem import Problem
-from genprior.seeding import derived_seed
+from genprior.seeding import derived_generator, derived_seed
 
 COVERED_TO = 1.2  # level of the noise, all in all, that covers a draw of the coarser prior
-GRAIN = 0.3  # of it the level that the coarser prior takes for its own: what it does not know of images
+GRAIN = 0.3  # of it the most that the coarser prior takes for its own: what it does not know of images
 FEWEST = 4
+PROBES = 16  # images of white noise
 
 
 def levels_from_there(count: int) -> int:
@@ -31,6 +33,18 @@ def may_begin(problem: Problem, scale: float | None, is_linear: bool) -> bool:
     return is_linear and scale is not None and isinstance(problem.fidelity, L2)
 
 
+def grain_of(problem: Problem) -> float:
+    """Returns the level of the noise that the coarser prior takes for its own: at most `GRAIN` in a measurement, too.
+
+    An operator that adds up many pixels would make much of it, and would hide what was measured.
+    """
+    like = problem.y.new_zeros(PROBES, *problem.prior.image_shape)
+    noise = own_noise([derived_generator(0, "grain", i) for i in range(PROBES)], like)
+    first = torch.zeros(PROBES, dtype=torch.long, device=like.device)
+    measured = problem.measure(noise, first).square() * problem.seen[:1]
+    return GRAIN / max(1.0, math.sqrt(float(measured.sum() / (PROBES * problem.seen[0].sum().clamp_min(1)))))
+
+
 def begun_draws(
     problem: Problem, coarse: ConditionalPrior, count: int, scale: float, is_shared: bool, seed: int, first: int
 ) -> Tensor:
@@ -38,7 +52,7 @@ def begun_draws(
 
     Arguments:
         problem: What is to be explained; see `may_begin`.
-        coarse: A prior of images under noise of `GRAIN`.
+        coarse: A prior of images under noise of `grain_of(problem)`.
         count: S, at least 1.
         scale: Of the noise in all measurements, at least 0.
         is_shared: Whether the operator is the same for all images.

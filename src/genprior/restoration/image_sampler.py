@@ -23,7 +23,7 @@ from torch import Tensor
 from genprior.memory import in_parts
 from genprior.priors.contracts import ConditionalPrior, DenoisingPrior
 from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
-from genprior.restoration.begun_draws import COVERED_TO, GRAIN, begun_draws, levels_from_there, may_begin
+from genprior.restoration.begun_draws import COVERED_TO, begun_draws, grain_of, levels_from_there, may_begin
 from genprior.restoration.fidelity import UNKNOWN, noise_scale
 from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.problem import Problem
@@ -118,7 +118,7 @@ class ImageSampler:
     def _coarse(self, scale: float | None) -> ConditionalPrior | None:
         if not may_begin(self.problem, scale, self.is_linear):
             return None
-        return self.denoiser.under_noise(GRAIN)
+        return self.denoiser.under_noise(grain_of(self.problem))
 
     def _begun(self, count: int, scale: float | None) -> Tensor | None:
         """What noise covers at first (B, S, C, H, W); None: nothing, and there are passes from the strongest noise."""
@@ -138,7 +138,7 @@ class ImageSampler:
         scale = self._first_scale(who, known)
         if begun is not None:
             levels = spaced(COVERED_TO, FINEST, levels_from_there(self.levels))
-            covered = begun + math.sqrt(COVERED_TO**2 - GRAIN**2) * own_noise(generators, begun)
+            covered = begun + math.sqrt(COVERED_TO**2 - grain_of(self.problem) ** 2) * own_noise(generators, begun)
             return self._pass(covered, levels, who, scale, generators), scale
         x = self.problem.y.new_zeros(len(who), *self.denoiser.image_shape)
         for levels in passes(self.levels):
