@@ -12,6 +12,7 @@ from genprior.errors import GenpriorError
 from genprior.models.factor_analysers import FactorAnalysers
 from genprior.priors.contracts import DenoisingPrior, LatentPrior
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
+from genprior.restoration.begun_draws import GRAIN, grain_of
 from genprior.restoration.fidelity import L1, L2
 from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.image_sampler import USUAL, ImageSampler, evaluations, passes
@@ -111,6 +112,16 @@ def test_draws_begin_at_noise_where_no_closed_form_knows_the_problem(case: str) 
     found = [ImageSampler(problem, own, 8, case != "not linear") for own in (prior, plain)]
     torch.testing.assert_close(*(own.draw(2, scale)[0] for own in found), atol=0, rtol=0)
     assert found[0].evaluations(scale) == evaluations(8)
+
+
+def test_the_grain_of_a_base_is_bounded_in_measurements_too() -> None:
+    prior, mean, variance = _gaussian()
+    x, one = _image(mean, variance), torch.zeros(1, dtype=torch.long)
+    masked, summed = _problem(prior, "inpaint", x, 0.1)[0], _problem(prior, "compressed-sensing", x, 0.05)
+    assert grain_of(masked, one) == pytest.approx(GRAIN, rel=0.05)  # of 256 numbers
+    gain = float(summed[1].square().sum(1).mean().sqrt())  # rows of 16 numbers of variance 1/6
+    assert grain_of(summed[0], one) == pytest.approx(GRAIN / gain, rel=0.3)
+    assert gain > 1.3
 
 
 def test_draws_from_a_base_take_seven_twelfths_of_the_evaluations() -> None:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from genprior.priors.contracts import ConditionalPrior
+from genprior.priors.contracts import DenoisingPrior
 from genprior.priors.noise_steps import own_noise
 from genprior.restoration.closed_form import LEAST_NOISE, images_at_once
 from genprior.restoration.fidelity import L2
@@ -33,41 +33,53 @@ def may_begin(problem: Problem, scale: float | None, is_linear: bool) -> bool:
     return is_linear and scale is not None and isinstance(problem.fidelity, L2)
 
 
-def grain_of(problem: Problem) -> float:
+def grain_of(problem: Problem, one: Tensor) -> float:
     """Returns the level of the noise that the coarser prior takes for its own: at most `GRAIN` in a measurement, too.
 
     An operator that adds up many pixels would make much of it, and would hide what was measured.
+
+    Arguments:
+        problem: What is to be explained.
+        one: Number (1,) of the image whose operator it is.
     """
     like = problem.y.new_zeros(PROBES, *problem.prior.image_shape)
     noise = own_noise([derived_generator(0, "grain", i) for i in range(PROBES)], like)
-    first = torch.zeros(PROBES, dtype=torch.long, device=like.device)
-    measured = problem.measure(noise, first).square() * problem.seen[:1]
-    return GRAIN / max(1.0, math.sqrt(float(measured.sum() / (PROBES * problem.seen[0].sum().clamp_min(1)))))
+    seen = problem.seen[one]
+    measured = (problem.measure(noise, one.expand(PROBES)).square() * seen).sum() / (PROBES * seen.sum().clamp_min(1))
+    return GRAIN / max(1.0, math.sqrt(float(measured)))
 
 
 def begun_draws(
-    problem: Problem, coarse: ConditionalPrior, count: int, scale: float, is_shared: bool, seed: int, first: int
-) -> Tensor:
-    """Returns draws (B, S, C, H, W) of images under noise; draw s of image i depends on (seed, first + i, s) alone.
+    problem: Problem, denoiser: DenoisingPrior, count: int, scale: float, is_shared: bool, seed: int, first: int
+) -> tuple[Tensor, Tensor] | None:
+    """Returns draws (B, S, C, H, W) of images under noise, and its levels (B,); None: there is no coarser prior.
+
+    Draw s of image i depends on (seed, first + i, s) alone.
 
     Arguments:
         problem: What is to be explained; see `may_begin`.
-        coarse: A prior of images under noise of `grain_of(problem)`.
+        denoiser: The prior of images.
         count: S, at least 1.
         scale: Of the noise in all measurements, at least 0.
         is_shared: Whether the operator is the same for all images.
         seed: Any integer.
         first: Number of the first image, at least 0.
     """
-    sigma, parts = max(math.sqrt(scale), LEAST_NOISE), []
-    at_once = images_at_once(problem, coarse) if is_shared else 1
+    usual = denoiser.under_noise(GRAIN)
+    if usual is None:
+        return None
+    sigma, parts, grains = max(math.sqrt(scale), LEAST_NOISE), [], []
+    at_once = images_at_once(problem, usual) if is_shared else 1
     for who in torch.split(torch.arange(len(problem.y), device=problem.y.device), at_once):
 
         def measure(x: Tensor, one: Tensor = who[:1]) -> Tensor:
             return problem.measure(x, one.expand(len(x)))
 
+        grain = grain_of(problem, who[:1])
+        coarse = denoiser.under_noise(grain) or usual
         posterior = coarse.posterior(problem.y[who], measure, sigma)
         numbers = [first + i for i in who.tolist()]
         each = [posterior.draws(1, derived_seed(seed, "images begun", s), numbers) for s in range(count)]
         parts.append(torch.cat(each, 1))
-    return torch.cat(parts)
+        grains.append(torch.full_like(problem.y[who, 0], grain))
+    return torch.cat(parts), torch.cat(grains)

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from genprior.memory import in_parts
-from genprior.priors.contracts import ConditionalPrior, DenoisingPrior
+from genprior.priors.contracts import DenoisingPrior
 from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
-from genprior.restoration.begun_draws import COVERED_TO, begun_draws, grain_of, levels_from_there, may_begin
+from genprior.restoration.begun_draws import COVERED_TO, begun_draws, levels_from_there, may_begin
 from genprior.restoration.fidelity import UNKNOWN, noise_scale
 from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.problem import Problem
@@ -104,7 +104,7 @@ class ImageSampler:
         def walked(part: range) -> tuple[Tensor, Tensor]:
             own = [numbers[i] for i in part]
             rows = who[part.start : part.stop]
-            return self._walked(rows, own, scale, None if begun is None else begun[rows, own])
+            return self._walked(rows, own, scale, None if begun is None else (begun[0][rows, own], begun[1][rows]))
 
         found = in_parts(len(who), most, walked)
         x, scales = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -112,23 +112,17 @@ class ImageSampler:
 
     def evaluations(self, scale: float | None) -> int:
         """Returns how often the network is evaluated for a draw, passes backwards included; scale as for `draw`."""
-        count = self.levels if self._coarse(scale) is None else levels_from_there(self.levels)
-        return evaluations(count, self.rounds)
+        is_near = may_begin(self.problem, scale, self.is_linear) and self.denoiser.under_noise(1.0) is not None
+        return evaluations(levels_from_there(self.levels) if is_near else self.levels, self.rounds)
 
-    def _coarse(self, scale: float | None) -> ConditionalPrior | None:
-        if not may_begin(self.problem, scale, self.is_linear):
+    def _begun(self, count: int, scale: float | None) -> tuple[Tensor, Tensor] | None:
+        """What noise covers at first (B, S, C, H, W), and its own level (B,); None: nothing is."""
+        if scale is None or not may_begin(self.problem, scale, self.is_linear):
             return None
-        return self.denoiser.under_noise(grain_of(self.problem))
-
-    def _begun(self, count: int, scale: float | None) -> Tensor | None:
-        """What noise covers at first (B, S, C, H, W); None: nothing, and there are passes from the strongest noise."""
-        coarse = self._coarse(scale)
-        if coarse is None or scale is None:
-            return None
-        return begun_draws(self.problem, coarse, count, scale, self.is_shared, self.seed, self.first)
+        return begun_draws(self.problem, self.denoiser, count, scale, self.is_shared, self.seed, self.first)
 
     def _walked(
-        self, who: Tensor, numbers: Sequence[int], known: float | None, begun: Tensor | None
+        self, who: Tensor, numbers: Sequence[int], known: float | None, begun: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         """One draw for each row (R, C, H, W), and its scale (R,)."""
         generators = [
@@ -138,7 +132,8 @@ class ImageSampler:
         scale = self._first_scale(who, known)
         if begun is not None:
             levels = spaced(COVERED_TO, FINEST, levels_from_there(self.levels))
-            covered = begun + math.sqrt(COVERED_TO**2 - grain_of(self.problem) ** 2) * own_noise(generators, begun)
+            more = (COVERED_TO**2 - begun[1].square()).sqrt().view(-1, 1, 1, 1)
+            covered = begun[0] + more * own_noise(generators, begun[0])
             return self._pass(covered, levels, who, scale, generators), scale
         x = self.problem.y.new_zeros(len(who), *self.denoiser.image_shape)
         for levels in passes(self.levels):
