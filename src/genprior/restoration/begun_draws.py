@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from genprior.priors.contracts import DenoisingPrior
+from genprior.priors.gaussian_posterior import LinearMap
 from genprior.priors.noise_steps import own_noise
 from genprior.restoration.closed_form import LEAST_NOISE, images_at_once
 from genprior.restoration.fidelity import L2
@@ -14,23 +15,23 @@ from genprior.seeding import derived_generator, derived_seed
 
 COVERED_TO = 1.2  # level of the noise, all in all, that covers a draw of the coarser prior
 GRAIN = 0.3  # of it the most that the coarser prior takes for its own: what it does not know of images
-FEWEST = 4
+FEW = 100  # numbers of a measurement
 PROBES = 16  # images of white noise
 
 
-def levels_from_there(count: int) -> int:
-    """Returns how many levels of noise take the place of `count` in all passes, where draws begin nearer to images.
-
-    Example:
-        >>> levels_from_there(24)
-        14
-    """
-    return max(FEWEST, round(7 * count / 12))
-
-
 def may_begin(problem: Problem, scale: float | None, is_linear: bool) -> bool:
-    """Returns whether a closed form knows a problem: a linear operator, and Gaussian noise of a known level."""
-    return is_linear and scale is not None and isinstance(problem.fidelity, L2)
+    """Returns whether a closed form knows a problem, and is quick.
+
+    That is so for Gaussian noise of a known level and a mask, or few numbers. Of many passes make as much, sooner.
+    """
+    if not is_linear or scale is None or not isinstance(problem.fidelity, L2):
+        return False
+    count = problem.y.shape[1]
+    if count <= FEW:
+        return True
+    zero = torch.zeros(1, dtype=torch.long, device=problem.y.device)
+    own = LinearMap(lambda x: problem.measure(x, zero.expand(len(x))), problem.prior.image_shape, problem.y)
+    return own.diagonal is not None
 
 
 def grain_of(problem: Problem, one: Tensor) -> float:

@@ -13,7 +13,7 @@ from genprior.errors import GenpriorError
 from genprior.priors.contracts import DenoisingPrior, LatentPrior
 from genprior.restoration.estimates import judged_again, shown, with_draws
 from genprior.restoration.fidelity import noise_scale
-from genprior.restoration.image_sampler import ImageSampler
+from genprior.restoration.image_sampler import ImageSampler, evaluations
 from genprior.restoration.one_evaluation import found_without_search
 from genprior.restoration.problem import Problem
 from genprior.restoration.result import Restoration
@@ -94,10 +94,9 @@ def solve_by_draws(
         is_shared: Whether the operator is the same for all images.
     """
     scale = None if level is None else float(noise_scale(problem.fidelity, problem.y.new_tensor([level])))
-    sampler = sampler_of(problem, settings, physics, seed, is_shared)
-    draws, scales = sampler.draw(max(1, settings.draws), scale)
+    draws, scales = sampler_of(problem, settings, physics, seed, is_shared).draw(max(1, settings.draws), scale)
     images = shown(draws.mean(1))
-    spent = sampler.evaluations(scale)
+    spent = evaluations(settings.levels, settings.rounds)
     found = found_without_search(problem, images, settings, level, (spent, DRAWN))
     found = replace(found, weight=scales.mean(1))
     if not settings.draws:

@@ -23,7 +23,7 @@ from torch import Tensor
 from genprior.memory import in_parts
 from genprior.priors.contracts import DenoisingPrior
 from genprior.priors.noise_steps import FINEST, own_noise, spaced, uncovered
-from genprior.restoration.begun_draws import COVERED_TO, begun_draws, levels_from_there, may_begin
+from genprior.restoration.begun_draws import COVERED_TO, begun_draws, may_begin
 from genprior.restoration.fidelity import UNKNOWN, noise_scale
 from genprior.restoration.guided_denoising import guided_mean
 from genprior.restoration.problem import Problem
@@ -110,11 +110,6 @@ class ImageSampler:
         x, scales = (torch.cat(parts) for parts in zip(*found, strict=True))
         return x.view(images, count, *x.shape[1:]), scales.view(images, count)
 
-    def evaluations(self, scale: float | None) -> int:
-        """Returns how often the network is evaluated for a draw, passes backwards included; scale as for `draw`."""
-        is_near = may_begin(self.problem, scale, self.is_linear) and self.denoiser.under_noise(1.0) is not None
-        return evaluations(levels_from_there(self.levels) if is_near else self.levels, self.rounds)
-
     def _begun(self, count: int, scale: float | None) -> tuple[Tensor, Tensor] | None:
         """What noise covers at first (B, S, C, H, W), and its own level (B,); None: nothing is."""
         if scale is None or not may_begin(self.problem, scale, self.is_linear):
@@ -131,7 +126,7 @@ class ImageSampler:
         ]
         scale = self._first_scale(who, known)
         if begun is not None:
-            levels = spaced(COVERED_TO, FINEST, levels_from_there(self.levels))
+            levels = spaced(COVERED_TO, FINEST, self.levels)
             more = (COVERED_TO**2 - begun[1].square()).sqrt().view(-1, 1, 1, 1)
             covered = begun[0] + more * own_noise(generators, begun[0])
             return self._pass(covered, levels, who, scale, generators), scale
