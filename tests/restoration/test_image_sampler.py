@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.models.factor_analysers import FactorAnalysers
+from genprior.priors import flow_matching_prior
 from genprior.priors.contracts import DenoisingPrior, LatentPrior
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
 from genprior.restoration.begun_draws import GRAIN, grain_of
@@ -64,6 +65,11 @@ def _posterior(mean: Tensor, variance: Tensor, matrix: Tensor, y: Tensor, sigma:
 def _image(mean: Tensor, variance: Tensor) -> Tensor:
     noise = torch.randn(D, generator=torch.Generator().manual_seed(2))
     return (mean + variance.sqrt() * noise).view(1, *SHAPE)
+
+
+@pytest.fixture(autouse=True)
+def _small_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_matching_prior, "LEAST_COMPONENTS", 1)
 
 
 def _with_base(prior: FlowMatchingPrior, mean: Tensor, variance: Tensor) -> FlowMatchingPrior:
