@@ -205,13 +205,14 @@ def test_fine_samples_keep_the_grain_that_few_evaluations_lose(monkeypatch: pyte
     assert float(rough.max()) < 0.92
 
 
-def test_samples_and_draws_begin_at_a_base_of_their_shape() -> None:
+def test_samples_begin_at_a_base_of_their_shape_and_latents_do_not() -> None:
     shape = 1, 16, 16
     plain = FlowMatchingPrior(_network(shape).field, shape, flow_matching_prior.SIDES)
     prior = plain.with_base(_base((1, 16, 16)))
     assert prior.of_size(16, 24).base is None
     assert prior.of_size(16, 16).base is prior.base
     assert prior.with_base(None).base is None
+    assert prior.under_noise(0.3) is None  # two components know too little for posterior draws
     z = torch.randn(2, prior.latent_size, generator=torch.Generator().manual_seed(0))
     assert torch.equal(prior.decode(z), plain.decode(z))
     assert not torch.allclose(prior.sample(2), plain.sample(2))

@@ -13,6 +13,7 @@ from genprior.models.factor_analysers import FactorAnalysers
 from genprior.priors import flow_matching_prior
 from genprior.priors.contracts import DenoisingPrior, LatentPrior
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
+from genprior.restoration import begun_draws
 from genprior.restoration.begun_draws import GRAIN, grain_of
 from genprior.restoration.fidelity import L1, L2
 from genprior.restoration.guided_denoising import guided_mean
@@ -117,6 +118,21 @@ def test_draws_begin_at_noise_where_no_closed_form_knows_the_problem(case: str) 
     scale = None if case == "unknown level" else 0.01
     found = [ImageSampler(problem, own, 8, case != "not linear") for own in (prior, plain)]
     torch.testing.assert_close(*(own.draw(2, scale)[0] for own in found), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "is_quick"), [("inpaint", True), ("denoise", True), ("compressed-sensing", False)])
+def test_draws_begin_at_a_base_where_its_posterior_is_quick(
+    name: str, is_quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Masks are quick, whatever their size, and other operators of few numbers."""
+    plain, mean, variance = _gaussian()
+    problem, _ = _problem(plain, name, _image(mean, variance), 0.1)
+    found = [ImageSampler(problem, own, 8, True) for own in (plain, _with_base(plain, mean, variance))]
+    monkeypatch.setattr(begun_draws, "FEW", 5)  # compressed sensing has 6 numbers, the others 16
+    noise, base = (own.draw(2, 0.01)[0] for own in found)
+    assert torch.equal(noise, base) is not is_quick
+    monkeypatch.setattr(begun_draws, "FEW", 6)
+    assert not torch.equal(noise, found[1].draw(2, 0.01)[0])
 
 
 def test_the_grain_of_a_base_is_bounded_in_measurements_too() -> None:

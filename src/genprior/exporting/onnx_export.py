@@ -71,7 +71,7 @@ def export_stages(settings: ExportSettings, kept: Export | None) -> Task[Export]
             a page; or a file that does not compute what torch does.
     """
     _refuse_without_packages()
-    prior = load_prior(settings.run, weights=settings.weights)
+    prior = load_prior(settings.run, weights=settings.weights).with_base(None)  # files hold networks alone
     if prior.image_shape[1:] == (1, 1):
         raise GenpriorError(f"{settings.run} makes points of the plane; only images are exported", argument="run")
     if prior.conditional is not None:

@@ -77,7 +77,8 @@ def begun_draws(
             return problem.measure(x, one.expand(len(x)))
 
         grain = grain_of(problem, who[:1])
-        coarse = denoiser.under_noise(grain) or usual
+        coarse = denoiser.under_noise(grain)
+        assert coarse is not None, "a prior that has one of a level has one of all"
         posterior = coarse.posterior(problem.y[who], measure, sigma)
         numbers = [first + i for i in who.tolist()]
         each = [posterior.draws(1, derived_seed(seed, "images begun", s), numbers) for s in range(count)]
