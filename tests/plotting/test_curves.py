@@ -2,12 +2,14 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from genprior.families import GANConfig, GLOConfig
+from genprior.families.glow import GlowConfig
 from genprior.plotting.curves import (
     MOST_POINTS,
     WIDTH,
@@ -21,6 +23,7 @@ from genprior.plotting.curves import (
 from genprior.plotting.drawing import BLUE, FONT, ORANGE, PALETTE, new_figure, save
 from genprior.report.page import rows_of
 from genprior.report.record_plots import SATURATION, plots_of
+from genprior.runs.best_weights import ScoredAge
 from pixels import pixels_of
 from reported import Row, gan_rows, made_up
 
@@ -61,6 +64,22 @@ def test_runs_without_factors_say_how_to_record_them() -> None:
     assert not set(SATURATION) & {plot.title for plot in plots_of(old)}
     (saturation,) = [row for row in rows_of([old]) if row.title == "Saturation"]
     assert "older than these numbers; `genprior train gan` records them" in saturation.cells[0].missing
+
+
+def test_a_glow_shows_the_density_of_held_out_images() -> None:
+    row: Row = {"step": 1, "images_seen": 100, "bits_per_dim": 2.0, "gradient_norm": 1.0, "round_trip_error": 1e-5}
+    ages = tuple(
+        ScoredAge(step=i, images_seen=100 * i, seconds=1.0, bits_per_dim=(bits, bits), took=0.1)
+        for i, bits in ((1, 2.0), (2, 1.5))
+    )
+    plain = made_up(config=GlowConfig(data="digits[:64]"), rows=[row])
+    scored = replace(plain, scored=ages)
+    plot = {each.title: each for each in plots_of(scored)}["Density of held-out images"]
+    np.testing.assert_allclose(plot.curves[0].values, [2.0, 1.5])
+    gan = replace(made_up(), scored=(ScoredAge(step=1, images_seen=1, seconds=1.0, psnr=(20.0, 20.0), took=0.1),))
+    titles = {each.title: each.cells for each in rows_of([scored, plain, gan])}
+    assert "No weights of this run were scored" in titles["Density of held-out images"][1].missing
+    assert titles["Restoration of held-out images"][0].missing == "Runs of the family glow have no such figure."
 
 
 def test_other_families_show_the_curves_of_their_config() -> None:

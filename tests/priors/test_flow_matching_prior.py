@@ -205,6 +205,14 @@ def test_fine_samples_keep_the_grain_that_few_evaluations_lose(monkeypatch: pyte
     assert float(rough.max()) < 0.92
 
 
+def test_a_base_under_noise_has_the_deviation_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_matching_prior, "LEAST_COMPONENTS", 1)
+    coarse = _network().with_base(_base((1, 8, 8))).under_noise(0.3)
+    assert coarse is not None
+    variance = SPREAD**2 * made_gaussian((1, 8, 8))[1].float() + 0.3**2
+    assert float((coarse.sample(1000).var(0) / variance).log().mean().abs()) < 0.03
+
+
 def test_samples_begin_at_a_base_of_their_shape_and_latents_do_not() -> None:
     shape = 1, 16, 16
     plain = FlowMatchingPrior(_network(shape).field, shape, flow_matching_prior.SIDES)

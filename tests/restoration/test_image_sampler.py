@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.models.factor_analysers import FactorAnalysers
+from genprior.models.velocity_field import VelocityField
 from genprior.priors import flow_matching_prior
 from genprior.priors.contracts import DenoisingPrior, LatentPrior
 from genprior.priors.flow_matching_prior import FlowMatchingPrior
@@ -22,7 +23,7 @@ from genprior.restoration.operators import OPERATORS
 from genprior.restoration.problem import Problem, make_problem
 from genprior.restoration.restore import restore
 from genprior.restoration.search_settings import FEWEST_LEVELS, SEARCHES, SearchSettings
-from velocities import gaussian_field, made_gaussian
+from velocities import GaussianNetwork, gaussian_field, made_gaussian
 
 SHAPE = (1, 4, 4)
 D = math.prod(SHAPE)
@@ -133,6 +134,18 @@ def test_draws_begin_at_a_base_where_its_posterior_is_quick(
     assert torch.equal(noise, base) is not is_quick
     monkeypatch.setattr(begun_draws, "FEW", 6)
     assert not torch.equal(noise, found[1].draw(2, 0.01)[0])
+
+
+def test_each_draw_is_of_a_kind_that_the_base_drew_for_it() -> None:
+    """The network knows no kinds, and a measurement of a single number under much noise tells none."""
+    means = torch.stack([torch.full((D,), -1.0), torch.full((D,), 2.0)])
+    kinds = FactorAnalysers(torch.tensor([0.7, 0.3]), means, torch.zeros(2, D, 0), torch.full((2, D), 1e-4))
+    field = VelocityField(GaussianNetwork(torch.zeros(SHAPE), torch.full(SHAPE, 16.0)), 0.5, 0.5).float()
+    physics = OPERATORS["compressed-sensing"](image_shape=SHAPE, seed=0, m=1).physics
+    problem = make_problem(_gaussian()[0], torch.zeros(1, 1), physics, L2())
+    x, _ = ImageSampler(problem, FlowMatchingPrior(field, SHAPE).with_base(kinds), 12, True).draw(200, 50.0**2)
+    share = float((x[0].flatten(1).mean(1) > 0.5).float().mean())
+    assert share == pytest.approx(0.3, abs=0.1)  # three standard errors
 
 
 def test_the_grain_of_a_base_is_bounded_in_measurements_too() -> None:

@@ -18,7 +18,7 @@ from genprior.plotting.drawing import PALETTE
 from genprior.plotting.sample_figures import counts_svg, points_svg
 from genprior.report import words
 from genprior.report.collect import Reported, collect, names_of
-from genprior.report.record_plots import HELD_OUT, SATURATION, plots_of, records_saturation
+from genprior.report.record_plots import HELD_OUT, HELD_OUT_DENSITY, SATURATION, plots_of, records_saturation
 from genprior.scoring.scoring_results import METRICS
 from genprior.writing import write_text
 
@@ -222,7 +222,7 @@ def _absent(reported: Reported, title: str) -> PageCell:
     """Why a run has not what others have under a title."""
     if not reported.rows:
         missing = "The run's log is empty."
-    elif title == HELD_OUT.title:
+    elif title == (HELD_OUT_DENSITY if reported.run.config.JUDGED_BY_DENSITY else HELD_OUT).title:
         missing = "No weights of this run were scored: training was short, or no images are held out."
     elif reported.has_players and title in SATURATION:
         missing = "Not in this run's log, which is older than these numbers; `genprior train gan` records them."
