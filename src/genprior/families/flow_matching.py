@@ -112,6 +112,8 @@ class FlowMatchingConfig(RunConfig):
         unseen = None if held_out is None or not len(held_out) else held_out.some(LOOKED_AT)
         shares = None if data.is_points else level_shares(some)
         field = self._field(data.image_shape, self.seed, float(some.mean()), spread, shares)
+        if field.wiener is not None:
+            field.wiener.learn(field.in_path(some))
         return VelocityRegression(field, data.some(LOOKED_AT), unseen, settings, self.placement(fabric))
 
     def prior(

@@ -157,6 +157,7 @@ def _few_steps(
     width: int = 64,
     levels: int = 2,
     blocks: int = 2,
+    wiener: int = 0,
     discriminator_width: int = 32,
     norm: str = "none",
     deviation: int = 0,
@@ -166,7 +167,7 @@ def _few_steps(
     check_images(sizes.image_shape)
 
     def generator(shape: tuple[int, int, int], _: int) -> nn.Module:
-        return FewStepGenerator(blank_field(VelocityUNet(shape, width, levels, blocks)), shape, evaluations)
+        return FewStepGenerator(blank_field(VelocityUNet(shape, width, levels, blocks, wiener)), shape, evaluations)
 
     return sizes.players(
         generator, lambda shape: pyramid.pyramid_discriminator(shape, discriminator_width, norm, deviation)

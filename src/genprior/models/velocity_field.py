@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genprior.models.local_wiener import LocalWiener
+
 SMALLEST_SPREAD = 1e-3
 LEVELS = 256  # of an 8-bit value
 
@@ -49,6 +51,10 @@ class VelocityField(nn.Module):
     be the variance that is left. So v = c x + F(x / s, t) / s, and the network F has inputs and outputs of variance 1
     at all times (as in Karras et al. 2022, https://arxiv.org/abs/2206.00364, section 5, for noise that grows).
 
+    Images whose neighbouring pixels are alike are far from that. A network may ask for a `LocalWiener` filter: then v
+    begins with the filter's velocity in place of c x, and the network sees the filter's estimate of the noise beside x,
+    where weak noise would be hard to see.
+
     Arguments:
         network: F, of (B, C, H, W) and (B,).
         mean: Of the pixels of images.
@@ -57,6 +63,7 @@ class VelocityField(nn.Module):
 
     Attributes:
         dtype: Arithmetic of the network; None: that of its input.
+        wiener: The filter, of which `learn` has to be called before training; None: the network asks for none.
     """
 
     mean: Tensor
@@ -69,6 +76,8 @@ class VelocityField(nn.Module):
         super().__init__()
         self.network = network
         self.dtype: torch.dtype | None = None
+        side, channels = int(getattr(network, "wiener", 0)), int(getattr(network, "channels", 0))
+        self.wiener: LocalWiener | None = LocalWiener(channels, side) if side else None
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("spread", torch.tensor(max(spread, SMALLEST_SPREAD)))
         self.register_buffer("shares", torch.full((LEVELS,), 1 / LEVELS) if shares is None else shares)
@@ -84,9 +93,17 @@ class VelocityField(nn.Module):
         return c * x + self.residual(x, t) / spread
 
     def residual(self, x: Tensor, t: Tensor) -> Tensor:
-        """Returns F(x / s, t) (B, C, H, W), which is learned: that part of v which a Gaussian would not have."""
-        found: Tensor = self.network((x / spread_at(t)).to(self.dtype or x.dtype), t)
-        return found.to(x.dtype)
+        """Returns F(x / s, t) (B, C, H, W), that part of v which a Gaussian of variance 1 would not have."""
+        spread = spread_at(t)
+        if self.wiener is None:
+            return self._learned(x / spread, t)
+        velocity, noise = self.wiener.estimates(x, t)
+        known = spread * velocity - (2 * t - 1)[:, None, None, None] / spread * x
+        return (known + self._learned(torch.cat([x / spread, noise], 1), t)).to(x.dtype)
+
+    def _learned(self, seen: Tensor, t: Tensor) -> Tensor:
+        found: Tensor = self.network(seen.to(self.dtype or seen.dtype), t)
+        return found.to(seen.dtype)
 
     def in_path(self, x: Tensor) -> Tensor:
         """Returns u (B, C, H, W), an image in the units of the path."""

@@ -21,6 +21,7 @@ PATCH = 2  # pixels of a side: matrix units like many channels at few places
 FREQUENCIES = 16
 WAVES = (0.25, 4.0)  # lowest and highest frequency, in radians a unit of the log ratio of noise to image
 MOST_TIMES = 4  # as many channels as at the largest resolution
+WIENER_SIDES = (3, 5, 7, 9)
 LEAST = 1e-3  # of noise and of image, below which the ratio no longer grows
 
 
@@ -99,7 +100,7 @@ class ModulatedBlock(nn.Module):
 
 
 class VelocityUNet(nn.Module):
-    """x (B, C, H, W), t (B,) -> (B, C, H, W), for images of any size.
+    """x (B, C, H, W), or (B, 2C, H, W) with a Wiener filter, t (B,) -> (B, C, H, W), for images of any size.
 
     Sides that cannot be halved often enough are filled up with copies of the edge, and cut off again. Large images go
     through it in tiles.
@@ -109,20 +110,30 @@ class VelocityUNet(nn.Module):
         width: Channels where the image is largest.
         levels: Resolutions; each halves the sides and doubles the channels, up to four times `width`.
         blocks: Residual blocks of each level, on the way down and on the way up.
+        wiener: Pixels of a side of the patches of a Wiener filter that the field has beside the network, whose estimate
+            of the noise is seen as well: x has 2C channels. An odd number from 3 to 9, or 0 for none.
+
+    Raises:
+        GenpriorError: An option out of range.
 
     Attributes:
         stride: Pixels of a side of the coarsest cell.
         reach: Pixels beyond its own cell from which a pixel may know something.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], width: int = 64, levels: int = 2, blocks: int = 2) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], width: int = 64, levels: int = 2, blocks: int = 2, wiener: int = 0
+    ) -> None:
         super().__init__()
         _check_whole(width=width, levels=levels, blocks=blocks)
+        _check_side(wiener, image_shape)
+        self.wiener = wiener
         self.channels, self.stride = image_shape[0], PATCH * 2 ** (levels - 1)
         self.reach = _reach(levels, blocks)
         widths = [width * min(2**level, MOST_TIMES) for level in range(levels)]
         pixels = self.channels * PATCH**2
-        self.first, self.last = PlainConv2d(pixels, width, 3), PlainConv2d(width, pixels, 3)
+        seen = 2 * pixels if wiener else pixels
+        self.first, self.last = PlainConv2d(seen, width, 3), PlainConv2d(width, pixels, 3)
         nn.init.zeros_(self.last.weight)
         self.down = nn.ModuleList(_blocks(each, blocks) for each in widths)
         self.up = nn.ModuleList(_blocks(each, blocks) for each in widths[:-1])
@@ -223,6 +234,14 @@ def _check_whole(**options: float) -> None:
         most = 8 if name in ("levels", "blocks") else 4096
         if not isinstance(value, int) or not 1 <= value <= most:
             raise GenpriorError(f"option '{name}' must be an integer from 1 to {most}, got {value}", argument="model")
+
+
+def _check_side(wiener: float, image_shape: tuple[int, int, int]) -> None:
+    if wiener != 0 and wiener not in WIENER_SIDES:
+        raise GenpriorError(f"option 'wiener' must be 0, 3, 5, 7 or 9, got {wiener}", argument="model")
+    if wiener > min(image_shape[1:]):
+        size = f"{image_shape[1]}x{image_shape[2]}"
+        raise GenpriorError(f"option 'wiener' is {wiener}, and images have {size} pixels", argument="model")
 
 
 # Each builds a network from (C, H, W) and options of its own.

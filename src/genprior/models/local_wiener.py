@@ -1,0 +1,64 @@
+"""The best linear denoiser that looks at a pixel's neighbours only: what a network of velocities need not learn.
+
+Imports torch only.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SMALLEST_VARIANCE = 1e-6  # of a direction; that of images is 1
+AT_ONCE = 50  # images whose patches are in memory together
+
+
+class LocalWiener(nn.Module):
+    """A filter of x_t = (1 - t) e + t u, with u an image of mean 0 and variance 1 and e white noise.
+
+    Were all patches of k x k pixels Gaussian with the covariance V diag(l) V^T, then along each column of V E[u | x_t]
+    would be l t / (l t^2 + (1 - t)^2) times x_t, and E[e | x_t] (1 - t) / (l t^2 + (1 - t)^2) times x_t. The filter
+    answers for the pixel in the middle of a patch. Patches at the border are filled up with copies of the edge.
+
+    Arguments:
+        channels: C.
+        side: k, odd, at least 1.
+    """
+
+    variances: Tensor
+    directions: Tensor
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.channels, self.side = channels, side
+        size = channels * side**2
+        self.register_buffer("variances", torch.ones(size))
+        self.register_buffer("directions", torch.eye(size))
+
+    def learn(self, u: Tensor) -> None:
+        """Takes the covariance of patches from images u (N, C, H, W) of mean 0 and variance 1, none smaller than k."""
+        size = self.variances.numel()
+        total, count = torch.zeros(size, size, dtype=torch.float64), 0
+        for part in torch.split(u, AT_ONCE):
+            rows = F.unfold(part.double(), self.side).transpose(1, 2).reshape(-1, size)
+            total, count = total + rows.T @ rows, count + len(rows)
+        variances, directions = torch.linalg.eigh(total / count)
+        self.variances.copy_(variances.clamp_min(SMALLEST_VARIANCE))
+        self.directions.copy_(directions)
+
+    def estimates(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns those of u - e and of e (B, C, H, W), at least float32, for x_t (B, C, H, W) and t (B,)."""
+        (batch, channels), places = x.shape[:2], self.side**2
+        numbers = torch.promote_types(x.dtype, torch.float32)  # it divides by small ones
+        x, t = x.to(numbers), t.to(numbers)[:, None]
+        variances, directions = self.variances.to(numbers), self.directions.to(numbers)
+        left = variances * t.square() + (1 - t).square()
+        noise = (1 - t) / left
+        gains = torch.stack([variances * t / left - noise, noise], 1)  # (B, 2, P)
+        middle = directions[places // 2 :: places]  # (C, P): a patch lists its pixels channel by channel
+        kernels = torch.einsum("cp,bgp,qp->bgcq", middle, gains, directions)
+        padded = F.pad(x, (self.side // 2,) * 4, mode="replicate")
+        found = F.conv2d(
+            padded.reshape(1, batch * channels, *padded.shape[2:]),
+            kernels.reshape(batch * 2 * channels, channels, self.side, self.side),
+            groups=batch,
+        ).view(batch, 2, *x.shape[1:])
+        return found[:, 0], found[:, 1]
