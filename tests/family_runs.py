@@ -41,12 +41,14 @@ def write_discs(path: Path, shape: tuple[int, int, int]) -> Path:
     return path
 
 
-def make_family_run(path: Path, family: str, shape: tuple[int, int, int], images_seen: int = 256) -> Path:
+def make_family_run(
+    path: Path, family: str, shape: tuple[int, int, int], images_seen: int = 256, **settings: object
+) -> Path:
     """Trains a run for a few steps; returns its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = write_discs(path.with_suffix(".npy"), shape)
     given = {"family": family, "data": str(data), "images_seen": images_seen, "threads": 1, "score_every": 0}
-    prepared = new_run(path, parse_config({**given, **SMALL[family]}))
+    prepared = new_run(path, parse_config({**given, **SMALL[family], **settings}))
     for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass
     return path

@@ -22,7 +22,7 @@ OBLONG = (3, 32, 48)  # and coloured: what goes wrong with either shows here
 LARGE = ("flow-matching", "gan", "mixture")  # families that go all the way with the largest shape, too
 COUNT = 120
 SMALL = {
-    "flow-matching": "--model unet:width=4,levels=1,blocks=1",
+    "flow-matching": "--model unet:width=4,levels=1,blocks=1,wiener=3",
     "gan": "--preset pyramid --model pyramid:generator_width=2,discriminator_width=2 --latent-size 4",
     "glo": "--model pyramid:generator_width=2 --latent-size 4",
     "glow": "--levels 1 --steps 1 --width 4",

@@ -30,7 +30,7 @@ SMALL = {
     "vae": {"model": "conv:width=4", "latent_size": 4},
     "glow": {"levels": 1, "steps": 2, "width": 8},
     "mixture": {"components": 2, "rank": 2},
-    "flow-matching": {"model": "unet:width=4,levels=2,blocks=1"},
+    "flow-matching": {"model": "unet:width=4,levels=2,blocks=1,wiener=3"},
 }
 SHAPES = {"gan": "16x24", "flow-matching": "16x24"}  # oblong, where the networks can
 FILES = {"flow-matching": {"generator", "denoiser"}, "gan": {"generator"}, "glo": {"generator"}, "glow": {"generator"}}

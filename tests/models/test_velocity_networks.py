@@ -129,7 +129,7 @@ def test_tiles_cover_each_pixel_once() -> None:
 
 
 def test_the_networks_of_the_presets_are_small() -> None:
-    for network in (VelocityUNet((1, 28, 28)), VelocityUNet((3, 64, 64), width=32, levels=3)):
+    for network in (VelocityUNet((1, 28, 28)), VelocityUNet((3, 64, 64), width=32, levels=3, wiener=5)):
         assert sum(p.numel() for p in network.parameters()) <= MOST_WEIGHTS
 
 

@@ -39,7 +39,7 @@ def flow_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "data": str(write_pictures(folder / "pictures")),
             "fit": "crops",
             "size": 16,
-            "model": "unet:width=4,levels=2,blocks=1",
+            "model": "unet:width=4,levels=2,blocks=1,wiener=3",
             "batch_size": 8,
             "images_seen": 400,
             "score_every": 0,

@@ -37,13 +37,16 @@ def tensors_of(path: Path) -> dict[str, torch.Tensor]:
     return checkpoint.tensors
 
 
-def made(path: Path, shape: tuple[int, int, int] = GREY) -> Path:
-    return make_family_run(path, "flow-matching", shape, images_seen=64)
+def made(path: Path, shape: tuple[int, int, int] = GREY, wiener: int = 0) -> Path:
+    model = "unet:width=4,levels=1,blocks=1" + (f",wiener={wiener}" if wiener else "")
+    return make_family_run(path, "flow-matching", shape, images_seen=64, model=model)
 
 
-@pytest.mark.parametrize("shape", [GREY, OBLONG], ids=str)
-def test_the_generator_begins_as_the_averaged_network_and_learns(shape: tuple[int, int, int], tmp_path: Path) -> None:
-    flow = made(tmp_path / "flow", shape)
+@pytest.mark.parametrize(("shape", "wiener"), [(GREY, 0), (OBLONG, 0), (OBLONG, 3)], ids=str)
+def test_the_generator_begins_as_the_averaged_network_and_learns(
+    shape: tuple[int, int, int], wiener: int, tmp_path: Path
+) -> None:
+    flow = made(tmp_path / "flow", shape, wiener)
     prepared = distilled_run(tmp_path / "quick", flow, SMALL)
     field = grouped(tensors_of(flow), "average")
     begun = tensors_of(tmp_path / "quick")
@@ -96,7 +99,7 @@ def test_what_cannot_be_distilled_is_refused_and_leaves_nothing(tmp_path: Path) 
         (other, {}, "give a run of `genprior train flow-matching`"),
         (tmp_path / "nothing", {}, "is not a run"),
         (flow, {"model": "dcgan"}, "the generator of few-steps, not of dcgan"),
-        (flow, {"model": "few-steps:width=6"}, "leave width, levels and blocks out of --model"),
+        (flow, {"model": "few-steps:width=6"}, "leave width, levels, blocks and wiener out of --model"),
         (flow, {"data": str(colour)}, "and colours as they were"),
         (flow, {"model": "few-steps:evaluations=0"}, "integer from 1 to 16"),
         (flow, {"family": "vae"}, "distilled into a GAN"),

@@ -46,19 +46,22 @@ class LocalWiener(nn.Module):
 
     def estimates(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns those of u - e and of e (B, C, H, W), at least float32, for x_t (B, C, H, W) and t (B,)."""
-        (batch, channels), places = x.shape[:2], self.side**2
+        (batch, channels, height, width), side = x.shape, self.side
         numbers = torch.promote_types(x.dtype, torch.float32)  # it divides by small ones
         x, t = x.to(numbers), t.to(numbers)[:, None]
         variances, directions = self.variances.to(numbers), self.directions.to(numbers)
         left = variances * t.square() + (1 - t).square()
         noise = (1 - t) / left
         gains = torch.stack([variances * t / left - noise, noise], 1)  # (B, 2, P)
-        middle = directions[places // 2 :: places]  # (C, P): a patch lists its pixels channel by channel
+        middle = directions[side**2 // 2 :: side**2]  # (C, P): a patch lists its pixels channel by channel
         kernels = torch.einsum("cp,bgp,qp->bgcq", middle, gains, directions)
-        padded = F.pad(x, (self.side // 2,) * 4, mode="replicate")
-        found = F.conv2d(
-            padded.reshape(1, batch * channels, *padded.shape[2:]),
-            kernels.reshape(batch * 2 * channels, channels, self.side, self.side),
-            groups=batch,
-        ).view(batch, 2, *x.shape[1:])
-        return found[:, 0], found[:, 1]
+        kernels = kernels.reshape(batch, 2 * channels, channels, side, side)
+        padded = F.pad(x, (side // 2,) * 4, mode="replicate")
+        found = x.new_zeros(batch, 2 * channels, height * width)
+        # Not as a convolution with a group for each image, whose number would be fixed where a network is exported.
+        for i in range(side):
+            for j in range(side):
+                pixels = padded[:, :, i : i + height, j : j + width].flatten(2)
+                found = torch.baddbmm(found, kernels[..., i, j], pixels)
+        velocity, noise = found.view(batch, 2, *x.shape[1:]).unbind(1)
+        return velocity, noise

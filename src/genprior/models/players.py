@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -151,26 +153,33 @@ def _pyramid(
     )
 
 
-def _few_steps(
-    sizes: PlayerSizes,
-    evaluations: int = 4,
-    width: int = 64,
-    levels: int = 2,
-    blocks: int = 2,
-    wiener: int = 0,
-    discriminator_width: int = 32,
-    norm: str = "none",
-    deviation: int = 0,
-) -> Players:
-    _checked(1, discriminator_width=discriminator_width)
-    _check_group(deviation)
-    check_images(sizes.image_shape)
+class _FewSteps(NamedTuple):
+    """The options of `few-steps`: first those of the network that is distilled."""
+
+    sizes: PlayerSizes
+    evaluations: int = 4
+    width: int = 64
+    levels: int = 2
+    blocks: int = 2
+    wiener: int = 0
+    discriminator_width: int = 32
+    norm: str = "none"
+    deviation: int = 0
+
+
+@wraps(_FewSteps)
+def _few_steps(*given: Any, **options: Any) -> Players:  # noqa: ANN401
+    own = _FewSteps(*given, **options)
+    _checked(1, discriminator_width=own.discriminator_width)
+    _check_group(own.deviation)
+    check_images(own.sizes.image_shape)
 
     def generator(shape: tuple[int, int, int], _: int) -> nn.Module:
-        return FewStepGenerator(blank_field(VelocityUNet(shape, width, levels, blocks, wiener)), shape, evaluations)
+        network = VelocityUNet(shape, own.width, own.levels, own.blocks, own.wiener)
+        return FewStepGenerator(blank_field(network), shape, own.evaluations)
 
-    return sizes.players(
-        generator, lambda shape: pyramid.pyramid_discriminator(shape, discriminator_width, norm, deviation)
+    return own.sizes.players(
+        generator, lambda shape: pyramid.pyramid_discriminator(shape, own.discriminator_width, own.norm, own.deviation)
     )
 
 

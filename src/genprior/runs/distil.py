@@ -52,8 +52,8 @@ class FieldStart:
             except (RuntimeError, KeyError) as error:
                 raise_lack_of_memory(error)
                 raise GenpriorError(
-                    f"the network of {self.run} does not fit these settings: leave width, levels and blocks out of "
-                    "--model, and colours as they were",
+                    f"the network of {self.run} does not fit these settings: leave width, levels, blocks and "
+                    "wiener out of --model, and colours as they were",
                     argument=ARGUMENT,
                 ) from error
         return [f"the generator begins as the network of {self.run}"]
