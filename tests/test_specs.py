@@ -88,6 +88,9 @@ def test_names_are_read_without_torch() -> None:
 
 def test_described_names_options_and_their_defaults() -> None:
     assert "huber:delta=0.1" in Table("genprior.restoration.fidelity", "FIDELITIES").described()
+    assert "few-steps:evaluations=4,width=64,levels=2,blocks=2,wiener=0,disc" in (
+        Table("genprior.models.players", "MODELS").described()
+    )
     assert "inpaint:box=...," in Table("genprior.restoration.operators", "OPERATORS").described()
 
 

@@ -228,8 +228,10 @@ def _options(tree: ast.Module, value: ast.expr, given: tuple[str, ...]) -> str:
         arguments, defaults = made.args.args, made.args.defaults
         pairs = list(zip([each.arg for each in arguments[len(arguments) - len(defaults) :]], defaults, strict=True))
     elif isinstance(made, ast.ClassDef):
-        fields = [node for node in made.body if isinstance(node, ast.AnnAssign) and node.value is not None]
-        pairs = [(node.target.id, node.value) for node in fields if isinstance(node.target, ast.Name)]
+        fields = [node for node in made.body if isinstance(node, ast.AnnAssign)]
+        # A call is `field(init=False)`: nothing that a user sets.
+        set_by_users = [node for node in fields if not isinstance(node.value, ast.Call)]
+        pairs = [(node.target.id, node.value) for node in set_by_users if isinstance(node.target, ast.Name)]
     told = [f"{key}={_default(default)}" for key, default in pairs if default is not None and key not in given]
     return f":{','.join(told)}" if told else ""
 

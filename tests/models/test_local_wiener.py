@@ -51,7 +51,7 @@ def _field(side: int = SIDE, shape: tuple[int, int, int] = (CHANNELS, 24, 20)) -
     return field
 
 
-def test_the_covariance_is_that_of_patches() -> None:
+def test_the_second_moments_are_those_of_patches() -> None:
     found, u = _learned(), _smooth(200)
     patches = torch.stack(
         [u[:, :, i : i + SIDE, j : j + SIDE].flatten(1) for i, j in product(range(22), range(18))]
@@ -150,12 +150,39 @@ def test_a_few_step_generator_takes_it_in_any_numbers() -> None:
 
     generator = initialised(made, 0)
     z = torch.randn(2, generator.latent_size, generator=torch.Generator().manual_seed(0))
+    seen: list[torch.dtype] = []
+    generator.field.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
     rough = generator(z.bfloat16())
-    assert rough.dtype == torch.bfloat16
+    assert {rough.dtype, *seen} == {torch.bfloat16}
     torch.testing.assert_close(rough.float(), generator(z), rtol=0, atol=0.05)
 
 
-@pytest.mark.parametrize("side", [1, 2, 11, -3, 3.5])
+@pytest.mark.parametrize("kind", ["grey as colour", "all black but one pixel"])
+def test_the_grain_that_is_added_to_images_is_not_taken_for_them(kind: str) -> None:
+    """Patches that no image has in some direction: what is found there is noise, and must not be made larger."""
+    grain, plain = 1e-4, _smooth(30, channels=1)
+    if kind == "grey as colour":
+        u = plain.expand(-1, 3, -1, -1)
+    else:
+        u = torch.zeros(30, 3, 24, 20, dtype=torch.float64)
+        u[:, :, 9, 9] = 24**0.5
+    found = LocalWiener(3, SIDE).double()
+    found.learn(u, grain)
+    grainy = u + grain**0.5 * torch.randn(u.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for t in (0.9, 0.99, 0.999):
+        x, times, e = _noisy(grainy, t)
+        assert float((found.estimates(x, times)[1] - e).square().mean()) < 1.05
+
+
+def test_few_patches_of_a_large_image_are_enough() -> None:
+    small, large = LocalWiener(1, SIDE).double(), LocalWiener(1, SIDE).double()
+    u = _smooth(1, 512, 512, channels=1)
+    large.learn(u)  # every eighth patch in both directions
+    small.learn(torch.cat([u[:, :, i : i + 64, j : j + 64] for i, j in product(range(0, 512, 64), repeat=2)]))
+    torch.testing.assert_close(large.variances, small.variances, rtol=0.1, atol=0.01)
+
+
+@pytest.mark.parametrize("side", [1, 2, 11, -3, 3.5, 5.0])
 def test_sides_that_cannot_be_are_refused(side: float) -> None:
     with pytest.raises(GenpriorError, match="option 'wiener' must be 0, 3, 5, 7 or 9"):
         VelocityUNet((1, 16, 16), wiener=side)  # type: ignore[arg-type]

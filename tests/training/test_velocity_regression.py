@@ -57,6 +57,19 @@ def test_times_are_spread_over_equal_shares() -> None:
     assert 0 < float(one) < 1
 
 
+def test_a_filter_is_learned_with_the_grain_that_images_get() -> None:
+    """Colours that are all alike: what differs between them in training is grain alone."""
+    images = torch.randint(0, 256, (40, 1, 8, 8), generator=_generator(), dtype=torch.uint8).expand(-1, 3, -1, -1)
+    config = FlowMatchingConfig(data="digits", model="unet:width=4,blocks=1,wiener=3", size=8, precision="float32")
+    learner = config.build(Dataset("grey", images))
+    for field in (learner.field, learner.average.network):
+        assert isinstance(field, VelocityField)
+        assert field.wiener is not None
+        grain = float((1 / 255 / field.spread) ** 2 / 12)
+        assert float(field.wiener.variances.min()) == pytest.approx(grain, rel=0.1)
+        assert float(field.wiener.variances.max()) > 2  # one colour tells the others
+
+
 def test_no_field_errs_less_than_the_conditional_mean() -> None:
     """The minimiser of the regression is E[u - e | x_t]: every change of it makes the error larger."""
     generator = _generator(1)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 VELOCITIES = Table("genprior.models.velocity_networks", "VELOCITIES")
 
 MEASURED_ON = 2000  # images: their mean and deviation become those of the path
+LEARNS_FILTER = 200  # images
 LOOKED_AT = 64  # images
 FOR_POINTS = "mlp"
 
@@ -120,7 +121,7 @@ class FlowMatchingConfig(RunConfig):
         shares = None if data.is_points else level_shares(some)
         field = self._field(data.image_shape, self.seed, float(some.mean()), spread, shares)
         if field.wiener is not None:
-            field.wiener.learn(field.in_path(some))
+            field.wiener.learn(field.in_path(some[:LEARNS_FILTER]), (settings.grain / float(field.spread)) ** 2 / 12)
         return VelocityRegression(field, data.some(LOOKED_AT), unseen, settings, self.placement(fabric))
 
     def prior(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SMALLEST_VARIANCE = 1e-6  # of a direction; that of images is 1
-AT_ONCE = 50  # images whose patches are in memory together
+PATCHES = 64  # along the shorter side of an image, of which the filter is learned
 
 
 class LocalWiener(nn.Module):
@@ -33,15 +33,21 @@ class LocalWiener(nn.Module):
         self.register_buffer("variances", torch.ones(size))
         self.register_buffer("directions", torch.eye(size))
 
-    def learn(self, u: Tensor) -> None:
-        """Takes the covariance of patches from images u (N, C, H, W) of mean 0 and variance 1, none smaller than k."""
-        size = self.variances.numel()
+    def learn(self, u: Tensor, grain: float = 0.0) -> None:
+        """Takes second moments of patches from images u (N, C, H, W) of mean 0 and variance 1, none smaller than k.
+
+        Arguments:
+            u: 200 are enough. Of large images some 4,096 patches each are taken.
+            grain: Variance of white noise that is added to images when a network learns: below it the filter must not
+                take noise for an image, or it would make it many times as large.
+        """
+        size, step = self.variances.numel(), max(1, min(u.shape[2:]) // PATCHES)
         total, count = torch.zeros(size, size, dtype=torch.float64), 0
-        for part in torch.split(u, AT_ONCE):
-            rows = F.unfold(part.double(), self.side).transpose(1, 2).reshape(-1, size)
+        for image in u.double().cpu():
+            rows = F.unfold(image[None], self.side, stride=step)[0].T
             total, count = total + rows.T @ rows, count + len(rows)
         variances, directions = torch.linalg.eigh(total / count)
-        self.variances.copy_(variances.clamp_min(SMALLEST_VARIANCE))
+        self.variances.copy_(variances.clamp_min(SMALLEST_VARIANCE) + grain)
         self.directions.copy_(directions)
 
     def estimates(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import wraps
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -153,9 +151,19 @@ def _pyramid(
     )
 
 
-class _FewSteps(NamedTuple):
-    """The options of `few-steps`: first those of the network that is distilled."""
+@dataclass(frozen=True)
+class FewStepPlayers(Players):
+    """A distilled network of flow matching, and the discriminator of a pyramid.
 
+    Arguments:
+        sizes: What they are built for.
+        evaluations: Of the network, 1 to 16.
+        width, levels, blocks, wiener: Of the network, see `VelocityUNet`.
+        discriminator_width, norm, deviation: Of the discriminator.
+    """
+
+    generator: nn.Module = field(init=False)
+    discriminator: nn.Module = field(init=False)
     sizes: PlayerSizes
     evaluations: int = 4
     width: int = 64
@@ -166,21 +174,20 @@ class _FewSteps(NamedTuple):
     norm: str = "none"
     deviation: int = 0
 
+    def __post_init__(self) -> None:
+        _checked(1, discriminator_width=self.discriminator_width)
+        _check_group(self.deviation)
+        check_images(self.sizes.image_shape)
+        made = self.sizes.players(self._generator, self._discriminator)
+        object.__setattr__(self, "generator", made.generator)
+        object.__setattr__(self, "discriminator", made.discriminator)
 
-@wraps(_FewSteps)
-def _few_steps(*given: Any, **options: Any) -> Players:  # noqa: ANN401
-    own = _FewSteps(*given, **options)
-    _checked(1, discriminator_width=own.discriminator_width)
-    _check_group(own.deviation)
-    check_images(own.sizes.image_shape)
+    def _generator(self, shape: tuple[int, int, int], _: int) -> nn.Module:
+        network = VelocityUNet(shape, self.width, self.levels, self.blocks, self.wiener)
+        return FewStepGenerator(blank_field(network), shape, self.evaluations)
 
-    def generator(shape: tuple[int, int, int], _: int) -> nn.Module:
-        network = VelocityUNet(shape, own.width, own.levels, own.blocks, own.wiener)
-        return FewStepGenerator(blank_field(network), shape, own.evaluations)
-
-    return own.sizes.players(
-        generator, lambda shape: pyramid.pyramid_discriminator(shape, own.discriminator_width, own.norm, own.deviation)
-    )
+    def _discriminator(self, shape: tuple[int, int, int]) -> nn.Module:
+        return pyramid.pyramid_discriminator(shape, self.discriminator_width, self.norm, self.deviation)
 
 
 def _check_group(deviation: int) -> None:
@@ -205,5 +212,5 @@ MODELS: dict[str, Callable[..., Players]] = {
     "mlp": _mlp,
     "metz": _metz,
     "pyramid": _pyramid,
-    "few-steps": _few_steps,
+    "few-steps": FewStepPlayers,
 }

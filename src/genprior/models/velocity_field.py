@@ -63,7 +63,7 @@ class VelocityField(nn.Module):
 
     Attributes:
         dtype: Arithmetic of the network; None: that of its input.
-        wiener: The filter, of which `learn` has to be called before training; None: the network asks for none.
+        wiener: The filter, which is the identity until it learns; None: the network asks for none.
     """
 
     mean: Tensor
@@ -96,14 +96,14 @@ class VelocityField(nn.Module):
         """Returns F(x / s, t) (B, C, H, W), that part of v which a Gaussian of variance 1 would not have."""
         spread = spread_at(t)
         if self.wiener is None:
-            return self._learned(x / spread, t)
+            return self._learned(x / spread, t, x.dtype)
         velocity, noise = self.wiener.estimates(x, t)
         known = spread * velocity - (2 * t - 1)[:, None, None, None] / spread * x
-        return (known + self._learned(torch.cat([x / spread, noise], 1), t)).to(x.dtype)
+        return (known + self._learned(torch.cat([x / spread, noise], 1), t, x.dtype)).to(x.dtype)
 
-    def _learned(self, seen: Tensor, t: Tensor) -> Tensor:
-        found: Tensor = self.network(seen.to(self.dtype or seen.dtype), t)
-        return found.to(seen.dtype)
+    def _learned(self, seen: Tensor, t: Tensor, dtype: torch.dtype) -> Tensor:
+        found: Tensor = self.network(seen.to(self.dtype or dtype), t)
+        return found.to(dtype)
 
     def in_path(self, x: Tensor) -> Tensor:
         """Returns u (B, C, H, W), an image in the units of the path."""

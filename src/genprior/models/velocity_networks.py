@@ -237,7 +237,7 @@ def _check_whole(**options: float) -> None:
 
 
 def _check_side(wiener: float, image_shape: tuple[int, int, int]) -> None:
-    if wiener != 0 and wiener not in WIENER_SIDES:
+    if not isinstance(wiener, int) or (wiener != 0 and wiener not in WIENER_SIDES):
         raise GenpriorError(f"option 'wiener' must be 0, 3, 5, 7 or 9, got {wiener}", argument="model")
     if wiener > min(image_shape[1:]):
         size = f"{image_shape[1]}x{image_shape[2]}"

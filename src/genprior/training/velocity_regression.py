@@ -42,9 +42,9 @@ def stratified_times(count: int, centre: float, width: float, generator: torch.G
 def velocity_errors(field: VelocityField, u: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """Returns the mean squared error (B,) of the part of the velocity that is learned.
 
-    Without a network it would be about 1 at all times. The mean over noise and images of |v - (u - e)|^2 is least for
-    v = E[u - e | x_t], as a conditional mean is the best guess by squared error; a weight of each time, here s^2,
-    changes nothing about that.
+    Without a network, and without a Wiener filter, it would be about 1 at all times. The mean over noise and images of
+    |v - (u - e)|^2 is least for v = E[u - e | x_t], as a conditional mean is the best guess by squared error; a weight
+    of each time, here s^2, changes nothing about that.
 
     Arguments:
         field: v.
