@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from family_runs import GREY, make_family_run
 from genprior.errors import GenpriorError
-from genprior.families import GANConfig
+from genprior.families import FAMILIES, GANConfig
 from genprior.report import write_report
 from genprior.report.collect import MOST_AGES, collect, write_run_picture
 from genprior.report.page import page_of
+from genprior.report.record_plots import plots_of
 from genprior.report.words import alarm, notes_on, scores_table, summary_table
 from genprior.runs.checkpoint import trained_checkpoint
 from genprior.runs.run_events import Alarm, Event, Setback
@@ -278,6 +280,16 @@ def test_samples_that_are_not_finite_are_counted() -> None:
     samples = made_up().samples.clone()
     samples[3, 0, 0, 0] = torch.nan
     assert "1 of them are not finite" in _text(page_of([made_up(samples=samples)]))
+
+
+@pytest.mark.parametrize("family", [name for name, config in FAMILIES.items() if config.CURVES])
+def test_every_curve_that_a_family_declares_is_drawn(family: str, tmp_path: Path) -> None:
+    made = make_family_run(tmp_path / family, family, GREY, images_seen=64)
+    plots = {plot.title.lower(): plot for plot in plots_of(collect(made, family))}
+    for declared in FAMILIES[family].CURVES.values():
+        drawn = plots[declared.title.lower()].curves
+        assert [curve.label for curve in drawn] == list(declared.labels.values())
+        assert len({curve.colour for curve in drawn}) == len(drawn)
 
 
 def test_points_are_drawn_as_points(make_run: Callable[..., Run]) -> None:

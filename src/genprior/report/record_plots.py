@@ -17,7 +17,7 @@ from genprior.training.losses import LOSSES, AdversarialLoss
 
 LOSS_COLOURS = dict(zip(LOSSES, (ORANGE, BLUE, GREEN, TEAL, PURPLE, BROWN), strict=False))
 SHARE = (-0.03, 1.03)  # limits of an axis of numbers in [0, 1]
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE)  # of the curves of a plot, in their order
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, TEAL, BROWN)  # of the curves of a plot, in their order
 Lines = Mapping[str, str]  # labels of curves, by their names in the record
 
 # Of two players: each plot without its curves, and what these are.
@@ -174,7 +174,7 @@ def _family_plot(reported: Reported, declared: Curves) -> Plot:
 
 
 def _drawn(rows: StepRows, plot: Plot, lines: Lines) -> Plot:
-    named = zip(lines.items(), COLOURS, strict=False)
+    named = zip(lines.items(), COLOURS[: len(lines)], strict=True)
     return replace(plot, curves=tuple(_curve(rows, key, label, colour) for (key, label), colour in named))
 
 
