@@ -70,6 +70,17 @@ def test_a_filter_is_learned_with_the_grain_that_images_get() -> None:
         assert float(field.wiener.variances.max()) > 2  # one colour tells the others
 
 
+def test_a_filter_is_learned_from_images_all_over_the_data() -> None:
+    """Folders are sorted: the first files are alike. Here they are of one level each, and the others are noise."""
+    alike = torch.randint(0, 256, (600, 1, 1, 1), generator=_generator(), dtype=torch.uint8).expand(-1, 1, 8, 8)
+    noise = torch.randint(0, 256, (600, 1, 8, 8), generator=_generator(1), dtype=torch.uint8)
+    config = FlowMatchingConfig(data="digits", model="unet:width=4,blocks=1,wiener=3", size=8, precision="float32")
+    field = config.build(Dataset("sorted", torch.cat([alike, noise]))).field
+    assert field.wiener is not None
+    variances = field.wiener.variances
+    assert float(variances.max() / variances.sum()) == pytest.approx(0.5 + 0.5 / 9, abs=0.05)
+
+
 def test_no_field_errs_less_than_the_conditional_mean() -> None:
     """The minimiser of the regression is E[u - e | x_t]: every change of it makes the error larger."""
     generator = _generator(1)

@@ -121,7 +121,8 @@ class FlowMatchingConfig(RunConfig):
         shares = None if data.is_points else level_shares(some)
         field = self._field(data.image_shape, self.seed, float(some.mean()), spread, shares)
         if field.wiener is not None:
-            field.wiener.learn(field.in_path(some[:LEARNS_FILTER]), (settings.grain / float(field.spread)) ** 2 / 12)
+            grain = (settings.grain / float(field.spread)) ** 2 / 12
+            field.wiener.learn(field.in_path(data.some(LEARNS_FILTER)), grain)
         return VelocityRegression(field, data.some(LOOKED_AT), unseen, settings, self.placement(fabric))
 
     def prior(

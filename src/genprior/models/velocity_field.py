@@ -63,7 +63,7 @@ class VelocityField(nn.Module):
 
     Attributes:
         dtype: Arithmetic of the network; None: that of its input.
-        wiener: The filter, which is the identity until it learns; None: the network asks for none.
+        wiener: The filter, that of white images until it learns; None: the network asks for none.
     """
 
     mean: Tensor
