@@ -1,11 +1,15 @@
 """How good samples are for their cost: of a flow-matching run by two ways, and of runs of other families.
 
-    python benchmarks/flow_samples.py RUN [RUN ...] [--count 10000] [--levels 50 20 8] [--data mnist] [--threads 1]
+    python benchmarks/flow_samples.py RUN [RUN ...] [--count 10000] [--levels 50 20 8] [--swapped] [--data mnist]
+                                      [--threads 1]
 
 "Ancestral" is what `genprior sample` does, "equation" the solution of the differential equation by the midpoint rule.
 Samples of a run that has a base (`genprior train base`) begin there; take --levels 6 4 2 1 for them.
 Samples of other families, such as a GAN that was distilled from a flow, are made in one way.
-The distance is that of `genprior evaluate` (Fréchet, features of the data's classifier) to all held-out images.
+The distance is that of `genprior evaluate` (Fréchet, features of the data's classifier) to all held-out images. Its
+classifier has learned the training images, and is surer of them than of others: they are farther from held-out images
+than good samples are. With `--swapped` a classifier of the held-out images judges, and the distance is to a half of the
+training images. Those of the other half are the first row, which tells what new images would have.
 The network runs in float32.
 """
 
@@ -60,14 +64,20 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--levels", type=int, nargs="+", default=[50, 20, 8])
+    parser.add_argument("--swapped", action="store_true")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     settings = parser.parse_args()
     torch.set_num_threads(settings.threads)
     train, test = judge_data(settings.data, genprior.load_data)
-    judge = result_of(judge_of(CLASSIFIER, train, test, data_root(None))).network
-    real, rows = seen(judge, test)[0], []
+    learned, reference = (test, train) if settings.swapped else (train, test)
+    judge = result_of(judge_of(CLASSIFIER, learned, reference, data_root(None))).network
+    real, rows = seen(judge, reference)[0], []
+    if settings.swapped:
+        real, other = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))].chunk(2)
+        rows.append({"run": "real", "distance": frechet_distance(real, other[: settings.count])})
+        print(f"real images: distance {rows[0]['distance']:.2f}", flush=True)
     for run in settings.runs:
         for name, make in ways_of(genprior.load_prior(run), settings.levels).items():
             start = time.process_time()
