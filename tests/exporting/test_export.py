@@ -40,12 +40,13 @@ FILES = {"flow-matching": {"generator", "denoiser"}, "gan": {"generator"}, "glo"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Makes a run of a family, a few steps long; in colour where images are oblong."""
 
-    def make(family: str) -> Path:
+    def make(family: str, model: str | None = None) -> Path:
         folder = tmp_path_factory.mktemp(family) / "run"
         size = SHAPES.get(family, "8")
         common = {"data": "digits[:32]", "held_out": 0, "size": size, "batch_size": 8, "images_seen": 24, "threads": 1}
         colour = {"channels": 3} if family in SHAPES else {}
         values = {"family": family, **common, **colour, "precision": "float32", **SMALL[family]}
+        values |= {"model": model} if model else {}
         prepared = new_run(folder, FAMILIES[family].model_validate(values))
         result_of(execute(prepared.run, prepared.learner, prepared.data))
         return folder
@@ -69,6 +70,13 @@ def test_the_files_of_every_family_compute_what_torch_does(
         z = torch.randn(count, prior.latent_size, generator=torch.Generator().manual_seed(count))
         (x,) = session.run(None, {"z": z.numpy()})
         np.testing.assert_allclose(x, prior.decode(z).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("evaluations", [1, 2])
+def test_few_steps_take_batches_of_every_size(evaluations: int, trained: Callable[..., Path]) -> None:
+    prior = load_prior(trained("gan", f"few-steps:width=4,levels=1,blocks=1,evaluations={evaluations}"))
+    part = onnx_export.parts_of(prior)["generator"]
+    assert largest_difference(traced(part, prior.networks), part) < 1e-4
 
 
 def test_a_way_back_takes_masks_and_a_denoiser_a_level_for_each_image(trained: Callable[[str], Path]) -> None:

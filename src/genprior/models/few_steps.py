@@ -7,6 +7,7 @@ Zheng & Yang 2025, https://arxiv.org/abs/2506.09376, who need no other loss). Im
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
@@ -55,9 +56,10 @@ class FewStepGenerator(nn.Module):
         self.latent_size = evaluations * math.prod(image_shape)
 
     def forward(self, z: Tensor) -> Tensor:
-        u = z.new_zeros(len(z), *self.image_shape)
-        for noise, time in zip(z.view(len(z), -1, *self.image_shape).unbind(1), self.times, strict=True):
-            t = z.new_full((len(z),), time)
+        noises = z.view(-1, len(self.times), *self.image_shape).unbind(1)
+        u = torch.zeros_like(noises[0])  # `new_zeros` of len(z) would make an ONNX file for batches of that size alone
+        for noise, time in zip(noises, self.times, strict=True):
+            t = torch.full_like(z[:, 0], time)
             u = self.field.image_at(moved(noise, u, t), t)
         # What lies outside is cut off as a picture would be, or a discriminator would look at nothing else.
         return self.field.as_image(u).clamp(*self.output_range)
