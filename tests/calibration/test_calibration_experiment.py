@@ -92,6 +92,10 @@ def test_each_fault_is_blamed_on_its_culprit() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mixture(tmp_path_factory.mktemp("runs") / "mixture", held_out=0.2)
+
+
+def mixture(folder: Path, held_out: float) -> Path:
     """A mixture of digits of 8 x 8 pixels."""
     config = {
         "data": "digits[:200]",
@@ -100,9 +104,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "size": 8,
         "images_seen": 200,
         "threads": 1,
-        "held_out": 0.2,
+        "held_out": held_out,
     }
-    prepared = new_run(tmp_path_factory.mktemp("runs") / "mixture", MixtureConfig.model_validate(config))
+    prepared = new_run(folder, MixtureConfig.model_validate(config))
     for _ in execute(prepared.run, prepared.learner, prepared.data):
         pass
     return prepared.run.path
@@ -162,6 +166,12 @@ def test_real_measurements_are_judged_instead_of_simulated_ones(run: Path, tmp_p
     assert found.residuals is not None
     assert found.residuals.size == pytest.approx(3, rel=0.1)
     assert found.culprit == "noise level"
+
+
+def test_a_run_that_holds_out_too_few_is_told_of_the_flag(tmp_path: Path) -> None:
+    run = mixture(tmp_path / "run", held_out=0.02)
+    with pytest.raises(GenpriorError, match=r"at least 10 images, .* has \d: name others with --images$"):
+        next(EXPERIMENT.stages(settings_of(run), None))
 
 
 @pytest.mark.parametrize(

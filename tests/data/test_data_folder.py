@@ -302,6 +302,17 @@ def test_small_images_are_refused_and_not_enlarged(
         load_data(tmp_path, size=size, fit=fit)
 
 
+def test_how_many_images_are_too_small_is_told_and_what_size_they_have(tmp_path: Path, draw: Draw) -> None:
+    save(tmp_path / "a.png", draw(64, 64))
+    for name in ("b", "c", "d"):
+        save(tmp_path / f"{name}.png", draw(24, 40))
+    told = (
+        r"^size: b\.png is 40 wide and 24 high, too small for 28, as 2 others are, .* remove them; .*own size is 24x40$"
+    )
+    with pytest.raises(GenpriorError, match=told):
+        load_data(tmp_path)
+
+
 BROKEN: dict[str, Callable[[Path], Any]] = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("I am no image"),

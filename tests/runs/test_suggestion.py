@@ -63,9 +63,15 @@ def test_the_budget_is_that_of_the_preset_where_that_is_usual(
 
 
 def test_what_was_said_of_the_images_is_said_again() -> None:
-    found = suggested({"data": "x", "size": "32", "white": 4095.0}, split(20, 1, 32, 32))
+    found = suggested({"data": "x", "size": "32", "white": 4095.0}, split(40, 1, 32, 32))
     assert "--size 32 --white 4095" in found.command
     assert found.trial == "genprior train auto --data x --size 32 --white 4095 --minutes 20 --out runs/own"
+
+
+@pytest.mark.parametrize(("count", "is_told"), [(39, False), (40, True)])
+def test_a_trial_is_told_of_where_there_are_images_enough_for_one(count: int, is_told: bool) -> None:
+    found = suggested({"data": "x"}, split(count, 1, 32, 32))
+    assert ("to restore" in found.rows()) is (found.trial != "") is is_told
 
 
 def test_oblong_images_are_trained_as_they_are() -> None:

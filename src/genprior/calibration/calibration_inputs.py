@@ -85,7 +85,10 @@ def held_out(settings: CalibrationSettings, assumed: Assumed) -> tuple[Tensor, T
     count = min(settings.count, len(order))
     if count < 10:
         left = "" if len(order) == len(data) else " that the run's residual was not learned from"
-        raise GenpriorError(f"expected at least 10 images, {data.name} has {len(order)}{left}", argument="images")
+        others = "" if settings.images else ": name others with --images"
+        raise GenpriorError(
+            f"expected at least 10 images, {data.name} has {len(order)}{left}{others}", argument="images"
+        )
     notes = [] if count == settings.count else [f"{count} held-out images, not {settings.count}: there are no more"]
     x = data.take(order[:count])
     if settings.measurements is None:

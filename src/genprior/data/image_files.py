@@ -345,9 +345,12 @@ def _too_small(name: str, header: PictureHeader, found: Found, plan: Plan) -> Ge
     shapes = [(h.height, h.width) for h in found if isinstance(h, PictureHeader)]
     worst = min(shapes, key=lambda shape: plan.fit.room(shape, plan.shape))
     asked = plan.shape[0] if plan.shape[0] == plan.shape[1] else plan.shape
+    others = sum(plan.fit.room(shape, plan.shape) < 1 for shape in shapes) - 1
+    beside = f", as {others:,} other{'s are' if others > 1 else ' is'}" if others else ""
+    remedy = f"remove them; the smallest one's own size is {worst[0]}x{worst[1]}" if others else "remove the file"
     return GenpriorError(
-        f"{name} is {header.width} wide and {header.height} high, too small for {size_text(asked)}, and "
-        f"images are never enlarged: give a size of at most {plan.fit.largest(worst, plan.shape)}, or remove the file",
+        f"{name} is {header.width} wide and {header.height} high, too small for {size_text(asked)}{beside}, and "
+        f"images are never enlarged: give a size of at most {plan.fit.largest(worst, plan.shape)}, or {remedy}",
         argument="size",
     )
 

@@ -16,6 +16,7 @@ WARM_UP, STEPS, SECONDS = 2, 8, 10.0  # steps that are not timed; then as many a
 USUAL_MINUTES, LONGEST = 20.0, 40.0
 PRESETS = {(1, 28, 28): "r1-28", (1, 32, 32): "r1-32", (1, 64, 64): "r1-64"}  # by the shape of the images
 OTHERS = "pyramid"  # better in colour (docs/benchmarks/own-gans.md), and for any shape
+LEAST_TRIED = 40  # images to learn, of a trial of families
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Suggestion:
 
     Attributes:
         command: To be typed, for new images.
-        trial: To be typed by whoever restores images: a trial chooses the family.
+        trial: To be typed by whoever restores images: a trial chooses the family. "": there are too few for one.
         minutes: That it takes here; where a budget in minutes is suggested, that budget.
         seconds_per_step: As measured.
         images_per_step: Images in a step.
@@ -43,7 +44,7 @@ class Suggestion:
         measured = f"measured here: {self.seconds_per_step:.2f} s a step of {self.images_per_step} images"
         own = "" if self.minutes == self.own_minutes else f"; the preset's own budget takes {self.own_minutes:.1f}"
         minutes = f"{self.minutes:.0f} ({measured}{own})"
-        return {"train with": self.command, "minutes": minutes, "to restore": self.trial}
+        return {"train with": self.command, "minutes": minutes} | ({"to restore": self.trial} if self.trial else {})
 
 
 def suggested(flags: dict[str, object], split: Split) -> Suggestion:
@@ -72,6 +73,7 @@ def suggested(flags: dict[str, object], split: Split) -> Suggestion:
         own["minutes"] = USUAL_MINUTES
     command = f"genprior train gan {_as_flags(own)} --out runs/own"
     trial = f"genprior train auto {_as_flags(flags | {'minutes': USUAL_MINUTES})} --out runs/own"
+    trial = trial if len(learned) >= LEAST_TRIED else ""
     return Suggestion(command, trial, minutes if is_usual else USUAL_MINUTES, seconds, count, minutes)
 
 

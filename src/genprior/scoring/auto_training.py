@@ -31,13 +31,13 @@ from genprior.runs.run_folder import (
     read_environment,
     refuse_foreign,
 )
+from genprior.runs.suggestion import LEAST_TRIED
 from genprior.runs.trained_prior import load_prior
 from genprior.scoring.auto_results import MINUTES, TRIES, AutoSettings, AutoTraining, TriedFamily
 
 SHARE = 1 / 3  # of the budget that all tries take together
 LEAST_SECONDS = 5.0  # of a try
 CHECKPOINT_SECONDS = 20.0  # what an interruption loses at most
-LEAST_IMAGES = 40  # learned
 CHECKED = 256  # images on which networks are built to see whether they can be
 PICTURED = 64
 
@@ -110,10 +110,10 @@ def _checked_images(split: Split) -> int:
     held_out = split.load_held_out()
     if split.learned.is_points:
         raise GenpriorError("restores images, these are points; train a gan on them", argument="data")
-    if held_out is None or len(held_out) < 2 or len(split.learned) < LEAST_IMAGES:
+    if held_out is None or len(held_out) < 2 or len(split.learned) < LEAST_TRIED:
         count = 0 if held_out is None else len(held_out)
         raise GenpriorError(
-            f"at least {LEAST_IMAGES} images to learn and 2 held out are needed, {split.learned.name} gives "
+            f"at least {LEAST_TRIED} images to learn and 2 held out are needed, {split.learned.name} gives "
             f"{len(split.learned)} and {count}",
             argument="data",
         )
