@@ -72,8 +72,8 @@ def suggested(flags: dict[str, object], split: Split) -> Suggestion:
     if not is_usual:
         own["minutes"] = USUAL_MINUTES
     command = f"genprior train gan {_as_flags(own)} --out runs/own"
-    trial = f"genprior train auto {_as_flags(flags | {'minutes': USUAL_MINUTES})} --out runs/own"
-    trial = trial if len(learned) >= LEAST_TRIED else ""
+    tried = f"genprior train auto {_as_flags(flags | {'minutes': USUAL_MINUTES})} --out runs/own"
+    trial = tried if len(learned) >= LEAST_TRIED else ""
     return Suggestion(command, trial, minutes if is_usual else USUAL_MINUTES, seconds, count, minutes)
 
 
