@@ -9,6 +9,7 @@ import pytest
 
 from genprior.errors import GenpriorError
 from genprior.folder_check import KINDS, check_lines, checked
+from genprior.runs.experiment import part_of
 from genprior.stored_files import signed
 
 Command = Callable[..., str]
@@ -25,6 +26,15 @@ def test_a_folder_that_nobody_touched_is_whole(name: str, folders: Path) -> None
     assert files
     assert [each for each in files if each.fault] == []
     assert check_lines(folders / name, title, files)[-1] == f"{len(files)} files are whole, 0 are damaged"
+
+
+@pytest.mark.parametrize(("name", "last"), [(name, kind.last) for name, kind in KINDS.items() if kind.last])
+def test_an_interrupted_folder_is_told_and_is_not_damaged(name: str, last: str, folders: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders / name, tmp_path / "copy")
+    (folder / last).rename(part_of(folder / last))
+    title, files = checked(folder)
+    assert title == f"{KINDS[name].title}, not finished: the same command goes on with it"
+    assert [each for each in files if each.fault] == []
 
 
 FILES = {

@@ -33,8 +33,9 @@ from genprior.scoring.comparison_experiment import IMAGES as COMPARED
 from genprior.scoring.scoring_results import COMPARISON, Comparison
 from genprior.stored_files import read_model, read_tensors, weights_sha256
 from genprior.study.study_check import study_files
-from genprior.study.study_experiment import ASKED
+from genprior.study.study_experiment import ASKED, RESULT
 
+UNFINISHED = "not finished: the same command goes on with it"
 DENIED, RIGHT = os.strerror(errno.EACCES), "nothing need be wrong with it: give this user the right to read it"
 
 
@@ -46,22 +47,25 @@ class FolderKind:
         title: What it is, in words.
         holds: Whether a folder is of this kind.
         files: All of its files that were looked at.
+        last: The file that is written when all the others are there; empty where there is none.
     """
 
     title: str
     holds: Callable[[Path], bool]
     files: Callable[[Path], Iterator[CheckedFile]]
+    last: str = ""
 
 
 def checked(path: Path) -> tuple[str, list[CheckedFile]]:
-    """Returns what a folder is, and all of its files that can be checked.
+    """Returns what a folder is and whether it was interrupted, and all of its files that can be checked.
 
     Raises:
         GenpriorError: About `folder`: none that genprior wrote.
     """
     for kind in KINDS.values():
         if kind.holds(path):
-            return kind.title, list(kind.files(path))
+            is_finished = not kind.last or (path / kind.last).is_file()
+            return kind.title if is_finished else f"{kind.title}, {UNFINISHED}", list(kind.files(path))
     expected = ", ".join(kind.title for kind in KINDS.values())
     raise GenpriorError(f"expected {expected}; {path} is none of them", argument="folder")
 
@@ -71,6 +75,11 @@ def check_lines(path: Path, title: str, files: Sequence[CheckedFile]) -> list[st
     damaged = [each for each in files if each.fault]
     lines = [f"  {each.name}: {each.fault}; {RIGHT if DENIED in each.fault else each.again}" for each in damaged]
     return [f"{path}: {title}", *lines, f"{len(files) - len(damaged)} files are whole, {len(damaged)} are damaged"]
+
+
+def _has_result(name: str, path: Path) -> bool:
+    """Whether a result is there, or the part of one that was interrupted."""
+    return (path / name).is_file() or part_of(path / name).is_file()
 
 
 def _job_files(path: Path) -> Iterator[CheckedFile]:
@@ -155,17 +164,20 @@ KINDS: dict[str, FolderKind] = {
         "results of invert, restore or degrade",
         lambda path: (path / SETTINGS).is_file() or (path / PARTS).is_dir(),
         _job_files,
+        SUMMARY,
     ),
     "comparison": FolderKind(
         "a comparison",
-        lambda path: any(map(Path.is_file, (path / COMPARISON, part_of(path / COMPARISON)))),
+        partial(_has_result, COMPARISON),
         _comparison_files,
+        COMPARISON,
     ),
     "export": FolderKind(
         "an export",
-        lambda path: any(map(Path.is_file, (path / EXPORT, part_of(path / EXPORT)))),
+        partial(_has_result, EXPORT),
         _export_files,
+        EXPORT,
     ),
-    "study": FolderKind("a study", lambda path: (path / ASKED).is_file(), study_files),
+    "study": FolderKind("a study", lambda path: (path / ASKED).is_file(), study_files, RESULT),
     "judges": FolderKind("judges in a cache", lambda path: bool(_judge_folders(path)), _judge_files),
 }
