@@ -173,6 +173,14 @@ def test_broken_image_is_named_and_left_out(genprior: Callable[..., str]) -> Non
     assert re.search(r"^count +2$", text, re.MULTILINE)
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_broken_image_is_told_of_once_by_a_command_that_reads_images_twice(genprior: Callable[..., str]) -> None:
+    images = folder("data", *[28] * 60, b"x")[0]
+    small = ["--model", "dcgan:generator_width=4,discriminator_width=4", "--threads", 1]
+    genprior("train", "gan", "--data", images, *small, "--batch-size", 8, "--images-seen", 80, "--out", "run")
+    assert genprior("diagnose", "run", code=1).count("cannot be read and are left out") == 1
+
+
 def test_data_of_ones_own_are_surveyed_and_a_command_that_trains_is_told(
     genprior: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

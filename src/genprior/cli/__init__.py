@@ -6,7 +6,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import typer
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _tells_once()
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
@@ -136,8 +136,17 @@ def _in_a_line(message: object) -> str:
     return str(message).replace("\n", "\\n")
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"genprior: warning: {_in_a_line(message)}", err=True)
+def _tells_once() -> Callable[..., None]:
+    """Returns what prints a warning; one that was said is not repeated, as where a command loads its images twice."""
+    told: set[str] = set()
+
+    def tell(message: Warning | str, *_: object, **__: object) -> None:
+        line = _in_a_line(message)
+        if line not in told:
+            told.add(line)
+            say(f"genprior: warning: {line}", err=True)
+
+    return tell
 
 
 ARGUMENTS: Mapping[str | None, str] = {
