@@ -125,5 +125,5 @@ def test_logits_of_different_images_differ_from_the_start() -> None:
 @pytest.mark.parametrize("make", [lambda shape: PyramidGenerator(shape, 4), pyramid_discriminator])
 def test_other_sizes_are_refused(make: object, shape: tuple[int, int, int]) -> None:
     assert callable(make)
-    with pytest.raises(GenpriorError, match=r"model: pyramid builds images of 16 to 128 pixels a side, got \d+x\d+"):
+    with pytest.raises(GenpriorError, match=r"model: expected images of 16 to 128 pixels a side, got \d+x\d+"):
         make(shape)

@@ -176,7 +176,7 @@ def _checked_sides(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     channels, height, width = image_shape
     if not SMALLEST_SIDE <= min(height, width) <= max(height, width) <= LARGEST_SIDE:
         raise GenpriorError(
-            f"pyramid builds images of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side, got {height}x{width}; resize "
+            f"expected images of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels a side, got {height}x{width}; resize "
             "with --size, or take mlp for points",
             argument="model",
         )
