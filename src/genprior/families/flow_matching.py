@@ -145,7 +145,7 @@ class FlowMatchingConfig(RunConfig):
         prior, generator = self.prior(state, image_shape, average=True), derived_generator(seed, "dequantisation")
         found = prior.quantised_log_prob(x, generator)
         bits = float(found.deviation.mean()) / (math.prod(image_shape) * math.log(2))
-        return Likelihood(found.nats, f"Gaussian dequantisation, divergence to {bits:.1g} bits")
+        return Likelihood(found.nats, f"Gaussian dequantisation, levels drawn to {bits:.1g} bits")
 
     def game(self) -> "Game":
         """Returns that there are no players, and signs nevertheless: the record watches held-out images."""
