@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
 from genprior.models.factor_analysers import FactorAnalysers
 from genprior.priors import gaussian_posterior
 from genprior.priors.mixture_prior import MixturePrior
@@ -153,3 +154,34 @@ def test_latents_are_images_moved_and_scaled(shape: tuple[int, int, int]) -> Non
     assert torch.equal(prior.sample(3), x[:3])
     assert prior.conditional is prior
     assert not prior.is_bound
+
+
+REFUSED: dict[str, tuple[Callable[[MixturePrior, Tensor], object], str]] = {
+    "an operator that is not linear": (
+        lambda prior, y: prior.posterior(y, torch.square, 0.1),
+        "A: a closed form needs",
+    ),
+    "an operator that adds noise": (
+        lambda prior, y: prior.posterior(y, lambda x: x + 0.05 * torch.randn_like(x), 0.1),
+        "A: a closed form needs a linear operator without noise",
+    ),
+    "noise below 0": (lambda prior, y: prior.posterior(y, lambda x: x, -1.0), "sigma: the noise must be above 0"),
+    "noise that is no number": (
+        lambda prior, y: prior.posterior(y, lambda x: x, float("nan")),
+        "sigma: the noise must",
+    ),
+    "too few numbers": (lambda prior, y: prior.posterior(y[..., :-1], lambda x: x, 0.1), r"y: the operator gives \d+"),
+    "no draws": (lambda prior, y: prior.posterior(y, lambda x: x, 0.1).draws(0), "count: must be at least 1, got 0"),
+    "too many draws": (
+        lambda prior, y: prior.posterior(y, lambda x: x, 0.1).draws(10**12),
+        "count: 1000000000000 draws of 2 images need",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_closed_form_cannot_take_is_refused(name: str) -> None:
+    prior = _prior()
+    ask, message = REFUSED[name]
+    with pytest.raises(GenpriorError, match=message):
+        ask(prior, torch.rand(2, *prior.image_shape, generator=torch.Generator().manual_seed(0)))

@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from genprior.errors import GenpriorError
+from genprior.memory import refuse_beyond_memory
 from genprior.models.factor_analysers import FactorAnalysers, LowRankCovariance
 from genprior.priors.contracts import Posterior
 from genprior.seeding import derived_generator
@@ -33,15 +35,26 @@ class LinearMap:
     Attributes:
         diagonal: Factors (D,) where each value of the image is scaled by itself, else None.
         matrix: (M, D) where it is small and not diagonal, else None.
+
+    Raises:
+        GenpriorError: About `A`: it is not linear, such as one that adds noise.
     """
 
     def __init__(self, A: Callable[[Tensor], Tensor], image_shape: tuple[int, int, int], like: Tensor) -> None:
         self._A, self.image_shape, self.size = A, image_shape, math.prod(image_shape)
         self.diagonal: Tensor | None = None
         self.matrix: Tensor | None = None
-        probe = torch.rand(2, self.size, generator=derived_generator(0, "linear map")).to(like)
+        probe = torch.rand(3, self.size, generator=derived_generator(0, "linear map")).to(like)
         probe[0] = 1
+        probe[2] = 2 * probe[1] - probe[0]
         seen = self.forward(probe)
+        if not torch.allclose(seen[2], 2 * seen[1] - seen[0], rtol=1e-3, atol=1e-3 * float(seen.abs().max())):
+            raise GenpriorError(
+                "a closed form needs a linear operator without noise, such as physics.A: A(2x - z) is not "
+                "2 A(x) - A(z); others are for genprior.restore",
+                argument="A",
+            )
+        self.measurements = seen.shape[1]
         if seen.shape == probe.shape and torch.allclose(seen[1], probe[1] * seen[0]):
             self.diagonal = seen[0]
         elif seen.shape[1] <= MOST_MEASUREMENTS and seen.shape[1] * self.size <= MOST_ENTRIES:
@@ -136,6 +149,9 @@ class MixturePosterior(Posterior):
         y: Measurements (B, M).
         sigma: Standard deviations of the noise, one or (M,), above 0.
 
+    Raises:
+        GenpriorError: About `y`: not as many numbers as A gives; about `sigma`: not above 0, or not finite.
+
     Attributes:
         log_evidence: log p(y) (B,) in nats.
         weights: Of the components (B, K).
@@ -144,6 +160,10 @@ class MixturePosterior(Posterior):
     """
 
     def __init__(self, model: FactorAnalysers, A: LinearMap, y: Tensor, sigma: Tensor) -> None:
+        if y.shape[1] != A.measurements:
+            raise GenpriorError(f"the operator gives {A.measurements} numbers, got {y.shape[1]}", argument="y")
+        if not bool(((sigma > 0) & torch.isfinite(sigma)).all()):
+            raise GenpriorError("the noise must be above 0 and finite", argument="sigma")
         self._model, self._map, self._y = model, A, y
         self._noise = sigma.to(y).square().expand(y.shape[1])
         found = [self._component(c) for c in range(model.count)]
@@ -157,7 +177,15 @@ class MixturePosterior(Posterior):
         """Returns x (B, count, C, H, W), exact draws; those of measurement i depend on (seed, numbers[i]) alone.
 
         A draw of a component and of its measurement is moved to the measurement that was made (Hoffman & Ribak 1991).
+
+        Raises:
+            GenpriorError: About `count`: it is below 1, or beyond the memory that is free.
         """
+        if count < 1:
+            raise GenpriorError(f"must be at least 1, got {count}", argument="count")
+        numbers_of_a_draw = self._map.size + 2 * self._y.shape[1]
+        need = len(self._y) * count * numbers_of_a_draw * self._y.element_size()
+        refuse_beyond_memory(need, f"{count} draws of {len(self._y)} images", "count", "ask for fewer")
         model, shape = self._model, self._map.image_shape
         x = self._y.new_empty(len(self._y), count, math.prod(shape))
         generators = [derived_generator(seed, "posterior", i) for i in numbers or range(len(x))]

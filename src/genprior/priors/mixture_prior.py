@@ -92,6 +92,9 @@ class MixturePrior(LatentPrior, LikelihoodPrior, ConditionalPrior, DenoisingPrio
             y: Measurements (B, ...).
             A: A linear map of images (R, C, H, W) for any R, the same for all; such as `physics.A` of deepinv.
             sigma: Standard deviation of the noise, above 0: one, or one for each number of a measurement (M,).
+
+        Raises:
+            GenpriorError: A is not linear (or adds noise), y has not the numbers that it gives, or sigma is none.
         """
         flat = y.flatten(1).to(self.model.means)
         return MixturePosterior(
