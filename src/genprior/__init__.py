@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from genprior.priors.contracts import LatentPrior as LatentPrior
     from genprior.priors.contracts import Prior as Prior
     from genprior.priors.generator_prior import GeneratorPrior as GeneratorPrior
+    from genprior.restoration.restore import PriorDenoiser as PriorDenoiser
     from genprior.restoration.restore import PriorReconstructor as PriorReconstructor
     from genprior.restoration.restore import invert as invert
     from genprior.restoration.restore import restore as restore
@@ -44,6 +45,7 @@ _HOME = {
     "MixtureConfig": "genprior.families",
     "LatentPrior": "genprior.priors.contracts",
     "Prior": "genprior.priors.contracts",
+    "PriorDenoiser": "genprior.restoration.restore",
     "PriorReconstructor": "genprior.restoration.restore",
     "Restoration": "genprior.restoration.result",
     "SearchSettings": "genprior.restoration.search_settings",

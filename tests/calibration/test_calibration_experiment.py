@@ -10,12 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from genprior.calibration import posterior_draws
 from genprior.calibration.calibration_commands import EXPERIMENTS
 from genprior.calibration.calibration_experiment import examples, judged, own_truths, residuals_of
 from genprior.calibration.calibration_inputs import Assumed, held_out, opened
-from genprior.calibration.calibration_results import Calibration, CalibrationSettings, culprit_of, verdict_line
+from genprior.calibration.calibration_results import (
+    Calibration,
+    CalibrationSettings,
+    RankTest,
+    culprit_of,
+    verdict_line,
+)
 from genprior.calibration.posterior_draws import PosteriorDraws, draws_of
 from genprior.calibration.residual_results import ResidualSettings, ResidualTable
 from genprior.data import load_data
@@ -88,6 +95,31 @@ def test_each_fault_is_blamed_on_its_culprit() -> None:
     assert culprit(assumed(hole), noise=1.5 * SIGMA) == "noise level"
     assert culprit(assumed(hole), noise=SIGMA / 1.5) == "noise level"
     assert culprit(assumed(hole), offset=0.1) == "prior"
+
+
+@pytest.mark.parametrize(
+    ("factor", "ball_factor", "test", "verdict"),
+    [
+        (1.2, 0.9, "balls: evenly spread", "overconfident"),
+        (0.8, 0.9, "projections: evenly spread", "timid"),
+        (1.04, 0.9, "pixels in intervals", "misshapen"),
+        (0.9, 0.97, "balls: not too far out", "misshapen"),
+        (1.04, 0.9, "projections: evenly spread", "off-centre"),
+    ],
+)
+def test_the_verdict_says_what_is_wrong(run: Path, factor: float, ball_factor: float, test: str, verdict: str) -> None:
+    level = result_of(judged(*_measured_in_a_hole(), "held-out")).level
+    tests = level.tests | {test: RankTest(z=99.0, p=1e-4)}
+    changes = {"p": 1e-4, "factor": factor, "ball_factor": ball_factor, "tests": tests}
+    found = Calibration(settings=settings_of(run), held_out=level.model_copy(update=changes))
+    assert found.culprit == "prior"
+    assert found.verdict == verdict
+
+
+def _measured_in_a_hole() -> tuple[Assumed, Tensor, Tensor]:
+    given = assumed(inpaint(SHAPE, box=4))
+    x = given.prior.sample(30, seed=1)
+    return given, x, measure(x, given.operator, gaussian(SIGMA), seed=2)
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,8 @@ def opened(settings: CalibrationSettings) -> tuple[Assumed, str]:
     sigma = noise_level(noise)
     if not sigma:
         raise GenpriorError(
-            f"calibration needs noise of one known level above 0, such as gaussian:sigma=0.1, got {settings.noise}",
+            "calibration needs noise of one known level above 0, the same in all pixels, such as gaussian:sigma=0.1, "
+            f"got {settings.noise}",
             argument="noise",
         )
     prior = load_prior(settings.run)

@@ -14,6 +14,7 @@ FALSE_ALARMS = 0.005  # of a faultless case, by all tests together
 QUESTIONS = 4  # sampler, operator, noise and prior: each is called faulty with a quarter of that probability
 ALARM = FALSE_ALARMS / QUESTIONS
 CENTRED = 0.05  # a factor so near to 1 is not what is wrong
+OF_WIDTHS = ("pixels in intervals", "balls")  # tests that look at widths, at those of other shares than 90 %, too
 Culprit = Literal["sampler", "operator", "noise level", "prior"]
 
 
@@ -190,9 +191,9 @@ class Calibration(Result):
     @computed_field
     @property
     def verdict(self) -> str:
-        """Calibrated, overconfident, timid or off-centre."""
+        """Calibrated, overconfident, timid, misshapen or off-centre."""
         judged = self.own if self.culprit == "sampler" else self.held_out
-        return "not known" if judged is None else "calibrated" if self.culprit is None else _manner(judged.needed)
+        return "not known" if judged is None else "calibrated" if self.culprit is None else _manner(judged)
 
 
 def culprit_of(
@@ -211,10 +212,10 @@ def culprit_of(
     return "prior" if held_out is not None and held_out.p <= ALARM else None
 
 
-def _manner(factor: float) -> str:
-    if abs(factor - 1) <= CENTRED:
-        return "off-centre"
-    return "overconfident" if factor > 1 else "timid"
+def _manner(level: CalibrationLevel) -> str:
+    if abs(level.needed - 1) <= CENTRED:
+        return "misshapen" if level.strongest.startswith(OF_WIDTHS) else "off-centre"
+    return "overconfident" if level.needed > 1 else "timid"
 
 
 def calibration_lines(found: Calibration) -> list[str]:
@@ -282,8 +283,8 @@ def _repair_lines(found: RepairFindings | None) -> list[str]:
     if found is None:
         return []
     return [
-        f"  repair: intervals {found.factor:.2f} times as wide hold {found.after:.1%} of the pixels of other images, "
-        f"not {found.before:.1%} (promised {found.nominal:.1%}); they cost {found.cost:.2f} times the width",
-        f"  repair: balls {found.ball_factor:.2f} times as large hold {found.balls_after:.1%} of other images, not "
-        f"{found.balls_before:.1%}",
+        f"  repair: pixel intervals {found.factor:.2f} times as wide hold {found.after:.1%} of the pixels of other "
+        f"images (before {found.before:.1%}, promised {found.nominal:.1%}); they cost {found.cost:.2f} times the width",
+        f"  repair: balls {found.ball_factor:.2f} times as large hold {found.balls_after:.1%} of other images (before "
+        f"{found.balls_before:.1%})",
     ]

@@ -252,7 +252,7 @@ def _split_window(text: str) -> tuple[str, slice]:
 
 def _read_option(spec: DataSpec, word: str, known: Mapping[str, tuple[str, ...]]) -> tuple[str, str]:
     if not known:
-        raise _fault(spec, f"{spec.source} takes no options, got {word!r}")
+        raise _fault(spec, f"{spec.source} takes no options, got {word!r}; a part of it is {spec.source}[:100]")
     name, equals, value = word.partition("=")
     if not equals:
         return _option_of_word(spec, word, known), word

@@ -174,7 +174,7 @@ class LatentPrior(Prior, Protocol):
 
 
 class DenoisingPrior(Prior, Protocol):
-    """A prior that takes Gaussian noise out of images; one that is also a `Denoiser` of deepinv does the same there."""
+    """A prior that takes Gaussian noise out of images; `genprior.PriorDenoiser` makes a denoiser of deepinv of it."""
 
     @abstractmethod
     def denoise(self, x_noisy: Tensor, sigma: Tensor | float) -> Tensor:

@@ -34,7 +34,7 @@ def check_memory(images: int, settings: SearchSettings, pixels: int, times: int 
     rows = images * settings.draws * (2 * times * pixels) + settings.draws**2  # once more where parts are joined
     need = FLOAT * rows
     what = f"{settings.draws} draws of {images} images"
-    refuse_beyond_memory(need, what, "draws", "ask for fewer, or restore fewer images at a time")
+    refuse_beyond_memory(need, what, "draws", "ask for fewer, or restore fewer images at a time, as --batch-size does")
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genprior.errors import GenpriorError
-from genprior.priors.contracts import LatentPrior, takes_sides
+from genprior.priors.contracts import DenoisingPrior, LatentPrior, takes_sides
 from genprior.restoration.closed_form import TIMES, solve_in_closed_form
 from genprior.restoration.estimates import check_memory
 from genprior.restoration.exact_inverse import exact_encoder, invert_exactly
@@ -291,3 +291,30 @@ class PriorReconstructor(nn.Module):
     def forward(self, y: Tensor, physics: "Physics", **_: Any) -> Tensor:  # noqa: ANN401 - deepinv's signature
         """Returns restored images x (B, C, H, W) of measurements y (B, ...)."""
         return self._restore(y, physics).images
+
+
+class PriorDenoiser(nn.Module):
+    """Denoises by a prior wherever deepinv takes a denoiser: its plug-and-play, diffusion and flow-matching solvers.
+
+    Arguments:
+        prior: A trained run of flow matching or of a mixture, or a `DenoisingPrior` of your own. That of a mixture has
+            no derivative, which DPS and its like need.
+
+    Raises:
+        GenpriorError: About `prior`: it has no `denoise`.
+    """
+
+    def __init__(self, prior: DenoisingPrior) -> None:
+        super().__init__()
+        if not callable(getattr(prior, "denoise", None)):
+            raise GenpriorError("only flow matching and mixtures denoise without a search", argument="prior")
+        self.prior = prior
+
+    def forward(self, x: Tensor, sigma: Tensor | float, **_: Any) -> Tensor:  # noqa: ANN401 - deepinv's signature
+        """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma, one or of any shape of B numbers.
+
+        Without noise it is x.
+        """
+        levels = torch.as_tensor(sigma).to(x).flatten().expand(len(x))
+        clean = self.prior.denoise(x, levels.clamp_min(torch.finfo(x.dtype).eps))
+        return torch.where((levels > 0).view(-1, 1, 1, 1), clean, x)

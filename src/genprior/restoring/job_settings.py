@@ -64,7 +64,7 @@ class _Search(Settings):
     ] = 0
     estimate: Annotated[
         Literal["mean", "median", "map"] | None,
-        Field(description="Which image is the restored one; default: mean where there are draws."),
+        Field(description="The restored image: mean or median of draws, or map, the most likely; default: mean."),
     ] = None
     beyond: Annotated[
         bool, Field(description="Leave the prior's range where that leaves more than noise, for few training images.")
