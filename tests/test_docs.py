@@ -11,6 +11,7 @@ import pytest
 from genprior.exporting.export_results import ExportSettings
 from genprior.exporting.onnx_export import export_stages
 from genprior.progress import result_of
+from served_studio import make_mixture
 from tiny_run import make_tiny_run
 
 ROOT = Path(__file__).parents[1]
@@ -157,6 +158,8 @@ def test_python_in_the_pages_runs(code: str, tmp_path: Path, monkeypatch: pytest
         run = make_tiny_run(tmp_path / "runs" / "ns", size=28, **({"latent_size": 100} if "-onnx" in code else {}))
         if "-onnx" in code:
             result_of(export_stages(ExportSettings(run=run), None))
+    if "runs/flow" in code:
+        make_mixture(tmp_path / "runs" / "flow")  # which denoises as well, and is fitted at once
     for large, small in SMALLER.items():
         code = re.sub(large, small, code)
     exec(code, {})
