@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from measuring import parser_of, save_json
-from restoring_methods import Case, drawn, largest_singular_value
+from restoring_methods import Case, drawn, largest_singular_value, plug_and_play
 from torch import Tensor
 
 import genprior
@@ -126,29 +126,14 @@ def flow_dps(prior: FlowMatchingPrior, case: Case, settings: Settings, generator
     return x
 
 
-def plug_and_play(prior: FlowMatchingPrior, case: Case, settings: Settings, _: torch.Generator) -> Tensor:
-    """Half-quadratic splitting as in deepinv's DPIR (Zhang et al. 2021), its denoiser being the network."""
-    from deepinv.optim import HQS, L2, PnP
-
-    rounds, last = int(settings["rounds"]), max(case.sigma, 0.01)
-    levels = torch.logspace(torch.log10(torch.tensor(settings["first"])), torch.log10(torch.tensor(last)), rounds)
-    model = HQS(
-        data_fidelity=L2(),
-        prior=PnP(denoiser=lambda x, sigma, **_: prior.denoise(x, sigma)),
-        stepsize=(settings["weight"] * (levels / last) ** 2).tolist(),
-        g_param=levels.tolist(),
-        max_iter=rounds,
-        early_stop=False,
-    )
-    case.operator.physics.update_parameters(**case.parameters)
-    with torch.no_grad():
-        found: Tensor = model(case.y, case.operator.physics)
-    return found
+def dpir(prior: FlowMatchingPrior, case: Case, settings: Settings, _: torch.Generator) -> Tensor:
+    """Plug-and-play of deepinv; see `plug_and_play`."""
+    return plug_and_play(prior, case, (settings["first"], settings["weight"], int(settings["rounds"])))
 
 
 SOLVERS: dict[str, Solver] = {
     "plug-and-play (DPIR)": Solver(
-        plug_and_play, {"first": (0.2, 1.0, 3.0), "weight": (1.0, 4.0, 16.0), "rounds": (8, 40)}, False
+        dpir, {"first": (0.2, 1.0, 3.0), "weight": (1.0, 4.0, 16.0), "rounds": (8, 40)}, False
     ),
     "PnP-Flow": Solver(pnp_flow, {"alpha": (0.2, 1.0), "rate": (1.0, 1.9)}, False),
     "FlowDPS": Solver(flow_dps, {"rate": (0.1, 0.5, 1.0, 1.9)}, True),

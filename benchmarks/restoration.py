@@ -1,30 +1,44 @@
 """Restoration of MNIST test digits, fifteen kinds of damage, against the study's procedure and classical methods.
 
-    python benchmarks/restoration.py RUN ... [--images 1000] [--few 100] [--only NAME ...] [--ours] [--brief]
+    python benchmarks/restoration.py RUN ... [--images 1000] [--few 100] [--only NAME ...] [--ours] [--theirs] [--brief]
                                       [--draws [64]] [--minutes 0] [--json out.json]
 
 Each RUN is a run on `mnist` (training images only), a GAN with its encoder; its name stands in the table. Runs of all
 families go into one call, and its last lines are a table of all methods on the same few images. With `--minutes 4` a
 small U-Net learns each task for so many CPU minutes: give it what a run had. Methods, all
-on the same measurements: nothing (what is seen, by the adjoint or the pseudo-inverse), total variation and Lasso on
-pixels (their weight tuned on ten other test images, 5000 to 5009, to the smallest error), the study's procedure (one
+on the same measurements: nothing (what is seen, by the adjoint or the pseudo-inverse), total variation, the Lasso on
+pixels and in wavelets, deepinv's plug-and-play with the first run of flow matching as its denoiser (their settings
+tuned on ten other test images, 5000 to 5009, to the smallest error), the study's procedure (one
 random z, 1000 steps of Adam, no energy), each run as `genprior restore` uses it, and with `--beyond`. Runs see
 `--images` images, the slower methods and flows the first `--few` of them; "RUN, few" is a run on those few. With
 `--ours` the methods that need no run are left out, with `--brief` `--beyond`, the study's procedure and the other data
-terms. Seconds are those of the processor, so that other work disturbs them less. Noise: sigma as named for denoising,
-0.1 / sqrt(m) for compressed sensing (the protocol of Bora et al. 2017), 0.02 elsewhere; its level is known to all.
+terms, with `--theirs` the runs themselves. Seconds are those of the processor, so that other work disturbs them less.
+Noise: sigma as named for denoising, 0.1 / sqrt(m) for compressed sensing (the protocol of Bora et al. 2017), 0.02
+elsewhere; its level is known to all.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from measuring import errors_of, parser_of, save_json
-from restoring_methods import DRAWS, Case, covered, drawn, lasso, restored, total_variation, tuned
+from restoring_methods import (
+    DRAWS,
+    Case,
+    covered,
+    drawn,
+    lasso,
+    plug_and_play,
+    restored,
+    total_variation,
+    tuned,
+    wavelet_lasso,
+)
 from supervised_restorer import Supervised
 from torch import Tensor
 
@@ -33,6 +47,7 @@ from genprior.data.spec import data_root
 from genprior.evaluation.features import features_and_classes
 from genprior.evaluation.image_quality import psnr, ssim
 from genprior.judges.trained_judge import CLASSIFIER, judge_of
+from genprior.priors.flow_matching_prior import FlowMatchingPrior
 from genprior.priors.flow_prior import FlowPrior
 from genprior.progress import result_of
 from genprior.report.collect import names_of
@@ -59,10 +74,21 @@ TASKS: dict[str, tuple[str, float]] = {
     "blur 2": ("blur:sigma=2", 0.02),
     **{f"compressed sensing {m}": (f"compressed-sensing:m={m}", 0.1 / m**0.5) for m in (25, 50, 100, 200, 500)},
 }
-WEIGHTS = {
-    "total variation": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-    "lasso": (1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3),
+WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+SMALLER_WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
+WAVELETS = ("haar", "db2", "sym4")
+PEERS: dict[str, tuple[Callable[[Case, Any], Tensor], list[Any]]] = {
+    "total variation": (total_variation, list(WEIGHTS)),
+    "lasso": (lasso, list(SMALLER_WEIGHTS)),
+    "lasso, wavelets": (wavelet_lasso, list(product(WAVELETS, (1e-4, *WEIGHTS)))),
 }
+PLUG_AND_PLAY = list(product((0.2, 1.0, 3.0), (1.0, 4.0, 16.0), (8, 40)))
+
+
+def peers_with(priors: list[genprior.LatentPrior]) -> dict[str, tuple[Callable[[Case, Any], Tensor], list[Any]]]:
+    """Returns the methods of others with the settings to try; plug-and-play where there is a flow for it."""
+    flows = [prior for prior in priors if isinstance(prior, FlowMatchingPrior)]
+    return PEERS | ({"plug-and-play": (partial(plug_and_play, flows[0]), PLUG_AND_PLAY)} if flows else {})
 
 
 def nothing(case: Case) -> Tensor:
@@ -116,16 +142,11 @@ class Table:
 
     def beside_one_another(self, count: int) -> str:
         """A table in Markdown: tasks, and in a cell of each method that saw `count` images what it came to."""
-        rows = {(row["task"], _without_weight(row["method"])): row for row in self.rows if row["images"] == count}
+        rows = {(row["task"], row["method"]): row for row in self.rows if row["images"] == count}
         tasks, methods = (list(dict.fromkeys(key[i] for key in rows)) for i in (0, 1))
         lines = [["PSNR / SSIM / % right / % of balls", *methods], ["---"] * (len(methods) + 1)]
         lines += [[task, *(_cell(rows.get((task, method))) for method in methods)] for task in tasks]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _without_weight(method: str) -> str:
-    words = method.split()
-    return " ".join(words[:-1]) if words[-1][0].isdigit() else method
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -135,6 +156,10 @@ def _cell(row: dict[str, Any] | None) -> str:
     return f"{row['psnr']:.1f} ± {row['psnr_error']:.1f} / {row['ssim']:.2f} / {row['accuracy']:.0%}{held}"
 
 
+def _with(method: Callable[[Case, Any], Tensor], setting: object) -> Method:
+    return lambda case: method(case, setting)
+
+
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
@@ -142,6 +167,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--only", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--ours", action="store_true")
+    parser.add_argument("--theirs", action="store_true")
     parser.add_argument("--brief", action="store_true")
     parser.add_argument("--draws", type=int, nargs="?", const=DRAWS, default=0)
     parser.add_argument("--minutes", type=float, default=0.0)
@@ -155,6 +181,7 @@ def main() -> None:
     learned = genprior.load_data("mnist:train")
     table = Table(result_of(judge_of(CLASSIFIER, learned, test, data_root())).network)
     beyond = replace(SEARCHES["default"], beyond=True)
+    peers = {} if options.ours else peers_with(list(priors.values()))
 
     for task in options.only:
         spec, sigma = TASKS[task]
@@ -162,7 +189,7 @@ def main() -> None:
         case = Case(operator, sigma, x, 0)
         few, tuning = case.few(options.few), Case(operator, sigma, other, TUNED_ON.start)
 
-        for name, prior in priors.items():
+        for name, prior in () if options.theirs else priors.items():
             ours = partial(restored, prior)
             is_flow = isinstance(prior, FlowPrior)
             if not is_flow and options.images > options.few:
@@ -189,10 +216,10 @@ def main() -> None:
                 f"{task:24} U-Net: {network.images_seen:,} pairs in {network.cpu_minutes:.1f} CPU minutes", flush=True
             )
             table.add(task, "U-Net", few, labels, network)
-        others = () if options.ours else (("total variation", total_variation), ("lasso", lasso))
-        for name, method in others:
-            weight = tuned(method, WEIGHTS[name], tuning)
-            table.add(task, f"{name} {weight:g}", few, labels, partial(method, weight=weight))
+        for name, (method, settings) in peers.items():
+            chosen = tuned(method, settings, tuning)
+            table.add(task, name, few, labels, _with(method, chosen))
+            print(f"{task:24} {name}: {chosen}", flush=True)
         if not options.ours:
             table.add(task, "nothing", few, labels, nothing)
         save_json(options.json, table.rows)
