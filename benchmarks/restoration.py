@@ -75,7 +75,7 @@ TASKS: dict[str, tuple[str, float]] = {
     **{f"compressed sensing {m}": (f"compressed-sensing:m={m}", 0.1 / m**0.5) for m in (25, 50, 100, 200, 500)},
 }
 WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-SMALLER_WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
+SMALLER_WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
 WAVELETS = ("haar", "db2", "sym4")
 PEERS: dict[str, tuple[Callable[[Case, Any], Tensor], list[Any]]] = {
     "total variation": (total_variation, list(WEIGHTS)),

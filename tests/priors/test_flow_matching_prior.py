@@ -267,3 +267,13 @@ def test_a_search_may_use_a_rougher_network() -> None:
     torch.testing.assert_close(rough.decode(z), prior.decode(z), atol=0.05, rtol=0)
     assert not torch.equal(rough.decode(z), prior.decode(z))
     assert prior.field.dtype is None
+
+
+def test_images_and_noise_that_a_denoiser_cannot_take_are_refused() -> None:
+    prior, x = _gaussian(), _images(2)
+    for sigma in (-0.1, 0, math.inf, math.nan):
+        with pytest.raises(GenpriorError, match=r"^sigma: the noise must be above 0 and finite"):
+            prior.denoise(x, sigma)
+    for wrong in (x.expand(-1, 3, -1, -1), x[0]):
+        with pytest.raises(GenpriorError, match=r"^x_noisy: expected images \(B, 1, H, W\), got"):
+            prior.denoise(wrong, 0.1)

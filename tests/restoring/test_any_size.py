@@ -186,7 +186,9 @@ def test_a_moved_image_is_restored_to_a_moved_one(flow_run: Path) -> None:
 def test_flags_of_searches_are_said_to_have_no_effect(flow_run: Path, pictures: Path) -> None:
     given = {"operator": "denoise", "noise": "gaussian:sigma=0.1", "iterations": 5}
     drawn = prepare_restoring(restoring_settings(flow_run, pictures, **given))  # type: ignore[arg-type]
-    assert drawn.note.endswith("without effect: --iterations (images are drawn; --preset says in how many steps)")
+    assert drawn.note.endswith(
+        "without effect: --iterations (nothing is searched for; --preset says in how many steps draws are made)"
+    )
     searched = prepare_inverting(restoring_settings(flow_run, pictures, iterations=5))  # type: ignore[arg-type]
     assert "without effect" not in searched.note
 

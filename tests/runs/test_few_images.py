@@ -95,3 +95,19 @@ def test_oblong_images_take_the_networks_that_make_them(family: str, oblong: Pat
     assert prepared.run.config.images_seen == 16
     with pytest.raises(GenpriorError, match=r"dcgan builds square images .* or --model pyramid"):
         new_run(tmp_path / "other", config_of(family, oblong, model="dcgan"))
+
+
+def test_large_images_take_the_network_of_flow_matching_that_is_made_for_them(tmp_path: Path) -> None:
+    for side, preset in ((48, "flow-28"), (56, "flow-64")):
+        path = tmp_path / f"{side}.npy"
+        np.save(path, to_uint8(discs(20, (3, side, 64))).permute(0, 2, 3, 1).numpy())
+        given = {"family": "flow-matching", "data": str(path), "images_seen": 16, "threads": 1, "batch_size": 4}
+        prepared = new_run(tmp_path / f"run{side}", parse_config(given))
+        config = dict(prepared.run.config)
+        assert config["preset"] == preset
+        assert config["size"] is None  # the images' own
+        assert config["batch_size"] == 4  # as it was named
+        assert any("preset flow-64: it is made for" in note for note in prepared.notes) == (preset == "flow-64")
+        assert config["learning_rate"] == (0.002 if preset == "flow-64" else 0.001)
+        named = new_run(tmp_path / f"named{side}", parse_config({**given, "preset": "flow-28", "size": side}))
+        assert named.run.config.preset == "flow-28"

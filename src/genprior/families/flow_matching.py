@@ -24,6 +24,7 @@ VELOCITIES = Table("genprior.models.velocity_networks", "VELOCITIES")
 MEASURED_ON = 2000  # images: their mean and deviation become those of the path
 LEARNS_FILTER = 200  # images
 LOOKED_AT = 64  # images
+LARGE, LARGEST_USUAL = "flow-64", 48  # pixels of a side up to which the usual network learns fast
 FOR_POINTS = "mlp"
 
 
@@ -88,6 +89,11 @@ class FlowMatchingConfig(RunConfig):
     def title(self) -> str:
         """Network and family."""
         return f"{self.model.name} flow matching"
+
+    def better_preset(self, shape: tuple[int, int, int]) -> tuple[str, str] | None:
+        """Returns `flow-64` for large images: the usual network learns them slowly."""
+        sides = "x".join(map(str, shape))
+        return (LARGE, f"it is made for images as large as {sides}") if min(shape[1:]) > LARGEST_USUAL else None
 
     def build(
         self, data: "Dataset", fabric: "Fabric | None" = None, held_out: "Dataset | None" = None

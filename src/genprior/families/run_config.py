@@ -232,8 +232,9 @@ class RunConfig(Settings, ABC):
     def fitted(self, data: "Dataset") -> tuple[Self, list[str]]:
         """Returns settings that suit the images where nobody named others, and a line for each that differs.
 
-        A shape that the default network cannot make takes the preset that can. Fewer images than a batch take a smaller
-        batch. What was named, be it the default, stays as it is: `build` and `check` say what is wrong with it.
+        A shape that the default network cannot make, or learns slowly, takes the preset that suits it. Fewer images
+        than a batch take a smaller batch. What was named, be it the default, stays as it is: `build` and `check` say
+        what is wrong with it.
 
         Arguments:
             data: What is to be learned.
@@ -253,14 +254,19 @@ class RunConfig(Settings, ABC):
         return config, lines
 
     def _for_shape(self, shape: tuple[int, int, int]) -> tuple[Self, list[str]]:
-        if self.ANY_SHAPE is None or self.model_fields_set & {"preset", "model"} or self.can_make(shape):
+        found = None if self.model_fields_set & {"preset", "model"} else self.better_preset(shape)
+        if found is None:
             return self, []
+        preset, why = found
         own = self.model_dump(include=self.model_fields_set)
-        other = validated(type(self), {**own, "preset": self.ANY_SHAPE})
-        if not other.can_make(shape):
-            return self, []
-        sides = "x".join(map(str, shape))
-        return other, [f"preset {self.ANY_SHAPE}: the networks of {self.preset} cannot make images of {sides}"]
+        other = validated(type(self), {**own, "preset": preset, "size": self.size})  # images are loaded already
+        return (other, [f"preset {preset}: {why}"]) if other.can_make(shape) else (self, [])
+
+    def better_preset(self, shape: tuple[int, int, int]) -> tuple[str, str] | None:
+        """Returns the preset for images of a shape (C, H, W) where it is another than the default, and why."""
+        if self.ANY_SHAPE is None or self.can_make(shape):
+            return None
+        return self.ANY_SHAPE, f"the networks of {self.preset} cannot make images of {'x'.join(map(str, shape))}"
 
     def can_make(self, shape: tuple[int, int, int]) -> bool:
         """Whether the networks exist for images of a shape (C, H, W); True where any network of the family does."""

@@ -236,7 +236,16 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
         """Returns E[x | x_noisy] (B, C, H, W), for noise of standard deviation sigma above 0, one or (B,).
 
         Differentiable in x_noisy.
+
+        Raises:
+            GenpriorError: One sigma that is not above 0, or images of another number of channels.
         """
+        if isinstance(sigma, float | int) and not 0 < sigma < math.inf:
+            raise GenpriorError(f"the noise must be above 0 and finite, got {sigma}", argument="sigma")
+        if x_noisy.ndim != 4 or x_noisy.shape[1] != self.image_shape[0]:
+            raise GenpriorError(
+                f"expected images (B, {self.image_shape[0]}, H, W), got {tuple(x_noisy.shape)}", argument="x_noisy"
+            )
         levels = torch.as_tensor(sigma).to(x_noisy).expand(x_noisy.shape[0])
         pairs = zip(torch.split(x_noisy, self._at_once), torch.split(levels, self._at_once), strict=True)
         return torch.cat([self.field.denoised(*pair) for pair in pairs])
