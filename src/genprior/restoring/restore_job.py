@@ -106,7 +106,8 @@ def _unused(settings: InvertSettings | RestoreSettings) -> str:
     given = [f"--{name}" for name in OF_SEARCHES if getattr(settings, name) is not None]
     if not given:
         return ""
-    return f"; without effect: {', '.join(given)} (nothing is searched for; --preset says in how many steps draws are made)"
+    why = "nothing is searched for; --preset says in how many steps draws are made"
+    return f"; without effect: {', '.join(given)} ({why})"
 
 
 def prepare_inverting(settings: InvertSettings) -> Prepared[RestoreSummary]:
