@@ -82,7 +82,7 @@ PEERS: dict[str, tuple[Callable[[Case, Any], Tensor], list[Any]]] = {
     "lasso": (lasso, list(SMALLER_WEIGHTS)),
     "lasso, wavelets": (wavelet_lasso, list(product(WAVELETS, (1e-4, *WEIGHTS)))),
 }
-PLUG_AND_PLAY = list(product((0.2, 1.0, 3.0), (1.0, 4.0, 16.0), (8, 40)))
+PLUG_AND_PLAY = list(product((0.2, 1.0, 3.0), (1.0, 4.0, 16.0, 64.0, 256.0), (8, 40)))
 
 
 def peers_with(priors: list[genprior.LatentPrior]) -> dict[str, tuple[Callable[[Case, Any], Tensor], list[Any]]]:
