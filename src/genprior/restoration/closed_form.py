@@ -5,7 +5,7 @@ estimates. Any other data term is replaced, at the prediction so far, by the Gau
 is no steeper than it is at y (half-quadratic, Geman & Yang 1995), some times over. Such a result is approximate.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genprior.errors import GenpriorError
 from genprior.priors.contracts import ConditionalPrior, Posterior
+from genprior.priors.levels_posterior import LevelsPosterior
 from genprior.restoration.estimates import LEAST_EFFECTIVE, judged_again, shown, with_draws
 from genprior.restoration.fidelity import noise_scale
 from genprior.restoration.gaussian_term import as_gaussian
@@ -24,7 +25,10 @@ from genprior.restoration.solve import NoiseLevels, judged, misfits
 from genprior.seeding import derived_generator
 
 LEAST_NOISE = 0.002  # standard deviation: that of rounding to 8 bits is half of it, and less is none
-LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of noise that is not known; the most probable is taken
+LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of noise that is not known; it is drawn with the image
+BETWEEN = 3  # levels from one of these to the next, near the most probable ones
+BETWEEN_ALL = [(at, i) for at in range(len(LEVELS) - 1) for i in range(BETWEEN)]
+IMPROBABLE = 1e-3  # probability of a level that is left out
 ROUNDS = 6  # of replacing a data term that is not Gaussian
 SETTLED = 1e-3  # change of a prediction, root mean square, after which the data term is no longer replaced
 NUMBERS_AT_ONCE = 2**26  # of the means of all kinds, over all images
@@ -190,8 +194,12 @@ def _explained(
     def measure(x: Tensor) -> Tensor:
         return problem.measure(x, who[:1].expand(len(x)))
 
-    level = _level(conditional, y, measure, noise_level)
-    found = _posterior(conditional, y, measure, level[:, None].expand_as(y))
+    if noise_level is None:
+        found = _of_any_level(conditional, y, measure)
+        level = found.sigma[:, 0]
+    else:
+        level = torch.full_like(y[:, 0], max(noise_level, LEAST_NOISE))
+        found = _posterior(conditional, y, measure, level[:, None].expand_as(y))
     scale = noise_scale(fidelity, level)
     if noise_level == 0:  # where there is no noise there is no other kind of it
         return found, scale
@@ -216,12 +224,35 @@ def _explained(
     return found, scale
 
 
-def _level(conditional: ConditionalPrior, y: Tensor, measure: Measure, noise_level: float | None) -> Tensor:
-    """The standard deviation (b,) of the noise: the known one, or the one under which y is most probable."""
-    if noise_level is not None:
-        return torch.full_like(y[:, 0], max(noise_level, LEAST_NOISE))
-    evidence = torch.stack([conditional.posterior(y, measure, level).log_evidence for level in LEVELS], 1)
-    return torch.tensor(LEVELS).to(y)[evidence.argmax(1)]
+def _of_any_level(conditional: ConditionalPrior, y: Tensor, measure: Measure) -> _Explained:
+    """What images (b,) are where the level of the noise is not known: it is drawn with them, from `LEVELS` and between.
+
+    Levels between are looked at around the most probable one of each image, and improbable ones are left out: what is
+    said of an image does not depend on those beside it.
+    """
+
+    known: dict[float, Tensor] = {}
+
+    def evidence_of(levels: Sequence[float]) -> Tensor:
+        for each in levels:
+            if each not in known:
+                known[each] = conditional.posterior(y, measure, each).log_evidence
+        return torch.stack([known[each] for each in levels], 1)
+
+    best = evidence_of(LEVELS).argmax(1)
+    steps = [float(LEVELS[at] * (LEVELS[at + 1] / LEVELS[at]) ** (i / BETWEEN)) for at, i in BETWEEN_ALL]
+    steps.append(LEVELS[-1])
+    far = (torch.arange(len(steps), device=y.device) - BETWEEN * best[:, None]).abs() > BETWEEN
+    looked_at = torch.nonzero(~far.all(0))[:, 0].tolist()
+    evidence = evidence_of([steps[i] for i in looked_at]).masked_fill(far[:, looked_at], -torch.inf)
+    evidence = evidence.masked_fill(torch.softmax(evidence, 1) < IMPROBABLE, -torch.inf)
+    kept = [place for place in range(len(looked_at)) if bool(torch.isfinite(evidence[:, place]).any())]
+    levels = [steps[looked_at[place]] for place in kept]
+    own = LevelsPosterior([conditional.posterior(y, measure, each) for each in levels], evidence[:, kept])
+    sigma = torch.tensor(levels).to(y)[evidence[:, kept].argmax(1)][:, None].expand_as(y)
+    place, once = torch.arange(len(y), device=y.device), torch.ones_like(best)
+    means = own.means.transpose(0, 1)
+    return _Explained(own.mean, own.weights, means, own.log_evidence, ((place, own),), y, sigma, once == 1, once)
 
 
 def _posterior(
