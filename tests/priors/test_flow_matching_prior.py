@@ -274,6 +274,9 @@ def test_images_and_noise_that_a_denoiser_cannot_take_are_refused() -> None:
     for sigma in (-0.1, 0, math.inf, math.nan):
         with pytest.raises(GenpriorError, match=r"^sigma: the noise must be above 0 and finite"):
             prior.denoise(x, sigma)
+    for levels in (0, 3):
+        with pytest.raises(GenpriorError, match=r"^levels: must be an even number of at least 2, got"):
+            prior.quantised_log_prob(x, torch.Generator(), levels)
     for wrong in (x.expand(-1, 3, -1, -1), x[0]):
         with pytest.raises(GenpriorError, match=r"^x_noisy: expected images \(B, 1, H, W\), got"):
             prior.denoise(wrong, 0.1)

@@ -310,7 +310,12 @@ class FlowMatchingPrior(LatentPrior, LikelihoodPrior, DenoisingPrior):
             generator: Of the noise and of its levels.
             levels: Evaluations for each image, even, at least 2. Half of them make an estimate of their own: the
                 deviation is that of the mean of both.
+
+        Raises:
+            GenpriorError: No even number of levels above 0.
         """
+        if levels < 2 or levels % 2:
+            raise GenpriorError(f"must be an even number of at least 2, got {levels}", argument="levels")
         least, most = SOFTENED / (LEVELS - 1), STRONGEST * float(self.field.spread)
         farthest = 0.5 * ((x - self.field.mean) / most).square().flatten(1).sum(1)
         one, other = (

@@ -64,7 +64,7 @@ class _Search(Settings):
     ] = 0
     estimate: Annotated[
         Literal["mean", "median", "map"] | None,
-        Field(description="The restored image: mean or median of draws, or map, the most likely; default: mean."),
+        Field(description="The restored image: mean or median of draws (default: mean), or map, the most likely."),
     ] = None
     beyond: Annotated[
         bool, Field(description="Leave the prior's range where that leaves more than noise, for few training images.")
