@@ -10,13 +10,12 @@ medians.
 """
 
 import copy
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from measuring import in_turns, median_and_range, parser_of, save_json
+from measuring import parser_of, save_json, update_rates
 from torch import Tensor, nn
 
 from genprior.data import load_data
@@ -117,16 +116,7 @@ def main() -> None:
         "ours float32": our_update("float32", options.threads),
         "ours bf16": our_update("bf16", options.threads),
     }
-    blocks = {
-        name: lambda update=update: [update() for _ in range(options.steps)] for name, update in contenders.items()
-    }
-    taken = in_turns(blocks, options.rounds)
-    rates = {name: [BATCH * options.steps / each for each in times] for name, times in taken.items()}
-    for name, found in rates.items():
-        print(f"{name}: {median_and_range(found)} images/s")
-    plain = statistics.median(rates["plain float32"])
-    for name in ("ours float32", "ours bf16"):
-        print(f"{name} ratio: {statistics.median(rates[name]) / plain:.2f}")
+    rates = update_rates(contenders, BATCH, options.steps, options.rounds)
     print(f"weights: plain {sum(p.numel() for p in PlainUNet().parameters()):,}")
     save_json(options.json, {"threads": options.threads, "images_per_second": rates})
 

@@ -8,12 +8,11 @@ update does, with clipping, averaging and the watch on the round trip; in float3
 contenders take turns in one process, round after round; ratios are of medians.
 """
 
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measuring import in_turns, median_and_range, parser_of, save_json
+from measuring import parser_of, save_json, update_rates
 from torch import nn
 
 from genprior.data import load_data
@@ -77,16 +76,7 @@ def main() -> None:
         "ours float32": our_update("float32", options.threads),
         "ours bf16": our_update("bf16", options.threads),
     }
-    blocks = {
-        name: lambda update=update: [update() for _ in range(options.steps)] for name, update in contenders.items()
-    }
-    taken = in_turns(blocks, options.rounds)
-    rates = {name: [BATCH * options.steps / each for each in times] for name, times in taken.items()}
-    for name, found in rates.items():
-        print(f"{name}: {median_and_range(found)} images/s")
-    plain = statistics.median(rates["normflows"])
-    for name in ("ours float32", "ours bf16"):
-        print(f"{name} ratio: {statistics.median(rates[name]) / plain:.2f}")
+    rates = update_rates(contenders, BATCH, options.steps, options.rounds)
     save_json(options.json, {"threads": options.threads, "images_per_second": rates})
 
 

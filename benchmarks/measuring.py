@@ -31,6 +31,21 @@ def genprior_command(*arguments: str, allowed: Sequence[int] = (0,), quiet: bool
     return done.returncode
 
 
+def update_rates(
+    contenders: Mapping[str, Callable[[], None]], batch: int, steps: int, rounds: int
+) -> dict[str, list[float]]:
+    """Times training updates in turns; prints images a second, and ratios to the first one. Returns the rates."""
+    blocks = {name: lambda update=update: [update() for _ in range(steps)] for name, update in contenders.items()}
+    taken = in_turns(blocks, rounds)
+    rates = {name: [batch * steps / each for each in times] for name, times in taken.items()}
+    for name, found in rates.items():
+        print(f"{name}: {median_and_range(found)} images/s")
+    plain, *ours = rates
+    for name in ours:
+        print(f"{name} ratio: {statistics.median(rates[name]) / statistics.median(rates[plain]):.2f}")
+    return rates
+
+
 def in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Returns the seconds that each contender takes, once a round.
 
